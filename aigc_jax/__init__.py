@@ -1,0 +1,1 @@
+"""aigc_jax: generative models in JAX that people can rely on."""

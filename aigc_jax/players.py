@@ -1,0 +1,179 @@
+"""From players to a training step: the only place that takes a training gradient.
+
+A VAE, a diffusion model and an autoregressive model are games of one player, a GAN of two. Whatever the
+game, a step does the same: each player in turn differentiates its loss in its own parameters, averages the
+gradient over micro-batches and devices, and moves by its optimiser; then the weight averages follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from aigc_jax.tree import ema, global_norm, mean_over_axis, to_varying
+from aigc_jax.types import Batch, Key, Metrics, Player, PyTree, StepFn, TrainState
+
+
+def init_state(
+    players: Sequence[Player], params: PyTree, model_state: PyTree, *, ema_names: Sequence[str] = ()
+) -> TrainState:
+    """The state before the first step.
+
+    Args:
+        players: the players of the game.
+        params: ``{player: parameters}``.
+        model_state: ``{player: batch statistics and the like}``, {} for none.
+        ema_names: players whose weights are averaged over time.
+
+    Returns:
+        A :class:`TrainState` at step 0. Averages are copies: a donated state must not hold a buffer twice.
+
+    >>> player = Player("model", lambda params, state, batch, key: (batch["x"], (state, {})), optax.sgd(0.1))
+    >>> int(init_state([player], {"model": jnp.ones(3)}, {}).step)
+    0
+    """
+    opt_state = {player.name: player.tx.init(params[player.name]) for player in players}
+    ema_params = {name: jax.tree.map(jnp.copy, params[name]) for name in ema_names}
+    return TrainState(jnp.int32(0), params, opt_state, model_state, ema_params)
+
+
+def make_step(
+    players: Sequence[Player],
+    *,
+    ema_decay: float | Callable[[Array], Array] | None = None,
+    axis_name: str | None = None,
+    num_microbatches: int = 1,
+) -> StepFn:
+    """Build the training step of a game.
+
+    Args:
+        players: who moves, in this order. The batch is dealt into as many equal hands as the most active
+            player has updates (n_critic); update k of any player trains on hand k, so that a critic sees
+            fresh examples at each update.
+        ema_decay: decay of the averages in ``state.ema_params``, a number in [0, 1] or a schedule of the
+            number of steps made; None leaves them as they are.
+        axis_name: the device axis under pmap or shard_map; None under plain jit and jit over a mesh.
+        num_microbatches: evaluate each gradient in this many equal pieces and average them: the same step
+            with less memory (batch statistics are then those of a micro-batch).
+
+    Returns:
+        ``(state, batch, key) -> (state, metrics)``; metrics are named ``player/metric`` and include each
+        player's ``loss`` and ``grad_norm``.
+
+    Raises:
+        ValueError: two players share a name, a name is reserved, or a count is below 1. The step itself
+            raises it when the batch cannot be dealt evenly.
+
+    >>> def loss_fn(params, model_state, batch, key):
+    ...     return jnp.square(params["model"] - batch["x"]), (model_state, {})
+    >>> players = [Player("model", loss_fn, optax.sgd(0.5))]
+    >>> state = init_state(players, {"model": jnp.float32(0)}, {})
+    >>> state, metrics = make_step(players)(state, {"x": jnp.array([1.0, 3.0])}, jax.random.key(0))
+    >>> float(state.params["model"]), float(metrics["model/loss"])
+    (2.0, 5.0)
+    """
+    _check(players, num_microbatches)
+    num_hands = max(player.num_updates for player in players)
+
+    def step(state: TrainState, batch: Batch, key: Key) -> tuple[TrainState, Metrics]:
+        hands = _deal(_with_index(batch, axis_name), num_hands, "updates")
+        params, opt_state, model_state = dict(state.params), dict(state.opt_state), state.model_state
+        metrics: Metrics = {}
+        for number, player in enumerate(players):
+            reports = []
+            for k in range(player.num_updates):
+                hand = jax.tree.map(lambda leaf, k=k: leaf[:, k], hands)
+                update_key = jax.random.fold_in(jax.random.fold_in(key, number), k)
+                grads, model_state, report = _gradient(
+                    player,
+                    params,
+                    {**model_state, "step": state.step},
+                    hand,
+                    update_key,
+                    axis_name=axis_name,
+                    num_microbatches=num_microbatches,
+                )
+                updates, opt_state[player.name] = player.tx.update(grads, opt_state[player.name], params[player.name])
+                params[player.name] = optax.apply_updates(params[player.name], updates)
+                reports.append(report)
+            mean = jax.tree.map(lambda *values: sum(values) / len(values), *reports)
+            metrics |= {f"{player.name}/{name}": value for name, value in mean.items()}
+        decay = ema_decay(state.step) if callable(ema_decay) else ema_decay
+        averages = state.ema_params
+        if decay is not None:
+            averages = {name: ema(average, params[name], decay) for name, average in averages.items()}
+        return TrainState(state.step + 1, params, opt_state, model_state, averages), metrics
+
+    return step
+
+
+def _gradient(
+    player: Player,
+    params: PyTree,
+    model_state: PyTree,
+    batch: Batch,
+    key: Key,
+    *,
+    axis_name: str | None,
+    num_microbatches: int,
+) -> tuple[PyTree, PyTree, Metrics]:
+    """One player's gradient, the new model state and the metrics: means over micro-batches and devices."""
+    params, model_state = to_varying((params, model_state), axis_name)
+    step = model_state["step"]
+
+    def mean_loss(own: PyTree, model_state: PyTree, batch: Batch) -> tuple[Array, tuple[PyTree, Metrics]]:
+        losses, (model_state, metrics) = player.loss_fn({**params, player.name: own}, model_state, batch, key)
+        return jnp.mean(losses), (model_state, {"loss": losses, **metrics})
+
+    def accumulate(carry: tuple[PyTree, PyTree], batch: Batch) -> tuple[tuple[PyTree, PyTree], Metrics]:
+        total, model_state = carry
+        (_, (model_state, metrics)), grads = jax.value_and_grad(mean_loss, has_aux=True)(
+            params[player.name], {**model_state, "step": step}, batch
+        )
+        carry = jax.tree.map(jnp.add, total, grads), {k: v for k, v in model_state.items() if k != "step"}
+        return carry, jax.tree.map(jnp.mean, metrics)
+
+    pieces = _deal(batch, num_microbatches, "micro-batches")
+    carry = jax.tree.map(jnp.zeros_like, params[player.name]), {k: v for k, v in model_state.items() if k != "step"}
+    if num_microbatches == 1:
+        carry, metrics = accumulate(carry, jax.tree.map(lambda leaf: leaf[:, 0], pieces))
+    else:
+        carry, metrics = jax.lax.scan(accumulate, carry, jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), pieces))
+        metrics = jax.tree.map(jnp.mean, metrics)
+    total, model_state = carry
+    grads = jax.tree.map(lambda leaf: leaf / num_microbatches, total)
+    grads, model_state, metrics = mean_over_axis((grads, model_state, metrics), axis_name)
+    return grads, model_state, {**metrics, "grad_norm": global_norm(grads)}
+
+
+def _with_index(batch: Batch, axis_name: str | None) -> Batch:
+    """Add each example's index in the global batch; devices hold consecutive slices of it."""
+    size = jax.tree.leaves(batch)[0].shape[0]
+    start = jnp.int32(0) if axis_name is None else jax.lax.axis_index(axis_name) * size
+    return {**batch, "index": start + jnp.arange(size, dtype=jnp.int32)}
+
+
+def _deal(batch: Batch, num: int, what: str) -> Batch:
+    """[B, ...] -> [B / num, num, ...]: example i goes to hand i % num, on however many devices."""
+    size = jax.tree.leaves(batch)[0].shape[0]
+    if size % num:
+        raise ValueError(
+            f"{num} {what} need a batch that divides evenly, got {size} examples a device: "
+            f"use a batch size that is a multiple of {num} times the number of devices"
+        )
+    return jax.tree.map(lambda leaf: leaf.reshape(size // num, num, *leaf.shape[1:]), batch)
+
+
+def _check(players: Sequence[Player], num_microbatches: int) -> None:
+    names = [player.name for player in players]
+    if len(set(names)) != len(names) or not names or "step" in names:
+        raise ValueError(f"players need distinct names other than 'step', got {names}")
+    if min(player.num_updates for player in players) < 1 or num_microbatches < 1:
+        raise ValueError(
+            f"num_updates and num_microbatches must be at least 1, got "
+            f"{[player.num_updates for player in players]} and {num_microbatches}"
+        )

@@ -1,0 +1,85 @@
+"""Arithmetic on pytrees: averages over time and over devices, norms."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from aigc_jax.types import PyTree
+
+
+def ema(average: PyTree, new: PyTree, decay: float | Float[Array, ""]) -> PyTree:
+    """Exponential moving average: ``decay * average + (1 - decay) * new``, leaf by leaf.
+
+    Args:
+        average: the average so far.
+        new: the values to add, same structure.
+        decay: in [0, 1]; 0.999 averages over about the last thousand values.
+
+    Returns:
+        The new average.
+
+    >>> ema({"w": 1.0}, {"w": 0.0}, 0.9)
+    {'w': 0.9}
+    """
+    return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, average, new)
+
+
+def global_norm(tree: PyTree) -> Float[Array, ""]:
+    """Euclidean norm of all leaves together.
+
+    Args:
+        tree: floating point arrays.
+
+    Returns:
+        A float32 scalar, 0 for an empty tree.
+
+    >>> float(global_norm({"a": jnp.array([3.0]), "b": jnp.array([4.0])}))
+    5.0
+    """
+    return jnp.sqrt(sum((jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)), jnp.float32(0)))
+
+
+def mean_over_axis(tree: PyTree, axis_name: str | None) -> PyTree:
+    """Mean over a device axis, where there is one.
+
+    Args:
+        tree: arrays; integers and booleans must agree on all devices and are passed through a maximum.
+        axis_name: a pmap or shard_map axis; None returns the tree as it is.
+
+    Returns:
+        The same structure, equal on every device.
+
+    >>> mean_over_axis({"w": 1.0}, None)
+    {'w': 1.0}
+    """
+    if axis_name is None:
+        return tree
+
+    def reduce(leaf: Array) -> Array:
+        is_inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
+        return jax.lax.pmean(leaf, axis_name) if is_inexact else jax.lax.pmax(leaf, axis_name)
+
+    return jax.tree.map(reduce, tree)
+
+
+def to_varying(tree: PyTree, axis_name: str | None) -> PyTree:
+    """Mark replicated values as each device's own, so that gradients stay local until they are averaged.
+
+    ``jax.shard_map`` otherwise sums the gradient of a replicated value over the devices by itself, and a
+    later mean gives N times the gradient, silently.
+
+    Args:
+        tree: arrays that are equal on every device.
+        axis_name: the device axis; None returns the tree as it is.
+
+    Returns:
+        The same values.
+
+    >>> to_varying({"w": 1.0}, None)
+    {'w': 1.0}
+    """
+    if axis_name is None:
+        return tree
+    return jax.tree.map(lambda leaf: jax.lax.pcast(leaf, axis_name, to="varying"), tree)
