@@ -46,6 +46,7 @@ class UsageError(ValueError):
     """
 
 
+@runtime_checkable
 class LossFn(Protocol):
     """What a player minimises: a function of all parameters that returns one value per example."""
 
@@ -114,6 +115,7 @@ class TrainState(struct.PyTreeNode):
         return {"params": {**self.params, **self.ema_params}, "model_state": self.model_state}
 
 
+@runtime_checkable
 class StepFn(Protocol):
     """One training step; ``make_step`` builds it, the trainer compiles and repeats it."""
 
@@ -122,6 +124,7 @@ class StepFn(Protocol):
         ...
 
 
+@runtime_checkable
 class SampleFn(Protocol):
     """Draws samples from a trained model."""
 

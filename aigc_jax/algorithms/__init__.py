@@ -1,0 +1,1 @@
+"""One file per method, each a factory that returns an Algorithm."""

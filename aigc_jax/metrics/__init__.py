@@ -1,0 +1,1 @@
+"""Streaming metrics: pure, batching-invariant, checked against published oracles."""

@@ -1,0 +1,1 @@
+"""Flax Linen modules: arrays in, arrays out, nothing else."""

@@ -1,0 +1,1 @@
+"""The trainer: loop, parallelism, checkpoints, logs. It knows the contracts, never an algorithm."""

@@ -1,3 +1,0 @@
-"""Load the tests' settings for the doctests inside the package as well."""
-
-pytest_plugins = ["tests.conftest"]
