@@ -134,7 +134,9 @@ def _gradient(
         (_, (model_state, metrics)), grads = jax.value_and_grad(mean_loss, has_aux=True)(
             params[player.name], {**model_state, "step": step}, batch
         )
-        carry = jax.tree.map(jnp.add, total, grads), {k: v for k, v in model_state.items() if k != "step"}
+        # A state that the loss averaged over devices (or set to a constant) is typed replicated; scan wants one type.
+        model_state = to_varying({k: v for k, v in model_state.items() if k != "step"}, axis_name)
+        carry = jax.tree.map(jnp.add, total, grads), model_state
         return carry, jax.tree.map(jnp.mean, metrics)
 
     pieces = _deal(batch, num_microbatches, "micro-batches")

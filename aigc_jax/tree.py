@@ -65,13 +65,13 @@ def mean_over_axis(tree: PyTree, axis_name: str | None) -> PyTree:
 
 
 def to_varying(tree: PyTree, axis_name: str | None) -> PyTree:
-    """Mark replicated values as each device's own, so that gradients stay local until they are averaged.
+    """Mark values as each device's own, so that gradients stay local until they are averaged.
 
     ``jax.shard_map`` otherwise sums the gradient of a replicated value over the devices by itself, and a
     later mean gives N times the gradient, silently.
 
     Args:
-        tree: arrays that are equal on every device.
+        tree: arrays; those that are each device's own already stay as they are.
         axis_name: the device axis; None returns the tree as it is.
 
     Returns:
@@ -82,4 +82,11 @@ def to_varying(tree: PyTree, axis_name: str | None) -> PyTree:
     """
     if axis_name is None:
         return tree
-    return jax.tree.map(lambda leaf: jax.lax.pcast(leaf, axis_name, to="varying"), tree)
+
+    def cast(leaf: Array) -> Array:
+        try:
+            return jax.lax.pcast(leaf, axis_name, to="varying")
+        except ValueError:  # varying already; jax has no stable way to ask
+            return leaf
+
+    return jax.tree.map(cast, tree)
