@@ -1,0 +1,149 @@
+"""Data parallelism: one step function, three thin ways to run it on many devices.
+
+The state is held whole by every device, the batch is split over them. What differs is who writes the
+communication: under ``pmap`` and ``shard_map`` the step itself averages over a named axis
+(``make_step(axis_name="data")``), under ``jit`` the compiler derives it from where the arrays lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from aigc_jax.rng import step_key
+from aigc_jax.types import Batch, Key, Metrics, PyTree, StepFn, TrainState, UsageError
+
+AXIS = "data"
+
+Device = Any
+"""A ``jax.Device``, which type checkers do not accept as a type."""
+
+ParallelMode = Literal["pmap", "shard_map", "jit"]
+
+PARALLEL_MODES: tuple[ParallelMode, ...] = get_args(ParallelMode)
+"""The ways to run a step on many devices; all give the same parameters up to rounding."""
+
+CompiledStep = Callable[[TrainState, Batch, Key], tuple[TrainState, Metrics]]
+"""``(state, batch, root key) -> (state, metrics)`` on the devices; the state passed in is used up."""
+
+
+class Parallel(NamedTuple):
+    """How to get things onto the devices, run a step there, and get the state back.
+
+    Attributes:
+        num_devices: over how many devices the batch is split, those of other processes included.
+        put_state: copies a plain pytree (a state, a key) to every device.
+        put_batch: splits this process's part of a batch (numpy) over this process's devices.
+        compile_step: compiles a step; see :data:`CompiledStep`. The key of the step is derived from the
+            root key and ``state.step`` inside. The state is donated: its buffers are reused.
+        get_state: a fresh plain copy, on one device, of a state on many.
+    """
+
+    num_devices: int
+    put_state: Callable[[PyTree], PyTree]
+    put_batch: Callable[[Batch], Batch]
+    compile_step: Callable[[StepFn], CompiledStep]
+    get_state: Callable[[PyTree], PyTree]
+
+
+def axis_name(mode: ParallelMode) -> str | None:
+    """The ``axis_name`` that ``make_step`` needs under a parallel mode.
+
+    Args:
+        mode: one of :data:`PARALLEL_MODES`.
+
+    Returns:
+        The name of the device axis; None where the compiler finds the communication itself.
+
+    >>> axis_name("pmap"), axis_name("jit")
+    ('data', None)
+    """
+    return None if mode == "jit" else AXIS
+
+
+def make_parallel(mode: ParallelMode, devices: Sequence[Device] | None = None) -> Parallel:
+    """Set up data parallelism.
+
+    Args:
+        mode: one of :data:`PARALLEL_MODES`.
+        devices: the devices of all processes to use; None for all there are.
+
+    Returns:
+        A :class:`Parallel`. Its ``put_batch`` raises ``UsageError`` when the batch does not split evenly.
+
+    Raises:
+        UsageError: no such mode.
+
+    >>> parallel = make_parallel("jit", jax.devices()[:1])
+    >>> state = parallel.put_state(TrainState(np.int32(0), {"w": np.ones(2)}, {}, {}, {}))
+    >>> step = parallel.compile_step(lambda state, batch, key: (state.replace(step=state.step + 1), {}))
+    >>> state, metrics = step(state, parallel.put_batch({"x": np.ones(4)}), jax.random.key(0))
+    >>> int(parallel.get_state(state).step)
+    1
+    """
+    if mode not in PARALLEL_MODES:
+        raise UsageError(f"expected a parallel mode out of {', '.join(PARALLEL_MODES)}, got {mode!r}: choose one")
+    devices = jax.devices() if devices is None else list(devices)
+    local = [device for device in devices if device.process_index == jax.process_index()]
+    # pmap takes and gives what belongs to this process; the other two see the arrays of all processes.
+    mesh = _mesh(local if mode == "pmap" else devices)
+    whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
+
+    def put_state(state: PyTree) -> PyTree:
+        # Never an alias: the compiled step donates what it is given.
+        return jax.device_put(state, whole, may_alias=False)
+
+    def put_batch(batch: Batch) -> Batch:
+        arrays = {name: np.asarray(array) for name, array in batch.items()}
+        _check_split(arrays, len(local), jax.process_count())
+        if mode == "pmap":
+            arrays = {name: array.reshape(len(local), -1, *array.shape[1:]) for name, array in arrays.items()}
+        return {name: jax.make_array_from_process_local_data(split, array) for name, array in arrays.items()}
+
+    def compile_step(step: StepFn) -> CompiledStep:
+        run = _with_step_key(step)
+        if mode == "pmap":
+            axes = {"in_axes": (None, 0, None), "out_axes": None}
+            return jax.pmap(run, axis_name=AXIS, devices=devices, donate_argnums=0, **axes)
+        if mode == "shard_map":
+            specs = (PartitionSpec(), PartitionSpec(AXIS), PartitionSpec())
+            run = jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=PartitionSpec())
+        return jax.jit(run, in_shardings=(whole, split, whole), out_shardings=whole, donate_argnums=0)
+
+    return Parallel(len(devices), put_state, put_batch, compile_step, _one_copy)
+
+
+def _mesh(devices: Sequence[Device]) -> Mesh:
+    return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def _with_step_key(step: StepFn) -> CompiledStep:
+    def keyed(state: TrainState, batch: Batch, root: Key) -> tuple[TrainState, Metrics]:
+        return step(state, batch, step_key(root, state.step))
+
+    return keyed
+
+
+def _one_copy(state: PyTree) -> PyTree:
+    """Take one device's part: the whole state, since every device holds all of it."""
+
+    def take(leaf: jax.Array) -> jax.Array:
+        # A copy, so that donating the state to the next step leaves it alone.
+        return jax.device_put(leaf.addressable_data(0), may_alias=False)
+
+    return jax.tree.map(take, state)
+
+
+def _check_split(batch: dict[str, np.ndarray], num_local: int, num_processes: int) -> None:
+    sizes = {name: len(array) for name, array in batch.items()}
+    if any(size % num_local for size in sizes.values()):
+        size = max(sizes.values())
+        where = f"{num_local} devices" if num_processes == 1 else f"the {num_local} devices of each process"
+        raise UsageError(
+            f"a batch of {size} examples cannot be split evenly over {where}: "
+            f"set batch_size to a multiple of {num_local * num_processes}"
+        )
