@@ -1,0 +1,108 @@
+"""From a data source to batches: shuffle, shard, batch, normalise, prefetch, all on grain.
+
+The order of the examples is one endless stream, each epoch a fresh permutation of all of them. Step t
+takes the t-th ``batch_size`` of it, process p the p-th equal slice of these. Every part is random access,
+so that the batch at step t is a function of (seed, t) alone: a resumed run begins at its step without
+replaying the ones before, and another number of processes sees the same global batches.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Iterator
+
+import grain
+import numpy as np
+from jaxtyping import Int
+
+from aigc_jax.data.arrays import take
+from aigc_jax.data.images import to_float
+from aigc_jax.types import DataSource, UsageError
+
+# Epochs. Not grain's own endless repetition: its length, rounded up as a float, overflows for a batch of one.
+_ENDLESS = 2**31
+
+
+def batches(
+    source: DataSource,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+    num_threads: int = 2,
+    prefetch: int = 4,
+) -> grain.DatasetIterator[dict[str, np.ndarray]]:
+    """Endless training batches.
+
+    Args:
+        source: the examples.
+        batch_size: examples in the global batch, over all processes.
+        seed: the order; any integer.
+        start_step: the step whose batch comes first, >= 0.
+        process_index: this process, as ``jax.process_index()``.
+        process_count: how many share the global batch, as ``jax.process_count()``.
+        num_threads: threads that prepare batches ahead; 0 prepares each when it is asked for.
+        prefetch: batches that they prepare ahead.
+
+    Returns:
+        An iterator of ``{"image": float32 [B, H, W, C] in [-1, 1], "label": int32 [B]}`` with
+        B = batch_size / process_count; no ``label`` where the source has none. Its ``get_state`` and
+        ``set_state`` save and restore the place, counted from ``start_step``; ``close`` ends its threads.
+
+    Raises:
+        UsageError: ``batch_size`` exceeds the number of examples, or does not divide by ``process_count``.
+
+    >>> from aigc_jax.data.digits import digits
+    >>> batch = next(batches(digits().train, batch_size=64, seed=0))
+    >>> batch["image"].shape, batch["image"].dtype, batch["label"].shape
+    ((64, 28, 28, 1), dtype('float32'), (64,))
+    """
+    _check(len(source), batch_size, process_count)
+    # grain shuffles epoch e by seed + e: without the checksum, a run's second epoch were its neighbour's first.
+    order = grain.MapDataset.range(len(source)).shuffle(zlib.crc32(str(seed).encode())).repeat(_ENDLESS)
+    shards = order.batch(batch_size // process_count)
+    mine = shards[start_step * process_count + process_index :: process_count]
+    loaded = mine.map(functools.partial(_load, source))
+    return iter(loaded.to_iter_dataset(grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)))
+
+
+def epoch(source: DataSource, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    """All examples once, in order, for evaluation.
+
+    Args:
+        source: the examples.
+        batch_size: examples per batch, >= 1; the last batch may be smaller.
+
+    Yields:
+        Batches as from :func:`batches`.
+
+    >>> from aigc_jax.data.digits import digits
+    >>> [len(batch["label"]) for batch in epoch(digits().held_out, 400)]
+    [400, 400, 200]
+    """
+    for start in range(0, len(source), batch_size):
+        yield _load(source, np.arange(start, min(start + batch_size, len(source))))
+
+
+def _load(source: DataSource, indices: Int[np.ndarray, " batch"]) -> dict[str, np.ndarray]:
+    """One batch, images normalised all at once; what is no image stays as it is."""
+    batch = take(source, indices)
+    if "image" in batch:
+        batch = {**batch, "image": to_float(batch["image"])}
+    return batch
+
+
+def _check(num_examples: int, batch_size: int, process_count: int) -> None:
+    if batch_size < 1 or batch_size > num_examples:
+        raise UsageError(
+            f"the batch size must be in 1 ... {num_examples}, the number of training examples, got {batch_size}: "
+            f"pass --batch-size {min(64, num_examples)}"
+        )
+    if batch_size % process_count:
+        raise UsageError(
+            f"the batch size must be a multiple of the number of processes, got {batch_size} for {process_count}: "
+            f"pass --batch-size {-(-batch_size // process_count) * process_count}"
+        )

@@ -1,0 +1,107 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from aigc_jax.data.arrays import ArraySource, take
+from aigc_jax.data.pipeline import batches, epoch
+from aigc_jax.types import UsageError
+
+
+def numbered(num, *, is_labelled=True):
+    """Example i is recognisable by its pixel and by its label."""
+    images = np.broadcast_to(np.arange(num, dtype=np.uint8)[:, None, None, None], (num, 2, 2, 1))
+    return ArraySource(images, np.arange(num) if is_labelled else None)
+
+
+def labels(iterator, num_steps):
+    return [batch["label"].tolist() for batch in itertools.islice(iterator, num_steps)]
+
+
+def joined(lists):
+    return list(itertools.chain.from_iterable(lists))
+
+
+def test_each_epoch_holds_every_example_once_in_a_new_order():
+    # 10 does not divide by 4: a batch may hold the end of one epoch and the start of the next.
+    stream = joined(labels(batches(numbered(10), batch_size=4, seed=0), 5))
+    assert sorted(stream[:10]) == sorted(stream[10:]) == list(range(10))
+    assert stream[:10] != stream[10:] != list(range(10))
+
+
+def test_pixels_stay_with_their_labels_and_are_normalised():
+    batch = next(batches(numbered(200), batch_size=64, seed=1))
+    assert batch["image"].dtype == np.float32
+    assert batch["image"].shape == (64, 2, 2, 1)
+    assert batch["label"].dtype == np.int32
+    np.testing.assert_allclose(batch["image"][:, 0, 0, 0], batch["label"] / 255 * 2 - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("start_step", [1, 7, 100_003])
+def test_start_step_begins_there_without_replay(start_step):
+    source = numbered(10)
+    whole = batches(source, batch_size=4, seed=3, num_threads=0)
+    if start_step < 100:
+        expected = labels(whole, start_step + 3)[start_step:]
+    else:
+        earlier = batches(source, batch_size=4, seed=3, start_step=start_step - 2)
+        expected = labels(earlier, 5)[2:]
+    assert labels(batches(source, batch_size=4, seed=3, start_step=start_step), 3) == expected
+
+
+def test_processes_hold_consecutive_slices_of_the_same_batches():
+    source = numbered(30)
+    expected = labels(batches(source, batch_size=12, seed=5, start_step=2), 4)
+    for count in (2, 3, 4):
+        parts = [
+            labels(batches(source, batch_size=12, seed=5, start_step=2, process_index=index, process_count=count), 4)
+            for index in range(count)
+        ]
+        assert [joined(step) for step in zip(*parts, strict=True)] == expected
+
+
+def test_order_depends_on_the_seed_only():
+    source = numbered(50)
+    first, again = (labels(batches(source, batch_size=10, seed=0, num_threads=n), 12) for n in (0, 3))
+    assert first == again
+    for seed in (1, -1, 2**40):
+        other = labels(batches(source, batch_size=10, seed=seed), 5)
+        # Neither the same epoch nor, as grain alone would have it, the next one.
+        assert other not in (first[:5], first[5:10])
+
+
+def test_state_restores_the_place():
+    iterator = batches(numbered(10), batch_size=4, seed=0, start_step=3)
+    next(iterator)
+    state = iterator.get_state()
+    expected = labels(iterator, 3)
+    fresh = batches(numbered(10), batch_size=4, seed=0, start_step=3)
+    fresh.set_state(state)
+    assert labels(fresh, 3) == expected
+
+
+def test_no_labels_no_label():
+    assert set(next(batches(numbered(10, is_labelled=False), batch_size=4, seed=0))) == {"image"}
+
+
+def test_any_random_access_source_will_do():
+    class Plain:
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, index):
+            return {"tokens": np.full(3, index, np.int32)}
+
+    np.testing.assert_array_equal(take(Plain(), np.array([4, 1]))["tokens"], [[4] * 3, [1] * 3])
+    stream = [batch["tokens"][0, 0] for batch in itertools.islice(batches(Plain(), batch_size=1, seed=0), 5)]
+    assert sorted(stream) == list(range(5))
+
+
+def test_epoch_is_in_order_and_complete():
+    assert labels(epoch(numbered(10), 4), 9) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+@pytest.mark.parametrize(("batch_size", "process_count"), [(0, 1), (11, 1), (9, 2)])
+def test_impossible_batch_sizes(batch_size, process_count):
+    with pytest.raises(UsageError, match=r"--batch-size \d+"):
+        batches(numbered(10), batch_size=batch_size, seed=0, process_count=process_count)
