@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 PyTree = Any
 """Any nest of tuples, lists, dicts and dataclasses with arrays as leaves."""
@@ -103,7 +103,8 @@ class TrainState(struct.PyTreeNode):
         ema_params: exponential moving average of those entries of ``params`` that it names; {} for none.
     """
 
-    step: Int[Array, "..."]
+    # Not Int[Array, ""]: a tree of shapes, of numpy arrays or of shardings is built of this class too.
+    step: PyTree
     params: PyTree
     opt_state: PyTree
     model_state: PyTree
