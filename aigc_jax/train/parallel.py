@@ -7,7 +7,7 @@ communication: under ``pmap`` and ``shard_map`` the step itself averages over a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -18,6 +18,9 @@ from aigc_jax.rng import step_key
 from aigc_jax.types import Batch, Key, Metrics, PyTree, StepFn, TrainState, UsageError
 
 AXIS = "data"
+
+HostBatch = Mapping[str, np.ndarray]
+"""A batch before it is on a device."""
 
 Device = Any
 """A ``jax.Device``, which type checkers do not accept as a type."""
@@ -45,7 +48,7 @@ class Parallel(NamedTuple):
 
     num_devices: int
     put_state: Callable[[PyTree], PyTree]
-    put_batch: Callable[[Batch], Batch]
+    put_batch: Callable[[HostBatch], Batch]
     compile_step: Callable[[StepFn], CompiledStep]
     get_state: Callable[[PyTree], PyTree]
 
@@ -97,7 +100,7 @@ def make_parallel(mode: ParallelMode, devices: Sequence[Device] | None = None) -
         # Never an alias: the compiled step donates what it is given.
         return jax.device_put(state, whole, may_alias=False)
 
-    def put_batch(batch: Batch) -> Batch:
+    def put_batch(batch: HostBatch) -> Batch:
         arrays = {name: np.asarray(array) for name, array in batch.items()}
         _check_split(arrays, len(local), jax.process_count())
         if mode == "pmap":
