@@ -75,7 +75,8 @@ def open_run(path: Path, config: str, values: Any, batch: Mapping[str, jax.Shape
     """
     if (path / "config.json").exists():
         check_resume(read_run(path), config, values)
-    write_run(path, config, values, batch)
+    if jax.process_index() == 0:
+        write_run(path, config, values, batch)
 
 
 def write_run(path: Path, config: str, values: Any, batch: Mapping[str, jax.ShapeDtypeStruct]) -> None:

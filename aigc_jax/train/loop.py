@@ -1,0 +1,249 @@
+"""The training loop: steps, and between them figures, pictures and checkpoints.
+
+It sees an :class:`~aigc_jax.types.Experiment` and nothing of the method inside. What the devices compute is
+a function of (settings, seed) alone, whatever the run is interrupted by: the batch and the key of a step
+depend on its number only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from aigc_jax.data.images import write_png
+from aigc_jax.rng import split_by_name
+from aigc_jax.train.checkpoint import Checkpoints
+from aigc_jax.train.config import TrainConfig, validate
+from aigc_jax.train.feed import Feed, Speed
+from aigc_jax.train.finite import FLAG, FiniteWatch, NonFiniteError, check_weights, with_finite_flag
+from aigc_jax.train.logging import Log, Record, open_log
+from aigc_jax.train.parallel import CompiledStep, Device, HostBatch, Parallel, make_parallel
+from aigc_jax.train.run_dir import open_run
+from aigc_jax.train.samples import GridFn, make_grid_fn
+from aigc_jax.train.signals import StopRequest
+from aigc_jax.types import Experiment, Key, Metrics, TrainState, Variables
+
+EvaluateFn = Callable[[Variables, int], dict[str, float]]
+"""``(variables, step) -> figures``, for example ``{"eval/agreement": 0.98}``."""
+
+
+class TrainResult(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+        state: the final state, a plain copy on one device.
+        step: number of steps made in all.
+        seconds: time spent on the steps of this call, compilation excluded.
+        compile_seconds: the first step's tracing and compilation.
+        data_wait: fraction of ``seconds`` spent waiting for data.
+        stopped_by: the signal that ended the run early; None when it is complete. The command line exits
+            with 128 + this number.
+    """
+
+    state: TrainState
+    step: int
+    seconds: float
+    compile_seconds: float
+    data_wait: float
+    stopped_by: int | None
+
+
+def train(
+    experiment: Experiment,
+    config: TrainConfig,
+    workdir: Path,
+    *,
+    batches: Callable[[int], Iterator[HostBatch]],
+    name: str = "custom",
+    evaluate_fn: EvaluateFn | None = None,
+    on_start: Callable[[TrainState, Parallel], None] | None = None,
+    resume_command: str = "the same command",
+    devices: Sequence[Device] | None = None,
+) -> TrainResult:
+    """Train, from the newest complete checkpoint in the run directory where there is one.
+
+    Args:
+        experiment: what to train; its step was built for ``axis_name(config.parallel)``.
+        config: how long, how often; see :class:`TrainConfig`.
+        workdir: the run directory.
+        batches: ``start_step -> batches``, endless, this process's part of each.
+        name: the configuration's name, written to ``config.json``.
+        evaluate_fn: measures the weights every ``eval_every`` steps.
+        on_start: called with the state before the first step.
+        resume_command: what a stopped run tells the user to type.
+        devices: the devices to use; None for all.
+
+    Returns:
+        A :class:`TrainResult`, also when a signal stopped the run.
+
+    Raises:
+        UsageError: the settings cannot work, or do not fit what the run directory holds.
+        NonFiniteError: a metric or a weight became NaN or infinite; no such state is ever saved.
+    """
+    validate(config)
+    open_run(workdir, name, config, experiment.batch_spec)
+    parallel = make_parallel(config.parallel, devices)
+    with contextlib.ExitStack() as stack:
+        checkpoints = Checkpoints(
+            workdir, keep=config.keep_checkpoints, best_metric=config.best_metric, best_mode=config.best_mode
+        )
+        stack.callback(checkpoints.close)
+        state = checkpoints.restore_latest(abstract_state(experiment))
+        state = initial_state(experiment, config.seed) if state is None else state
+        if on_start is not None:
+            on_start(state, parallel)
+        start = int(state.step)
+        if start >= config.steps:
+            return TrainResult(state, start, 0.0, 0.0, 0.0, None)
+        log = open_log(workdir, start, config.steps, wandb=config.wandb, values=asdict(config))
+        stack.callback(log.close)
+        stream = batches(start)
+        stack.callback(getattr(stream, "close", lambda: None))
+        session = _Session(
+            config,
+            workdir,
+            parallel,
+            checkpoints,
+            log,
+            FiniteWatch(),
+            make_grid_fn(experiment, config.seed) if config.sample_every else None,
+            evaluate_fn,
+            Feed(stream, parallel, config.steps - start),
+        )
+        step_fn = parallel.compile_step(with_finite_flag(experiment.algorithm.step))
+        stop = stack.enter_context(StopRequest())
+        try:
+            result = _run(session, step_fn, parallel.put_state(state), start, stop)
+        except NonFiniteError as error:
+            checkpoints.wait()
+            raise NonFiniteError(error.step, error.name, error.value, _advice(checkpoints)) from None
+        checkpoints.wait()
+    if result.stopped_by is not None:
+        name = signal.Signals(result.stopped_by).name
+        print(f"{name}: saved at step {result.step}; to resume: {resume_command}", file=sys.stderr)
+    return result
+
+
+def initial_state(experiment: Experiment, seed: int) -> TrainState:
+    """The state before the first step.
+
+    Args:
+        experiment: what to train.
+        seed: the run's seed.
+
+    Returns:
+        A plain state at step 0.
+    """
+    key = split_by_name(jax.random.key(seed), "init")["init"]
+    # Compiled whole: op by op, a deep network takes longer to start than to train a hundred steps.
+    return jax.jit(functools.partial(_init, experiment))(key)
+
+
+def abstract_state(experiment: Experiment) -> TrainState:
+    """Shapes and dtypes of the state, as :mod:`aigc_jax.train.checkpoint` needs them; computes nothing.
+
+    Args:
+        experiment: what was trained.
+
+    Returns:
+        A state of ``jax.ShapeDtypeStruct`` leaves.
+    """
+    return jax.eval_shape(functools.partial(_init, experiment), jax.random.key(0))
+
+
+def _init(experiment: Experiment, key: Key) -> TrainState:
+    batch = {name: jnp.zeros(spec.shape, spec.dtype) for name, spec in experiment.batch_spec.items()}
+    return experiment.algorithm.init(key, batch)
+
+
+class _Session(NamedTuple):
+    """What a run uses from its first step to its last."""
+
+    config: TrainConfig
+    workdir: Path
+    parallel: Parallel
+    checkpoints: Checkpoints
+    log: Log
+    watch: FiniteWatch
+    grid_fn: GridFn | None
+    evaluate_fn: EvaluateFn | None
+    feed: Feed
+
+
+def _run(session: _Session, step_fn: CompiledStep, state: TrainState, start: int, stop: StopRequest) -> TrainResult:
+    config, feed = session.config, session.feed
+    root = session.parallel.put_state(split_by_name(jax.random.key(config.seed), "train")["train"])
+    batch, begin = feed.next(), time.perf_counter()
+    state, metrics = step_fn(state, batch, root)
+    compile_seconds = time.perf_counter() - begin
+    speed, step = Speed(feed, start), start + 1
+    while True:
+        session.watch.push(step, metrics)
+        feed.refill()
+        session.log.advance(step)
+        is_stopped = stop.is_asked(is_meeting=step % config.log_every == 0)
+        _between_steps(session, step, state, metrics, speed, is_stopped=is_stopped)
+        # A signal that comes after this look has one more step made: this one is finished and perhaps saved.
+        if is_stopped or step == config.steps:
+            break
+        state, metrics = step_fn(state, feed.next(), root)
+        step += 1
+    seconds, data_wait = speed.total()
+    stopped_by = stop.signal if step < config.steps else None
+    return TrainResult(session.parallel.get_state(state), step, seconds, compile_seconds, data_wait, stopped_by)
+
+
+def _between_steps(
+    session: _Session, step: int, state: TrainState, metrics: Metrics, speed: Speed, *, is_stopped: bool
+) -> None:
+    """Log, evaluate, draw and save what is due. Only here does the host wait for the devices."""
+    config, is_end = session.config, step == session.config.steps
+
+    def is_due(every: int) -> bool:
+        # At the end all that is done at all; at a stop nothing but saving, or a resumed run would show it.
+        return every > 0 and (step % every == 0 or is_end)
+
+    is_evaluated = session.evaluate_fn is not None and is_due(config.eval_every)
+    is_logged = is_due(config.log_every) or is_evaluated
+    is_drawn = session.grid_fn is not None and is_due(config.sample_every)
+    is_saved = is_due(config.checkpoint_every) or is_end or is_stopped
+    if not (is_logged or is_drawn or is_saved):
+        return
+    session.watch.drain()  # so that nothing bad is logged, drawn or saved
+    steps_per_s, data_wait = speed.lap(step) if is_logged else (0.0, 0.0)
+    with speed.paused():
+        plain = functools.cache(lambda: session.parallel.get_state(state))
+        evaluation = _evaluate(session.evaluate_fn, plain().variables, step) if is_evaluated else {}
+        if is_logged:
+            figures = {name: float(value) for name, value in jax.device_get(metrics).items() if name != FLAG}
+            session.log.write(Record(step, {**figures, **evaluation}, steps_per_s, data_wait))
+        if is_drawn:
+            _draw(session, plain().variables, step)
+        if is_saved or session.checkpoints.is_best(evaluation):
+            check_weights(plain())
+            session.checkpoints.save(plain(), evaluation)
+
+
+def _evaluate(evaluate_fn: EvaluateFn | None, variables: Variables, step: int) -> dict[str, float]:
+    return {name: float(value) for name, value in evaluate_fn(variables, step).items()} if evaluate_fn else {}
+
+
+def _draw(session: _Session, variables: Variables, step: int) -> None:
+    if session.grid_fn is not None and jax.process_index() == 0:
+        write_png(session.workdir / "samples" / f"step_{step:08d}.png", session.grid_fn(variables))
+
+
+def _advice(checkpoints: Checkpoints) -> str:
+    steps = checkpoints.steps()
+    kept = f"the last good checkpoint is {checkpoints.folder}/{steps[-1]}" if steps else "no checkpoint was saved yet"
+    return f"; {kept}; going on from it repeats this: lower the learning rate, or clip gradients, in another --workdir"
