@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from aigc_jax.data.digits import digits
+from aigc_jax.data.folder import open_folder
+from aigc_jax.data.tfds_source import open_tfds
 from aigc_jax.types import Data, UsageError
 
-FORMS = "digits, tfds:NAME (for example tfds:mnist), folder:DIR"
+FORMS = "digits, tfds:NAME (for example tfds:mnist) or folder:DIR (one sub-folder of images per class)"
+"""What ``open_data`` understands."""
 
 
 def open_data(
@@ -15,7 +18,60 @@ def open_data(
     image_shape: tuple[int, int, int] = (28, 28, 1),
     num_classes: int | None = 10,
 ) -> Data:
-    """Open a data set by its name."""
+    """Open a data set of images by its name. Only local files are looked at.
+
+    Args:
+        name: ``digits`` (embedded), ``tfds:NAME`` (prepared by ``aigc-jax data prepare``), or ``folder:DIR``.
+        data_dir: the folder of prepared ``tfds`` data sets; None takes ``$TFDS_DATA_DIR``, else
+            ``~/tensorflow_datasets``.
+        image_shape: height, width and channels that the model expects. Images of ``folder:DIR`` are brought
+            to it, those of the others must have it.
+        num_classes: how many classes the model expects; None for a model without condition.
+
+    Returns:
+        Examples ``{"image": uint8 [H, W, C], "label": int32 []}``, without ``label`` where there are none.
+
+    Raises:
+        UsageError: the name is unknown, the data are not there or damaged, or do not fit the model.
+
+    >>> data = open_data("digits")
+    >>> data.train[0]["image"].shape, len(data.held_out), data.class_names[9]
+    ((28, 28, 1), 1000, '9')
+    """
+    if min(image_shape) < 1 or image_shape[-1] not in (1, 3):
+        raise UsageError(
+            f"--image-shape takes height, width and 1 (grey) or 3 (RGB) channels, got {_flag(image_shape)}: "
+            "for example --image-shape 32 32 3"
+        )
+    kind, _, rest = name.partition(":")
     if name == "digits":
-        return digits()
-    raise UsageError(f"data must be one of {FORMS}, got {name!r}")
+        data = digits()
+    elif kind == "tfds" and rest:
+        data = open_tfds(rest, data_dir)
+    elif kind == "folder" and rest:
+        data = open_folder(rest, image_shape)
+    else:
+        raise UsageError(f"data must be {FORMS}, got {name!r}")
+    _check_fit(data, image_shape, num_classes)
+    return data
+
+
+def _check_fit(data: Data, image_shape: tuple[int, int, int], num_classes: int | None) -> None:
+    """The data are what the model expects."""
+    shape = data.train[0]["image"].shape
+    if shape != tuple(image_shape):
+        raise UsageError(
+            f"{data.name} holds images of shape {_flag(shape)}, the model expects {_flag(image_shape)}: "
+            f"pass --image-shape {_flag(shape)}"
+        )
+    found = len(data.class_names)
+    if num_classes is not None and found != num_classes:
+        has = f"{found} classes" if found else "no labels"
+        raise UsageError(
+            f"{data.name} has {has}, the model expects {num_classes} classes: pass --num-classes {found or None}"
+        )
+
+
+def _flag(shape: tuple[int, ...]) -> str:
+    """A shape as it is typed on the command line."""
+    return " ".join(str(size) for size in shape)

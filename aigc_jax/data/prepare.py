@@ -1,0 +1,183 @@
+"""``aigc-jax data prepare`` and ``aigc-jax data list``: get data sets, and say which are there."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+import shlex
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from aigc_jax.data.tensorflow_free import check_any_reachable, tensorflow_free
+from aigc_jax.data.tfds_source import VERSION, default_data_dir, find_versions
+from aigc_jax.types import UsageError
+
+SUGGESTED = {
+    "mnist": ("10", "28 x 28 x 1", "train 60000, test 10000"),
+    "cifar10": ("10", "32 x 32 x 3", "train 50000, test 10000"),
+}
+"""Data sets that ``list_data`` names before they are prepared: classes, shape, examples."""
+
+
+class Row(NamedTuple):
+    """One line of ``aigc-jax data list``.
+
+    Attributes:
+        name: what to give as the data set's name.
+        classes: how many, "" where unknown.
+        shape: of one image, as ``28 x 28 x 1``.
+        examples: how many in each split.
+        where: the folder, or how to get it.
+    """
+
+    name: str
+    classes: str
+    shape: str
+    examples: str
+    where: str
+
+
+def prepare(name: str, data_dir: str | None = None) -> str:
+    """Download a data set and write it as ``array_record``, with progress bars, without TensorFlow.
+
+    All work is done in a temporary folder inside ``data_dir``: the data set appears in its place when it is
+    complete, or not at all. The downloaded originals are not kept.
+
+    Args:
+        name: ``tfds:NAME``, as in ``tfds:mnist``; ``tfds:NAME/CONFIG`` where there are several forms.
+        data_dir: the folder of prepared data sets; None takes ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
+
+    Returns:
+        One line that says what is now where.
+
+    Raises:
+        UsageError: no such data set, no network, a failed download, or a data set whose preparation needs
+            TensorFlow itself.
+    """
+    kind, _, dataset = name.partition(":")
+    if kind != "tfds" or not dataset:
+        raise UsageError(f"only tfds:NAME needs preparation, for example tfds:mnist, got {name!r}")
+    root = default_data_dir(data_dir)
+    present = find_versions(root / dataset.replace(":", "/").strip("/"))
+    if present:
+        return f"{name} is already prepared in {present[-1]}"
+    is_new = not root.exists()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".preparing-", dir=root) as scratch:
+            made = _make(dataset, root, Path(scratch))
+            folder = root / made.relative_to(scratch)
+            if find_versions(folder):
+                return f"{name} is already prepared in {folder}"
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            made.rename(folder)
+    except OSError as error:
+        raise UsageError(f"cannot write to {root} ({error.strerror or error}): name another --data-dir") from error
+    finally:
+        if is_new:
+            # Only where it stayed empty.
+            with contextlib.suppress(OSError):
+                root.rmdir()
+    return f"{name} is prepared in {folder}"
+
+
+def list_data(data_dir: str | None = None) -> list[Row]:
+    """The data sets that can be trained on, and those that could.
+
+    Args:
+        data_dir: the folder of prepared data sets; None takes ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
+
+    Returns:
+        The embedded digits, every prepared data set of images, suggestions with the command that prepares
+        them, and how to use a folder of images.
+
+    >>> [row.name for row in list_data("no/such/folder")]
+    ['digits', 'tfds:mnist', 'tfds:cifar10', 'folder:DIR']
+    """
+    root = default_data_dir(data_dir)
+    rows = [Row("digits", "10", "28 x 28 x 1", "train 4000, held out 1000", "embedded")]
+    folders = [path for path in sorted([*root.glob("*"), *root.glob("*/*")]) if not path.name.startswith(".")]
+    for folder in folders:
+        # DIR/NAME/VERSION is itself one of the folders, and its versions are itself.
+        versions = [path for path in find_versions(folder) if path != folder]
+        row = _describe(versions[-1], f"tfds:{folder.relative_to(root).as_posix()}") if versions else None
+        rows += [row] if row else []
+    names = {row.name for row in rows}
+    for name, facts in SUGGESTED.items():
+        if f"tfds:{name}" not in names:
+            how = f"aigc-jax data prepare tfds:{name} --data-dir {shlex.quote(str(root))}"
+            rows.append(Row(f"tfds:{name}", *facts, how))
+    return [*rows, Row("folder:DIR", "", "resized to fit", "", "a folder with one sub-folder of PNG or JPEG per class")]
+
+
+def _make(dataset: str, root: Path, scratch: Path) -> Path:
+    """Prepare a data set within ``scratch``; its folder there."""
+    import tensorflow_datasets as tfds
+
+    name = _tfds_name(dataset)
+    # Some data sets must be fetched by hand; they are looked for where tfds itself would.
+    manual = root / "downloads" / "manual"
+    config = tfds.download.DownloadConfig(try_download_gcs=False, manual_dir=manual)
+    try:
+        with tensorflow_free():
+            builder = tfds.builder(name, data_dir=scratch)
+            if not manual.exists():
+                check_any_reachable(builder.url_infos or ())
+            builder.download_and_prepare(
+                file_format="array_record", download_dir=scratch / "downloads", download_config=config
+            )
+            return Path(builder.data_path)
+    except Exception as error:  # downloads, archives and builders each have their own
+        raise UsageError(f"cannot prepare tfds:{dataset}: {_reason(error)}") from error
+
+
+def _tfds_name(dataset: str) -> str:
+    """``NAME/CONFIG/VERSION`` as tfds writes it, ``NAME/CONFIG:VERSION``, if it knows name and config."""
+    import tensorflow_datasets as tfds
+
+    name, *rest = re.split("[/:]", dataset)
+    try:
+        configs = tfds.builder_cls(name).builder_configs
+    except tfds.core.DatasetNotFoundError as error:
+        known = tfds.list_builders(with_community_datasets=False)
+        raise UsageError(f"tensorflow-datasets has no data set {name!r}: {_closest(name, known)}") from error
+    config = "" if not rest or VERSION.fullmatch(rest[0]) else rest.pop(0)
+    if config and config not in configs:
+        known = [f"{name}/{other}" for other in configs] or [name]
+        raise UsageError(f"tfds:{name} has no form {config!r}: {_closest(dataset, known)}")
+    return name + (f"/{config}" if config else "") + "".join(f":{version}" for version in rest)
+
+
+def _closest(name: str, known: Sequence[str]) -> str:
+    """Advice to one who mistyped a name."""
+    close = difflib.get_close_matches(name, known) or (known if len(known) < 10 else [])
+    return f"did you mean {' or '.join(f'tfds:{match}' for match in close)}?" if close else "check its spelling"
+
+
+def _reason(error: BaseException) -> str:
+    """The cause in one line; ours, where tfds has wrapped one of ours."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, UsageError):
+        cause = cause.__cause__ or cause.__context__
+    lines = str(cause or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _describe(folder: Path, name: str) -> Row | None:
+    """What a prepared data set holds; None where it is none of images."""
+    import tensorflow_datasets as tfds
+
+    try:
+        info = tfds.builder_from_directory(folder).info
+        features = dict(cast(Any, info.features).items())
+    except Exception as error:  # whatever the damage is
+        return Row(name, "", "", "", f"damaged, remove {folder}: {_reason(error)}")
+    if "image" not in features:
+        return None
+    shape = " x ".join(str(size or "?") for size in features["image"].shape)
+    classes = str(getattr(features.get("label"), "num_classes", "none"))
+    examples = ", ".join(f"{split} {part.num_examples}" for split, part in info.splits.items())
+    return Row(name, classes, shape, examples, str(folder))

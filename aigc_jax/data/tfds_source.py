@@ -1,0 +1,224 @@
+"""Prepared TensorFlow Datasets, read from ``array_record`` files without TensorFlow and without a network."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+from PIL import Image
+
+from aigc_jax.data.arrays import CachedSource
+from aigc_jax.types import Data, UsageError
+
+HELD_OUT_SPLITS = ("test", "validation")
+"""Where held-out examples come from, best first; without either, the last tenth of ``train`` is held out."""
+
+VERSION = re.compile(r"\d+\.\d+\.\d+")
+"""What a version folder is called."""
+
+
+def default_data_dir(data_dir: str | None) -> Path:
+    """The folder of prepared data sets.
+
+    Args:
+        data_dir: as given by the user, or None.
+
+    Returns:
+        ``data_dir``, else ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
+
+    >>> default_data_dir("data").as_posix()
+    'data'
+    """
+    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def find_versions(folder: Path) -> list[Path]:
+    """The prepared versions of a data set, oldest first.
+
+    Args:
+        folder: ``DIR/NAME``, ``DIR/NAME/CONFIG``, or one version of these.
+
+    Returns:
+        Folders that hold a ``dataset_info.json``; half-prepared ones have none.
+
+    >>> find_versions(Path("no/such/folder"))
+    []
+    """
+    candidates = [folder] if VERSION.fullmatch(folder.name) else folder.glob("*")
+    found = [path for path in candidates if VERSION.fullmatch(path.name) and (path / "dataset_info.json").is_file()]
+    return sorted(found, key=lambda path: [int(part) for part in path.name.split(".")])
+
+
+def open_tfds(name: str, data_dir: str | None = None) -> Data:
+    """Open a prepared data set of images.
+
+    Args:
+        name: ``mnist``, or with a configuration or a version, ``emnist/letters``, ``mnist/3.0.1``. The newest
+            prepared version is taken where none is named.
+        data_dir: the folder of prepared data sets, see :func:`default_data_dir`.
+
+    Returns:
+        Images uint8 [H, W, C]; ``train`` is the split of that name, ``held_out`` the first of
+        :data:`HELD_OUT_SPLITS` that there is, else the last tenth of ``train``, which ``train`` then lacks.
+
+    Raises:
+        UsageError: not prepared, damaged, in another format, or not images of one shape.
+    """
+    place = _find(name, default_data_dir(data_dir))
+    parts = _read_splits(place)
+    info = parts["train"].dataset_info
+    features = dict(info.features.items())
+    shape, class_names = _image_shape(place, features), _class_names(features)
+    opened = []
+    for split, rows in _split_rows(place, {split: len(part) for split, part in parts.items()}):
+        source = TfdsSource(parts[split], rows, place=place, image_shape=shape, num_classes=len(class_names))
+        # The first record of every file: a truncated file cannot be opened at all, and this is when to say so.
+        starts = np.cumsum([0, *info.splits[split].shard_lengths])
+        source.take(np.array([start - rows.start for start in starts if start in rows]))
+        opened.append(CachedSource(source))
+    train, held_out = opened
+    return Data(f"tfds:{name}", train, held_out, class_names)
+
+
+class Place(NamedTuple):
+    """Where a data set is, for messages that say what to do about it."""
+
+    name: str
+    root: Path
+    folder: Path
+    command: str
+
+    def damaged(self, error: Exception) -> UsageError:
+        """What to raise when the files cannot be read."""
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        return UsageError(
+            f"tfds:{self.name} in {self.folder} is damaged ({reason}): remove that folder and type {self.command}"
+        )
+
+
+class TfdsSource:
+    """Examples of one split, decoded by Pillow.
+
+    Attributes:
+        records: the split, ``image`` still as it is in the file.
+        rows: which of its records.
+        place: where it is.
+        image_shape: of every image.
+        num_classes: labels are 0 ... num_classes - 1; 0 where there are none.
+    """
+
+    def __init__(
+        self, records: Any, rows: range, *, place: Place, image_shape: tuple[int, int, int], num_classes: int
+    ) -> None:
+        self.records = records
+        self.rows = rows
+        self.place = place
+        self.image_shape = image_shape
+        self.num_classes = num_classes
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return {name: values[0] for name, values in self.take(np.array([index])).items()}
+
+    def take(self, indices: Int[np.ndarray, " batch"]) -> dict[str, np.ndarray]:
+        """The examples at ``indices`` as one batch."""
+        try:
+            examples = self.records.__getitems__([self.rows[index] for index in indices])
+            batch = {"image": np.stack([_decode(example["image"], self.image_shape) for example in examples])}
+        except Exception as error:  # array_record, protobuf and Pillow each have their own
+            raise self.place.damaged(error) from error
+        if not self.num_classes:
+            return batch
+        label = np.array([example["label"] for example in examples], np.int32)
+        if label.min() < 0 or label.max() >= self.num_classes:
+            raise UsageError(
+                f"tfds:{self.place.name} has labels 0 ... {self.num_classes - 1}, but one of its examples has "
+                f"{label.min() if label.min() < 0 else label.max()}: use another data set or version"
+            )
+        return {**batch, "label": label}
+
+
+def _find(name: str, root: Path) -> Place:
+    """The newest prepared version."""
+    command = f"aigc-jax data prepare tfds:{shlex.quote(name)} --data-dir {shlex.quote(str(root))}"
+    folder = root / name.replace(":", "/").strip("/")
+    versions = find_versions(folder)
+    if versions:
+        return Place(name, root, versions[-1], command)
+    configs = sorted(path.name for path in folder.glob("*") if find_versions(path))
+    if configs:
+        raise UsageError(
+            f"tfds:{name} in {root} comes in several forms: name one of "
+            + ", ".join(f"tfds:{name}/{config}" for config in configs)
+        )
+    raise UsageError(f"tfds:{name} is not in {root}: type {command}, or name another folder with --data-dir")
+
+
+def _read_splits(place: Place) -> dict[str, Any]:
+    """All splits by name; their records still hold images as they are in the file."""
+    # A long import, and only this source needs it.
+    import tensorflow_datasets as tfds
+
+    *path, version = place.folder.relative_to(place.root).parts
+    # With its version, a data set is read as it lies there, without a look at its code or at the network.
+    name = f"{'/'.join(path)}:{version}"
+    # tfds would decode by OpenCV where that is installed and by Pillow where not: they disagree about JPEG.
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    try:
+        splits: Any = tfds.data_source(name, data_dir=place.root, download=False, decoders=decoders)
+    except NotImplementedError as error:
+        raise UsageError(
+            f"tfds:{place.name} in {place.folder} is not in the format array_record: remove that folder and "
+            f"type {place.command}"
+        ) from error
+    except Exception as error:  # json, protobuf and tfds each have their own
+        raise place.damaged(error) from error
+    if "train" not in splits:
+        raise UsageError(f"tfds:{place.name} has no split named train, only {', '.join(splits)}: use another data set")
+    return splits
+
+
+def _image_shape(place: Place, features: dict[str, Any]) -> tuple[int, int, int]:
+    """The shape that all images have."""
+    feature = features.get("image")
+    if feature is None or len(feature.shape) != 3 or feature.np_dtype != np.uint8:
+        raise UsageError(f"tfds:{place.name} holds {', '.join(features)}, but no 8-bit 'image': use another data set")
+    if None in feature.shape:
+        raise UsageError(
+            f"tfds:{place.name} holds images of various sizes: write them as files and use folder:DIR, which resizes"
+        )
+    return feature.shape
+
+
+def _class_names(features: dict[str, Any]) -> Sequence[str]:
+    """What the labels are called, () where there are none."""
+    return tuple(getattr(features.get("label"), "names", ()))
+
+
+def _split_rows(place: Place, lengths: dict[str, int]) -> list[tuple[str, range]]:
+    """Split and records for training, and for what is held out."""
+    num_train = lengths["train"]
+    for split in HELD_OUT_SPLITS:
+        if lengths.get(split):
+            return [("train", range(num_train)), (split, range(lengths[split]))]
+    cut = num_train - num_train // 10
+    if cut == num_train:
+        raise UsageError(f"tfds:{place.name} has {num_train} training examples, too few to hold some out")
+    return [("train", range(cut)), ("train", range(cut, num_train))]
+
+
+def _decode(file: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """A PNG or JPEG file as uint8 of the declared shape."""
+    mode = "L" if shape[-1] == 1 else "RGB"
+    with Image.open(io.BytesIO(file)) as image:
+        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    return pixels.reshape(shape)
