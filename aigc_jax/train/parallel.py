@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -96,9 +97,12 @@ def make_parallel(mode: ParallelMode, devices: Sequence[Device] | None = None) -
     mesh = _mesh(local if mode == "pmap" else devices)
     whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
 
+    copy_to_all = jax.jit(_copy, out_shardings=whole)
+
     def put_state(state: PyTree) -> PyTree:
-        # Never an alias: the compiled step donates what it is given.
-        return jax.device_put(state, whole, may_alias=False)
+        # On a CPU, device_put may give every device the same memory, the caller's, whatever may_alias says. The
+        # step donates what it is given, so each device needs its own: only a computed copy is one.
+        return copy_to_all(jax.device_put(state, whole))
 
     def put_batch(batch: HostBatch) -> Batch:
         arrays = {name: np.asarray(array) for name, array in batch.items()}
@@ -131,14 +135,14 @@ def _with_step_key(step: StepFn) -> CompiledStep:
     return keyed
 
 
+def _copy(tree: PyTree) -> PyTree:
+    return jax.tree.map(jnp.copy, tree)
+
+
 def _one_copy(state: PyTree) -> PyTree:
     """Take one device's part: the whole state, since every device holds all of it."""
-
-    def take(leaf: jax.Array) -> jax.Array:
-        # A copy, so that donating the state to the next step leaves it alone.
-        return jax.device_put(leaf.addressable_data(0), may_alias=False)
-
-    return jax.tree.map(take, state)
+    # A copy, so that donating the state to the next step leaves it alone.
+    return jax.jit(_copy)(jax.tree.map(lambda leaf: leaf.addressable_data(0), state))
 
 
 def _check_split(batch: dict[str, np.ndarray], num_local: int, num_processes: int) -> None:
