@@ -6,8 +6,10 @@ import contextlib
 import difflib
 import re
 import shlex
+import shutil
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -67,8 +69,8 @@ def prepare(name: str, data_dir: str | None = None) -> str:
     is_new = not root.exists()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".preparing-", dir=root) as scratch:
-            made = _make(dataset, root, Path(scratch))
+        with _scratch(root) as scratch:
+            made = _make(dataset, root, scratch)
             folder = root / made.relative_to(scratch)
             if find_versions(folder):
                 return f"{name} is already prepared in {folder}"
@@ -113,6 +115,21 @@ def list_data(data_dir: str | None = None) -> list[Row]:
     return [*rows, Row("folder:DIR", "", "resized to fit", "", "a folder with one sub-folder of PNG or JPEG per class")]
 
 
+@contextlib.contextmanager
+def _scratch(root: Path) -> Iterator[Path]:
+    """A temporary folder in ``root``."""
+    folder = Path(tempfile.mkdtemp(prefix=".preparing-", dir=root))
+    try:
+        yield folder
+    finally:
+        # After a failure, threads of tfds may still be writing their last.
+        for _ in range(50):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                break
+            time.sleep(0.1)
+
+
 def _make(dataset: str, root: Path, scratch: Path) -> Path:
     """Prepare a data set within ``scratch``; its folder there."""
     import tensorflow_datasets as tfds
@@ -141,7 +158,7 @@ def _tfds_name(dataset: str) -> str:
     name, *rest = re.split("[/:]", dataset)
     try:
         configs = tfds.builder_cls(name).builder_configs
-    except tfds.core.DatasetNotFoundError as error:
+    except ValueError as error:  # not found, or no name at all
         known = tfds.list_builders(with_community_datasets=False)
         raise UsageError(f"tensorflow-datasets has no data set {name!r}: {_closest(name, known)}") from error
     config = "" if not rest or VERSION.fullmatch(rest[0]) else rest.pop(0)

@@ -14,6 +14,7 @@ import contextlib
 import glob
 import importlib.util
 import io
+import itertools
 import os
 import shutil
 import socket
@@ -50,9 +51,14 @@ def tensorflow_free() -> Iterator[None]:
     open_url, verbosity = downloader._open_url, logging.get_verbosity()
     lazy_module: dict[str, Any] = lazy_imports_utils.tensorflow.__dict__
 
-    def open_reachable_url(url: str, **kwargs: Any) -> Any:
+    has_ended = threading.Event()
+
+    @contextlib.contextmanager
+    def open_reachable_url(url: str, **kwargs: Any) -> Iterator[tuple[Any, Iterator[bytes]]]:
         check_reachable(url)
-        return open_url(url, **kwargs)
+        with open_url(url, **kwargs) as (response, blocks):
+            # One failed download ends the preparation, but not by itself the other downloads.
+            yield response, itertools.takewhile(lambda _: not has_ended.is_set(), blocks)
 
     try:
         downloader._open_url = open_reachable_url
@@ -64,6 +70,7 @@ def tensorflow_free() -> Iterator[None]:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
+        has_ended.set()
         downloader._open_url = open_url
         logging.set_verbosity(verbosity)
         if isinstance(lazy_module.get("_module"), _Namespace):

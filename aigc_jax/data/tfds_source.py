@@ -80,7 +80,7 @@ def open_tfds(name: str, data_dir: str | None = None) -> Data:
     for split, rows in _split_rows(place, {split: len(part) for split, part in parts.items()}):
         source = TfdsSource(parts[split], rows, place=place, image_shape=shape, num_classes=len(class_names))
         # The first record of every file: a truncated file cannot be opened at all, and this is when to say so.
-        starts = np.cumsum([0, *info.splits[split].shard_lengths])
+        starts = {rows.start, *np.cumsum([0, *info.splits[split].shard_lengths])}
         source.take(np.array([start - rows.start for start in starts if start in rows]))
         opened.append(CachedSource(source))
     train, held_out = opened
@@ -191,7 +191,9 @@ def _image_shape(place: Place, features: dict[str, Any]) -> tuple[int, int, int]
     """The shape that all images have."""
     feature = features.get("image")
     if feature is None or len(feature.shape) != 3 or feature.np_dtype != np.uint8:
-        raise UsageError(f"tfds:{place.name} holds {', '.join(features)}, but no 8-bit 'image': use another data set")
+        raise UsageError(
+            f"tfds:{place.name} holds {', '.join(sorted(features))}, but no 8-bit 'image': use another data set"
+        )
     if None in feature.shape:
         raise UsageError(
             f"tfds:{place.name} holds images of various sizes: write them as files and use folder:DIR, which resizes"

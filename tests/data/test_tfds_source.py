@@ -1,0 +1,191 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aigc_jax.data.pipeline import batches, epoch
+from aigc_jax.data.sources import open_data
+from aigc_jax.data.tfds_source import find_versions
+from aigc_jax.types import UsageError
+from tests.data.conftest import SHAPE, SPLITS, pixels
+
+REAL = Path(__file__).parents[3] / "shared" / "tfds"
+
+
+def opened(form, root, **options):
+    fit = {"image_shape": SHAPE, "num_classes": 2, **options}
+    return open_data(f"tfds:tiny_pictures/{form}", data_dir=str(root), **fit)
+
+
+def images(source):
+    return {example["image"].tobytes() for example in map(source.__getitem__, range(len(source)))}
+
+
+def expected(split, form="plain"):
+    return {pixels(split, number).tobytes() for number in range(SPLITS[form][split])}
+
+
+@pytest.fixture
+def copied(tfds_dir, tmp_path):
+    """The prepared ``plain`` form, to be damaged."""
+    shutil.copytree(tfds_dir / "tiny_pictures" / "plain", tmp_path / "tiny_pictures" / "plain")
+    return tmp_path / "tiny_pictures" / "plain" / "1.2.0"
+
+
+def message(form, root, **options):
+    with pytest.raises(UsageError) as error:
+        opened(form, root, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_every_pixel_comes_back(tfds_dir):
+    data = opened("plain", tfds_dir)
+    assert images(data.train) == expected("train")
+    assert images(data.held_out) == expected("test")
+    assert data.class_names == ("cat", "dog")
+    example = data.train[0]
+    assert (example["image"].shape, example["image"].dtype) == (SHAPE, np.uint8)
+    assert (example["label"].shape, example["label"].dtype) == ((), np.int32)
+
+
+def test_held_out_is_validation_where_there_is_no_test(tfds_dir):
+    assert images(opened("validated", tfds_dir).held_out) == expected("validation", "validated")
+
+
+def test_held_out_is_a_tenth_of_train_where_there_is_nothing_else(tfds_dir):
+    data = opened("train_only", tfds_dir)
+    assert (len(data.train), len(data.held_out)) == (27, 3)
+    assert images(data.train) | images(data.held_out) == expected("train")
+    assert not images(data.train) & images(data.held_out)
+
+
+def test_batches_by_any_number_of_threads_are_the_same(tfds_dir):
+    for _ in range(3):
+        # Opened anew: the threads race for an empty cache.
+        source = opened("plain", tfds_dir).train
+        first, second = (batches(source, batch_size=8, seed=0, num_threads=n) for n in (4, 0))
+        for _ in range(6):
+            one, other = next(first), next(second)
+            np.testing.assert_array_equal(one["image"], other["image"])
+            np.testing.assert_array_equal(one["label"], other["label"])
+
+
+def test_unlabelled_images_serve_unconditional_models(tfds_dir):
+    data = opened("unlabelled", tfds_dir, num_classes=None)
+    assert set(data.train[0]) == {"image"}
+    assert data.class_names == ()
+    assert "--num-classes None" in message("unlabelled", tfds_dir)
+
+
+def test_arrays_are_encoded_as_the_data_set_asks(tfds_dir):
+    # JPEG is lossy, but even noise stays nearest to itself.
+    data = opened("jpeg", tfds_dir)
+    found = np.stack([data.held_out[index]["image"] for index in range(5)]).astype(int)
+    originals = np.stack([pixels("test", number) for number in range(5)]).astype(int)
+    distance = np.abs(found[:, None] - originals).mean((2, 3, 4))
+    assert sorted(distance.argmin(axis=1)) == list(range(5))
+    assert distance.min() > 0
+
+
+def test_newest_version_is_taken_and_half_prepared_ones_are_not(copied):
+    for name in ("1.10.0", "1.9.9"):
+        shutil.copytree(copied, copied.parent / name)
+    (copied.parent / "2.0.0").mkdir()
+    (copied.parent / "1.11.0.incomplete.XY").mkdir()
+    assert [path.name for path in find_versions(copied.parent)] == ["1.2.0", "1.9.9", "1.10.0"]
+    assert "1.2.0" in str(find_versions(copied))
+
+
+def test_missing_data_say_what_to_type(tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match=f"aigc-jax data prepare tfds:mnist --data-dir {tmp_path}"):
+        open_data("tfds:mnist", data_dir=str(tmp_path))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "my data"))
+    with pytest.raises(UsageError, match=f"--data-dir '{tmp_path}/my data'"):
+        open_data("tfds:mnist")
+
+
+def test_several_forms_ask_for_one(tfds_dir):
+    with pytest.raises(UsageError, match="tfds:tiny_pictures/plain"):
+        open_data("tfds:tiny_pictures", data_dir=str(tfds_dir))
+
+
+def test_missing_split(tfds_dir):
+    assert "train" in message("no_train", tfds_dir)
+
+
+def test_images_of_various_sizes(tfds_dir):
+    assert "folder:DIR" in message("various_sizes", tfds_dir)
+
+
+def test_no_images(copied):
+    features = json.loads((copied / "features.json").read_text())
+    named = features["featuresDict"]["features"]
+    named["picture"] = named.pop("image")
+    (copied / "features.json").write_text(json.dumps(features))
+    assert "label, picture" in message("plain", copied.parents[2])
+
+
+def test_wrong_shape_and_number_of_classes(tfds_dir):
+    assert "--image-shape 6 4 3" in message("plain", tfds_dir, image_shape=(28, 28, 1))
+    assert "--num-classes 2" in message("plain", tfds_dir, num_classes=10)
+    opened("plain", tfds_dir, num_classes=None)
+
+
+def test_label_out_of_range_is_named_when_it_is_met(tfds_dir):
+    data = opened("bad_label", tfds_dir)
+    with pytest.raises(UsageError, match="-1"):
+        list(epoch(data.train, 5))
+    # From another thread, too.
+    with pytest.raises(UsageError, match="-1"):
+        next(batches(data.train, batch_size=10, seed=0))
+
+
+def test_truncated_file(copied):
+    path = next(copied.glob("*-test.array_record*"))
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert str(copied) in message("plain", copied.parents[2])
+    path.write_bytes(b"")
+    assert "aigc-jax data prepare" in message("plain", copied.parents[2])
+    path.unlink()
+    assert "damaged" in message("plain", copied.parents[2])
+
+
+def test_flipped_bits(copied):
+    path = next(copied.glob("*-train.array_record*"))
+    content = bytearray(path.read_bytes())
+    used = len(content.rstrip(b"\0"))
+    for place in range(0, min(used, 20_000), 50):
+        content[place] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="damaged"):
+        list(epoch(opened("plain", copied.parents[2]).train, 10))
+
+
+def test_damaged_description(copied):
+    (copied / "dataset_info.json").write_text("{")
+    assert "damaged" in message("plain", copied.parents[2])
+
+
+def test_another_file_format(copied):
+    info = json.loads((copied / "dataset_info.json").read_text())
+    (copied / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord"}))
+    assert "array_record" in message("plain", copied.parents[2])
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "sizes", "mean"),
+    # Means of the training pixels as everyone normalises by them: 0.1307 for MNIST, (0.491, 0.482, 0.447) for CIFAR-10.
+    [("mnist", (28, 28, 1), (60000, 10000), 0.1307), ("cifar10", (32, 32, 3), (50000, 10000), 0.4734)],
+)
+def test_real_data(name, shape, sizes, mean):
+    if not (REAL / name).is_dir():
+        pytest.skip(f"no prepared {name} beside this checkout")
+    data = open_data(f"tfds:{name}", data_dir=str(REAL), image_shape=shape)
+    assert (len(data.train), len(data.held_out)) == sizes
+    batch = next(batches(data.train, batch_size=512, seed=0))
+    assert set(batch["label"].tolist()) == set(range(10))
+    # A standard error of the mean over 512 images is below 0.01.
+    assert abs((batch["image"].mean() + 1) / 2 - mean) < 0.04
