@@ -254,7 +254,7 @@ def _describe(state: TrainState) -> dict[str, list[Any]]:
 def _check_fit(arrays: Mapping[str, list[Any]], abstract_state: TrainState, where: str) -> None:
     saved = {name: tuple(description[:2]) for name, description in arrays.items()}
     wanted = {name: tuple(_shape_and_dtype(leaf)) for name, leaf in _named(abstract_state)}
-    for name in sorted(saved.keys() | wanted.keys()):
+    for name in sorted(saved.keys() | wanted.keys(), key=lambda name: (not name.startswith("params"), name)):
         there, here = saved.get(name), wanted.get(name)
         if there != here:
             raise UsageError(

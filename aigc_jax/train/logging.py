@@ -86,7 +86,8 @@ class TensorBoard:
         """One curve per metric, and two for the speed."""
         speed = {"speed/steps_per_s": record.steps_per_s, "speed/data_wait": record.data_wait}
         for name, value in {**record.metrics, **speed}.items():
-            self._writer.add_scalar(name, value, record.step)
+            if math.isfinite(value):
+                self._writer.add_scalar(name, value, record.step)
 
     def close(self) -> None:
         """Flush and close the event file."""
@@ -212,8 +213,9 @@ def cut_back(path: Path, step: int) -> None:
         write_atomically(path, "".join(kept))
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: str) -> int:
+    """The step of a line; a torn or foreign one counts as never reached."""
     try:
-        return json.loads(line)["step"] if line.endswith("\n") else math.inf
+        return int(json.loads(line)["step"]) if line.endswith("\n") else sys.maxsize
     except (ValueError, KeyError, TypeError):
-        return math.inf
+        return sys.maxsize

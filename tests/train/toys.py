@@ -28,6 +28,9 @@ class Game(NamedTuple):
     is_synced: bool = False
 
 
+TWO_PLAYERS = Game()
+
+
 @dataclass(frozen=True)
 class ToyConfig(TrainConfig):
     steps: int = 6
@@ -39,9 +42,9 @@ class ToyConfig(TrainConfig):
 
 def loss_fn(name, sign, axis, is_synced):
     def loss(params, model_state, batch, key):
-        keys = rng.split_by_name(rng.example_keys(key, batch["index"]), "noise", "drop")
-        x = batch["image"].reshape(-1, 16) + 0.1 * rng.normal(keys["noise"], (16,))
-        kept = jax.vmap(lambda key: jax.random.bernoulli(key, 0.8, (16,)))(keys["drop"])
+        noise = rng.normal(rng.example_keys(key, batch["index"]), (16,))
+        x = batch["image"].reshape(-1, 16) + 0.1 * noise
+        kept = noise < 0.8  # a dropout
         mean = jnp.mean(x, axis=0)
         if is_synced and axis is not None:
             mean = jax.lax.pmean(mean, axis)
@@ -49,15 +52,14 @@ def loss_fn(name, sign, axis, is_synced):
         # One entry is averaged over time, one is overwritten, one is a constant: each has another type for scan.
         own = {"mean": 0.9 * own["mean"] + 0.1 * mean, "last": mean, "one": jnp.int32(1)}
         rest = sum(params[other]["w"] for other in params)
-        losses = jnp.sum(jnp.where(kept, x, 0.0) * params[name]["w"] * sign, axis=-1)
+        losses = sign * jnp.where(kept, x, 0.0) @ params[name]["w"]
         losses = losses + 0.5 * jnp.sum(jnp.square(params[name]["w"])) + jnp.square(x @ rest) / 16
-        losses = losses + 0.01 * jnp.sum(jnp.square(batch.get("bad", jnp.zeros(()))))
         return losses, ({**model_state, name: own}, {"first": x[:, 0], "norm": jnp.sum(jnp.square(rest))})
 
     return loss
 
 
-def algorithm(game=Game(), mode="pmap", tx=None):
+def algorithm(game=TWO_PLAYERS, mode="pmap", tx=None):
     axis = axis_name(mode)
     names = ["a", "b"][: game.num_players]
     players = [
@@ -76,13 +78,11 @@ def algorithm(game=Game(), mode="pmap", tx=None):
         shift = 0.0 if condition is None else condition[:, None, None, None].astype(jnp.float32) / 5 - 1
         return jnp.clip(noise * 0.1 + shift + variables["params"]["a"]["w"].reshape(1, *SHAPE), -1, 1)
 
-    step = make_step(
-        players, ema_decay=game.ema_decay, axis_name=axis, num_microbatches=game.num_microbatches
-    )
+    step = make_step(players, ema_decay=game.ema_decay, axis_name=axis, num_microbatches=game.num_microbatches)
     return Algorithm(init, step, sample)
 
 
-def experiment(game=Game(), mode="pmap", tx=None, num_classes=3):
+def experiment(game=TWO_PLAYERS, mode="pmap", tx=None, num_classes=3):
     spec = {"image": jax.ShapeDtypeStruct((8, *SHAPE), jnp.float32)}
     return Experiment(algorithm(game, mode, tx), lambda: Data("toy", [], [], ()), spec, num_classes)
 
