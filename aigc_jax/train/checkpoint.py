@@ -12,7 +12,7 @@ import logging
 import math
 import sys
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -155,7 +155,8 @@ class Checkpoints:
 
     def _read(self, step: int, item: str, how: ocp.args.CheckpointArgs) -> Any:
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**{item: how}))[item]
+            with _late_reads_ignored():
+                return self._manager.restore(step, args=ocp.args.Composite(**{item: how}))[item]
         except Exception as error:  # whatever orbax or its storage say of a file that is cut or missing
             raise BrokenCheckpointError(f"the checkpoint {self.folder}/{step} is incomplete") from error
 
@@ -280,3 +281,18 @@ def _quiet() -> None:
     """Orbax reports every file it opens; its errors still reach us as exceptions."""
     logging.getLogger("absl").setLevel(logging.ERROR)
     logging.getLogger("orbax").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _late_reads_ignored() -> Iterator[None]:
+    """Silence the reads that a failed one leaves behind: each finds orbax's event loop closed and says so on stderr."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    yield
+    # Not after a failure: they are still to come.
+    sys.unraisablehook = before

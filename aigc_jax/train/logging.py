@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TextIO, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 from tensorboardX import SummaryWriter
@@ -121,8 +121,8 @@ class WeightsAndBiases:
 class Progress:
     """A bar with steps per second, ETA and the latest metrics; plain lines where there is no terminal."""
 
-    def __init__(self, start_step: int, num_steps: int, stream: TextIO | None = None) -> None:
-        self._stream = sys.stderr if stream is None else stream
+    def __init__(self, start_step: int, num_steps: int) -> None:
+        self._stream = sys.stderr
         self._num_steps, self._last = num_steps, start_step
         self._bar = None
         if self._stream.isatty():

@@ -1,0 +1,182 @@
+"""Checkpoints: what comes back is what went in, or the one before, or one line that says why not."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from aigc_jax.train.checkpoint import BrokenCheckpointError, Checkpoints, load_state, load_variables
+from aigc_jax.train.run_dir import write_run
+from aigc_jax.types import TrainState, UsageError
+
+from .toys import ToyConfig, leaves
+
+
+def make_state(step, width=3):
+    params = {"a": {"w": jnp.arange(width, dtype=jnp.float32) + step, "half": jnp.full(2, step, jnp.bfloat16)}}
+    return TrainState(
+        jnp.int32(step),
+        params,
+        {"a": optax.adam(1e-3).init(params["a"])},
+        {"a": {"count": jnp.int32(7), "is_on": jnp.bool_(True)}},
+        {"a": jax.tree.map(lambda leaf: leaf * 2, params["a"])},
+    )
+
+
+SHAPES = jax.eval_shape(lambda: make_state(0))
+
+
+def save(run, *steps, metrics=None, **options):
+    write_run(run, "toy", ToyConfig(**{k: v for k, v in options.items() if k.startswith("best")}), {})
+    checkpoints = Checkpoints(run, **options)
+    for step in steps:
+        checkpoints.save(make_state(step), (metrics or {}).get(step))
+    checkpoints.wait()
+    checkpoints.close()
+
+
+def assert_is(state, step):
+    expected = make_state(step)
+    assert jax.tree.structure(state) == jax.tree.structure(expected)
+    for ours, theirs in zip(leaves(state), leaves(expected), strict=True):
+        assert (ours.dtype, ours.tobytes()) == (theirs.dtype, theirs.tobytes())
+
+
+def test_comes_back_bit_for_bit(tmp_path):
+    save(tmp_path, 1, 2)
+    assert_is(load_state(tmp_path, SHAPES), 2)
+    assert_is(load_state(tmp_path, SHAPES, which=1), 1)
+
+
+def test_variables_are_the_averaged_weights(tmp_path):
+    save(tmp_path, 4)
+    variables = load_variables(tmp_path, SHAPES)
+    np.testing.assert_array_equal(variables["params"]["a"]["w"], [8, 10, 12])
+    assert variables["model_state"]["a"]["count"] == 7
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(tmp_path_factory):
+    run = tmp_path_factory.mktemp("two")
+    save(run, 1, 2)
+    return run
+
+
+def files_of_newest(run):
+    return sorted(path for path in (run / "checkpoints" / "2").rglob("*") if path.is_file() and path.stat().st_size)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, lambda path: path.unlink()], ids=["truncate", "flip", "remove"])
+def test_damage_to_any_file_of_the_newest_is_noticed_or_harmless(tmp_path, two_checkpoints, damage, capsys):
+    num_skipped = 0
+    num_files = len(files_of_newest(two_checkpoints))
+    for i in range(num_files):
+        run = tmp_path / str(i)
+        shutil.copytree(two_checkpoints, run)
+        damage(files_of_newest(run)[i])
+        checkpoints = Checkpoints(run, is_read_only=True)
+        state = checkpoints.restore_latest(SHAPES)
+        checkpoints.close()
+        step = int(state.step)
+        assert_is(state, step)  # whichever it is, it is right to the last bit
+        warning = capsys.readouterr().err
+        assert ("warning" in warning) == (step == 1 and "2" in [p.name for p in (run / "checkpoints").iterdir()])
+        num_skipped += step == 1
+    assert num_skipped >= 2
+
+
+def test_a_skipped_checkpoint_is_removed_so_that_its_step_can_be_saved_again(tmp_path, two_checkpoints, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(two_checkpoints, run)
+    truncate(run / "checkpoints" / "2" / "info" / "metadata")
+    checkpoints = Checkpoints(run)
+    assert_is(checkpoints.restore_latest(SHAPES), 1)
+    assert checkpoints.steps() == [1]
+    checkpoints.save(make_state(2))
+    checkpoints.wait()
+    assert_is(checkpoints.restore_latest(SHAPES), 2)
+    checkpoints.close()
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_an_unfinished_save_is_not_taken_for_a_checkpoint(tmp_path, two_checkpoints):
+    run = tmp_path / "run"
+    shutil.copytree(two_checkpoints, run)
+    folder = run / "checkpoints"
+    (folder / "2").rename(folder / "2.orbax-checkpoint-tmp")  # what a kill in the middle of writing leaves
+    assert_is(load_state(run, SHAPES), 1)
+
+
+def test_when_all_are_broken_nothing_starts_from_scratch(tmp_path):
+    save(tmp_path, 1)
+    (tmp_path / "checkpoints" / "1" / "info" / "metadata").write_text("{")
+    with pytest.raises(UsageError, match="none of the 1 checkpoints"):
+        Checkpoints(tmp_path).restore_latest(SHAPES)
+    with pytest.raises(BrokenCheckpointError):
+        load_state(tmp_path, SHAPES, which=1)
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path):
+    metrics = {1: {"x": 3.0}, 2: {"x": 9.0}, 3: {"x": float("nan")}, 4: {"x": 4.0}, 5: {}}
+    save(tmp_path, 1, 2, 3, 4, 5, metrics=metrics, keep=2, best_metric="x")
+    assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [2, 4, 5]
+    assert_is(load_state(tmp_path, SHAPES, which="best"), 2)
+
+
+def test_best_may_be_the_smallest_and_is_remembered_by_the_next_process(tmp_path):
+    options = {"keep": 1, "best_metric": "x", "best_mode": "min"}
+    save(tmp_path, 1, 2, metrics={1: {"x": 1.0}, 2: {"x": 2.0}}, **options)
+    checkpoints = Checkpoints(tmp_path, **options)
+    assert checkpoints.best_step() == 1
+    assert [checkpoints.is_best({"x": value}) for value in (0.5, 1.0, 1.5, float("nan"))] == [True, False, False, False]
+    checkpoints.close()
+    save(tmp_path, 3, **options)
+    assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("state", "where"),
+    [
+        (make_state(0, width=4), r"params/a/w is float32\[3\] there and float32\[4\] here"),
+        (make_state(0).replace(opt_state={"a": optax.sgd(1.0).init({})}), "absent here"),
+        (make_state(0).replace(model_state={"a": {"count": jnp.float32(7), "is_on": jnp.bool_(True)}}), "int32"),
+    ],
+)
+def test_another_model_is_refused_in_one_line(two_checkpoints, state, where):
+    with pytest.raises(UsageError, match=where) as caught:
+        load_state(two_checkpoints, jax.eval_shape(lambda: state))
+    assert "\n" not in str(caught.value)
+    assert not isinstance(caught.value, BrokenCheckpointError)
+
+
+def test_what_is_not_there_is_named(tmp_path, two_checkpoints):
+    with pytest.raises(UsageError, match="not a run directory"):
+        load_state(tmp_path, SHAPES)
+    write_run(tmp_path, "toy", ToyConfig(), {})
+    with pytest.raises(UsageError, match="no checkpoint yet"):
+        load_state(tmp_path, SHAPES)
+    with pytest.raises(UsageError, match="no checkpoint at step 5: use one of 1, 2"):
+        load_state(two_checkpoints, SHAPES, which=5)
+    with pytest.raises(UsageError, match="no evaluated checkpoint"):
+        load_state(two_checkpoints, SHAPES, which="best")
+
+
+def test_saving_a_step_twice_keeps_the_first(tmp_path):
+    save(tmp_path, 1)
+    save(tmp_path, 1)
+    assert json.loads((tmp_path / "checkpoints" / "1" / "info" / "metadata").read_text())
+    assert_is(load_state(tmp_path, SHAPES), 1)
