@@ -131,8 +131,9 @@ class TfdsSource:
 
     def take(self, indices: Int[np.ndarray, " batch"]) -> dict[str, np.ndarray]:
         """The examples at ``indices`` as one batch."""
+        rows = [self.rows[index] for index in indices]
         try:
-            examples = self.records.__getitems__([self.rows[index] for index in indices])
+            examples = self.records.__getitems__(rows)
             batch = {"image": np.stack([_decode(example["image"], self.image_shape) for example in examples])}
         except Exception as error:  # array_record, protobuf and Pillow each have their own
             raise self.place.damaged(error) from error

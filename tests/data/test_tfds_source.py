@@ -51,6 +51,14 @@ def test_every_pixel_comes_back(tfds_dir):
     assert (example["label"].shape, example["label"].dtype) == ((), np.int32)
 
 
+def test_sources_end(tfds_dir):
+    data = opened("plain", tfds_dir)
+    for source in (data.held_out, data.held_out.source):
+        assert len(list(source)) == 10
+        with pytest.raises(IndexError):
+            source[10]
+
+
 def test_held_out_is_validation_where_there_is_no_test(tfds_dir):
     assert images(opened("validated", tfds_dir).held_out) == expected("validation", "validated")
 
