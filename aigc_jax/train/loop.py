@@ -31,7 +31,7 @@ from aigc_jax.train.parallel import CompiledStep, Device, HostBatch, Parallel, m
 from aigc_jax.train.run_dir import open_run
 from aigc_jax.train.samples import GridFn, make_grid_fn
 from aigc_jax.train.signals import StopRequest
-from aigc_jax.types import Experiment, Key, Metrics, TrainState, Variables
+from aigc_jax.types import Experiment, Key, Metrics, TrainState, UsageError, Variables
 
 EvaluateFn = Callable[[Variables, int], dict[str, float]]
 """``(variables, step) -> figures``, for example ``{"eval/agreement": 0.98}``."""
@@ -223,7 +223,7 @@ def _between_steps(
     steps_per_s, data_wait = speed.lap(step) if is_logged else (0.0, 0.0)
     with speed.paused():
         plain = functools.cache(lambda: session.parallel.get_state(state))
-        evaluation = _evaluate(session.evaluate_fn, plain().variables, step) if is_evaluated else {}
+        evaluation = _evaluate(session, plain().variables, step) if is_evaluated else {}
         if is_logged:
             figures = {name: float(value) for name, value in jax.device_get(metrics).items() if name != FLAG}
             session.log.write(Record(step, {**figures, **evaluation}, steps_per_s, data_wait))
@@ -234,8 +234,15 @@ def _between_steps(
             session.checkpoints.save(plain(), evaluation)
 
 
-def _evaluate(evaluate_fn: EvaluateFn | None, variables: Variables, step: int) -> dict[str, float]:
-    return {name: float(value) for name, value in evaluate_fn(variables, step).items()} if evaluate_fn else {}
+def _evaluate(session: _Session, variables: Variables, step: int) -> dict[str, float]:
+    if session.evaluate_fn is None:
+        return {}
+    figures = {name: float(value) for name, value in session.evaluate_fn(variables, step).items()}
+    best_metric = session.config.best_metric
+    if best_metric is not None and best_metric not in figures:
+        names = ", ".join(figures) or "nothing"
+        raise UsageError(f"expected --best-metric to be one of what is evaluated ({names}), got {best_metric!r}")
+    return figures
 
 
 def _draw(session: _Session, variables: Variables, step: int) -> None:

@@ -97,12 +97,17 @@ def make_parallel(mode: ParallelMode, devices: Sequence[Device] | None = None) -
     mesh = _mesh(local if mode == "pmap" else devices)
     whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
 
-    copy_to_all = jax.jit(_copy, out_shardings=whole)
+    on_local = NamedSharding(_mesh(local), PartitionSpec())
+    copy_to_local = jax.jit(_copy, out_shardings=on_local)
 
     def put_state(state: PyTree) -> PyTree:
         # On a CPU, device_put may give every device the same memory, the caller's, whatever may_alias says. The
         # step donates what it is given, so each device needs its own: only a computed copy is one.
-        return copy_to_all(jax.device_put(state, whole))
+        return jax.tree.map(join, copy_to_local(jax.device_put(state, on_local)))
+
+    def join(leaf: jax.Array) -> jax.Array:
+        parts = [shard.data for shard in leaf.addressable_shards]
+        return jax.make_array_from_single_device_arrays(leaf.shape, whole, parts)
 
     def put_batch(batch: HostBatch) -> Batch:
         arrays = {name: np.asarray(array) for name, array in batch.items()}

@@ -12,11 +12,7 @@ from aigc_jax.types import UsageError
 
 from .toys import Game, algorithm, batch_at, leaves
 
-GAMES = [
-    Game(num_players=1, ema_decay=None),
-    Game(num_updates=2),
-    Game(num_updates=2, num_microbatches=2, is_synced=True),
-]
+GAMES = [Game(num_players=1, ema_decay=None), Game(num_updates=2, num_microbatches=2)]
 
 
 def run(game, mode, num_devices, num_steps=3):

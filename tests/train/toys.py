@@ -25,7 +25,6 @@ class Game(NamedTuple):
     num_updates: int = 1
     num_microbatches: int = 1
     ema_decay: float | None = 0.9
-    is_synced: bool = False
 
 
 TWO_PLAYERS = Game()
@@ -40,13 +39,14 @@ class ToyConfig(TrainConfig):
     checkpoint_every: int = 2
 
 
-def loss_fn(name, sign, axis, is_synced):
+def loss_fn(name, sign, axis):
     def loss(params, model_state, batch, key):
         noise = rng.normal(rng.example_keys(key, batch["index"]), (16,))
         x = batch["image"].reshape(-1, 16) + 0.1 * noise
         kept = noise < 0.8  # a dropout
         mean = jnp.mean(x, axis=0)
-        if is_synced and axis is not None:
+        # One player averages its statistics over the devices by itself, the other leaves that to make_step.
+        if name == "a" and axis is not None:
             mean = jax.lax.pmean(mean, axis)
         own = model_state[name]
         # One entry is averaged over time, one is overwritten, one is a constant: each has another type for scan.
@@ -63,7 +63,7 @@ def algorithm(game=TWO_PLAYERS, mode="pmap", tx=None):
     axis = axis_name(mode)
     names = ["a", "b"][: game.num_players]
     players = [
-        Player(name, loss_fn(name, sign, axis, game.is_synced), tx or optax.sgd(0.1), updates)
+        Player(name, loss_fn(name, sign, axis), tx or optax.sgd(0.1), updates)
         for name, sign, updates in zip(names, (1.0, -1.0), (game.num_updates, 1), strict=False)
     ]
 
