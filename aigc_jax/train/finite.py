@@ -14,7 +14,11 @@ from aigc_jax.types import Batch, Key, Metrics, StepFn, TrainState
 FLAG = "is_finite"
 
 LAG = 2
-"""A step's flag is looked at when this many later steps have been sent to the devices."""
+"""A step's flag is looked at when this many later steps have been sent to the devices.
+
+That also bounds how far the host runs ahead. It must: with four CPU devices and 32 steps under way, XLA's
+collectives wait for each other until they abort the process.
+"""
 
 
 class NonFiniteError(ArithmeticError):

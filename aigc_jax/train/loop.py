@@ -94,9 +94,7 @@ def train(
     open_run(workdir, name, config, experiment.batch_spec)
     parallel = make_parallel(config.parallel, devices)
     with contextlib.ExitStack() as stack:
-        checkpoints = Checkpoints(
-            workdir, keep=config.keep_checkpoints, best_metric=config.best_metric, best_mode=config.best_mode
-        )
+        checkpoints = _open_checkpoints(workdir, config)
         stack.callback(checkpoints.close)
         state = checkpoints.restore_latest(abstract_state(experiment))
         state = initial_state(experiment, config.seed) if state is None else state
@@ -129,9 +127,14 @@ def train(
             raise NonFiniteError(error.step, error.name, error.value, _advice(checkpoints)) from None
         checkpoints.wait()
     if result.stopped_by is not None:
-        name = signal.Signals(result.stopped_by).name
-        print(f"{name}: saved at step {result.step}; to resume: {resume_command}", file=sys.stderr)
+        asked = signal.Signals(result.stopped_by).name
+        print(f"{asked}: saved at step {result.step}; to resume: {resume_command}", file=sys.stderr)
     return result
+
+
+def _open_checkpoints(workdir: Path, config: TrainConfig) -> Checkpoints:
+    options = {"keep": config.keep_checkpoints, "best_metric": config.best_metric, "best_mode": config.best_mode}
+    return Checkpoints(workdir, **options)
 
 
 def initial_state(experiment: Experiment, seed: int) -> TrainState:

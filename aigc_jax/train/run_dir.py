@@ -71,9 +71,10 @@ def open_run(path: Path, config: str, values: Any, batch: Mapping[str, jax.Shape
         batch: shape and dtype of one batch.
 
     Raises:
-        UsageError: the directory holds a run that differs in more than :data:`FREE_ON_RESUME`.
+        UsageError: the directory holds a checkpoint of a run that differs in more than :data:`FREE_ON_RESUME`.
     """
-    if (path / "config.json").exists():
+    # A run that was refused before its first checkpoint must not bind the user to the settings that were wrong.
+    if (path / "config.json").exists() and any((path / "checkpoints").glob("[0-9]*")):
         check_resume(read_run(path), config, values)
     if jax.process_index() == 0:
         write_run(path, config, values, batch)

@@ -120,6 +120,7 @@ def test_a_newer_format_and_a_missing_run_are_refused(tmp_path):
 def test_resume_may_change_how_long_and_how_often_only(tmp_path):
     old = NestedConfig()
     write_run(tmp_path, "toy", old, BATCH)
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
     changes = {
         "steps": 9,
         "parallel": "jit",
@@ -142,6 +143,12 @@ def test_resume_may_change_how_long_and_how_often_only(tmp_path):
             open_run(tmp_path, "toy", other, BATCH)
     with pytest.raises(UsageError, match="a run of toy, not of other"):
         check_resume(read_run(tmp_path), "other", old)
+
+
+def test_settings_that_led_nowhere_may_be_mended(tmp_path):
+    open_run(tmp_path, "toy", ToyConfig(batch_size=7), BATCH)
+    open_run(tmp_path, "toy", ToyConfig(batch_size=8), BATCH)
+    assert read_run(tmp_path).values["batch_size"] == 8
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
