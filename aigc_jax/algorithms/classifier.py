@@ -1,0 +1,71 @@
+"""A classifier: a game of one player that generates nothing, but judges what others generate."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from aigc_jax.players import init_state, make_step
+from aigc_jax.types import Algorithm, Batch, Key, LossTransform, Metrics, Player, PyTree, TrainState, Variables
+
+NAME = "classifier"
+
+
+def classifier(
+    net: nn.Module,
+    tx: optax.GradientTransformation,
+    *,
+    transform: LossTransform = lambda loss_fn: loss_fn,
+    ema_decay: float | None = None,
+    num_microbatches: int = 1,
+    axis_name: str | None = None,
+) -> Algorithm:
+    """A classifier of images, trained by cross-entropy, as an :class:`aigc_jax.types.Algorithm`.
+
+    Args:
+        net: Linen module ``images -> (logits [B, K], features [B, F])``.
+        tx: the optimiser.
+        transform: transform of the loss, for example :func:`aigc_jax.losses.augmentation.augmented`.
+        ema_decay: decay of the weight average that is used for evaluation; None for none.
+        num_microbatches: see :func:`aigc_jax.players.make_step`.
+        axis_name: the device axis under pmap or shard_map, None under jit.
+
+    Returns:
+        The algorithm. Batches hold ``image`` [B, H, W, C] and ``label`` int32 [B]. ``evaluate`` gives
+        ``logits`` [B, K] and ``features`` [B, F] and, where the batch has labels, ``nll`` (nats) and
+        ``is_correct``. ``sample`` is None.
+
+    >>> import jax
+    >>> from aigc_jax.nets.classifier import ConvClassifier
+    >>> algorithm = classifier(ConvClassifier(2, (4,), 8), optax.adam(1e-3))
+    >>> batch = {"image": jnp.zeros((3, 8, 8, 1)), "label": jnp.zeros(3, jnp.int32)}
+    >>> state = algorithm.init(jax.random.key(0), batch)
+    >>> algorithm.evaluate(state.variables, batch, jax.random.key(0))["features"].shape
+    (3, 8)
+    """
+
+    def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:
+        del key
+        logits, _ = net.apply({"params": params[NAME]}, batch["image"])
+        accuracy = jnp.argmax(logits, axis=-1) == batch["label"]
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+        return losses, (model_state, {"accuracy": accuracy})
+
+    def init(key: Key, batch: Batch) -> TrainState:
+        params = {NAME: net.init(key, batch["image"])["params"]}
+        return init_state(players, params, {}, ema_names=() if ema_decay is None else (NAME,))
+
+    def evaluate(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
+        del key
+        logits, features = net.apply({"params": variables["params"][NAME]}, batch["image"])
+        rows = {"logits": logits, "features": features}
+        if "label" in batch:
+            rows["nll"] = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+            rows["is_correct"] = jnp.argmax(logits, axis=-1) == batch["label"]
+        return rows
+
+    players = [Player(NAME, transform(loss_fn), tx)]
+    step = make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches)
+    return Algorithm(init=init, step=step, evaluate=evaluate)

@@ -1,0 +1,243 @@
+"""Generative adversarial networks: a game of two players, for any pair of networks and any objective.
+
+Reference:
+    Goodfellow et al., "Generative Adversarial Networks", 2014, algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from aigc_jax.losses.adversarial import Objective, feature_matching
+from aigc_jax.losses.regularizers import interpolate
+from aigc_jax.players import init_state, make_step
+from aigc_jax.rng import example_keys, normal, split_by_name
+from aigc_jax.types import (
+    Algorithm,
+    Batch,
+    Condition,
+    Key,
+    LossTransform,
+    Metrics,
+    Player,
+    PyTree,
+    UsageError,
+    Variables,
+)
+
+
+class Networks(NamedTuple):
+    """The two networks of a GAN, and the functions of them that losses and regularisers need.
+
+    Attributes:
+        generator: Linen module ``(latent [B, Z], condition, *, train) -> images`` in [-1, 1].
+        discriminator: Linen module ``(images, condition, *, train) -> (logits [B], features [B, F])``.
+        latent_dim: Z, the length of the standard normal latent.
+        num_classes: number of classes; 0 for an unconditional pair.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    latent_dim: int = 100
+    num_classes: int = 0
+
+    def condition(self, batch: Batch) -> Condition:
+        """The condition of each example of a batch, None for an unconditional pair."""
+        return batch["label"] if self.num_classes else None
+
+    def generate(self, params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, PyTree]:
+        """A fake for each example, under that example's condition; and the new model state."""
+        latent = normal(split_by_name(_keys(key, batch), "latent")["latent"], (self.latent_dim,))
+        return _apply(self.generator, "generator", params, model_state, (latent, self.condition(batch)))
+
+    def discriminate(
+        self, params: PyTree, model_state: PyTree, images: Array, batch: Batch
+    ) -> tuple[tuple[Array, Array], PyTree]:
+        """Logits [B] and features [B, F] of images under the conditions of a batch; and the new model state."""
+        return _apply(self.discriminator, "discriminator", params, model_state, (images, self.condition(batch)))
+
+    def logits(self, params: PyTree, model_state: PyTree, images: Array, batch: Batch) -> Array:
+        """Logits alone, for :mod:`aigc_jax.losses.regularizers`."""
+        return self.discriminate(params, model_state, images, batch)[0][0]
+
+    def fakes(self, params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> Array:
+        """The fakes that the losses see under the same key: where R2 penalises."""
+        return self.generate(params, model_state, batch, key)[0]
+
+    def between(self, params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> Array:
+        """Points between each real example and its fake: where the WGAN gradient penalty penalises."""
+        keys = split_by_name(_keys(key, batch), "interpolate")["interpolate"]
+        return interpolate(batch["image"], self.fakes(params, model_state, batch, key), keys)
+
+
+def gan(
+    networks: Networks,
+    objective: Objective,
+    *,
+    generator_tx: optax.GradientTransformation,
+    discriminator_tx: optax.GradientTransformation,
+    regularizer: LossTransform = lambda loss_fn: loss_fn,
+    n_critic: int = 1,
+    feature_matching_weight: float = 0.0,
+    ema_decay: float | Callable[[Array], Array] | None = 0.999,
+    num_microbatches: int = 1,
+    axis_name: str | None = None,
+) -> Algorithm:
+    """A GAN as an :class:`aigc_jax.types.Algorithm`.
+
+    Args:
+        networks: generator and discriminator.
+        objective: what they play for, from :mod:`aigc_jax.losses.adversarial`.
+        generator_tx: the generator's optimiser.
+        discriminator_tx: the discriminator's optimiser; end it with :func:`clip_weights` for the original
+            Wasserstein GAN.
+        regularizer: transform of the discriminator's loss, from :mod:`aigc_jax.losses.regularizers`.
+        n_critic: discriminator updates per step. Each uses its own share of the batch, so give ``step`` a
+            batch n_critic times as large as one update needs.
+        feature_matching_weight: weight >= 0 of :func:`aigc_jax.losses.adversarial.feature_matching` in the
+            generator's loss. In the paper it stands alone: then also pass
+            ``objective._replace(generator=lambda real, fake: 0.0 * fake)``.
+        ema_decay: decay of the generator's weight average, which is what ``sample`` uses; None for none.
+        num_microbatches: see :func:`aigc_jax.players.make_step`.
+        axis_name: the device axis under pmap or shard_map, None under jit.
+
+    Returns:
+        The algorithm. Batches hold ``image`` float32 [B, H, W, C] in [-1, 1] and, for a conditional pair,
+        ``label`` int32 [B].
+
+    >>> from aigc_jax.losses.adversarial import non_saturating
+    >>> from aigc_jax.nets.mlp import MLPDiscriminator, MLPGenerator
+    >>> networks = Networks(MLPGenerator((4, 4, 1), (8,), num_classes=2), MLPDiscriminator((8,), 2), 3, 2)
+    >>> tx = optax.adam(1e-3)
+    >>> algorithm = gan(networks, non_saturating(), generator_tx=tx, discriminator_tx=tx)
+    >>> batch = {"image": jnp.zeros((6, 4, 4, 1)), "label": jnp.zeros(6, jnp.int32)}
+    >>> state = algorithm.init(jax.random.key(0), batch)
+    >>> state, metrics = jax.jit(algorithm.step)(state, batch, jax.random.key(1))
+    >>> algorithm.sample(state.variables, jax.random.key(2), 5, jnp.arange(5) % 2).shape
+    (5, 4, 4, 1)
+    """
+
+    def discriminator_loss(
+        params: PyTree, model_state: PyTree, batch: Batch, key: Key
+    ) -> tuple[Array, tuple[PyTree, Metrics]]:
+        fake, model_state = networks.generate(params, model_state, batch, key)
+        (real_logits, _), model_state = networks.discriminate(params, model_state, batch["image"], batch)
+        (fake_logits, _), model_state = networks.discriminate(params, model_state, fake, batch)
+        metrics = {"real_logits": real_logits, "fake_logits": fake_logits}
+        return objective.discriminator(real_logits, fake_logits), (model_state, metrics)
+
+    def generator_loss(
+        params: PyTree, model_state: PyTree, batch: Batch, key: Key
+    ) -> tuple[Array, tuple[PyTree, Metrics]]:
+        fake, model_state = networks.generate(params, model_state, batch, key)
+        (fake_logits, fake_features), model_state = networks.discriminate(params, model_state, fake, batch)
+        real_logits, real_features = fake_logits, fake_features  # never looked at unless evaluated below
+        if objective.uses_real or feature_matching_weight:
+            (real_logits, real_features), model_state = networks.discriminate(
+                params, model_state, batch["image"], batch
+            )
+        losses, metrics = objective.generator(real_logits, fake_logits), {}
+        if feature_matching_weight:
+            metrics["feature_matching"] = feature_matching(real_features, fake_features, axis_name=axis_name)
+            losses = losses + feature_matching_weight * metrics["feature_matching"]
+        return losses, (model_state, metrics)
+
+    players = [
+        Player("discriminator", regularizer(discriminator_loss), discriminator_tx, num_updates=n_critic),
+        Player("generator", generator_loss, generator_tx),
+    ]
+    ema_names = () if ema_decay is None else ("generator",)
+    return Algorithm(
+        init=lambda key, batch: init_state(players, *_init(networks, key, batch), ema_names=ema_names),
+        step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
+        sample=_sampler(networks),
+        evaluate=_evaluator(networks),
+    )
+
+
+def clip_weights(limit: float) -> optax.GradientTransformation:
+    """Keep all weights in [-limit, limit], as the last link of an optimiser's chain.
+
+    Args:
+        limit: > 0; the paper uses 0.01.
+
+    Returns:
+        A transformation of updates.
+
+    Reference:
+        Arjovsky et al., "Wasserstein GAN", 2017, algorithm 1, line 7.
+
+    >>> tx = optax.chain(optax.sgd(1.0), clip_weights(0.01))
+    >>> weights = jnp.array([0.005, -0.005])
+    >>> updates, _ = tx.update(jnp.array([1.0, 0.001]), tx.init(weights), weights)
+    >>> optax.apply_updates(weights, updates)
+    Array([-0.01 , -0.006], dtype=float32)
+    """
+
+    def update(updates: optax.Updates, state: optax.OptState, params: optax.Params | None) -> tuple[PyTree, PyTree]:
+        if params is None:
+            raise ValueError("clip_weights needs the parameters: call tx.update(grads, state, params)")
+        return jax.tree.map(lambda u, p: jnp.clip(p + u, -limit, limit) - p, updates, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)  # pyright: ignore
+
+
+def _keys(key: Key, batch: Batch) -> Array:
+    return example_keys(key, batch["index"])
+
+
+def _apply(
+    module: nn.Module, name: str, params: PyTree, model_state: PyTree, inputs: tuple[Array, Condition]
+) -> tuple[PyTree, PyTree]:
+    """Run a network in training mode; its batch statistics and spectral vectors move."""
+    variables = {"params": params[name], **model_state[name]}
+    output, updated = module.apply(variables, *inputs, train=True, mutable=list(model_state[name]))
+    return output, {**model_state, name: updated}
+
+
+def _init(networks: Networks, key: Key, batch: Batch) -> tuple[PyTree, PyTree]:
+    """Initial parameters and model state of both networks; only the shapes of the batch matter."""
+    keys = split_by_name(key, "generator", "discriminator")
+    image, condition = batch["image"], networks.condition(batch)
+    latent = jnp.zeros((image.shape[0], networks.latent_dim))
+    variables = {
+        "generator": networks.generator.init(keys["generator"], latent, condition, train=True),
+        "discriminator": networks.discriminator.init(keys["discriminator"], image, condition, train=True),
+    }
+    params = {name: tree["params"] for name, tree in variables.items()}
+    model_state = {name: {k: v for k, v in tree.items() if k != "params"} for name, tree in variables.items()}
+    return params, model_state
+
+
+def _sampler(networks: Networks) -> Callable[[Variables, Array, int, Condition], Array]:
+    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+        if (condition is not None) != bool(networks.num_classes):
+            wanted = "a condition for each sample" if networks.num_classes else "no condition"
+            raise UsageError(f"this generator takes {wanted}: it was trained with {networks.num_classes} classes")
+        latent = normal(
+            split_by_name(example_keys(key, num_samples), "latent")["latent"],
+            (networks.latent_dim,),
+        )
+        weights = {"params": variables["params"]["generator"], **variables["model_state"]["generator"]}
+        images = networks.generator.apply(weights, latent, condition, train=False)
+        assert isinstance(images, jax.Array)  # for the type checker: no mutable collections, so no tuple
+        return images
+
+    return sample
+
+
+def _evaluator(networks: Networks) -> Callable[[Variables, Batch, Key], dict[str, Array]]:
+    def evaluate(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
+        del key
+        weights = {"params": variables["params"]["discriminator"], **variables["model_state"]["discriminator"]}
+        logits, _ = networks.discriminator.apply(weights, batch["image"], networks.condition(batch), train=False)
+        return {"discriminator_logit": logits}
+
+    return evaluate

@@ -1,0 +1,90 @@
+"""Augmentation as a transform of a loss: the batch is changed, the loss never knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
+from jaxtyping import Array, Float
+
+from aigc_jax.rng import example_keys, split_by_name
+from aigc_jax.types import Batch, Key, LossFn, LossTransform, Metrics, PyTree
+
+AugmentFn = Callable[[Float[Array, "batch height width channel"], Array], Float[Array, "batch height width channel"]]
+"""``(images, keys) -> images``: one random change per example, from that example's key."""
+
+
+def augmented(augment_fn: AugmentFn) -> LossTransform:
+    """Evaluate a loss on randomly changed images.
+
+    Args:
+        augment_fn: the change, for example :func:`random_affine` with its ranges bound.
+
+    Returns:
+        A loss transform.
+
+    >>> loss_fn = lambda params, state, batch, key: (batch["image"].sum(axis=(1, 2, 3)), (state, {}))
+    >>> negated = augmented(lambda images, keys: -images)(loss_fn)
+    >>> batch = {"image": jnp.ones((2, 1, 1, 1)), "index": jnp.arange(2)}
+    >>> negated({}, {}, batch, jax.random.key(0))[0]
+    Array([-1., -1.], dtype=float32)
+    """
+
+    def transform(loss_fn: LossFn) -> LossFn:
+        def on_augmented(
+            params: PyTree, model_state: PyTree, batch: Batch, key: Key
+        ) -> tuple[Array, tuple[PyTree, Metrics]]:
+            keys = split_by_name(example_keys(key, batch["index"]), "augment")["augment"]
+            return loss_fn(params, model_state, {**batch, "image": augment_fn(batch["image"], keys)}, key)
+
+        return on_augmented
+
+    return transform
+
+
+def random_affine(
+    images: Float[Array, "batch height width channel"],
+    keys: Array,
+    *,
+    max_rotation: float = 0.2,
+    max_scale: float = 0.15,
+    max_shear: float = 0.2,
+    max_shift: float = 2.0,
+    fill: float = -1.0,
+) -> Float[Array, "batch height width channel"]:
+    """Rotate, scale, shear and shift each image about its centre, with bilinear interpolation.
+
+    Args:
+        images: in [-1, 1].
+        keys: one key per image [batch].
+        max_rotation: radians, either way.
+        max_scale: relative, either way: 0.15 scales by 0.85 to 1.15.
+        max_shear: tangent of the angle, either way.
+        max_shift: pixels, either way and along both axes.
+        fill: value of what comes from outside the image.
+
+    Returns:
+        Images of the same shape.
+
+    >>> images = jnp.ones((2, 4, 4, 1))
+    >>> random_affine(images, jax.random.split(jax.random.key(0)), max_shift=0.0, fill=1.0).min()
+    Array(1., dtype=float32)
+    """
+    height, width = images.shape[1:3]
+    centre = jnp.array([(height - 1) / 2, (width - 1) / 2])
+    grid = jnp.stack(jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij"), axis=-1) - centre
+
+    def one(image: Array, key: Key) -> Array:
+        angle, scale, shear, *shift = jax.random.uniform(key, (5,), minval=-1.0)
+        cos, sin = jnp.cos(max_rotation * angle), jnp.sin(max_rotation * angle)
+        matrix = jnp.array([[cos, -sin], [sin, cos]]) @ jnp.array([[1.0, 0.0], [0.0, 1.0]]).at[0, 1].set(
+            max_shear * shear
+        )
+        where = (1.0 + max_scale * scale) * grid @ matrix.T + centre + max_shift * jnp.stack(shift)
+        rows, columns = where[..., 0], where[..., 1]
+        channels = [map_coordinates(image[..., c], [rows, columns], order=1, cval=fill) for c in range(image.shape[-1])]
+        return jnp.stack(channels, axis=-1)
+
+    return jax.vmap(one)(images, keys)

@@ -1,0 +1,154 @@
+"""Gradient penalties on a discriminator, as transforms of its loss.
+
+R1, R2 and the WGAN gradient penalty are one formula, weight * (|grad_x C(x)| - target)^2, at different points
+x: real examples, fakes, or lines between them. Each transform adds it to a loss and leaves the rest alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from aigc_jax.types import Batch, Key, LossFn, LossTransform, Metrics, PyTree
+
+LogitsFn = Callable[[PyTree, PyTree, Array, Batch], Array]
+"""``(params, model_state, images, batch) -> logits`` [B]: the discriminator as a function of the images."""
+
+PointsFn = Callable[[PyTree, PyTree, Batch, Key], Array]
+"""``(params, model_state, batch, key) -> images`` [B, H, W, C]: where the slope is penalised."""
+
+
+def r1(logits_fn: LogitsFn, *, gamma: float = 10.0, every: int = 1) -> LossTransform:
+    """Penalty on the slope at real examples: gamma / 2 * E |grad_x C(x)|^2.
+
+    Args:
+        logits_fn: the discriminator as a function of the images.
+        gamma: weight, >= 0. Note the factor 1/2 of the paper; some codes leave it out.
+        every: lazy regularisation (Karras et al. 2020, appendix B): evaluate it only at every so many steps,
+            with a weight larger by that factor.
+
+    Returns:
+        A loss transform; it adds the metric ``r1``, the penalty averaged over steps.
+
+    Reference:
+        Mescheder et al., "Which Training Methods for GANs do actually Converge?", 2018, equation 9.
+
+    >>> logits_fn = lambda params, state, image, batch: 3.0 * image.sum(axis=(1, 2, 3))
+    >>> loss_fn = lambda params, state, batch, key: (jnp.zeros(2), (state, {}))
+    >>> batch = {"image": jnp.ones((2, 1, 1, 1))}
+    >>> r1(logits_fn, gamma=2.0)(loss_fn)({}, {"step": 0}, batch, jax.random.key(0))[0]
+    Array([9., 9.], dtype=float32)
+    """
+    return _penalty("r1", logits_fn, _real_points, weight=gamma / 2, target=0.0, every=every)
+
+
+def r2(logits_fn: LogitsFn, fakes_fn: PointsFn, *, gamma: float = 10.0, every: int = 1) -> LossTransform:
+    """Penalty on the slope at fakes: gamma / 2 * E |grad_x C(G(z))|^2.
+
+    Args:
+        logits_fn: the discriminator as a function of the images.
+        fakes_fn: draws the fakes of a batch (the same as in the loss, if it uses the key in the same way).
+        gamma: weight, >= 0.
+        every: lazy regularisation, see :func:`r1`.
+
+    Returns:
+        A loss transform; it adds the metric ``r2``.
+
+    Reference:
+        Mescheder et al., "Which Training Methods for GANs do actually Converge?", 2018, section 4.1.
+
+    >>> r2(lambda *a: jnp.zeros(2), lambda *a: jnp.zeros((2, 1, 1, 1)), every=0)
+    Traceback (most recent call last):
+    ValueError: every must be at least 1 step, got 0: 1 penalises at each step, 16 is the usual lazy schedule
+    """
+    return _penalty("r2", logits_fn, fakes_fn, weight=gamma / 2, target=0.0, every=every)
+
+
+def gradient_penalty(
+    logits_fn: LogitsFn, points_fn: PointsFn, *, weight: float = 10.0, every: int = 1
+) -> LossTransform:
+    """WGAN-GP: weight * E (|grad_x C(x)| - 1)^2 at points between reals and fakes.
+
+    Args:
+        logits_fn: the discriminator as a function of the images; it must treat examples one by one, so no
+            batch norm.
+        points_fn: draws the points, see :func:`interpolate`.
+        weight: lambda of the paper, >= 0.
+        every: lazy regularisation, see :func:`r1`.
+
+    Returns:
+        A loss transform; it adds the metric ``gradient_penalty``.
+
+    Reference:
+        Gulrajani et al., "Improved Training of Wasserstein GANs", 2017, equation 3.
+
+    >>> logits_fn = lambda params, state, image, batch: 3.0 * image.sum(axis=(1, 2, 3))
+    >>> points_fn = lambda params, state, batch, key: batch["image"]
+    >>> loss_fn = lambda params, state, batch, key: (jnp.zeros(1), (state, {}))
+    >>> transform = gradient_penalty(logits_fn, points_fn, weight=10.0)
+    >>> transform(loss_fn)({}, {"step": 0}, {"image": jnp.ones((1, 1, 1, 1))}, jax.random.key(0))[0]
+    Array([40.], dtype=float32)
+    """
+    return _penalty("gradient_penalty", logits_fn, points_fn, weight=weight, target=1.0, every=every)
+
+
+def interpolate(
+    real: Float[Array, "batch *shape"], fake: Float[Array, "batch *shape"], keys: Array
+) -> Float[Array, "batch *shape"]:
+    """Points uniformly on the lines between pairs, one draw per pair (Gulrajani et al. 2017, algorithm 1).
+
+    Args:
+        real: one end of each line.
+        fake: the other end.
+        keys: one key per pair [batch].
+
+    Returns:
+        alpha * real + (1 - alpha) * fake with alpha uniform in [0, 1).
+
+    >>> interpolate(jnp.ones((2, 1)), jnp.ones((2, 1)), jax.random.split(jax.random.key(0)))
+    Array([[1.],
+           [1.]], dtype=float32)
+    """
+    alpha = jax.vmap(jax.random.uniform)(keys)
+    alpha = alpha.reshape(-1, *(1,) * (real.ndim - 1))
+    return alpha * real + (1 - alpha) * fake
+
+
+def _real_points(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> Array:
+    del params, model_state, key
+    return batch["image"]
+
+
+def _penalty(
+    name: str, logits_fn: LogitsFn, points_fn: PointsFn, *, weight: float, target: float, every: int
+) -> LossTransform:
+    if every < 1:
+        raise ValueError(
+            f"every must be at least 1 step, got {every}: 1 penalises at each step, 16 is the usual lazy schedule"
+        )
+
+    def transform(loss_fn: LossFn) -> LossFn:
+        def penalised(
+            params: PyTree, model_state: PyTree, batch: Batch, key: Key
+        ) -> tuple[Array, tuple[PyTree, Metrics]]:
+            losses, (new_state, metrics) = loss_fn(params, model_state, batch, key)
+
+            def evaluate() -> Array:
+                points = points_fn(params, model_state, batch, key)
+                # The sum: each logit depends on its own image, so this is every example's own gradient.
+                slope = jax.grad(lambda images: jnp.sum(logits_fn(params, model_state, images, batch)))(points)
+                squared = jnp.sum(jnp.square(slope), axis=tuple(range(1, slope.ndim)))
+                # A norm has no derivative at 0; its square has, so R1 and R2 never take the root.
+                distance = squared if target == 0.0 else jnp.square(jnp.sqrt(squared + 1e-12) - target)
+                return every * weight * distance
+
+            is_due = model_state["step"] % every == 0
+            values = evaluate() if every == 1 else jax.lax.cond(is_due, evaluate, lambda: jnp.zeros_like(losses))
+            return losses + values, (new_state, {**metrics, name: values})
+
+        return penalised
+
+    return transform

@@ -1,0 +1,75 @@
+"""The fully connected GAN pair: the plainest networks that work, for any image size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from aigc_jax.nets.discriminator import Head
+from aigc_jax.nets.embeddings import WithClass
+from aigc_jax.nets.norm import Norm, NormKind, spectral
+
+
+class MLPGenerator(nn.Module):
+    """Linear 128-256-512-1024 with LeakyReLU 0.2, then tanh.
+
+    Attributes:
+        image_shape: (height, width, channels) of the output.
+        widths: units of the hidden layers.
+        norm: normalisation after every hidden layer but the first.
+        num_classes: number of classes, 0 for an unconditional generator.
+        axis_name: device axis for cross-device batch norm.
+    """
+
+    image_shape: tuple[int, int, int] = (28, 28, 1)
+    widths: Sequence[int] = (128, 256, 512, 1024)
+    norm: NormKind = "batch"
+    num_classes: int = 0
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, latent: Float[Array, "batch latent"], condition: Int[Array, " batch"] | None, *, train: bool
+    ) -> Float[Array, "batch height width channel"]:
+        """Latents [B, Z] -> images [B, H, W, C] in [-1, 1]."""
+        x = WithClass(self.num_classes)(latent, condition)
+        for layer, width in enumerate(self.widths):
+            x = nn.Dense(width)(x)
+            if layer:
+                x = Norm(self.norm, self.num_classes, self.axis_name)(x, condition, train=train)
+            x = nn.leaky_relu(x, 0.2)
+        x = nn.Dense(math.prod(self.image_shape))(x)
+        return jnp.tanh(x).reshape(-1, *self.image_shape)
+
+
+class MLPDiscriminator(nn.Module):
+    """The generator's layers in reverse: Linear 1024-512-256-128 with LeakyReLU 0.2, then one logit.
+
+    Attributes:
+        widths: units of the hidden layers.
+        num_classes: number of classes, 0 for an unconditional discriminator.
+        minibatch_kernels: see :class:`aigc_jax.nets.discriminator.MinibatchDiscrimination`, 0 for none.
+        use_spectral_norm: divide weights by their largest singular value.
+        axis_name: device axis for minibatch discrimination.
+    """
+
+    widths: Sequence[int] = (1024, 512, 256, 128)
+    num_classes: int = 0
+    minibatch_kernels: int = 0
+    use_spectral_norm: bool = False
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "batch height width channel"], condition: Int[Array, " batch"] | None, *, train: bool
+    ) -> tuple[Float[Array, " batch"], Float[Array, "batch feature"]]:
+        """Images [B, H, W, C] -> (logits [B], last hidden layer [B, F])."""
+        x = image.reshape(image.shape[0], -1)
+        for width in self.widths:
+            x = nn.leaky_relu(spectral(nn.Dense(width), x, train=train, enabled=self.use_spectral_norm), 0.2)
+        head = Head(self.num_classes, self.minibatch_kernels, self.use_spectral_norm, self.axis_name)
+        return head(x, condition, train=train), x

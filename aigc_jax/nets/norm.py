@@ -1,0 +1,74 @@
+"""Normalisation of activations and of weights."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+NormKind = Literal["none", "layer", "batch"]
+
+
+def spectral(layer: nn.Module, *inputs: Array, train: bool, enabled: bool = True) -> Array:
+    """Apply a layer with its weights divided by their largest singular value.
+
+    The power iteration's vector u is kept in the ``batch_stats`` collection and moves one step at each call
+    in training; gradients go through sigma(W) = u^T W v with u and v held fixed.
+
+    Args:
+        layer: a Linen layer with a kernel or an embedding.
+        *inputs: the layer's arguments.
+        train: whether u moves.
+        enabled: False applies the layer as it is.
+
+    Returns:
+        The layer's output.
+
+    Reference:
+        Miyato et al., "Spectral Normalization for Generative Adversarial Networks", 2018, algorithm 1.
+    """
+    if not enabled:
+        return layer(*inputs)
+    return nn.SpectralNorm(layer, epsilon=1e-12)(*inputs, update_stats=train)
+
+
+class Norm(nn.Module):
+    """Normalisation of activations, conditional on the class if one is given.
+
+    With a condition, scale and bias are looked up per class, as in the class-conditional batch norm of
+    Dumoulin et al. 2017 ("A Learned Representation for Artistic Style", equation 5).
+
+    Attributes:
+        kind: "none", "layer" (over the channels of each position) or "batch" (over batch and positions).
+        num_classes: number of classes, used when a condition is given.
+        axis_name: device axis over which batch statistics are averaged ("cross-device batch norm").
+    """
+
+    kind: NormKind = "layer"
+    num_classes: int = 0
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch *shape channel"], condition: Int[Array, " batch"] | None, *, train: bool
+    ) -> Float[Array, "batch *shape channel"]:
+        """Normalise ``x``; ``train`` selects the batch's own statistics instead of the running ones."""
+        if self.kind == "none":
+            return x
+        is_plain = condition is None
+        affine: dict[str, Any] = {"use_scale": is_plain, "use_bias": is_plain}
+        if self.kind == "layer":
+            x = nn.LayerNorm(**affine)(x)
+        else:
+            x = nn.BatchNorm(
+                use_running_average=not train, momentum=0.9, epsilon=1e-5, axis_name=self.axis_name, **affine
+            )(x)
+        if condition is None:
+            return x
+        channels = x.shape[-1]
+        scale = nn.Embed(self.num_classes, channels, embedding_init=nn.initializers.ones, name="scale")(condition)
+        bias = nn.Embed(self.num_classes, channels, embedding_init=nn.initializers.zeros, name="bias")(condition)
+        per_example = (x.shape[0], *(1,) * (x.ndim - 2), channels)
+        return x * jnp.reshape(scale, per_example) + jnp.reshape(bias, per_example)
