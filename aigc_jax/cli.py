@@ -1,0 +1,203 @@
+"""The command line: parses, calls :mod:`aigc_jax.commands`, and turns errors into one line and an exit status.
+
+Exit status: 0 done, 1 a gate failed or the training diverged, 2 a mistake in usage, 128 + N stopped by signal N.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from aigc_jax import commands
+from aigc_jax.experiments import config_names, load_config
+from aigc_jax.train.finite import NonFiniteError
+from aigc_jax.types import UsageError
+
+USAGE = """\
+usage: aigc-jax COMMAND ...
+
+  train CONFIG      train a shipped experiment (gan_digits) or one in a .py file like it
+  sample RUN        draw samples from a run directory: a .png grid or an .npz file
+  evaluate RUN      measure a run and write its report
+  data list         which data there is           data prepare tfds:NAME   download and write it
+  info              versions, devices and the shipped experiments
+
+aigc-jax COMMAND --help tells the options; aigc-jax train CONFIG --help those of an experiment.
+"""
+
+Run = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Draw samples from a trained run. Sample i depends on (checkpoint, seed, i, condition) alone."""
+
+    run: Run
+    """The run directory."""
+    num: int = 64
+    """Number of samples."""
+    condition: int | None = None
+    """Class of all samples; None takes the classes in turn."""
+    seed: int = 0
+    """Which sequence of samples."""
+    out: Path | None = None
+    """A .png grid or an .npz file; None for a grid in the run's samples folder."""
+    checkpoint: str = "latest"
+    """Which weights: latest, best or a step."""
+    config: Path | None = None
+    """The config file, for a run that was trained with one that is not shipped."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Measure a trained run and write its report; with a gate file, exit 1 when a gate fails."""
+
+    run: Run
+    """The run directory."""
+    num_samples: int = 5000
+    """Number of samples to measure."""
+    gate: Path | None = None
+    """A TOML file of limits, for example [class_agreement] min = 0.98."""
+    seed: int = 0
+    """Which sequence of samples."""
+    checkpoint: str = "latest"
+    """Which weights: latest, best or a step."""
+    config: Path | None = None
+    """The config file, for a run that was trained with one that is not shipped."""
+    data_dir: str | None = None
+    """Where prepared tfds data lies now, if no longer where it was at training."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepare:
+    """Download a data set and write it as array_record files."""
+
+    name: Annotated[str, tyro.conf.Positional]
+    """tfds:NAME, for example tfds:mnist."""
+    data_dir: str | None = None
+    """Where to write it; None for the usual folder of tensorflow-datasets."""
+
+
+@dataclasses.dataclass(frozen=True)
+class List:
+    """List the data sets that can be trained on."""
+
+    data_dir: str | None = None
+    """Where prepared tfds data lies; None for the usual folder of tensorflow-datasets."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """Print versions, devices and the shipped experiments."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the words after ``aigc-jax``; None for those of the process.
+
+    Returns:
+        The exit status.
+
+    >>> main(["data", "lost"])
+    2
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except UsageError as error:
+        print(f"aigc-jax: {error}", file=sys.stderr)
+        return 2
+    except NonFiniteError as error:
+        print(f"aigc-jax: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("aigc-jax: interrupted", file=sys.stderr)
+        return 130
+
+
+def _dispatch(words: list[str]) -> int:
+    command, rest = (words[0], words[1:]) if words else ("--help", [])
+    if command in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if words else 2
+    if command == "train":
+        return _train(rest)
+    if command == "data":
+        command, rest = f"data {rest[0] if rest else ''}".strip(), rest[1:]
+    table: dict[str, tuple[type, Callable[..., int]]] = {
+        "sample": (Sample, commands.sample),
+        "evaluate": (Evaluate, commands.evaluate_run),
+        "data prepare": (Prepare, commands.prepare_data),
+        "data list": (List, commands.list_all_data),
+        "info": (Info, commands.info),
+    }
+    if command not in table:
+        raise UsageError(f"expected one of train, {', '.join(table)}; got {command!r}: see aigc-jax --help")
+    cls, function = table[command]
+    return function(**_fields(_parse(cls, f"aigc-jax {command}", rest)))
+
+
+def _train(words: list[str]) -> int:
+    if not words or words[0].startswith("-"):
+        names = ", ".join(config_names())
+        if words and words[0] in ("-h", "--help"):
+            print(
+                f"usage: aigc-jax train CONFIG [--workdir DIR] [overrides]\n\nCONFIG: {names}, or a .py file like them"
+            )
+            return 0
+        raise UsageError(f"expected a config first: aigc-jax train CONFIG, with CONFIG one of {names} or a .py file")
+    name, rest = words[0], words[1:]
+    module = load_config(name)
+    # The experiment's own fields come to the top level beside --workdir: --steps 2000, not --config.steps 2000.
+    command = dataclasses.make_dataclass(
+        "Train",
+        [
+            ("config", Annotated[module.Config, tyro.conf.arg(name="")], dataclasses.field(default=module.Config())),
+            ("workdir", Annotated[Path | None, tyro.conf.arg(help=_WORKDIR)], dataclasses.field(default=None)),
+        ],
+        frozen=True,
+        namespace={"__doc__": module.__doc__},
+    )
+    arguments = _parse(command, f"aigc-jax train {name}", rest)
+    resume_command = shlex.join(["aigc-jax", "train", *words])
+    return commands.train_config(
+        module, name, arguments.config, workdir=arguments.workdir, resume_command=resume_command
+    )
+
+
+_WORKDIR = "The run directory; None for runs/CONFIG. A run that it already holds goes on."
+
+
+def _parse(cls: type, program: str, words: Sequence[str]) -> Any:
+    """Parse with tyro; its boxed error report becomes one line."""
+    report = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(report):
+            return tyro.cli(cls, prog=program, args=list(words), config=(tyro.conf.FlagConversionOff,))
+    except SystemExit as error:
+        if not error.code:
+            raise
+        text = re.sub(r"\x1b\[[0-9;]*m", "", report.getvalue())
+        text = re.sub(r"[─━╭╮╰╯│┃]+", " ", text)
+        text = re.sub(r"\s+", " ", text).strip()
+        text = re.sub(r"For full helptext, .*$", "", text).strip()
+        raise UsageError(f"{text}; see {program} --help") from None
+
+
+def _fields(arguments: Any) -> dict[str, Any]:
+    return {field.name: getattr(arguments, field.name) for field in dataclasses.fields(arguments)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""What each command of the command line does, as functions that return the exit status."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+
+import jax
+import numpy as np
+
+from aigc_jax.data.images import make_grid, to_uint8, write_npz, write_png
+from aigc_jax.data.prepare import list_data, prepare
+from aigc_jax.experiments import config_names, load_encoder, load_run, make_evaluate_fn, run_training
+from aigc_jax.report.evaluate import evaluate
+from aigc_jax.report.gate import check_gates, read_gates
+from aigc_jax.report.text import summary_lines
+from aigc_jax.report.write import write_report
+from aigc_jax.train.config import TrainConfig, validate
+from aigc_jax.train.sampling import make_sample_fn
+from aigc_jax.types import Experiment, UsageError
+
+
+def train_config(
+    module: ModuleType, name: str, config: TrainConfig, *, workdir: Path | None, resume_command: str
+) -> int:
+    """Train an experiment into a run directory, or go on with the one that is there."""
+    workdir = workdir or Path("runs") / Path(name).stem
+    validate(config)
+    experiment: Experiment = module.build(config)
+    data = experiment.open_data()
+    is_evaluated = config.eval_every > 0
+    result = run_training(
+        experiment,
+        config,
+        workdir,
+        data=data,
+        name=name,
+        resume_command=resume_command,
+        evaluate_fn=make_evaluate_fn(experiment, config, data) if is_evaluated else None,
+    )
+    if result.stopped_by is not None:
+        return 128 + result.stopped_by
+    if result.seconds:
+        print(
+            f"trained {name} to step {result.step} in {result.seconds:.0f} s (compilation {result.compile_seconds:.0f} "
+            f"s apart, {100 * result.data_wait:.1f} % of the time waiting for data)"
+        )
+    else:
+        print(f"{workdir} is complete at step {result.step}: pass more --steps to go on, or another --workdir")
+    print(f"run directory: {workdir}    next: aigc-jax evaluate {workdir}")
+    return 0
+
+
+def sample(
+    run: Path, *, num: int, condition: int | None, seed: int, out: Path | None, checkpoint: str, config: Path | None
+) -> int:
+    """Draw samples from a run into a grid or an .npz file."""
+    if num < 1:
+        raise UsageError(f"expected at least one sample, got {num}: pass --num 1 or more")
+    experiment, _, variables = load_run(run, checkpoint=checkpoint, config_file=config)
+    out = out or run / "samples" / f"sample_seed{seed}_num{num}.png"
+    if out.suffix not in (".png", ".npz"):
+        raise UsageError(f"expected an --out that ends in .png or .npz, got {out}")
+    labels = _conditions(experiment.num_classes, condition, num)
+    images = to_uint8(make_sample_fn(experiment, variables, seed)(0, labels, num))
+    if out.suffix == ".npz":
+        write_npz(out, images, labels)
+    else:
+        write_png(out, _grid(images, labels))
+    print(f"wrote {num} samples to {out}")
+    return 0
+
+
+def evaluate_run(
+    run: Path,
+    *,
+    num_samples: int,
+    gate: Path | None,
+    seed: int,
+    checkpoint: str,
+    config: Path | None,
+    data_dir: str | None,
+) -> int:
+    """Measure a run, write its report, print its figures, and check its gates."""
+    if num_samples < 1:
+        raise UsageError(f"expected at least one sample, got {num_samples}: pass --num-samples 100 or more")
+    gates = read_gates(gate) if gate else None
+    experiment, values, variables = load_run(run, checkpoint=checkpoint, config_file=config, data_dir=data_dir)
+    sample_fn = make_sample_fn(experiment, variables, seed)
+    data = experiment.open_data()
+    encoder, encode_fn = load_encoder(values, data)
+    report = evaluate(
+        sample_fn=sample_fn,
+        encode_fn=encode_fn,
+        data=data,
+        num_classes=experiment.num_classes,
+        num_samples=num_samples,
+        encoder=encoder,
+    )
+    labels = _conditions(experiment.num_classes, None, 100)
+    grid = _grid(to_uint8(sample_fn(0, labels, 100)), labels)
+    html, json_file = write_report(run, report, grid=grid)
+    print("\n".join(summary_lines(report)))
+    print(f"report: {html}    {json_file}")
+    failures = check_gates(report, gates) if gates is not None else []
+    for line in failures:
+        print(f"gate failed: {line}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def prepare_data(name: str, *, data_dir: str | None) -> int:
+    """Download a data set and write it as array_record files."""
+    print(prepare(name, data_dir))
+    return 0
+
+
+def list_all_data(*, data_dir: str | None) -> int:
+    """Print a table of the data sets that can be trained on."""
+    rows = [("name", "classes", "shape", "examples", "where"), *list_data(data_dir)]
+    widths = [max(len(str(row[column])) for row in rows) for column in range(4)]
+    for row in rows:
+        print("  ".join(str(cell).ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4], sep="  ")
+    return 0
+
+
+def info() -> int:
+    """Print versions, devices and the shipped experiments."""
+    print(f"python {platform.python_version()} on {platform.platform()}")
+    for package in ("aigc-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets"):
+        try:
+            print(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            print(f"{package} (no metadata: run from a source tree)")
+    print("devices:", ", ".join(f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()))
+    print("configs:", ", ".join(config_names()))
+    return 0
+
+
+def _conditions(num_classes: int | None, condition: int | None, num: int) -> np.ndarray | None:
+    """One class for all samples, or the classes in turn: sample i's does not depend on how many are drawn."""
+    if num_classes is None:
+        if condition is not None:
+            raise UsageError(f"got --condition {condition}, but this model is unconditional: leave the option out")
+        return None
+    if condition is None:
+        return (np.arange(num) % num_classes).astype(np.int32)
+    if not 0 <= condition < num_classes:
+        raise UsageError(f"expected a condition from 0 to {num_classes - 1}, got {condition}: pass --condition 0")
+    return np.full(num, condition, np.int32)
+
+
+def _grid(images: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    """A row per class where the classes are equally many, else rows of ten."""
+    if labels is None or len(set(labels.tolist())) < 2 or len(labels) % len(set(labels.tolist())):
+        return make_grid(images, min(10, len(images)))
+    classes = sorted(set(labels.tolist()))
+    order = np.argsort(labels, kind="stable")
+    return make_grid(images[order], len(labels) // len(classes), row_labels=[str(label) for label in classes])

@@ -1,0 +1,57 @@
+"""Sampling from a trained model so that sample i depends on (weights, seed, i, condition) alone.
+
+Samples are computed in blocks of a fixed size that begin at multiples of it. So the same compiled program
+computes sample i whatever ``--num`` is, and the result is equal bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aigc_jax.rng import example_keys, split_by_name
+from aigc_jax.types import Experiment, UsageError, Variables
+
+BLOCK = 64
+
+SampleBlocksFn = Callable[[int, np.ndarray | None, int], np.ndarray]
+"""``(start, condition [num] or None, num) -> float32 [num, ...]``: samples start ... start + num - 1."""
+
+
+def make_sample_fn(experiment: Experiment, variables: Variables, seed: int) -> SampleBlocksFn:
+    """A function that draws any range of the endless sequence of samples of one seed.
+
+    Args:
+        experiment: what was trained.
+        variables: its weights.
+        seed: of the latents, >= 0.
+
+    Returns:
+        The function.
+
+    Raises:
+        UsageError: the algorithm draws no samples, or the seed is out of range.
+    """
+    sample = experiment.algorithm.sample
+    if sample is None:
+        raise UsageError("this run holds a model that draws no samples (a classifier): name the run of a generator")
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"expected 0 <= seed < 2**32, got {seed}: pass another --seed")
+    key = split_by_name(jax.random.key(seed), "sample")["sample"]
+    compiled = jax.jit(
+        lambda variables, index, condition: sample(variables, example_keys(key, index), BLOCK, condition)
+    )
+
+    def draw(start: int, condition: np.ndarray | None, num: int) -> np.ndarray:
+        blocks = []
+        for first in range(start - start % BLOCK, start + num, BLOCK):
+            index = np.arange(first, first + BLOCK)
+            given = None if condition is None else jnp.asarray(condition[np.clip(index - start, 0, num - 1)], jnp.int32)
+            block = np.asarray(compiled(variables, jnp.asarray(index, jnp.uint32), given))
+            blocks.append(block[(index >= start) & (index < start + num)])
+        return np.concatenate(blocks)
+
+    return draw
