@@ -74,7 +74,8 @@ def random_affine(
     """
     height, width = images.shape[1:3]
     centre = jnp.array([(height - 1) / 2, (width - 1) / 2])
-    grid = jnp.stack(jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij"), axis=-1) - centre
+    axes = jnp.arange(height, dtype=jnp.float32), jnp.arange(width, dtype=jnp.float32)
+    grid = jnp.stack(jnp.meshgrid(*axes, indexing="ij"), axis=-1) - centre[None, None]
 
     def one(image: Array, key: Key) -> Array:
         angle, scale, shear, *shift = jax.random.uniform(key, (5,), minval=-1.0)
@@ -82,7 +83,8 @@ def random_affine(
         matrix = jnp.array([[cos, -sin], [sin, cos]]) @ jnp.array([[1.0, 0.0], [0.0, 1.0]]).at[0, 1].set(
             max_shear * shear
         )
-        where = (1.0 + max_scale * scale) * grid @ matrix.T + centre + max_shift * jnp.stack(shift)
+        offset = centre + max_shift * jnp.stack(shift)
+        where = (1.0 + max_scale * scale) * grid @ matrix.T + offset[None, None]
         rows, columns = where[..., 0], where[..., 1]
         channels = [map_coordinates(image[..., c], [rows, columns], order=1, cval=fill) for c in range(image.shape[-1])]
         return jnp.stack(channels, axis=-1)
