@@ -1,0 +1,177 @@
+"""The one table of all algorithms: how to build each, tiny, and what to feed it. One file per property beside it."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from aigc_jax.algorithms.classifier import classifier
+from aigc_jax.algorithms.gan import Networks, clip_weights, gan
+from aigc_jax.losses import adversarial, regularizers
+from aigc_jax.losses.augmentation import augmented, random_affine
+from aigc_jax.nets.classifier import ConvClassifier
+from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator
+from aigc_jax.nets.mlp import MLPDiscriminator, MLPGenerator
+from aigc_jax.nets.resnet import ResNetDiscriminator, ResNetGenerator
+from aigc_jax.types import Algorithm
+
+SHAPE = (8, 8, 1)
+NUM_CLASSES = 3
+
+
+class Row(NamedTuple):
+    """One way to build an algorithm.
+
+    ``build`` takes the device axis and optimises with SGD: Adam would amplify the rounding noise between devices.
+    """
+
+    factory: Callable[..., Algorithm]
+    build: Callable[[str | None], Algorithm]
+    num_classes: int = 0
+    batch_size: int = 8
+
+
+def pair(kind, axis=None, num_classes=0, *, norm="layer", minibatch_kernels=0, use_spectral_norm=False, **generator):
+    """The two networks of a GAN of one kind, as small as they go."""
+    head = {
+        "num_classes": num_classes,
+        "minibatch_kernels": minibatch_kernels,
+        "use_spectral_norm": use_spectral_norm,
+        "axis_name": axis,
+    }
+    shared = {"num_classes": num_classes, "axis_name": axis, **generator}
+    if kind == "mlp":
+        nets = MLPGenerator(SHAPE, (8, 8), norm=norm, **shared), MLPDiscriminator((8, 8), **head)
+    elif kind == "conv":
+        nets = (
+            ConvGenerator(SHAPE, 8, norm=norm, **shared),
+            ConvDiscriminator((4, 4), num_features=8, **head),
+        )
+    else:
+        nets = ResNetGenerator(SHAPE, 4, **shared), ResNetDiscriminator(4, **head)
+    return Networks(*nets, latent_dim=4, num_classes=num_classes)
+
+
+def make_gan(networks, objective, *, discriminator_tx=None, **options):
+    """A GAN trained with SGD."""
+    tx = optax.sgd(0.02)
+    return gan(networks, objective, generator_tx=tx, discriminator_tx=discriminator_tx or tx, ema_decay=0.5, **options)
+
+
+def minimax(axis):
+    return make_gan(pair("mlp", axis, norm="batch"), adversarial.minimax(), axis_name=axis)
+
+
+def non_saturating(axis):
+    """Conditional, one-sided smoothing, batch statistics over all devices, lazy R1: it is due at step 0 alone."""
+    networks = pair("conv", axis, NUM_CLASSES, norm="batch")
+    regularizer = regularizers.r1(networks.logits, gamma=1.0, every=2)
+    objective = adversarial.non_saturating(smoothing=0.1)
+    return make_gan(networks, objective, regularizer=regularizer, axis_name=axis)
+
+
+def least_squares(axis):
+    networks = pair("mlp", axis, NUM_CLASSES)
+    regularizer = regularizers.r2(networks.logits, networks.fakes, gamma=1.0)
+    return make_gan(networks, adversarial.least_squares(), regularizer=regularizer, axis_name=axis)
+
+
+def hinge(axis):
+    networks = pair("resnet", axis, NUM_CLASSES, use_spectral_norm=True)
+    return make_gan(networks, adversarial.hinge(), axis_name=axis)
+
+
+def hinge_spectral(axis):
+    networks = pair("mlp", axis, NUM_CLASSES, norm="batch", use_spectral_norm=True)
+    return make_gan(networks, adversarial.hinge(), num_microbatches=2, axis_name=axis)
+
+
+def wasserstein_clipped(axis):
+    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.02), clip_weights(0.1))
+    return make_gan(pair("mlp", axis), adversarial.wasserstein(), discriminator_tx=tx, n_critic=2, axis_name=axis)
+
+
+def wasserstein_penalised(axis):
+    networks = pair("mlp", axis)
+    regularizer = regularizers.gradient_penalty(networks.logits, networks.between)
+    return make_gan(networks, adversarial.wasserstein(), regularizer=regularizer, axis_name=axis)
+
+
+def relativistic_average(axis):
+    objective = adversarial.relativistic_average(axis_name=axis)
+    return make_gan(pair("mlp", axis, NUM_CLASSES), objective, axis_name=axis)
+
+
+def improved_techniques(axis):
+    """Minibatch discrimination, feature matching, smoothing."""
+    networks = pair("mlp", axis, minibatch_kernels=3)
+    objective = adversarial.minimax(smoothing=0.1)
+    return make_gan(networks, objective, feature_matching_weight=1.0, axis_name=axis)
+
+
+def augmented_classifier(axis):
+    net = ConvClassifier(NUM_CLASSES, (4,), 8)
+    return classifier(net, optax.sgd(0.02), transform=augmented(random_affine), ema_decay=0.5, axis_name=axis)
+
+
+ROWS = {
+    "gan-minimax": Row(gan, minimax),
+    "gan-non_saturating-conv-r1": Row(gan, non_saturating, NUM_CLASSES),
+    "gan-least_squares-r2": Row(gan, least_squares, NUM_CLASSES),
+    "gan-hinge-resnet": Row(gan, hinge, NUM_CLASSES),
+    "gan-hinge-spectral-microbatches": Row(gan, hinge_spectral, NUM_CLASSES),
+    "gan-wasserstein-clipped-n_critic": Row(gan, wasserstein_clipped, batch_size=16),
+    "gan-wasserstein-penalised": Row(gan, wasserstein_penalised),
+    "gan-relativistic_average": Row(gan, relativistic_average, NUM_CLASSES),
+    "gan-improved_techniques": Row(gan, improved_techniques),
+    "classifier": Row(classifier, augmented_classifier, NUM_CLASSES),
+}
+
+
+def batch_at(row, t):
+    """The batch of step t."""
+    generator = np.random.default_rng(t)
+    image = generator.uniform(-1, 1, (row.batch_size, *SHAPE)).astype(np.float32)
+    return {"image": jnp.asarray(image), "label": jnp.arange(row.batch_size) % NUM_CLASSES}
+
+
+class Run(NamedTuple):
+    """A method under plain jit with its first states; shared by all properties, so that each compiles once."""
+
+    algorithm: Algorithm
+    step: Callable
+    states: list
+    metrics: list
+    traces: list
+
+
+@functools.cache
+def plain_run(name):
+    """Two steps of a row under plain jit on one device, the key of step t being fold_in(root, t)."""
+    row, traces = ROWS[name], []
+    algorithm = row.build(None)
+
+    def counted(state, batch, key):
+        traces.append(1)
+        return algorithm.step(state, batch, key)
+
+    step = jax.jit(counted)
+    states, metrics = [jax.jit(algorithm.init)(jax.random.key(1), batch_at(row, 0))], []
+    for t in range(2):
+        state, report = step(states[-1], batch_at(row, t), jax.random.fold_in(jax.random.key(0), t))
+        states.append(state)
+        metrics.append(report)
+    return Run(algorithm, step, states, metrics, traces)
+
+
+def leaves(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def differ(tree, other, atol=0.0):
+    """Whether any leaf of one tree differs from that of the other."""
+    return any(np.any(abs(a - b) > atol) for a, b in zip(leaves(tree), leaves(other), strict=True))

@@ -1,0 +1,37 @@
+"""The table of algorithms is complete: a public method without a row fails here."""
+
+import importlib
+import inspect
+import pkgutil
+
+import aigc_jax.algorithms
+
+from .table import ROWS
+
+
+def factories():
+    for info in pkgutil.iter_modules(aigc_jax.algorithms.__path__):
+        module = importlib.import_module(f"aigc_jax.algorithms.{info.name}")
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            is_own = function.__module__ == module.__name__ and not name.startswith("_")
+            if is_own and "Algorithm" in str(inspect.signature(function).return_annotation):
+                yield function
+
+
+def test_every_public_factory_has_a_row():
+    found = {f"{function.__module__}.{function.__name__}" for function in factories()}
+    assert {"aigc_jax.algorithms.gan.gan", "aigc_jax.algorithms.classifier.classifier"} <= found
+    assert found == {f"{row.factory.__module__}.{row.factory.__name__}" for row in ROWS.values()}
+
+
+def test_every_public_objective_has_a_row():
+    from aigc_jax.losses import adversarial
+
+    objectives = {
+        name
+        for name, function in inspect.getmembers(adversarial, inspect.isfunction)
+        if "Objective" in str(inspect.signature(function).return_annotation)
+    }
+    assert len(objectives) >= 6
+    for objective in objectives:
+        assert any(objective in inspect.getsource(row.build) for row in ROWS.values()), objective

@@ -1,0 +1,29 @@
+"""pmap, shard_map and jit over a mesh: each gives the parameters that one device gives."""
+
+import jax
+import numpy as np
+import pytest
+
+from aigc_jax.train.parallel import PARALLEL_MODES, axis_name, make_parallel
+
+from .table import ROWS, batch_at, differ, leaves, plain_run
+
+
+@pytest.mark.parametrize("mode", PARALLEL_MODES)
+@pytest.mark.parametrize("name", ROWS)
+def test_four_devices_give_what_one_gives(name, mode):
+    row, run = ROWS[name], plain_run(name)
+    parallel = make_parallel(mode)
+    assert parallel.num_devices == 4
+    state, root = parallel.put_state(run.states[0]), parallel.put_state(jax.random.key(0))
+    step = parallel.compile_step(row.build(axis_name(mode)).step)
+    for t in range(2):
+        state, metrics = step(state, parallel.put_batch(jax.device_get(batch_at(row, t))), root)
+    state = parallel.get_state(state)
+    assert int(state.step) == 2
+    assert differ(state.params, run.states[0].params, atol=1e-4)
+    for part in ("params", "ema_params", "model_state"):
+        for there, here in zip(leaves(getattr(state, part)), leaves(getattr(run.states[2], part)), strict=True):
+            np.testing.assert_allclose(there, here, atol=1e-6)
+    for key, value in run.metrics[1].items():
+        np.testing.assert_allclose(metrics[key], value, atol=1e-5, rtol=1e-4, err_msg=key)

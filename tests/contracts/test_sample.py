@@ -1,0 +1,83 @@
+"""Sample i is a function of (variables, its key, its condition) alone, and is drawn with the averaged weights."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aigc_jax.rng import example_keys
+from aigc_jax.types import UsageError
+
+from .table import NUM_CLASSES, ROWS, SHAPE, batch_at, plain_run
+
+GENERATIVE = [name for name in ROWS if ROWS[name].build(None).sample is not None]
+
+
+@functools.cache
+def sampler(name):
+    return jax.jit(plain_run(name).algorithm.sample, static_argnums=2)
+
+
+def condition(name, num):
+    return jnp.arange(num) % NUM_CLASSES if ROWS[name].num_classes else None
+
+
+def draw(name, num, key=None, variables=None):
+    variables = plain_run(name).states[2].variables if variables is None else variables
+    return sampler(name)(variables, jax.random.key(3) if key is None else key, num, condition(name, num))
+
+
+@pytest.mark.parametrize("name", GENERATIVE)
+def test_more_samples_begin_with_the_same_ones(name):
+    few, many = draw(name, 4), draw(name, 8)
+    assert many.shape == (8, *SHAPE)
+    assert many.dtype == jnp.float32
+    assert jnp.all(jnp.abs(many) <= 1)
+    # Equal up to the order in which XLA adds: the command line fixes that by drawing in chunks of one size.
+    np.testing.assert_allclose(few, many[:4], atol=1e-6)
+    assert np.ptp(np.asarray(many), axis=0).max() > 1e-3  # not all one picture
+
+
+@pytest.mark.parametrize("name", GENERATIVE)
+def test_a_key_per_sample_is_the_same_as_one_key(name):
+    keys = example_keys(jax.random.key(3), 8)
+    np.testing.assert_array_equal(draw(name, 8), draw(name, 8, keys))
+    turned = draw(name, 8, jnp.roll(keys, NUM_CLASSES))[NUM_CLASSES:]
+    np.testing.assert_allclose(draw(name, 8)[: 8 - NUM_CLASSES], turned, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", GENERATIVE)
+def test_the_averaged_weights_are_used(name):
+    state = plain_run(name).states[2]
+    assert state.ema_params
+    plain = {"params": state.params, "model_state": state.model_state}
+    assert np.any(draw(name, 8) != draw(name, 8, variables=plain))
+    weights = {"params": {**state.params, **state.ema_params}, "model_state": state.model_state}
+    np.testing.assert_array_equal(draw(name, 8), draw(name, 8, variables=weights))
+
+
+@pytest.mark.parametrize("name", GENERATIVE)
+def test_the_condition_matters_and_a_wrong_one_is_refused(name):
+    run = plain_run(name)
+    wrong = None if ROWS[name].num_classes else jnp.zeros(4, jnp.int32)
+    with pytest.raises(UsageError) as caught:
+        run.algorithm.sample(run.states[2].variables, jax.random.key(0), 4, wrong)
+    assert "\n" not in str(caught.value)
+    if ROWS[name].num_classes:
+        draws = [sampler(name)(run.states[2].variables, jax.random.key(3), 4, jnp.full(4, c)) for c in (0, 1)]
+        assert np.abs(draws[0] - draws[1]).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if ROWS[name].build(None).evaluate is not None])
+def test_evaluation_gives_a_row_per_example(name):
+    run, batch = plain_run(name), batch_at(ROWS[name], 0)
+    evaluate = jax.jit(run.algorithm.evaluate)
+    rows = evaluate(run.states[2].variables, batch, jax.random.key(0))
+    turned = jax.tree.map(lambda leaf: jnp.roll(leaf, 3, axis=0), batch)
+    others = evaluate(run.states[2].variables, turned, jax.random.key(0))
+    assert rows
+    for key, value in rows.items():
+        assert value.shape[0] == ROWS[name].batch_size
+        np.testing.assert_allclose(jnp.roll(value, 3, axis=0), others[key], atol=1e-5)

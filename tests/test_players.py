@@ -1,0 +1,191 @@
+"""The training step against games whose course is known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from aigc_jax.players import init_state, make_step
+from aigc_jax.types import Player
+
+
+def quadratic(name, record=None):
+    """Half the squared distance of the player's weights to each example: the gradient is w - mean(x)."""
+
+    def loss_fn(params, model_state, batch, key):
+        del key
+        if record is not None:
+            jax.debug.callback(lambda index, x: record.append((index.tolist(), x.tolist())), batch["index"], batch["x"])
+        return 0.5 * jnp.square(params[name] - batch["x"]), (model_state, {"x": batch["x"]})
+
+    return loss_fn
+
+
+def start(players, **options):
+    return init_state(players, {player.name: jnp.float32(0) for player in players}, {}, **options)
+
+
+BATCH = {"x": jnp.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])}
+KEY = jax.random.key(0)
+
+
+def test_one_step_of_gradient_descent():
+    players = [Player("a", quadratic("a"), optax.sgd(0.5))]
+    state, metrics = make_step(players)(start(players), BATCH, KEY)
+    assert float(state.params["a"]) == 0.5 * 4.5
+    assert float(metrics["a/loss"]) == 0.5 * np.mean(np.arange(1, 9) ** 2)
+    assert float(metrics["a/grad_norm"]) == 4.5
+    assert float(metrics["a/x"]) == 4.5
+    assert int(state.step) == 1
+
+
+@pytest.mark.parametrize("num", [1, 2, 4, 8])
+def test_micro_batches_do_not_change_the_step(num):
+    players = [Player("a", quadratic("a"), optax.sgd(0.5, momentum=0.9))]
+    step = jax.jit(make_step(players, num_microbatches=num))
+    state, metrics = step(*step(start(players), BATCH, KEY)[:1], BATCH, KEY)
+    other, report = make_step(players)(*make_step(players)(start(players), BATCH, KEY)[:1], BATCH, KEY)
+    np.testing.assert_allclose(state.params["a"], other.params["a"], rtol=1e-6)
+    for name in report:
+        np.testing.assert_allclose(metrics[name], report[name], rtol=1e-6)
+
+
+def test_a_player_moves_its_own_weights_only_and_sees_the_others_move():
+    def product(name, sign):
+        def loss_fn(params, model_state, batch, key):
+            return sign * params["a"] * params["b"] * batch["x"], (model_state, {})
+
+        return loss_fn
+
+    players = [Player("a", product("a", 1.0), optax.sgd(0.1)), Player("b", product("b", -1.0), optax.sgd(0.1))]
+    state = init_state(players, {"a": jnp.float32(1), "b": jnp.float32(2)}, {})
+    state, _ = make_step(players)(state, {"x": jnp.ones(2)}, KEY)
+    assert float(state.params["a"]) == pytest.approx(1 - 0.1 * 2)
+    assert float(state.params["b"]) == pytest.approx(2 + 0.1 * 0.8)  # against the weights that a has now
+    frozen = [players[0]._replace(tx=optax.set_to_zero()), players[1]]
+    state = init_state(frozen, {"a": jnp.float32(1), "b": jnp.float32(2)}, {})
+    state, _ = make_step(frozen)(state, {"x": jnp.ones(2)}, KEY)
+    assert float(state.params["a"]) == 1
+    assert float(state.params["b"]) == pytest.approx(2.1)
+
+
+@pytest.mark.parametrize("num_updates", [1, 2, 4])
+def test_each_update_of_a_critic_sees_fresh_examples(num_updates):
+    seen, other = [], []
+    players = [
+        Player("critic", quadratic("critic", seen), optax.sgd(0.1), num_updates=num_updates),
+        Player("generator", quadratic("generator", other), optax.sgd(0.1)),
+    ]
+    state, _ = make_step(players)(start(players), BATCH, KEY)
+    jax.effects_barrier()
+    assert len(seen) == num_updates
+    assert sorted(i for index, _ in seen for i in index) == list(range(8))
+    for index, x in seen + other:
+        assert x == [float(i + 1) for i in index]  # examples keep their numbers
+    assert [len(index) for index, _ in other] == [8 // num_updates]
+    assert np.sign(state.params["critic"]) == 1
+
+
+def test_the_updates_of_a_critic_follow_one_another_as_in_a_loop_of_ones_own():
+    players = [Player("critic", quadratic("critic"), optax.adam(0.1), num_updates=2)]
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam raises a float to an integer power
+        state, _ = make_step(players)(start(players), BATCH, KEY)
+        w, tx = jnp.float32(0), optax.adam(0.1)
+        opt_state = tx.init(w)
+        for hand in (BATCH["x"][0::2], BATCH["x"][1::2]):
+            updates, opt_state = tx.update(w - jnp.mean(hand), opt_state, w)
+            w = optax.apply_updates(w, updates)
+    np.testing.assert_allclose(state.params["critic"], w, rtol=1e-6)
+
+
+def test_the_average_is_that_of_a_linear_filter():
+    from scipy.signal import lfilter
+
+    players = [Player("a", quadratic("a"), optax.sgd(0.3)), Player("b", quadratic("b"), optax.sgd(0.3))]
+    step, state = make_step(players, ema_decay=0.8), start(players, ema_names=("a",))
+    weights, averages = [], []
+    for _ in range(6):
+        state, _ = step(state, BATCH, KEY)
+        weights.append(float(state.params["a"]))
+        averages.append(float(state.ema_params["a"]))
+    np.testing.assert_allclose(averages, lfilter([0.2], [1, -0.8], weights), rtol=1e-5)
+    assert set(state.ema_params) == {"a"}
+    assert state.variables["params"] == {"a": state.ema_params["a"], "b": state.params["b"]}
+
+
+def test_the_decay_may_be_a_schedule_of_the_steps_made():
+    players = [Player("a", quadratic("a"), optax.sgd(0.3))]
+    step = make_step(players, ema_decay=lambda t: jnp.where(t == 0, 0.0, 1.0))
+    state, _ = step(start(players, ema_names=("a",)), BATCH, KEY)
+    kept = float(state.params["a"])
+    state, _ = step(state, BATCH, KEY)
+    assert float(state.ema_params["a"]) == kept != float(state.params["a"])
+
+
+def test_without_a_decay_averages_stay():
+    players = [Player("a", quadratic("a"), optax.sgd(0.3))]
+    state, _ = make_step(players)(start(players, ema_names=("a",)), BATCH, KEY)
+    assert float(state.ema_params["a"]) == 0
+
+
+def test_gradients_are_clipped_by_the_optimiser_and_reported_whole():
+    players = [Player("a", quadratic("a"), optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.5)))]
+    state, metrics = make_step(players)(start(players), BATCH, KEY)
+    assert float(state.params["a"]) == pytest.approx(0.5)
+    assert float(metrics["a/grad_norm"]) == 4.5
+
+
+def test_a_loss_sees_the_step_and_the_model_state_never_holds_it():
+    def loss_fn(params, model_state, batch, key):
+        count = model_state["a"]["count"] + 1
+        rest = {name: value for name, value in model_state.items() if name != "a"}
+        return params["a"] * batch["x"] * model_state["step"].astype(jnp.float32), ({**rest, "a": {"count": count}}, {})
+
+    players = [Player("a", loss_fn, optax.sgd(1.0), num_updates=2)]
+    state = init_state(players, {"a": jnp.float32(0)}, {"a": {"count": jnp.int32(0)}})
+    step = make_step(players, num_microbatches=2)
+    state, _ = step(state, {"x": jnp.ones(8)}, KEY)
+    assert float(state.params["a"]) == 0  # the step was 0 at both updates
+    state, _ = step(state, {"x": jnp.ones(8)}, KEY)
+    assert float(state.params["a"]) == -2
+    assert set(state.model_state) == {"a"}
+    assert int(state.model_state["a"]["count"]) == 8  # steps x updates x micro-batches
+
+
+def test_players_and_updates_have_keys_of_their_own():
+    seen = []
+
+    def loss_fn(params, model_state, batch, key):
+        seen.append(tuple(jax.random.key_data(key).tolist()))
+        return params["a"] * batch["x"], (model_state, {})
+
+    def other(params, model_state, batch, key):
+        seen.append(tuple(jax.random.key_data(key).tolist()))
+        return params["b"] * batch["x"], (model_state, {})
+
+    players = [Player("a", loss_fn, optax.sgd(0.1), num_updates=2), Player("b", other, optax.sgd(0.1))]
+    make_step(players)(start(players), BATCH, KEY)
+    assert len(seen) == len(set(seen)) == 3
+
+
+@pytest.mark.parametrize(
+    ("players", "options"),
+    [
+        ([], {}),
+        ([Player("a", quadratic("a"), optax.sgd(1.0))] * 2, {}),
+        ([Player("step", quadratic("step"), optax.sgd(1.0))], {}),
+        ([Player("a", quadratic("a"), optax.sgd(1.0), num_updates=0)], {}),
+        ([Player("a", quadratic("a"), optax.sgd(1.0))], {"num_microbatches": 0}),
+    ],
+)
+def test_a_game_that_cannot_be_played_is_refused(players, options):
+    with pytest.raises(ValueError):
+        make_step(players, **options)
+
+
+@pytest.mark.parametrize(("num_updates", "num_microbatches"), [(3, 1), (1, 3), (2, 8)])
+def test_a_batch_that_cannot_be_dealt_is_refused(num_updates, num_microbatches):
+    players = [Player("a", quadratic("a"), optax.sgd(1.0), num_updates=num_updates)]
+    with pytest.raises(ValueError, match="multiple of"):
+        make_step(players, num_microbatches=num_microbatches)(start(players), BATCH, KEY)
