@@ -32,7 +32,7 @@ def conditional(params, model_state, images, batch):
 
 
 def penalty(transform, step=0, batch=BATCH, params=()):
-    losses, (state, metrics) = transform(base)(params, {"step": jnp.int32(step)}, batch, KEY)
+    losses, (_, metrics) = transform(base)(params, {"step": jnp.int32(step)}, batch, KEY)
     assert float(metrics.pop("kept")) == 3
     ((_, reported),) = metrics.items()
     np.testing.assert_allclose(losses - jnp.arange(5.0), reported, rtol=1e-5, atol=1e-5)
