@@ -133,7 +133,6 @@ class Parabola(nn.Module):
         return a + b * x + c * jnp.square(x), x[:, None]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["non_saturating", "relativistic_average"])
 def test_a_gaussian_is_learned(objective):
     networks = Networks(Shift(), Parabola(), latent_dim=1)
