@@ -11,7 +11,7 @@ from types import ModuleType
 import jax
 import numpy as np
 
-from aigc_jax.data.images import make_grid, to_uint8, write_npz, write_png
+from aigc_jax.data.images import make_grid, to_png, to_uint8, write_npz, write_png
 from aigc_jax.data.prepare import list_data, prepare
 from aigc_jax.experiments import config_names, load_encoder, load_run, make_evaluate_fn, run_training
 from aigc_jax.report.evaluate import evaluate
@@ -101,7 +101,7 @@ def evaluate_run(
         encoder=encoder,
     )
     labels = _conditions(experiment.num_classes, None, 100)
-    grid = _grid(to_uint8(sample_fn(0, labels, 100)), labels)
+    grid = to_png(_grid(to_uint8(sample_fn(0, labels, 100)), labels))
     html, json_file = write_report(run, report, grid=grid)
     print("\n".join(summary_lines(report)))
     print(f"report: {html}    {json_file}")

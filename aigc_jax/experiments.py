@@ -31,7 +31,7 @@ from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.loop import EvaluateFn, TrainResult, abstract_state, train
 from aigc_jax.train.run_dir import read_run
-from aigc_jax.train.sampling import make_sample_fn
+from aigc_jax.train.sampling import make_encode_fn, make_sample_fn
 from aigc_jax.train.values import config_from_values
 from aigc_jax.types import Data, Experiment, UsageError, Variables
 
@@ -138,7 +138,7 @@ def load_encoder(config: TrainConfig, data: Data) -> tuple[str, Encoder]:
         if result.stopped_by is not None:
             raise KeyboardInterrupt
     variables = load_variables(workdir, abstract_state(experiment))
-    return f"{data.name} classifier", _encode_fn(experiment, variables)
+    return f"{data.name} classifier", make_encode_fn(experiment, variables)
 
 
 def run_training(
@@ -203,23 +203,10 @@ def _figures(report: Report) -> dict[str, float]:
 def _held_out_means(experiment: Experiment, data: Data, variables: Variables, step: int) -> dict[str, float]:
     """Means over the held-out examples of all figures that are one number per example."""
     del step
-    encode = _encode_fn(experiment, variables)
+    encode = make_encode_fn(experiment, variables)
     rows = [encode(batch["image"], batch.get("label")) for batch in epoch(data.held_out, 256)]
     names = [name for name, values in rows[0].items() if values.ndim == 1]
     return {f"eval/{name}": float(np.concatenate([row[name] for row in rows]).mean()) for name in names}
-
-
-def _encode_fn(experiment: Experiment, variables: Variables) -> Encoder:
-    evaluate_rows = experiment.algorithm.evaluate
-    if evaluate_rows is None:
-        raise UsageError("this model has nothing to evaluate on examples: pass --eval-every 0")
-    compiled = jax.jit(lambda variables, batch: evaluate_rows(variables, batch, jax.random.key(0)))
-
-    def encode(images: np.ndarray, label: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        batch = {"image": images} if label is None else {"image": images, "label": label}
-        return {name: np.asarray(value) for name, value in compiled(variables, batch).items()}
-
-    return encode
 
 
 def _is_complete(workdir: Path, steps: int) -> bool:

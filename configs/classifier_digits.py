@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import optax
 
 from aigc_jax.algorithms.classifier import classifier
-from aigc_jax.train.experiment import image_experiment
 from aigc_jax.losses.augmentation import augmented, random_affine
 from aigc_jax.nets.classifier import ConvClassifier
 from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.types import Experiment, UsageError
 

@@ -3,7 +3,7 @@
 Command: aigc-jax train gan_digits
 Measured on 2 CPU cores: see the README's table.
 
-Non-saturating loss (Goodfellow et al. 2014), lazy R1 (Mescheder et al. 2018; Karras et al. 2020), a DCGAN-style
+Non-saturating loss (Goodfellow et al. 2014), R1 (Mescheder et al. 2018), a DCGAN-style
 pair with layer norm and sub-pixel up-sampling, a projection discriminator, averaged weights for sampling.
 """
 
@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 import optax
 
 from aigc_jax.algorithms.gan import Networks, gan
-from aigc_jax.train.experiment import image_experiment
 from aigc_jax.losses.adversarial import non_saturating
 from aigc_jax.losses.regularizers import r1
 from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator
 from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.types import Experiment
 
@@ -48,7 +48,7 @@ class Discriminator:
     """Adam's step size until halfway; it then falls linearly to a tenth."""
     r1_gamma: float = 0.5
     """Weight of the R1 penalty."""
-    r1_every: int = 8
+    r1_every: int = 1
     """Steps between evaluations of the penalty."""
 
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import optax
 
 from aigc_jax.algorithms.gan import Networks, gan
-from aigc_jax.train.experiment import image_experiment
 from aigc_jax.losses.adversarial import hinge
 from aigc_jax.nets.resnet import ResNetDiscriminator, ResNetGenerator
 from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.types import Experiment
 

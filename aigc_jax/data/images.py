@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from jaxtyping import Array, Float, Int32, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from aigc_jax.types import UsageError
+from aigc_jax.data.files import whole_file
 
 GAP = 2
 """Pixels between the images of a grid, before scaling."""
@@ -105,6 +103,23 @@ def _label_column(labels: Sequence[str], height: int, row_height: int) -> UInt8[
     return np.asarray(column)
 
 
+def to_png(image: UInt8[np.ndarray, "height width channels"]) -> bytes:
+    """The content of a PNG file.
+
+    Args:
+        image: grey (1 channel) or RGB (3 channels).
+
+    Returns:
+        The bytes of the file.
+
+    >>> to_png(np.zeros((2, 2, 1), np.uint8))[1:4]
+    b'PNG'
+    """
+    content = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(content, format="PNG")
+    return content.getvalue()
+
+
 def write_png(path: str | Path, image: UInt8[np.ndarray, "height width channels"]) -> None:
     """Write a PNG file, whole or not at all.
 
@@ -115,8 +130,8 @@ def write_png(path: str | Path, image: UInt8[np.ndarray, "height width channels"
     Raises:
         UsageError: the file cannot be written there.
     """
-    with _whole_file(Path(path)) as file:
-        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, format="PNG")
+    with whole_file(Path(path)) as file:
+        file.write(to_png(image))
 
 
 def write_npz(
@@ -135,21 +150,5 @@ def write_npz(
         UsageError: the file cannot be written there.
     """
     arrays = {"image": images} if label is None else {"image": images, "label": label}
-    with _whole_file(Path(path)) as file:
+    with whole_file(Path(path)) as file:
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]: its stub takes no **dict
-
-
-@contextlib.contextmanager
-def _whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name only when all is written: a reader never sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                yield file
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}; name a file in a writable folder") from error

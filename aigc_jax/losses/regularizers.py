@@ -122,6 +122,19 @@ def _real_points(params: PyTree, model_state: PyTree, batch: Batch, key: Key) ->
     return batch["image"]
 
 
+def _squared_slope(logits_fn: Callable[[Array], Array], points: Array) -> Array:
+    """|grad_x C(x)|^2 of each example, with the right gradient in the weights inside ``logits_fn``.
+
+    With v = grad_x C(x) held fixed, <v, grad_x C(x)> is a directional derivative d, and the weight gradient of
+    |grad_x C(x)|^2 is that of 2 d. Forward over reverse: on CPU several times faster than reverse over reverse,
+    whose second derivative of a strided convolution is slow.
+    """
+    # The sum: each logit depends on its own image, so this is every example's own gradient.
+    direction = jax.lax.stop_gradient(jax.grad(lambda images: jnp.sum(logits_fn(images)))(points))
+    _, along = jax.jvp(logits_fn, (points,), (direction,))
+    return 2 * along - jax.lax.stop_gradient(along)
+
+
 def _penalty(
     name: str, logits_fn: LogitsFn, points_fn: PointsFn, *, weight: float, target: float, every: int
 ) -> LossTransform:
@@ -138,9 +151,7 @@ def _penalty(
 
             def evaluate() -> Array:
                 points = points_fn(params, model_state, batch, key)
-                # The sum: each logit depends on its own image, so this is every example's own gradient.
-                slope = jax.grad(lambda images: jnp.sum(logits_fn(params, model_state, images, batch)))(points)
-                squared = jnp.sum(jnp.square(slope), axis=tuple(range(1, slope.ndim)))
+                squared = _squared_slope(lambda images: logits_fn(params, model_state, images, batch), points)
                 # A norm has no derivative at 0; its square has, so R1 and R2 never take the root.
                 distance = squared if target == 0.0 else jnp.square(jnp.sqrt(squared + 1e-12) - target)
                 return every * weight * distance

@@ -14,7 +14,7 @@ import jax
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from aigc_jax.train.run_dir import write_atomically
+from aigc_jax.data.files import write_text
 from aigc_jax.types import UsageError
 
 
@@ -210,7 +210,7 @@ def cut_back(path: Path, step: int) -> None:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in lines if _step_of(line) <= step]
     if kept != lines:
-        write_atomically(path, "".join(kept))
+        write_text(path, "".join(kept))
 
 
 def _step_of(line: str) -> int:

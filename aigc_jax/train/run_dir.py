@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import platform
-import tempfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from aigc_jax.data.files import write_text
 from aigc_jax.types import UsageError
 
 FORMAT = 1
@@ -100,10 +99,9 @@ def write_run(path: Path, config: str, values: Any, batch: Mapping[str, jax.Shap
         "versions": _versions(),
     }
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        write_atomically(path / "config.json", json.dumps(content, indent=2) + "\n")
-    except OSError as error:
-        raise UsageError(f"cannot write to {path} ({error.strerror}): choose another --workdir") from error
+        write_text(path / "config.json", json.dumps(content, indent=2) + "\n")
+    except UsageError as error:
+        raise UsageError(f"{error}, or choose another --workdir") from error
 
 
 def read_run(path: Path) -> Run:
@@ -174,25 +172,6 @@ def check_resume(old: Run, config: str, values: Any) -> None:
             f"{old.path} holds a run with other settings ({changes}): choose another --workdir, "
             "or set them back to go on with it"
         )
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one, never half of it.
-
-    Args:
-        path: the file; its directory exists.
-        text: the whole content.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def _broken(file: Path, why: str) -> UsageError:

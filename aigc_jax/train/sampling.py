@@ -1,4 +1,6 @@
-"""Sampling from a trained model so that sample i depends on (weights, seed, i, condition) alone.
+"""Functions of a trained model: samples and encodings.
+
+Sampling is such that sample i depends on (weights, seed, i, condition) alone.
 
 Samples are computed in blocks of a fixed size that begin at multiples of it. So the same compiled program
 computes sample i whatever ``--num`` is, and the result is equal bit for bit.
@@ -7,6 +9,7 @@ computes sample i whatever ``--num`` is, and the result is equal bit for bit.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -50,8 +53,41 @@ def make_sample_fn(experiment: Experiment, variables: Variables, seed: int) -> S
         for first in range(start - start % BLOCK, start + num, BLOCK):
             index = np.arange(first, first + BLOCK)
             given = None if condition is None else jnp.asarray(condition[np.clip(index - start, 0, num - 1)], jnp.int32)
-            block = np.asarray(compiled(variables, jnp.asarray(index, jnp.uint32), given))
+            block = np.asarray(compiled(variables, jnp.asarray(index, jnp.int32), given))
             blocks.append(block[(index >= start) & (index < start + num)])
         return np.concatenate(blocks)
 
     return draw
+
+
+class EncodeFn(Protocol):
+    """Shows images to a trained model: everything its ``evaluate`` says of each."""
+
+    def __call__(self, images: np.ndarray, label: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """``(images [num, H, W, C] in [-1, 1], label [num]) -> {name: [num, ...]}``."""
+        ...
+
+
+def make_encode_fn(experiment: Experiment, variables: Variables) -> EncodeFn:
+    """A compiled function that shows images to a trained model.
+
+    Args:
+        experiment: what was trained.
+        variables: its weights.
+
+    Returns:
+        The function.
+
+    Raises:
+        UsageError: the algorithm evaluates nothing.
+    """
+    evaluate_rows = experiment.algorithm.evaluate
+    if evaluate_rows is None:
+        raise UsageError("this model has nothing to evaluate on examples: pass --eval-every 0")
+    compiled = jax.jit(lambda variables, batch: evaluate_rows(variables, batch, jax.random.key(0)))
+
+    def encode(images: np.ndarray, label: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        batch = {"image": images} if label is None else {"image": images, "label": label}
+        return {name: np.asarray(value) for name, value in compiled(variables, batch).items()}
+
+    return encode

@@ -1,0 +1,96 @@
+"""The Fréchet distance against closed forms, scipy's matrix root and its own bias law."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from aigc_jax.metrics.frechet import FrechetState, frechet_distance, frechet_statistics
+from aigc_jax.types import UsageError
+
+
+def state_of(features):
+    metric = frechet_statistics(features.shape[1])
+    return metric.update(metric.init(), features)
+
+
+def state_with(mean, covariance, n=1000):
+    return FrechetState(n, np.asarray(mean, np.float64), np.asarray(covariance, np.float64) * (n - 1))
+
+
+def random_covariance(rng, d):
+    root = rng.normal(size=(d, 2 * d))
+    return root @ root.T / d
+
+
+def test_diagonal_gaussians_have_the_closed_form():
+    a, b = state_with([0, 0, 1], np.diag([1, 4, 9])), state_with([1, 0, 3], np.diag([4, 4, 1]))
+    assert frechet_distance(a, b) == pytest.approx((1 + 4) + (1 - 2) ** 2 + 0 + (3 - 1) ** 2, rel=1e-12)
+
+
+def test_scipy_matrix_root_agrees():
+    rng = np.random.default_rng(0)
+    s1, s2, delta = random_covariance(rng, 12), random_covariance(rng, 12), rng.normal(size=12)
+    oracle = delta @ delta + np.trace(s1 + s2 - 2 * scipy.linalg.sqrtm(s1 @ s2).real)
+    a, b = state_with(np.zeros(12), s1), state_with(delta, s2)
+    assert frechet_distance(a, b) == pytest.approx(oracle, rel=1e-10)
+    assert frechet_distance(b, a) == pytest.approx(oracle, rel=1e-10)
+
+
+def test_distance_to_itself_is_zero_even_when_singular():
+    features = np.random.default_rng(1).normal(size=(50, 6))
+    features[:, 5] = features[:, 4]
+    assert 0 <= frechet_distance(state_of(features), state_of(features)) < 1e-6
+
+
+def test_bias_law_of_identical_normal_laws():
+    rng, d, n, repeats = np.random.default_rng(2), 32, 1000, 20
+    distances = [
+        frechet_distance(state_of(rng.normal(size=(n, d))), state_of(rng.normal(size=(n, d)))) for _ in range(repeats)
+    ]
+    assert np.mean(distances) == pytest.approx((2 * d + d * (d + 1) / 2) / n, rel=0.04)
+
+
+@pytest.mark.parametrize("sizes", [(40,), (1, 39), (13, 0, 20, 7), (1,) * 40])
+def test_batches_and_merges_change_nothing(sizes):
+    # Far from the origin: a difference of raw moments would lose every digit of the covariance.
+    features = np.random.default_rng(3).normal(size=(40, 4)) + 1e7
+    metric = frechet_statistics(4)
+    parts = np.split(features, np.cumsum(sizes)[:-1])
+    updated, merged = metric.init(), metric.init()
+    for part in parts:
+        updated = metric.update(updated, part)
+        merged = metric.merge(merged, metric.update(metric.init(), part))
+    for state in (updated, merged):
+        results = metric.compute(state)
+        assert results["num_samples"] == 40
+        np.testing.assert_allclose(results["mean"], features.mean(axis=0), rtol=1e-14)
+        np.testing.assert_allclose(results["covariance"], np.cov(features.T), rtol=1e-6, atol=1e-7)
+
+
+def test_merge_with_no_examples_is_the_identity():
+    metric = frechet_statistics(3)
+    a = metric.update(metric.init(), np.random.default_rng(4).normal(size=(5, 3)))
+    for merged in (metric.merge(metric.init(), a), metric.merge(a, metric.init())):
+        for left, right in zip(merged, a, strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+def test_float32_features_are_summed_in_float64():
+    features = (np.random.default_rng(5).normal(size=(30, 3)) + 1000).astype(np.float32)
+    state = state_of(features)
+    assert state.scatter.dtype == np.float64
+    np.testing.assert_allclose(state.covariance, np.cov(features.astype(np.float64).T), rtol=1e-9)
+
+
+def test_too_few_samples_are_refused():
+    rng = np.random.default_rng(6)
+    enough, few = state_of(rng.normal(size=(5, 4))), state_of(rng.normal(size=(4, 4)))
+    assert frechet_distance(enough, enough) >= 0
+    with pytest.raises(UsageError, match="at least 5 samples"):
+        frechet_distance(enough, few)
+
+
+def test_wrong_number_of_features_is_refused():
+    metric = frechet_statistics(3)
+    with pytest.raises(ValueError, match="3"):
+        metric.update(metric.init(), np.zeros((2, 4)))
