@@ -27,6 +27,7 @@ import aigc_jax.configs
 from aigc_jax.data.pipeline import batches, epoch
 from aigc_jax.report.encode import Encoder
 from aigc_jax.report.evaluate import evaluate
+from aigc_jax.report.report import Report
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.loop import EvaluateFn, TrainResult, abstract_state, train

@@ -28,6 +28,7 @@ from aigc_jax.types import (
     Metrics,
     Player,
     PyTree,
+    SampleFn,
     UsageError,
     Variables,
 )
@@ -216,7 +217,7 @@ def _init(networks: Networks, key: Key, batch: Batch) -> tuple[PyTree, PyTree]:
     return params, model_state
 
 
-def _sampler(networks: Networks) -> Callable[[Variables, Array, int, Condition], Array]:
+def _sampler(networks: Networks) -> SampleFn:
     def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
         if (condition is not None) != bool(networks.num_classes):
             wanted = "a condition for each sample" if networks.num_classes else "no condition"
