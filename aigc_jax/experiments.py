@@ -55,7 +55,7 @@ def load_config(name: str) -> ModuleType:
         UsageError: there is none, or it lacks one of the two.
 
     >>> load_config("gan_digits").Config().steps
-    2000
+    2500
     """
     if name.endswith(".py"):
         spec = importlib.util.spec_from_file_location(Path(name).stem, name)

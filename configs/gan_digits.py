@@ -56,7 +56,7 @@ class Discriminator:
 class Config(TrainConfig):
     """Settings of gan_digits."""
 
-    steps: int = 2000
+    steps: int = 2500
     """Number of training steps."""
     ema_decay: float = 0.995
     """Decay of the generator's weight average."""

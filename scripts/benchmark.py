@@ -2,7 +2,6 @@
 
     python scripts/benchmark.py gan
     python scripts/benchmark.py gan --against torch
-    python scripts/benchmark.py data
 
 Times are medians over rounds. Against another library the rounds alternate, so that whatever else the machine
 does meets both; trust the wall clock on a quiet machine only. On a busy one, pin both to one core
@@ -29,7 +28,6 @@ import optax
 from aigc_jax.configs import gan_digits  # pyright: ignore[reportAttributeAccessIssue]
 from aigc_jax.data.pipeline import batches
 from aigc_jax.rng import example_keys, normal, split_by_name, step_key
-from aigc_jax.train.feed import Feed, Speed
 from aigc_jax.train.parallel import HostBatch, Parallel, make_parallel
 from aigc_jax.types import Batch, Experiment, Key, TrainState, UsageError
 
@@ -43,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one benchmark; returns the exit status."""
     args = _parser().parse_args(argv)
     try:
-        return _data(args) if args.benchmark == "data" else _gan(args)
+        return _gan(args)
     except UsageError as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2
@@ -52,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="benchmark", required=True)
-    for name, text in (("gan", "step time of the default GAN"), ("data", "share of a step spent waiting for data")):
+    for name, text in (("gan", "step time of the default GAN"),):
         command = commands.add_parser(name, help=text)
         command.add_argument("--steps", type=_positive, default=16, help="steps in a round (default 16)")
         command.add_argument("--rounds", type=_positive, default=9, help="rounds (default 9)")
@@ -155,20 +153,6 @@ def _gan(args: argparse.Namespace) -> int:
     if not is_same:
         print("benchmark.py: the two do not compute the same, so their times say nothing", file=sys.stderr)
     return 0 if is_same else 1
-
-
-def _data(args: argparse.Namespace) -> int:
-    setup = _setup()
-    num_steps = args.steps * args.rounds + 1
-    feed = Feed(setup.batches(), setup.parallel, num_steps)
-    ours = Ours(setup.experiment, setup.parallel, setup.start, setup.root, feed.next())
-    speed = Speed(feed, 1)
-    for _ in range(num_steps - 1):
-        feed.refill()
-        ours.run([feed.next()])
-    seconds, share = speed.total()
-    print(f"{1e3 * seconds / (num_steps - 1):.1f} ms a step, {100 * share:.2f} % of it waiting for data")
-    return 0
 
 
 class Times(NamedTuple):

@@ -40,14 +40,6 @@ def test_gan_alone_prints_its_step_time_and_its_number_of_parameters(benchmark, 
     assert "torch" not in out
 
 
-@pytest.mark.slow
-def test_data_prints_the_share_of_waiting(benchmark, capsys):
-    assert benchmark.main(["data", "--steps", "2", "--rounds", "1"]) == 0
-    share = re.search(r"([\d.]+) %", capsys.readouterr().out)
-    assert share is not None
-    assert 0 <= float(share[1]) <= 100
-
-
 def test_without_torch_one_line_says_what_to_install(benchmark, capsys, monkeypatch):
     monkeypatch.syspath_prepend(str(_PATH.parent))
     monkeypatch.delitem(sys.modules, "torch_gan", raising=False)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from aigc_jax.train.parallel import HostBatch, Parallel
-from aigc_jax.types import Batch
+from aigc_jax.types import Batch, Metrics
 
 AHEAD = 2
 """Batches that are sent to the devices before they are needed."""
@@ -18,7 +18,8 @@ class Feed:
     """Device batches, sent :data:`AHEAD` ahead.
 
     Attributes:
-        waited: seconds spent waiting for the host's batches, since the start.
+        waited: seconds that the devices may have waited for the host's batches, since the start: those after
+            which they had nothing left to do.
     """
 
     def __init__(self, batches: Iterator[HostBatch], parallel: Parallel, num_batches: int) -> None:
@@ -36,18 +37,23 @@ class Feed:
             self._pull()
         return self._queue.popleft()
 
-    def refill(self) -> None:
-        """Send batches ahead: called while the devices are busy with a step."""
-        while self._left and len(self._queue) < AHEAD:
-            self._pull()
+    def refill(self, in_flight: Metrics) -> None:
+        """Send batches ahead: called while the devices are busy with a step.
 
-    def _pull(self) -> None:
+        Args:
+            in_flight: what that step reports; while any of it is still to come, no device waits for data.
+        """
+        while self._left and len(self._queue) < AHEAD:
+            self._pull(in_flight)
+
+    def _pull(self, in_flight: Metrics | None = None) -> None:
         start = time.perf_counter()
         try:
             batch = next(self._batches)
         except StopIteration:
             raise ValueError(f"the data ended {self._left} batches too early: batches must not end") from None
-        self.waited += time.perf_counter() - start
+        if in_flight is None or all(value.is_ready() for value in in_flight.values()):
+            self.waited += time.perf_counter() - start
         self._queue.append(self._put(batch))
         self._left -= 1
 

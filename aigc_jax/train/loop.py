@@ -192,7 +192,7 @@ def _run(session: _Session, step_fn: CompiledStep, state: TrainState, start: int
     speed, step = Speed(feed, start), start + 1
     while True:
         session.watch.push(step, metrics)
-        feed.refill()
+        feed.refill(metrics)
         session.log.advance(step)
         is_stopped = stop.is_asked(is_meeting=step % config.log_every == 0)
         _between_steps(session, step, state, metrics, speed, is_stopped=is_stopped)

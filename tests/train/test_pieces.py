@@ -1,5 +1,7 @@
 """The loop's small parts: the watch for NaN, the feed, the grid."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,9 +73,16 @@ def test_the_feed_runs_ahead_but_not_beyond_the_end():
     got = []
     for _ in range(5):
         got.append(int(feed.next()["x"][0]))
-        feed.refill()
+        feed.refill({})
         assert len(asked) == min(len(got) + AHEAD, 5)
     assert got == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("is_done", "waited"), [(True, True), (False, False)])
+def test_only_what_the_devices_wait_for_counts_as_waiting(is_done, waited):
+    feed = Feed(iter([{"x": np.zeros(4)}]), make_parallel("jit"), 1)
+    feed.refill({"loss": SimpleNamespace(is_ready=lambda: is_done)})
+    assert (feed.waited > 0) == waited
 
 
 def test_speed_counts_neither_pauses_nor_what_was_before(monkeypatch):
