@@ -39,7 +39,7 @@ def classifier(
 
     >>> import jax
     >>> from aigc_jax.nets.classifier import ConvClassifier
-    >>> algorithm = classifier(ConvClassifier(2, (4,), 8), optax.adam(1e-3))
+    >>> algorithm = classifier(ConvClassifier(2, (4,), 8), optax.sgd(1e-3))
     >>> batch = {"image": jnp.zeros((3, 8, 8, 1)), "label": jnp.zeros(3, jnp.int32)}
     >>> state = algorithm.init(jax.random.key(0), batch)
     >>> algorithm.evaluate(state.variables, batch, jax.random.key(0))["features"].shape

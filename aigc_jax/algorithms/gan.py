@@ -116,7 +116,7 @@ def gan(
     >>> from aigc_jax.losses.adversarial import non_saturating
     >>> from aigc_jax.nets.mlp import MLPDiscriminator, MLPGenerator
     >>> networks = Networks(MLPGenerator((4, 4, 1), (8,), num_classes=2), MLPDiscriminator((8,), 2), 3, 2)
-    >>> tx = optax.adam(1e-3)
+    >>> tx = optax.sgd(1e-3)
     >>> algorithm = gan(networks, non_saturating(), generator_tx=tx, discriminator_tx=tx)
     >>> batch = {"image": jnp.zeros((6, 4, 4, 1)), "label": jnp.zeros(6, jnp.int32)}
     >>> state = algorithm.init(jax.random.key(0), batch)

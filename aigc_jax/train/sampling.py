@@ -9,7 +9,7 @@ computes sample i whatever ``--num`` is, and the result is equal bit for bit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +60,7 @@ def make_sample_fn(experiment: Experiment, variables: Variables, seed: int) -> S
     return draw
 
 
+@runtime_checkable
 class EncodeFn(Protocol):
     """Shows images to a trained model: everything its ``evaluate`` says of each."""
 
