@@ -19,6 +19,7 @@ from aigc_jax.report.gate import check_gates, read_gates
 from aigc_jax.report.text import summary_lines
 from aigc_jax.report.write import write_report
 from aigc_jax.train.config import TrainConfig, validate
+from aigc_jax.train.loop import abstract_state
 from aigc_jax.train.sampling import make_sample_fn
 from aigc_jax.types import Experiment, UsageError
 
@@ -30,6 +31,7 @@ def train_config(
     workdir = workdir or Path("runs") / Path(name).stem
     validate(config)
     experiment: Experiment = module.build(config)
+    abstract_state(experiment)  # settings that no network can have are refused before anything is written
     data = experiment.open_data()
     is_evaluated = config.eval_every > 0
     result = run_training(

@@ -15,6 +15,7 @@ import os
 import pkgutil
 import re
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -129,7 +130,14 @@ def load_encoder(config: TrainConfig, data: Data) -> tuple[str, Encoder]:
         log_every=250,
     )
     experiment: Experiment = module.build(settings)
-    identity = {**dataclasses.asdict(settings), "num_examples": len(data.train), "net": str(abstract_state(experiment))}
+    # What the classifier learns from, and not only what it is called: a folder may change under its name.
+    examples = [data.train[i]["image"].tobytes() for i in range(0, len(data.train), max(len(data.train) // 8, 1))]
+    identity = {
+        **dataclasses.asdict(settings),
+        "where": str(Path(config.data.partition(":")[2]).resolve()) if config.data.startswith("folder:") else "",
+        "data": [len(data.train), list(data.class_names), zlib.crc32(b"".join(examples))],
+        "net": str(abstract_state(experiment)),
+    }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     workdir = _cache_dir() / "classifiers" / f"{re.sub(r'[^a-z0-9]+', '-', data.name.lower())}-{digest}"
     if not _is_complete(workdir, settings.steps):

@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array
 
 from aigc_jax.tree import ema, global_norm, mean_over_axis, to_varying
-from aigc_jax.types import Batch, Key, Metrics, Player, PyTree, StepFn, TrainState
+from aigc_jax.types import Batch, Key, Metrics, Player, PyTree, StepFn, TrainState, UsageError
 
 
 def init_state(
@@ -38,7 +38,8 @@ def init_state(
     """
     opt_state = {player.name: player.tx.init(params[player.name]) for player in players}
     ema_params = {name: jax.tree.map(jnp.copy, params[name]) for name in ema_names}
-    return TrainState(jnp.int32(0), params, opt_state, model_state, ema_params)
+    ema_model_state = {name: jax.tree.map(jnp.copy, model_state[name]) for name in ema_names if name in model_state}
+    return TrainState(jnp.int32(0), params, opt_state, model_state, ema_params, ema_model_state)
 
 
 def make_step(
@@ -65,8 +66,8 @@ def make_step(
         player's ``loss`` and ``grad_norm``.
 
     Raises:
-        ValueError: two players share a name, a name is reserved, or a count is below 1. The step itself
-            raises it when the batch cannot be dealt evenly.
+        UsageError: two players share a name, a name is reserved, a count is below 1, or a decay is not in [0, 1].
+            The step itself raises it when the batch cannot be dealt evenly.
 
     >>> def loss_fn(params, model_state, batch, key):
     ...     return jnp.square(params["model"] - batch["x"]), (model_state, {})
@@ -77,6 +78,8 @@ def make_step(
     (2.0, 5.0)
     """
     _check(players, num_microbatches)
+    if isinstance(ema_decay, float | int) and not 0 <= ema_decay <= 1:
+        raise UsageError(f"ema_decay must lie in [0, 1], got {ema_decay}: 0.999 averages over about a thousand steps")
     num_hands = max(player.num_updates for player in players)
 
     def step(state: TrainState, batch: Batch, key: Key) -> tuple[TrainState, Metrics]:
@@ -103,10 +106,13 @@ def make_step(
             mean = jax.tree.map(lambda *values: sum(values) / len(values), *reports)
             metrics |= {f"{player.name}/{name}": value for name, value in mean.items()}
         decay = ema_decay(state.step) if callable(ema_decay) else ema_decay
-        averages = state.ema_params
+        averages = state.ema_params, state.ema_model_state
         if decay is not None:
-            averages = {name: ema(average, params[name], decay) for name, average in averages.items()}
-        return TrainState(state.step + 1, params, opt_state, model_state, averages), metrics
+            averages = tuple(
+                {name: ema(average, new[name], decay) for name, average in old.items()}
+                for old, new in zip(averages, (params, model_state), strict=True)
+            )
+        return TrainState(state.step + 1, params, opt_state, model_state, *averages), metrics
 
     return step
 
@@ -163,7 +169,7 @@ def _deal(batch: Batch, num: int, what: str) -> Batch:
     """[B, ...] -> [B / num, num, ...]: example i goes to hand i % num, on however many devices."""
     size = jax.tree.leaves(batch)[0].shape[0]
     if size % num:
-        raise ValueError(
+        raise UsageError(
             f"{num} {what} need a batch that divides evenly, got {size} examples a device: "
             f"use a batch size that is a multiple of {num} times the number of devices"
         )
@@ -173,9 +179,9 @@ def _deal(batch: Batch, num: int, what: str) -> Batch:
 def _check(players: Sequence[Player], num_microbatches: int) -> None:
     names = [player.name for player in players]
     if len(set(names)) != len(names) or not names or "step" in names:
-        raise ValueError(f"players need distinct names other than 'step', got {names}")
+        raise UsageError(f"players need distinct names other than 'step', got {names}")
     if min(player.num_updates for player in players) < 1 or num_microbatches < 1:
-        raise ValueError(
+        raise UsageError(
             f"num_updates and num_microbatches must be at least 1, got "
             f"{[player.num_updates for player in players]} and {num_microbatches}"
         )

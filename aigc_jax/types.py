@@ -101,6 +101,8 @@ class TrainState(struct.PyTreeNode):
         opt_state: ``{player: optimiser state}``.
         model_state: ``{player: batch statistics and the like}``.
         ema_params: exponential moving average of those entries of ``params`` that it names; {} for none.
+        ema_model_state: the same average of their ``model_state``: batch statistics belong to the weights that
+            made them.
     """
 
     # Not Int[Array, ""]: a tree of shapes, of numpy arrays or of shardings is built of this class too.
@@ -109,11 +111,15 @@ class TrainState(struct.PyTreeNode):
     opt_state: PyTree
     model_state: PyTree
     ema_params: PyTree
+    ema_model_state: PyTree = struct.field(default_factory=dict)
 
     @property
     def variables(self) -> Variables:
         """The weights to sample with: the averaged ones where an average is kept."""
-        return {"params": {**self.params, **self.ema_params}, "model_state": self.model_state}
+        return {
+            "params": {**self.params, **self.ema_params},
+            "model_state": {**self.model_state, **self.ema_model_state},
+        }
 
 
 @runtime_checkable

@@ -1,7 +1,8 @@
 """Conditional GAN on the embedded digits: 4,000 real MNIST digits, minutes on a laptop.
 
 Command: aigc-jax train gan_digits
-Measured on 2 CPU cores: see the README's table.
+Measured on 2 CPU cores: 136 s; class agreement 98.9 % (98.0 to 99.4, n = 1000), worst class 97.0 %, FD in the
+classifier's features 3.73 where real against real gives 3.49.
 
 Non-saturating loss (Goodfellow et al. 2014), R1 (Mescheder et al. 2018), a DCGAN-style
 pair with layer norm and sub-pixel up-sampling, a projection discriminator, averaged weights for sampling.

@@ -1,7 +1,7 @@
 """The plain fully connected GAN on MNIST: Linear 128-256-512-1024, LeakyReLU 0.2, tanh.
 
 Command: aigc-jax train gan_mnist --data-dir DIR    (first: aigc-jax data prepare tfds:mnist --data-dir DIR)
-Measured: see the README's table. No published figure: the pair is the common tutorial's.
+Measured: not at full length yet. No published figure: the pair is the common tutorial's.
 
 Non-saturating loss (Goodfellow et al. 2014) with one-sided label smoothing (Salimans et al. 2016).
 """
@@ -35,6 +35,10 @@ class Config(TrainConfig):
     """Adam's step size, for both players."""
     smoothing: float = 0.1
     """One-sided label smoothing: the target for real images is 1 less this."""
+    feature_matching_weight: float = 0.0
+    """Weight of feature matching in the generator's loss; 0 turns it off."""
+    minibatch_kernels: int = 0
+    """Features of minibatch discrimination; 0 turns it off."""
     ema_decay: float = 0.999
     """Decay of the generator's weight average."""
     checkpoint_every: int = 5000
@@ -55,7 +59,7 @@ def build(config: Config) -> Experiment:
     classes, axis = config.num_classes or 0, axis_name(config.parallel)
     networks = Networks(
         MLPGenerator(config.image_shape, num_classes=classes, axis_name=axis),
-        MLPDiscriminator(num_classes=classes, axis_name=axis),
+        MLPDiscriminator(num_classes=classes, minibatch_kernels=config.minibatch_kernels, axis_name=axis),
         config.latent_dim,
         classes,
     )
@@ -64,6 +68,7 @@ def build(config: Config) -> Experiment:
         non_saturating(smoothing=config.smoothing),
         generator_tx=optax.adam(config.learning_rate, b1=0.5, b2=0.999),
         discriminator_tx=optax.adam(config.learning_rate, b1=0.5, b2=0.999),
+        feature_matching_weight=config.feature_matching_weight,
         ema_decay=config.ema_decay,
         num_microbatches=config.num_microbatches,
         axis_name=axis,

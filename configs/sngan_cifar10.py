@@ -2,11 +2,11 @@
 
 Command: aigc-jax train sngan_cifar10 --data-dir DIR    (first: aigc-jax data prepare tfds:cifar10 --data-dir DIR)
 Published FID (unconditional, TF-Inception): 21.7 in the paper, 9.0 with StudioGAN's protocol (conditional, other
-settings). Not reached or measured here: it needs an accelerator; the README's table says what was run.
+settings). Not reached or measured here: it needs an accelerator; only shortened runs are tested.
 
-Miyato et al., "Spectral Normalization for Generative Adversarial Networks", 2018 (settings: table 1, row C;
-n_critic 5, Adam 2e-4 with b1 0, b2 0.9, decayed linearly to 0); Miyato and Koyama, "cGANs with Projection
-Discriminator", 2018.
+Miyato et al., "Spectral Normalization for Generative Adversarial Networks", 2018 (its ResNet settings, those of
+Gulrajani et al. 2017: n_critic 5, Adam 2e-4 with b1 0, b2 0.9, decayed linearly to 0); Miyato and Koyama, "cGANs
+with Projection Discriminator", 2018.
 """
 
 from __future__ import annotations

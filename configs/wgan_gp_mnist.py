@@ -1,7 +1,7 @@
 """Wasserstein GAN with gradient penalty on MNIST.
 
 Command: aigc-jax train wgan_gp_mnist --data-dir DIR    (first: aigc-jax data prepare tfds:mnist --data-dir DIR)
-Measured: see the README's table. The paper gives no figure for MNIST; its settings (n_critic 5, lambda 10,
+Measured: not at full length yet. The paper gives no figure for MNIST; its settings (n_critic 5, lambda 10,
 Adam 1e-4 with b1 0, b2 0.9, batch 64) are kept.
 
 Gulrajani et al., "Improved Training of Wasserstein GANs", 2017, algorithm 1.

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from aigc_jax.tree import mean_over_axis
+from aigc_jax.types import UsageError
 
 Logits = Float[Array, " batch"]
 
@@ -188,5 +189,5 @@ def _cross_entropy(smoothing: float) -> Callable[[Logits, Logits], Logits]:
 
 def _checked(smoothing: float) -> float:
     if not 0.0 <= smoothing < 1.0:
-        raise ValueError(f"smoothing must lie in [0, 1), got {smoothing}: 0.1 is the usual choice, 0 turns it off")
+        raise UsageError(f"smoothing must lie in [0, 1), got {smoothing}: 0.1 is the usual choice, 0 turns it off")
     return smoothing

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aigc_jax.types import Batch, Key, LossFn, LossTransform, Metrics, PyTree
+from aigc_jax.types import Batch, Key, LossFn, LossTransform, Metrics, PyTree, UsageError
 
 LogitsFn = Callable[[PyTree, PyTree, Array, Batch], Array]
 """``(params, model_state, images, batch) -> logits`` [B]: the discriminator as a function of the images."""
@@ -31,7 +31,7 @@ def r1(logits_fn: LogitsFn, *, gamma: float = 10.0, every: int = 1) -> LossTrans
             with a weight larger by that factor.
 
     Returns:
-        A loss transform; it adds the metric ``r1``, the penalty averaged over steps.
+        A loss transform; it adds the metric ``r1``, 0 at steps where it is not evaluated.
 
     Reference:
         Mescheder et al., "Which Training Methods for GANs do actually Converge?", 2018, equation 9.
@@ -62,7 +62,8 @@ def r2(logits_fn: LogitsFn, fakes_fn: PointsFn, *, gamma: float = 10.0, every: i
 
     >>> r2(lambda *a: jnp.zeros(2), lambda *a: jnp.zeros((2, 1, 1, 1)), every=0)
     Traceback (most recent call last):
-    ValueError: every must be at least 1 step, got 0: 1 penalises at each step, 16 is the usual lazy schedule
+    ...
+    aigc_jax.types.UsageError: every must be at least 1 step, got 0: ...
     """
     return _penalty("r2", logits_fn, fakes_fn, weight=gamma / 2, target=0.0, every=every)
 
@@ -122,24 +123,33 @@ def _real_points(params: PyTree, model_state: PyTree, batch: Batch, key: Key) ->
     return batch["image"]
 
 
-def _squared_slope(logits_fn: Callable[[Array], Array], points: Array) -> Array:
-    """|grad_x C(x)|^2 of each example, with the right gradient in the weights inside ``logits_fn``.
+def _distance(logits_fn: Callable[[Array], Array], points: Array, target: float) -> Array:
+    """(|grad_x C(x)| - target)^2 of each example; the mean has the right gradient in the weights of ``logits_fn``.
 
-    With v = grad_x C(x) held fixed, <v, grad_x C(x)> is a directional derivative d, and the weight gradient of
-    |grad_x C(x)|^2 is that of 2 d. Forward over reverse: on CPU several times faster than reverse over reverse,
-    whose second derivative of a strided convolution is slow.
+    With g = grad_x C(x), the weight gradient of f(|g|^2) is that of <v, g> with v = 2 f' g held fixed: a
+    directional derivative. Forward over reverse is several times faster on CPU than reverse over reverse, whose
+    second derivative of a strided convolution is slow.
     """
-    # The sum: each logit depends on its own image, so this is every example's own gradient.
-    direction = jax.lax.stop_gradient(jax.grad(lambda images: jnp.sum(logits_fn(images)))(points))
+    # The sum over the batch: where each logit depends on its own image, this is every example's own gradient.
+    slope = jax.lax.stop_gradient(jax.grad(lambda images: jnp.sum(logits_fn(images)))(points))
+    squared = jnp.sum(jnp.square(slope), axis=tuple(range(1, slope.ndim)))
+    if target == 0.0:  # a norm has no derivative at 0, its square has: R1 and R2 never take the root
+        value, scale = squared, jnp.full_like(squared, 2.0)
+    else:
+        norm = jnp.sqrt(squared + 1e-12)
+        value, scale = jnp.square(norm - target), 2.0 * (1.0 - target / norm)
+    direction = slope * scale.reshape(-1, *(1,) * (slope.ndim - 1))
     _, along = jax.jvp(logits_fn, (points,), (direction,))
-    return 2 * along - jax.lax.stop_gradient(along)
+    return value + along - jax.lax.stop_gradient(along)
 
 
 def _penalty(
     name: str, logits_fn: LogitsFn, points_fn: PointsFn, *, weight: float, target: float, every: int
 ) -> LossTransform:
+    if weight < 0:
+        raise UsageError(f"the weight of {name} must be at least 0, got {weight}: 0 turns it off")
     if every < 1:
-        raise ValueError(
+        raise UsageError(
             f"every must be at least 1 step, got {every}: 1 penalises at each step, 16 is the usual lazy schedule"
         )
 
@@ -151,9 +161,7 @@ def _penalty(
 
             def evaluate() -> Array:
                 points = points_fn(params, model_state, batch, key)
-                squared = _squared_slope(lambda images: logits_fn(params, model_state, images, batch), points)
-                # A norm has no derivative at 0; its square has, so R1 and R2 never take the root.
-                distance = squared if target == 0.0 else jnp.square(jnp.sqrt(squared + 1e-12) - target)
+                distance = _distance(lambda images: logits_fn(params, model_state, images, batch), points, target)
                 return every * weight * distance
 
             is_due = model_state["step"] % every == 0

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from aigc_jax.nets.discriminator import Head
 from aigc_jax.nets.embeddings import WithClass
 from aigc_jax.nets.norm import Norm, NormKind, spectral
+from aigc_jax.types import UsageError
 
 
 def depth_to_space(x: Float[Array, "batch height width channel"]) -> Float[Array, "batch height2 width2 channel4"]:
@@ -63,9 +64,11 @@ class ConvGenerator(nn.Module):
         """Latents [B, Z] -> images [B, H, W, C] in [-1, 1]."""
         height, width, channels = self.image_shape
         if height % 4 or width % 4:
-            raise ValueError(
+            raise UsageError(
                 f"ConvGenerator needs sides that are multiples of 4, got {height} x {width}: use MLPGenerator"
             )
+        if self.width < 4 or self.width % 4:
+            raise UsageError(f"ConvGenerator needs a width that is a multiple of 4, got {self.width}: use 64")
 
         def activate(x: Array) -> Array:
             return nn.leaky_relu(Norm(self.norm, self.num_classes, self.axis_name)(x, condition, train=train), 0.2)

@@ -12,8 +12,10 @@ from jaxtyping import Array, Float, Int
 
 from aigc_jax.nets.discriminator import Head
 from aigc_jax.nets.norm import Norm, NormKind, spectral
+from aigc_jax.types import UsageError
 
 _init = nn.initializers.glorot_uniform()
+_residual_init = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")  # before a ReLU, as in the paper's code
 
 
 class UpBlock(nn.Module):
@@ -41,8 +43,8 @@ class UpBlock(nn.Module):
             return nn.relu(Norm(self.norm, self.num_classes, self.axis_name)(x, condition, train=train))
 
         shortcut = nn.Conv(self.width, (1, 1), kernel_init=_init)(_double(x))
-        x = nn.Conv(self.width, (3, 3), kernel_init=_init)(_double(activate(x)))
-        return nn.Conv(self.width, (3, 3), kernel_init=_init)(activate(x)) + shortcut
+        x = nn.Conv(self.width, (3, 3), kernel_init=_residual_init)(_double(activate(x)))
+        return nn.Conv(self.width, (3, 3), kernel_init=_residual_init)(activate(x)) + shortcut
 
 
 class DownBlock(nn.Module):
@@ -67,14 +69,15 @@ class DownBlock(nn.Module):
         """[B, H, W, C] -> [B, H / 2, W / 2, width], or the same sides."""
 
         def convolve(x: Array, size: int) -> Array:
-            layer = nn.Conv(self.width, (size, size), kernel_init=_init)
+            layer = nn.Conv(self.width, (size, size), kernel_init=_init if size == 1 else _residual_init)
             return spectral(layer, x, train=train, enabled=self.use_spectral_norm)
 
         def halve(x: Array) -> Array:
             return _average(x) if self.is_halved else x
 
+        is_same = not self.is_halved and x.shape[-1] == self.width
         # On an image the pooling comes first, as in the paper's code: cheaper, and the same in sum.
-        shortcut = convolve(halve(x), 1) if self.is_first else halve(convolve(x, 1))
+        shortcut = convolve(halve(x), 1) if self.is_first else x if is_same else halve(convolve(x, 1))
         x = convolve(x if self.is_first else nn.relu(x), 3)
         return halve(convolve(nn.relu(x), 3)) + shortcut
 
@@ -103,7 +106,7 @@ class ResNetGenerator(nn.Module):
         """Latents [B, Z] -> images [B, H, W, C] in [-1, 1]."""
         height, width, channels = self.image_shape
         if height % 8 or width % 8:
-            raise ValueError(
+            raise UsageError(
                 f"ResNetGenerator needs sides that are multiples of 8, got {height} x {width}: use ConvGenerator"
             )
         x = nn.Dense(height // 8 * (width // 8) * self.width, kernel_init=_init)(latent)

@@ -89,6 +89,11 @@ def validate(config: TrainConfig) -> None:
         value = getattr(config, name)
         if value < minimum:
             raise UsageError(f"expected {name} >= {minimum}, got {value}: set {_flag(name)} to {minimum} or more")
+    if config.batch_size % config.num_microbatches:
+        raise UsageError(
+            f"expected a batch size that is a multiple of num_microbatches, got {config.batch_size} and "
+            f"{config.num_microbatches}: change --batch-size or --num-microbatches"
+        )
     if config.seed >= 2**32:
         raise UsageError(f"expected seed < 2**32, got {config.seed}: set --seed to a smaller number")
     if config.parallel not in PARALLEL_MODES:

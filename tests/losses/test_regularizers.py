@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aigc_jax.losses.regularizers import gradient_penalty, interpolate, r1, r2
+from aigc_jax.nets.conv import ConvDiscriminator
 
 KEY = jax.random.key(0)
 IMAGES = jax.random.normal(KEY, (5, 4, 3, 2))
@@ -117,3 +118,31 @@ def test_interpolation_is_uniform_on_the_line_and_one_draw_per_pair():
 
     assert kstest(points[:, 0, 0], "uniform", (-1, 2)).pvalue > 1e-3
     np.testing.assert_array_equal(points[:3], interpolate(jnp.ones((3, 2, 2)), -jnp.ones((3, 2, 2)), keys[:3]))
+
+
+@pytest.mark.parametrize("is_penalty", [True, False])
+def test_weight_gradients_are_those_of_reverse_over_reverse_even_when_examples_see_each_other(is_penalty):
+    net = ConvDiscriminator((4, 8), 16, minibatch_kernels=3)
+    image = jax.random.normal(jax.random.key(0), (5, 8, 8, 1))
+    params = net.init(jax.random.key(1), image, None, train=True)["params"]
+    batch = {"image": image, "index": jnp.arange(5)}
+
+    def logits(params, model_state, image, batch):
+        return net.apply({"params": params}, image, None, train=True)[0]
+
+    def plain(params):
+        slope = jax.grad(lambda image: jnp.sum(logits(params, {}, image, batch)))(image)
+        squared = jnp.sum(jnp.square(slope), axis=(1, 2, 3))
+        return jnp.mean(jnp.square(jnp.sqrt(squared) - 1.0) if is_penalty else squared)
+
+    def ours(params):
+        points = lambda params, model_state, batch, key: batch["image"]  # noqa: E731
+        transform = gradient_penalty(logits, points, weight=1.0) if is_penalty else r1(logits, gamma=2.0)
+        loss_fn = transform(lambda params, model_state, batch, key: (jnp.zeros(5), (model_state, {})))
+        return jnp.mean(loss_fn(params, {"step": 0}, batch, jax.random.key(2))[0])
+
+    expected, grads = jax.value_and_grad(plain)(params)
+    value, ours_grads = jax.value_and_grad(ours)(params)
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+    for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(ours_grads), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
