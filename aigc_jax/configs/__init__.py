@@ -5,6 +5,7 @@ A wheel carries the config files in this folder; a checkout keeps them at its to
 
 from pathlib import Path
 
-_checkout = Path(__file__).parents[2] / "configs"
-if _checkout.is_dir():
-    __path__.append(str(_checkout))
+_root = Path(__file__).parents[2]
+# In an installation the root is site-packages, where a folder called configs would be somebody else's.
+if (_root / "pyproject.toml").is_file():
+    __path__.append(str(_root / "configs"))
