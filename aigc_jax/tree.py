@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -14,7 +16,7 @@ def ema(average: PyTree, new: PyTree, decay: float | Float[Array, ""]) -> PyTree
 
     Args:
         average: the average so far.
-        new: the values to add, same structure.
+        new: the values to add, same structure; counters and flags are not averaged, but taken as they are.
         decay: in [0, 1]; 0.999 averages over about the last thousand values.
 
     Returns:
@@ -23,7 +25,11 @@ def ema(average: PyTree, new: PyTree, decay: float | Float[Array, ""]) -> PyTree
     >>> ema({"w": 1.0}, {"w": 0.0}, 0.9)
     {'w': 0.9}
     """
-    return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, average, new)
+
+    def blend(a: Any, b: Any) -> Any:
+        return decay * a + (1 - decay) * b if jnp.issubdtype(jnp.result_type(b), jnp.inexact) else b
+
+    return jax.tree.map(blend, average, new)
 
 
 def global_norm(tree: PyTree) -> Float[Array, ""]:

@@ -189,3 +189,20 @@ def test_a_batch_that_cannot_be_dealt_is_refused(num_updates, num_microbatches):
     players = [Player("a", quadratic("a"), optax.sgd(1.0), num_updates=num_updates)]
     with pytest.raises(ValueError, match="multiple of"):
         make_step(players, num_microbatches=num_microbatches)(start(players), BATCH, KEY)
+
+
+def test_state_of_averaged_players_is_averaged_too_but_counters_are_not():
+    def loss_fn(params, model_state, batch, key):
+        new = {"mean": model_state["model"]["mean"] + 1.0, "count": model_state["model"]["count"] + 1}
+        return params["model"] * batch["x"], ({**model_state, "model": new}, {})
+
+    players = [Player("model", loss_fn, optax.sgd(0.1))]
+    start = {"model": {"mean": jnp.float32(0), "count": jnp.int32(0)}}
+    state = init_state(players, {"model": jnp.float32(1)}, start, ema_names=["model"])
+    step = make_step(players, ema_decay=0.75)
+    for _ in range(2):
+        state, _ = step(state, {"x": jnp.ones(2)}, jax.random.key(0))
+    average = state.variables["model_state"]["model"]
+    assert float(state.model_state["model"]["mean"]) == 2.0
+    assert float(average["mean"]) == 0.75 * 0.25 + 0.25 * 2.0
+    assert int(average["count"]) == 2

@@ -54,7 +54,8 @@ def test_the_averaged_weights_are_used(name):
     assert state.ema_params
     plain = {"params": state.params, "model_state": state.model_state}
     assert np.any(draw(name, 8) != draw(name, 8, variables=plain))
-    weights = {"params": {**state.params, **state.ema_params}, "model_state": state.model_state}
+    averages = {**state.model_state, **state.ema_model_state}
+    weights = {"params": {**state.params, **state.ema_params}, "model_state": averages}
     np.testing.assert_array_equal(draw(name, 8), draw(name, 8, variables=weights))
 
 
