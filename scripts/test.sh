@@ -8,6 +8,6 @@ echo "== lint"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 echo "== types"
-.venv/bin/pyright
+.venv/bin/pyright --pythonpath .venv/bin/python
 echo "== tests"
 .venv/bin/python -m pytest -n 2 "$@"
