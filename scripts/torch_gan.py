@@ -15,7 +15,6 @@ import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 
 from aigc_jax.types import PyTree
 
-Tensor = torch.Tensor
 nn = torch.nn
 
 
@@ -39,12 +38,12 @@ class Settings(NamedTuple):
     ema_decay: float
 
 
-def to_tensor(array: Any) -> Tensor:
+def to_tensor(array: Any) -> torch.Tensor:
     """A copy of a numpy or JAX array."""
     return torch.from_numpy(np.array(array))
 
 
-def images_to_tensor(image: np.ndarray) -> Tensor:
+def images_to_tensor(image: np.ndarray) -> torch.Tensor:
     """BHWC images as the BCHW tensor, in channels-last memory, that the networks take."""
     return to_tensor(image).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
@@ -56,7 +55,7 @@ class ConditionalLayerNorm(nn.Module):
         super().__init__()
         self.scale, self.bias = (_embedding(params[name]) for name in ("scale", "bias"))
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         scale, bias = self.scale(condition)[:, :, None, None], self.bias(condition)[:, :, None, None]
         # In channels-last memory the permutations move nothing.
         normed = F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],), eps=1e-6).permute(0, 3, 1, 2)
@@ -74,7 +73,7 @@ class Generator(nn.Module):
         self.norms = nn.ModuleList(ConditionalLayerNorm(params[f"Norm_{i}"]) for i in range(3))
         self.convs = nn.ModuleList(_conv(params[f"Conv_{i}"], stride=1, padding=1, is_shuffled=i < 2) for i in range(3))
 
-    def forward(self, latent: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, latent: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         x = self.dense(torch.cat([latent, self.embed(condition)], dim=1))
         x = x.reshape(len(x), self.height, self.width, -1).permute(0, 3, 1, 2)
         for i, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
@@ -93,7 +92,7 @@ class Discriminator(nn.Module):
         self.head = _linear(params["Head_0"]["Dense_0"])
         self.embed = _embedding(params["Head_0"]["Embed_0"])
 
-    def forward(self, image: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, image: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         x = image
         for conv in self.convs:
             x = F.leaky_relu(conv(x), 0.2)
@@ -127,7 +126,9 @@ class TorchGan:
         """Number of trained weights of both networks."""
         return sum(weight.numel() for weights in self._weights for weight in weights)
 
-    def step(self, image: Tensor, condition: Tensor, latents: tuple[Tensor, Tensor] | None = None) -> dict[str, Tensor]:
+    def step(
+        self, image: torch.Tensor, condition: torch.Tensor, latents: tuple[torch.Tensor, torch.Tensor] | None = None
+    ) -> dict[str, torch.Tensor]:
         """One update of the discriminator, one of the generator, and the generator's average.
 
         Args:
@@ -148,12 +149,12 @@ class TorchGan:
         self.num_steps += 1
         return {"discriminator/loss": discriminator_loss.detach(), "generator/loss": generator_loss.detach()}
 
-    def run(self, hand: Sequence[tuple[Tensor, Tensor]]) -> None:
+    def run(self, hand: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
         """Make a step on each pair of images and condition."""
         for image, condition in hand:
             self.step(image, condition)
 
-    def _discriminator_loss(self, image: Tensor, condition: Tensor, latent: Tensor) -> Tensor:
+    def _discriminator_loss(self, image: torch.Tensor, condition: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             fake = self.generator(latent, condition)
         is_due = self.num_steps % self.settings.r1_every == 0
@@ -167,7 +168,7 @@ class TorchGan:
             loss = loss + weight * slope.square().sum(dim=(1, 2, 3)).mean()
         return loss
 
-    def _move(self, number: int, loss: Tensor) -> None:
+    def _move(self, number: int, loss: torch.Tensor) -> None:
         self._optimizers[number].zero_grad(set_to_none=True)
         # Only this player's weights: the other's gradient is not computed, in ours neither.
         loss.backward(inputs=self._weights[number])
@@ -198,7 +199,7 @@ def _conv(params: PyTree, *, stride: int, padding: int, is_shuffled: bool = Fals
     return _filled(layer, kernel.permute(3, 2, 0, 1), bias)
 
 
-def _filled(layer: Any, weight: Tensor, bias: Tensor) -> Any:
+def _filled(layer: Any, weight: torch.Tensor, bias: torch.Tensor) -> Any:
     with torch.no_grad():
         layer.weight.copy_(weight)
         layer.bias.copy_(bias)
