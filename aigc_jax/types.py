@@ -158,13 +158,18 @@ class Algorithm(NamedTuple):
         init: ``(key, batch) -> TrainState``; only the shapes of ``batch`` matter.
         step: ``(state, batch, key) -> (state, metrics)``.
         sample: ``(variables, key, num_samples, condition) -> samples``, or None (a classifier has none).
-        evaluate: ``(variables, batch, key) -> {name: array with one row per example}``, or None.
+        evaluate: ``(variables, batch, key) -> {name: array with one row per example}``, or None. ``key`` is one
+            key, or a key array with one per example.
+        encode: ``(variables, batch, key) -> latents`` [B, ...] of a model with an encoder, or None.
+        decode: ``(variables, latents, condition) -> samples``, or None.
     """
 
     init: Callable[[Key, Batch], TrainState]
     step: StepFn
     sample: SampleFn | None = None
-    evaluate: Callable[[Variables, Batch, Key], dict[str, Array]] | None = None
+    evaluate: Callable[[Variables, Batch, Array], dict[str, Array]] | None = None
+    encode: Callable[[Variables, Batch, Array], Array] | None = None
+    decode: Callable[[Variables, Array, Condition], Array] | None = None
 
 
 class Metric(NamedTuple):
