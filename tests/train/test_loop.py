@@ -104,6 +104,15 @@ def test_resume_under_another_mode_and_device_count(tmp_path, whole_run):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+@pytest.fixture
+def _ctrl_c_interrupts():
+    """A shell starts background jobs, CI's perhaps, with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_interrupts")
 def test_a_second_ctrl_c_aborts_at_once(tmp_path):
     def evaluate_fn(variables, step):
         signal.raise_signal(signal.SIGINT)
