@@ -1,8 +1,11 @@
-"""From a condition to a vector."""
+"""From a condition or a noise level to a vector."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -26,3 +29,64 @@ class WithClass(nn.Module):
         if condition is None:
             return latent
         return jnp.concatenate([latent, nn.Embed(self.num_classes, self.features)(condition)], axis=-1)
+
+
+def sinusoids(
+    position: Float[Array, " batch"], features: int, *, max_period: float = 10_000.0
+) -> Float[Array, "batch feature"]:
+    """Cosines and sines of a number at geometrically spaced frequencies: [cos(w_k p), sin(w_k p)].
+
+    Args:
+        position: [B], any range; frequencies run from 1 down to 1 / ``max_period``, so it should span hundreds.
+        features: F, even.
+        max_period: the longest wave is 2 pi times this.
+
+    Returns:
+        float32 [B, F].
+
+    Reference:
+        Vaswani et al., "Attention Is All You Need", 2017, section 3.5.
+
+    >>> sinusoids(jnp.zeros(1), 4)
+    Array([[1., 1., 0., 0.]], dtype=float32)
+    """
+    half = features // 2
+    frequencies = jnp.exp(-jnp.log(max_period) * jnp.arange(half, dtype=jnp.float32) / half)
+    angle = position[:, None] * frequencies[None, :]
+    return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+
+
+class NoiseEmbedding(nn.Module):
+    """What a network is told of the noise level and the class: two dense layers on waves, plus a learned vector.
+
+    Attributes:
+        features: length of the result.
+        num_waves: number of waves of the noise label, even; 0 for ``features`` of them.
+        num_classes: K; 0 for a network without conditions. Row K of the table is "no condition".
+        dtype: of the computation; parameters stay float32.
+
+    Reference:
+        Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", 2020, appendix B; Dhariwal and Nichol,
+        "Diffusion Models Beat GANs on Image Synthesis", 2021, section 3; the null class is of Ho and Salimans,
+        "Classifier-Free Diffusion Guidance", 2022, section 3.2.
+    """
+
+    features: int
+    num_waves: int = 0
+    num_classes: int = 0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, noise_label: Float[Array, " batch"], condition: Int[Array, " batch"] | None
+    ) -> Float[Array, "batch feature"]:
+        """Noise label [B], about [0, 1] or a few units wide, and class [B] (None: no condition) -> [B, features]."""
+        # Waves are made for DDPM's 1,000 steps.
+        x = sinusoids(1000.0 * noise_label, self.num_waves or self.features)
+        x = nn.Dense(self.features, dtype=self.dtype)(x.astype(self.dtype))
+        x = nn.Dense(self.features, dtype=self.dtype)(jax.nn.silu(x))
+        if self.num_classes == 0:
+            return jnp.asarray(x)
+        if condition is None:
+            condition = jnp.full(noise_label.shape, self.num_classes, jnp.int32)
+        return x + nn.Embed(self.num_classes + 1, self.features, dtype=self.dtype, name="class")(condition)
