@@ -75,9 +75,12 @@ def test_the_condition_matters_and_a_wrong_one_is_refused(name):
 def test_evaluation_gives_a_row_per_example(name):
     run, batch = plain_run(name), batch_at(ROWS[name], 0)
     evaluate = jax.jit(run.algorithm.evaluate)
-    rows = evaluate(run.states[2].variables, batch, jax.random.key(0))
+    keys = example_keys(jax.random.key(0), ROWS[name].batch_size)
+    rows = evaluate(run.states[2].variables, batch, keys)
     turned = jax.tree.map(lambda leaf: jnp.roll(leaf, 3, axis=0), batch)
-    others = evaluate(run.states[2].variables, turned, jax.random.key(0))
+    others = evaluate(run.states[2].variables, turned, jnp.roll(keys, 3))  # an example and its key stay together
+    for key, value in evaluate(run.states[2].variables, batch, jax.random.key(0)).items():
+        np.testing.assert_allclose(value, rows[key], atol=1e-6)
     assert rows
     for key, value in rows.items():
         assert value.shape[0] == ROWS[name].batch_size
