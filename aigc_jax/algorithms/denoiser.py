@@ -1,0 +1,187 @@
+"""What all methods that learn to denoise share: a network in its process, corrupted batches, samples, likelihoods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from aigc_jax.processes.gaussian import Process
+from aigc_jax.processes.prediction import Pair, Parameterization
+from aigc_jax.processes.times import TimeSampler
+from aigc_jax.rng import example_keys, normal, split_by_name
+from aigc_jax.types import Batch, Condition, DenoiseFn, Guidance, Key, Keys, PyTree, SampleFn, UsageError, Variables
+
+PLAYER = "denoiser"
+"""The one player's name in params and model_state."""
+
+SamplerFn = Callable[[DenoiseFn, tuple[int, ...], Keys, Condition], Array]
+"""``(denoise, shape of one example, keys [B], condition) -> x_0 [B, ...]``, as from ``samplers.sampling``."""
+
+LogLikelihoodFn = Callable[[DenoiseFn, Array, Keys, Condition], Array]
+"""``(denoise, x_0 [B, ...], keys [B], condition) -> log density in nats [B]``, as from ``samplers.likelihood``."""
+
+
+class Denoiser(NamedTuple):
+    """A network and what makes a denoiser of it.
+
+    Attributes:
+        net: Linen module ``(x [B, ...], noise_label [B], condition, *, keys) -> output``; keys are those of the
+            dropout, one per example, None for none.
+        process: how examples are corrupted.
+        parameterization: what the network outputs.
+        shape: shape of one example.
+        num_classes: number of classes, 0 for an unconditional model; class ``num_classes`` stands for no condition.
+        name: the batch's entry with the examples, ``image``, ``latent`` or ``point``.
+        bounds: limits that samples are clipped to; None for data without limits.
+    """
+
+    net: nn.Module
+    process: Process
+    parameterization: Parameterization
+    shape: tuple[int, ...]
+    num_classes: int = 0
+    name: str = "image"
+    bounds: tuple[float, float] | None = (-1.0, 1.0)
+
+    def init(self, key: Key, batch: Batch) -> PyTree:
+        """Initial parameters; only the shapes of the batch matter."""
+        x = batch[self.name]
+        if x.shape[1:] != self.shape:
+            raise UsageError(f"this model takes {self.name}s of shape {self.shape}, got {x.shape[1:]}: change either")
+        label = jnp.zeros(x.shape[0])
+        return self.net.init(key, x, label, self.condition(batch))["params"]
+
+    def condition(self, batch: Batch) -> Condition:
+        """The condition of each example of a batch, None for an unconditional model."""
+        return batch["label"] if self.num_classes else None
+
+    def output(
+        self, params: PyTree, x_t: Array, t: Float[Array, " batch"], condition: Condition, keys: Keys | None = None
+    ) -> Array:
+        """The raw network on corrupted examples [B, ...]; ``keys`` are those of the dropout."""
+        scaled, label = self.parameterization.scale_input(x_t, t), self.parameterization.noise_label(t)
+        output = self.net.apply({"params": params}, scaled, label, condition, keys=keys)
+        assert not isinstance(output, tuple)  # for the type checker: no mutable collections
+        return jnp.asarray(output)
+
+    def denoise_fn(self, variables: Variables) -> DenoiseFn:
+        """The denoiser of trained weights, ``(x_t, t, condition) -> x_0``: what samplers and guidance take."""
+        params, num_channels = variables["params"][PLAYER], self.shape[-1]
+
+        def denoise(x_t: Array, t: Array, condition: Condition) -> Array:
+            # A network that learned its variance too has more channels behind those of the mean.
+            output = self.output(params, x_t, t, condition)[..., :num_channels]
+            return self.parameterization.to_x_0(output, x_t, t)
+
+        return denoise
+
+
+class Corrupted(NamedTuple):
+    """A training batch with noise.
+
+    Attributes:
+        x_t: corrupted examples [B, ...].
+        t: their times [B].
+        pair: x_0 and epsilon [B, ...].
+        condition: classes [B], some of them replaced by "no condition"; None for an unconditional model.
+        keys: keys of the dropout [B].
+    """
+
+    x_t: Array
+    t: Array
+    pair: Pair
+    condition: Condition
+    keys: Keys
+
+
+def corrupt(
+    denoiser: Denoiser, batch: Batch, key: Key, *, time_sampler: TimeSampler, condition_dropout: float
+) -> Corrupted:
+    """Give each example of a batch its own time and noise.
+
+    Args:
+        denoiser: names the examples and their process.
+        batch: the examples.
+        key: the key of this update.
+        time_sampler: draws the times.
+        condition_dropout: probability in [0, 1) that a condition is hidden, for classifier-free guidance.
+
+    Returns:
+        The corrupted batch.
+
+    Reference:
+        Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022, algorithm 1.
+    """
+    keys = split_by_name(example_keys(key, batch["index"]), "time", "noise", "condition", "dropout")
+    x_0, t, condition = batch[denoiser.name], time_sampler(keys["time"]), denoiser.condition(batch)
+    epsilon = normal(keys["noise"], denoiser.shape)
+    if condition is not None and condition_dropout > 0:
+        is_hidden = jax.vmap(lambda key: jax.random.bernoulli(key, condition_dropout))(keys["condition"])
+        condition = jnp.where(is_hidden, denoiser.num_classes, condition)
+    return Corrupted(denoiser.process.corrupt(x_0, epsilon, t), t, Pair(x_0, epsilon), condition, keys["dropout"])
+
+
+def mean_square(error: Array) -> Float[Array, " batch"]:
+    """Mean over all but the first axis of the squared error."""
+    return jnp.mean(jnp.square(error), axis=tuple(range(1, error.ndim)))
+
+
+def make_sample_fn(denoiser: Denoiser, sampler: SamplerFn, guidance: Guidance) -> SampleFn:
+    """The ``sample`` of an algorithm that learned to denoise.
+
+    Args:
+        denoiser: the trained network.
+        sampler: from noise to samples.
+        guidance: transform of the denoiser; the identity for none.
+
+    Returns:
+        The function.
+    """
+
+    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+        if (condition is not None) != bool(denoiser.num_classes):
+            wanted = "a condition for each sample" if denoiser.num_classes else "no condition"
+            raise UsageError(f"this model takes {wanted}: it was trained with {denoiser.num_classes} classes")
+        denoise = guidance(denoiser.denoise_fn(variables))
+        x_0 = sampler(denoise, denoiser.shape, example_keys(key, num_samples), condition)
+        return x_0 if denoiser.bounds is None else jnp.clip(x_0, *denoiser.bounds)
+
+    return sample
+
+
+def make_evaluate_fn(
+    denoiser: Denoiser, log_likelihood: LogLikelihoodFn
+) -> Callable[[Variables, Batch, Array], dict[str, Array]]:
+    """The ``evaluate`` of an algorithm that learned to denoise: exact likelihoods by the probability-flow ODE.
+
+    Args:
+        denoiser: the trained network.
+        log_likelihood: the ODE and its trace estimator.
+
+    Returns:
+        ``(variables, batch, key) -> {"nll": nats [B]}``, and ``bits_per_dim`` for images, which are dequantised
+        uniformly: the bound on the discrete pixels' likelihood of Theis et al. 2016, section 3.1.
+    """
+
+    def evaluate(variables: Variables, batch: Batch, key: Array) -> dict[str, Array]:
+        x_0, is_image = batch[denoiser.name], denoiser.name == "image"
+        keys = split_by_name(example_keys(key, x_0.shape[0]), "dequantize", "trace")
+        # Pixels are k / 127.5 - 1 with k = 0 ... 255: noise of one grey level makes a density of them.
+        level = 2.0 / 255.0
+        if is_image:
+            noise = jax.vmap(lambda key: jax.random.uniform(key, denoiser.shape, minval=-0.5, maxval=0.5))
+            x_0 = x_0 + level * noise(keys["dequantize"])
+        nats = -log_likelihood(denoiser.denoise_fn(variables), x_0, keys["trace"], denoiser.condition(batch))
+        if not is_image:
+            return {"nll": nats}
+        num_dims = math.prod(denoiser.shape)
+        nats = nats - num_dims * math.log(level)
+        return {"nll": nats, "bits_per_dim": nats / (num_dims * math.log(2.0))}
+
+    return evaluate
