@@ -1,0 +1,261 @@
+"""Diffusion of tokens: images of a few grey levels, by the absorbing or the uniform categorical process.
+
+One player, whose loss is the negative variational bound in continuous time, in nats per example.
+
+Reference:
+    Austin et al., "Structured Denoising Diffusion Models in Discrete State-Spaces" (D3PM), 2021; Campbell et al., "A
+    Continuous Time Framework for Discrete Denoising Models", 2022; for the absorbing process Sahoo et al., "Simple and
+    Effective Masked Diffusion Language Models" (MDLM), 2024, and Shi et al., "Simplified and Generalized Masked
+    Diffusion for Discrete Data", 2024.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from aigc_jax.players import init_state, make_step
+from aigc_jax.processes.discrete import CategoricalProcess
+from aigc_jax.rng import example_keys, split_by_name
+from aigc_jax.samplers.discrete import LogitsFn, TokenSampling, ancestral, draw_limit, token_times
+from aigc_jax.types import (
+    Algorithm,
+    Batch,
+    Condition,
+    Key,
+    Keys,
+    Metrics,
+    Player,
+    PyTree,
+    SampleFn,
+    UsageError,
+    Variables,
+)
+
+PLAYER = "denoiser"
+"""The one player's name in params and model_state."""
+
+MARGIN = 1e-5
+"""The bound is not looked at nearer to t = 0 and t = 1: float32 has lost 1 - keep, or keep, there."""
+
+
+class TokenDenoiser(NamedTuple):
+    """A network, and what makes a denoiser of tokens of it.
+
+    Attributes:
+        net: Linen module ``(x [B, H, W, C * S], noise_label [B], condition, *, keys) -> [B, H, W, C * V]``: one-hot
+            states in, logits of x_0 out; ``keys`` are those of the dropout, None for none.
+        process: how tokens are corrupted; its vocabulary are the grey levels of a channel.
+        shape: height, width and channels of an image.
+        num_classes: number of classes, 0 for an unconditional model; class ``num_classes`` stands for no condition.
+    """
+
+    net: nn.Module
+    process: CategoricalProcess
+    shape: tuple[int, int, int]
+    num_classes: int = 0
+
+    def condition(self, batch: Batch) -> Condition:
+        """The condition of each example of a batch, None for an unconditional model."""
+        return batch["label"] if self.num_classes else None
+
+    def tokens(self, image: Float[Array, "batch height width channel"]) -> Int[Array, "batch height width channel"]:
+        """Images in [-1, 1] as grey levels 0 ... V - 1, all of the same width."""
+        num_levels = self.process.vocab_size
+        level = jnp.floor((image + 1.0) * (0.5 * num_levels)).astype(jnp.int32)
+        return jnp.clip(level, 0, num_levels - 1)
+
+    def image(self, tokens: Int[Array, "batch height width channel"]) -> Float[Array, "batch height width channel"]:
+        """Grey levels as images: level 0 is -1, level V - 1 is 1."""
+        return tokens.astype(jnp.float32) * (2.0 / (self.process.vocab_size - 1)) - 1.0
+
+    def init(self, key: Key, batch: Batch) -> PyTree:
+        """Initial parameters; only the shapes of the batch matter."""
+        image = batch["image"]
+        if image.shape[1:] != self.shape:
+            raise UsageError(f"this model takes images of shape {self.shape}, got {image.shape[1:]}: change either")
+        x = jnp.zeros((*image.shape[:-1], self.shape[-1] * self.process.num_states))
+        output, variables = self.net.init_with_output(key, x, jnp.zeros(x.shape[0]), self.condition(batch))
+        wanted = self.shape[-1] * self.process.vocab_size
+        if jnp.shape(output)[-1] != wanted:
+            raise UsageError(f"expected a network of {wanted} output channels, got {jnp.shape(output)[-1]}")
+        return variables["params"]
+
+    def logits(
+        self, params: PyTree, x_t: Array, t: Float[Array, " batch"], condition: Condition, keys: Keys | None = None
+    ) -> Float[Array, "batch height width channel vocab"]:
+        """What the network says of x_0, before :meth:`CategoricalProcess.rule_out`."""
+        one_hot = jax.nn.one_hot(x_t, self.process.num_states)
+        x = one_hot.reshape(*x_t.shape[:-1], -1)
+        output = jnp.asarray(self.net.apply({"params": params}, x, t, condition, keys=keys))
+        return output.reshape(*x_t.shape, self.process.vocab_size)
+
+    def bound_rate(self, params: PyTree, x_0: Array, t: Array, condition: Condition, keys: dict[str, Keys]) -> Array:
+        """The bound at one time of each example: nats [B]; its mean over t is the bound."""
+        t = jnp.clip(t, MARGIN, 1.0 - MARGIN)
+        x_t = self.process.corrupt(x_0, keys["noise"], t)
+        log_probs = self.process.rule_out(self.logits(params, x_t, t, condition, keys.get("dropout")), x_t, t)
+        return self.process.bound_rate(log_probs, x_0, x_t, t)
+
+
+def discrete_diffusion(
+    denoiser: TokenDenoiser,
+    *,
+    tx: optax.GradientTransformation,
+    sampling: TokenSampling | None = None,
+    num_times: int = 64,
+    condition_dropout: float = 0.1,
+    ema_decay: float | Callable[[Array], Array] | None = 0.999,
+    num_microbatches: int = 1,
+    axis_name: str | None = None,
+) -> Algorithm:
+    """Diffusion of tokens as an :class:`aigc_jax.types.Algorithm`.
+
+    Args:
+        denoiser: the network and its process.
+        tx: its optimiser.
+        sampling: how many steps, and how much guidance; None for the defaults.
+        num_times: times, one in each of so many equal parts of [0, 1], at which ``evaluate`` looks at the bound.
+        condition_dropout: probability in [0, 1) that a condition is hidden, for classifier-free guidance.
+        ema_decay: decay of the weight average that ``sample`` uses; None for none.
+        num_microbatches: see :func:`aigc_jax.players.make_step`.
+        axis_name: the device axis under pmap or shard_map, None under jit.
+
+    Returns:
+        The algorithm. Batches hold ``image`` float32 [B, H, W, C] in [-1, 1], which is rounded to grey levels, and,
+        for a conditional model, ``label`` int32 [B]. ``evaluate`` gives an unbiased estimate of a bound from above,
+        of these grey levels and not of the 256 of the image: ``nll`` in nats and ``bits_per_dim``.
+
+    Raises:
+        UsageError: a number is out of range, or guidance was asked for without a condition.
+
+    >>> from aigc_jax.nets.unet import UNet
+    >>> from aigc_jax.processes.discrete import absorbing
+    >>> net = UNet(8, (1,), 1, (), head_width=0, out_channels=2)
+    >>> algorithm = discrete_diffusion(
+    ...     TokenDenoiser(net, absorbing(2), (4, 4, 1)), tx=optax.sgd(1e-3), sampling=TokenSampling(3), num_times=2
+    ... )
+    >>> batch = {"image": jnp.zeros((6, 4, 4, 1))}
+    >>> state = algorithm.init(jax.random.key(0), batch)
+    >>> state, metrics = jax.jit(algorithm.step)(state, batch, jax.random.key(1))
+    >>> algorithm.sample(state.variables, jax.random.key(2), 5, None).shape
+    (5, 4, 4, 1)
+    """
+    sampling = TokenSampling() if sampling is None else sampling
+    _check(denoiser, sampling, num_times, condition_dropout)
+    num_dims = math.prod(denoiser.shape)
+
+    def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:
+        keys = split_by_name(example_keys(key, batch["index"]), "noise", "condition", "dropout")
+        condition = denoiser.condition(batch)
+        if condition is not None and condition_dropout > 0:
+            is_hidden = jax.vmap(lambda key: jax.random.bernoulli(key, condition_dropout))(keys["condition"])
+            condition = jnp.where(is_hidden, denoiser.num_classes, condition)
+        t = spread_times(split_by_name(key, "time")["time"], batch["index"])
+        losses = denoiser.bound_rate(params[PLAYER], denoiser.tokens(batch["image"]), t, condition, keys)
+        return losses, (model_state, {"bits_per_dim": losses / (num_dims * math.log(2.0))})
+
+    players = [Player(PLAYER, loss_fn, tx)]
+    ema_names = () if ema_decay is None else (PLAYER,)
+    return Algorithm(
+        init=lambda key, batch: init_state(players, {PLAYER: denoiser.init(key, batch)}, {}, ema_names=ema_names),
+        step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
+        sample=_make_sample_fn(denoiser, sampling),
+        evaluate=_make_evaluate_fn(denoiser, num_times),
+    )
+
+
+def spread_times(key: Key, index: Int[Array, " batch"]) -> Float[Array, " batch"]:
+    """Random times, each uniform in [0, 1), that together leave no large gap: less noise in the mean of a batch.
+
+    Steps of the golden ratio around a circle, from a random start. So an example's time depends on its index alone,
+    not on how large the batch is, as equal steps would.
+
+    Args:
+        key: one key for all.
+        index: each example's index in the global batch.
+
+    Returns:
+        float32 [B].
+
+    Reference:
+        Kingma et al., "Variational Diffusion Models", 2021, appendix I.1, whose sampler takes equal steps.
+
+    >>> times = jnp.sort(spread_times(jax.random.key(0), jnp.arange(8)))
+    >>> bool(jnp.diff(times).max() < 0.24)
+    True
+    """
+    # 2^32 over the golden ratio, in integers that wrap around: exact for every index.
+    position = index.astype(jnp.uint32) * jnp.uint32(2654435769) + jax.random.bits(key, (), jnp.uint32)
+    return (position >> 8).astype(jnp.float32) / 2.0**24
+
+
+def _make_sample_fn(denoiser: TokenDenoiser, sampling: TokenSampling) -> SampleFn:
+    solve, times = ancestral(denoiser.process), token_times(sampling.num_steps)
+
+    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+        if (condition is not None) != bool(denoiser.num_classes):
+            wanted = "a condition for each sample" if denoiser.num_classes else "no condition"
+            raise UsageError(f"this model takes {wanted}: it was trained with {denoiser.num_classes} classes")
+        params = variables["params"][PLAYER]
+
+        def denoise(x_t: Array, t: Array, condition: Condition) -> Array:
+            return denoiser.logits(params, x_t, t, condition)
+
+        keys = split_by_name(example_keys(key, num_samples), "limit", "solver")
+        x = draw_limit(denoiser.process, keys["limit"], denoiser.shape)
+        return denoiser.image(
+            solve(_guided(denoise, sampling.guidance), x, jnp.asarray(times), keys["solver"], condition)
+        )
+
+    return sample
+
+
+def _guided(denoise: LogitsFn, weight: float) -> LogitsFn:
+    """Classifier-free guidance of logits, u + w (c - u): the distribution p(x_0 | c)^w p(x_0)^(1 - w), normalised."""
+    if weight == 1.0:
+        return denoise
+
+    def guided(x_t: Array, t: Array, condition: Condition) -> Array:
+        free = denoise(x_t, t, None)
+        return free + weight * (denoise(x_t, t, condition) - free)
+
+    return guided
+
+
+def _make_evaluate_fn(denoiser: TokenDenoiser, num_times: int) -> Callable[[Variables, Batch, Array], dict[str, Array]]:
+    num_dims = math.prod(denoiser.shape)
+
+    def evaluate(variables: Variables, batch: Batch, key: Array) -> dict[str, Array]:
+        x_0, condition = denoiser.tokens(batch["image"]), denoiser.condition(batch)
+        keys = example_keys(key, x_0.shape[0])
+
+        def add(total: Array, number: Array) -> tuple[Array, None]:
+            now = split_by_name(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number), "time", "noise")
+            t = (number.astype(jnp.float32) + jax.vmap(jax.random.uniform)(now["time"])) / num_times
+            rate = denoiser.bound_rate(variables["params"][PLAYER], x_0, t, condition, {"noise": now["noise"]})
+            return total + rate / num_times, None
+
+        nll, _ = jax.lax.scan(add, jnp.zeros(x_0.shape[0]), jnp.arange(num_times))
+        return {"nll": nll, "bits_per_dim": nll / (num_dims * math.log(2.0))}
+
+    return evaluate
+
+
+def _check(denoiser: TokenDenoiser, sampling: TokenSampling, num_times: int, condition_dropout: float) -> None:
+    token_times(sampling.num_steps)
+    if num_times < 1:
+        raise UsageError(f"expected at least one time to look at the bound, got {num_times}: 64 is usual")
+    if not 0.0 <= condition_dropout < 1.0:
+        raise UsageError(f"expected condition_dropout in [0, 1), got {condition_dropout}: 0.1 is usual")
+    if not math.isfinite(sampling.guidance) or sampling.guidance < 0.0:
+        raise UsageError(f"expected guidance >= 0, got {sampling.guidance}: 1 is the conditional model itself")
+    if sampling.guidance != 1.0 and not denoiser.num_classes:
+        raise UsageError(f"got guidance {sampling.guidance}, but this model is unconditional: leave guidance at 1")
