@@ -15,11 +15,12 @@ from aigc_jax.samplers import grids
 from aigc_jax.samplers.ddim import VarianceFn, ancestral, ddim
 from aigc_jax.samplers.dpm_solver import dpm_solver
 from aigc_jax.samplers.guidance import classifier_free
+from aigc_jax.samplers.multistep import multistep
 from aigc_jax.samplers.ode import euler, heun, midpoint
 from aigc_jax.samplers.solver import Solver
 from aigc_jax.types import Condition, DenoiseFn, Guidance, Keys, UsageError
 
-SamplerName = Literal["euler", "midpoint", "heun", "ddim", "ancestral", "dpm_solver"]
+SamplerName = Literal["euler", "midpoint", "heun", "ddim", "ancestral", "dpm_solver", "multistep"]
 """The solvers by name, as in configs."""
 
 
@@ -180,3 +181,5 @@ def _solver(process: Process, sampling: Sampling, variance: VarianceFn | None) -
             return ancestral(process, variance=variance or "posterior")
         case "dpm_solver":
             return dpm_solver(process)
+        case "multistep":
+            return multistep(process)
