@@ -24,7 +24,8 @@ from jaxtyping import Array, Float, Int
 from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.discrete import CategoricalProcess
 from aigc_jax.rng import example_keys, split_by_name
-from aigc_jax.samplers.discrete import LogitsFn, TokenSampling, ancestral, draw_limit, token_times
+from aigc_jax.samplers.discrete import TokenSampling, ancestral, draw_limit, token_times
+from aigc_jax.samplers.guidance import classifier_free
 from aigc_jax.types import (
     Algorithm,
     Batch,
@@ -199,6 +200,8 @@ def spread_times(key: Key, index: Int[Array, " batch"]) -> Float[Array, " batch"
 
 def _make_sample_fn(denoiser: TokenDenoiser, sampling: TokenSampling) -> SampleFn:
     solve, times = ancestral(denoiser.process), token_times(sampling.num_steps)
+    # On logits u + w (c - u) is the distribution p(x_0 | c)^w p(x_0)^(1 - w), normalised.
+    guide = classifier_free(sampling.guidance, null=denoiser.num_classes)
 
     def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
         if (condition is not None) != bool(denoiser.num_classes):
@@ -211,23 +214,9 @@ def _make_sample_fn(denoiser: TokenDenoiser, sampling: TokenSampling) -> SampleF
 
         keys = split_by_name(example_keys(key, num_samples), "limit", "solver")
         x = draw_limit(denoiser.process, keys["limit"], denoiser.shape)
-        return denoiser.image(
-            solve(_guided(denoise, sampling.guidance), x, jnp.asarray(times), keys["solver"], condition)
-        )
+        return denoiser.image(solve(guide(denoise), x, jnp.asarray(times), keys["solver"], condition))
 
     return sample
-
-
-def _guided(denoise: LogitsFn, weight: float) -> LogitsFn:
-    """Classifier-free guidance of logits, u + w (c - u): the distribution p(x_0 | c)^w p(x_0)^(1 - w), normalised."""
-    if weight == 1.0:
-        return denoise
-
-    def guided(x_t: Array, t: Array, condition: Condition) -> Array:
-        free = denoise(x_t, t, None)
-        return free + weight * (denoise(x_t, t, condition) - free)
-
-    return guided
 
 
 def _make_evaluate_fn(denoiser: TokenDenoiser, num_times: int) -> Callable[[Variables, Batch, Array], dict[str, Array]]:

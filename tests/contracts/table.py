@@ -5,12 +5,14 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from aigc_jax.algorithms.classifier import classifier
+from aigc_jax.algorithms.discrete_diffusion import TokenDenoiser, discrete_diffusion
 from aigc_jax.algorithms.gan import Networks, clip_weights, gan
 from aigc_jax.losses import adversarial, regularizers
 from aigc_jax.losses.augmentation import augmented, random_affine
@@ -18,6 +20,8 @@ from aigc_jax.nets.classifier import ConvClassifier
 from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator
 from aigc_jax.nets.mlp import MLPDiscriminator, MLPGenerator
 from aigc_jax.nets.resnet import ResNetDiscriminator, ResNetGenerator
+from aigc_jax.processes import discrete
+from aigc_jax.samplers.discrete import TokenSampling
 from aigc_jax.types import Algorithm
 
 SHAPE = (8, 8, 1)
@@ -119,6 +123,35 @@ def augmented_classifier(axis):
     return classifier(net, optax.sgd(0.02), transform=augmented(random_affine), ema_decay=0.5, axis_name=axis)
 
 
+class PixelNet(nn.Module):
+    """A denoiser that sees each pixel by itself: compiles in no time, and its output does not begin at 0."""
+
+    out_channels: int
+    num_classes: int = 0
+
+    @nn.compact
+    def __call__(self, x, noise_label, condition, *, keys=None):
+        condition = jnp.zeros(x.shape[0], jnp.int32) if condition is None else condition
+        h = nn.Embed(self.num_classes + 1, 8)(condition) + nn.Dense(8)(noise_label[:, None])
+        return nn.Dense(self.out_channels)(jnp.tanh(nn.Dense(8)(x) + h[:, None, None, :]))
+
+
+def tokens(axis, process, num_classes=0, **options):
+    """Grey levels of the images as tokens."""
+    net = PixelNet(process.vocab_size, num_classes)
+    denoiser = TokenDenoiser(net, process, SHAPE, num_classes)
+    return discrete_diffusion(denoiser, tx=optax.sgd(2e-3), num_times=2, ema_decay=0.5, axis_name=axis, **options)
+
+
+def discrete_absorbing(axis):
+    sampling = TokenSampling(num_steps=3, guidance=2.0)
+    return tokens(axis, discrete.absorbing(8), NUM_CLASSES, sampling=sampling, condition_dropout=0.5)
+
+
+def discrete_uniform(axis):
+    return tokens(axis, discrete.uniform(2, discrete.cosine), sampling=TokenSampling(num_steps=3), num_microbatches=2)
+
+
 ROWS = {
     "gan-minimax": Row(gan, minimax),
     "gan-non_saturating-conv-r1": Row(gan, non_saturating, NUM_CLASSES),
@@ -129,6 +162,8 @@ ROWS = {
     "gan-wasserstein-penalised": Row(gan, wasserstein_penalised),
     "gan-relativistic_average": Row(gan, relativistic_average, NUM_CLASSES),
     "gan-improved_techniques": Row(gan, improved_techniques),
+    "discrete-absorbing": Row(discrete_diffusion, discrete_absorbing, NUM_CLASSES),
+    "discrete-uniform-microbatches": Row(discrete_diffusion, discrete_uniform),
     "classifier": Row(classifier, augmented_classifier, NUM_CLASSES),
 }
 
