@@ -10,6 +10,7 @@ Reference:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -107,9 +108,9 @@ def posterior(process: Process, s: Any, t: Any) -> Posterior:
     """
     alpha_s, sigma_s, alpha_t, sigma_t = process.alpha(s), process.sigma(s), process.alpha(t), process.sigma(t)
     signal = alpha_t / alpha_s
-    # (sigma_{t|s} / sigma_t)^2 = 1 - SNR(t) / SNR(s). The plain difference sigma_t^2 - signal^2 sigma_s^2 cancels.
-    ratio = jnp.square(signal * sigma_s / sigma_t)
-    fresh = jnp.where(ratio > 0, -jnp.expm1(jnp.log(jnp.where(ratio > 0, ratio, 1.0))), 1.0)
+    # (sigma_{t|s} / sigma_t)^2 = 1 - SNR(t) / SNR(s), as a product; rounding must not make it negative.
+    kept = signal * sigma_s / sigma_t
+    fresh = jnp.maximum((1.0 - kept) * (1.0 + kept), 0.0)
     return Posterior(
         scale_x_t=signal * jnp.square(sigma_s / sigma_t),
         scale_x_0=alpha_s * fresh,
@@ -139,7 +140,7 @@ def rectified_flow() -> Process:
     """
 
     def time_at(noise_ratio: Any) -> Array:
-        noise_ratio = jnp.asarray(noise_ratio, jnp.float32)
+        noise_ratio = _float(noise_ratio)
         # Not s / (1 + s), which is NaN for infinite s.
         return 1.0 - 1.0 / (1.0 + noise_ratio)
 
@@ -172,10 +173,10 @@ def variance_exploding(sigma_min: float = 0.01, sigma_max: float = 50.0) -> Proc
     Reference:
         Song et al. 2021, appendix C, equation 30.
 
-    >>> float(variance_exploding(0.01, 50.0).sigma(0.0))
+    >>> round(float(variance_exploding(0.01, 50.0).sigma(0.0)), 6)
     0.01
     """
-    span = jnp.log(sigma_max / sigma_min)
+    span = math.log(sigma_max / sigma_min)
 
     def time_at(noise_ratio: Any) -> Array:
         return jnp.log(_float(noise_ratio) / sigma_min) / span
@@ -223,9 +224,8 @@ def sub_variance_preserving(beta_min: float = 0.1, beta_max: float = 20.0) -> Pr
     log_alpha, time_of = _linear_beta(beta_min, beta_max)
 
     def time_at(noise_ratio: Any) -> Array:
-        # alpha solves alpha^2 + s alpha - 1 = 0; written without cancellation for large s.
-        noise_ratio = _float(noise_ratio)
-        return time_of(jnp.log(2.0 / (noise_ratio + jnp.sqrt(jnp.square(noise_ratio) + 4.0))))
+        # alpha solves alpha^2 + s alpha - 1 = 0; its logarithm, without cancellation for any s.
+        return time_of(-jnp.arcsinh(0.5 * _float(noise_ratio)))
 
     return Process(lambda t: jnp.exp(log_alpha(t)), lambda t: -jnp.expm1(2.0 * log_alpha(t)), time_at)
 
@@ -235,7 +235,7 @@ def cosine(offset: float = 0.008, t_max: float = 0.9999) -> Process:
 
     Args:
         offset: keeps the noise from being too small near the data.
-        t_max: where sampling begins; at 1 the float32 cosine is not 0 but a tiny number of either sign.
+        t_max: where sampling begins; at 1 there is no signal, as in ``rectified_flow``.
 
     Reference:
         Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models", 2021, equation 17.
@@ -243,23 +243,30 @@ def cosine(offset: float = 0.008, t_max: float = 0.9999) -> Process:
     >>> float(cosine().alpha(0.0))
     1.0
     """
-    start = offset / (1.0 + offset) * jnp.pi / 2.0
+    start = offset / (1.0 + offset) * math.pi / 2.0
+    sin_start, cos_start = math.sin(start), math.cos(start)
 
     def angle(t: Any) -> Array:
-        return start + (jnp.pi / 2.0 - start) * _float(t)
+        return start + (math.pi / 2.0 - start) * _float(t)
 
     def alpha(t: Any) -> Array:
-        return jnp.clip(jnp.cos(angle(t)) / jnp.cos(start), 0.0, 1.0)
+        # The cosine by the angle that is left: near t = 1 the cosine itself has few digits, and either sign.
+        return jnp.clip(jnp.sin((math.pi / 2.0 - start) * (1.0 - _float(t))) / cos_start, 0.0, 1.0)
 
     def sigma(t: Any) -> Array:
-        # 1 - cos^2(a) / cos^2(start) as a product, exact near t = 0.
-        return _sqrt(jnp.sin(angle(t) - start) * jnp.sin(angle(t) + start)) / jnp.cos(start)
+        # 1 - cos^2(a) / cos^2(start) as a product, exact near t = 0; the clock's own difference has no rounding.
+        return _sqrt(jnp.sin((math.pi / 2.0 - start) * _float(t)) * jnp.sin(angle(t) + start)) / cos_start
 
     def time_at(noise_ratio: Any) -> Array:
-        cosine_of = jnp.cos(start) / jnp.sqrt(1.0 + jnp.square(_float(noise_ratio)))
-        # arccos has no digits left near 1: by the arc tangent of sine over cosine.
-        sine_of = jnp.sqrt(jnp.maximum((1.0 - cosine_of) * (1.0 + cosine_of), 0.0))
-        return (jnp.arctan2(sine_of, cosine_of) - start) / (jnp.pi / 2.0 - start)
+        # The angle beyond the start by its sine and cosine, each without a difference of near numbers.
+        noise_ratio = _float(noise_ratio)
+        noise = 1.0 / (1.0 + jnp.square(1.0 / noise_ratio))  # r^2 / (1 + r^2), for infinite r and for 0 too
+        signal = 1.0 / (1.0 + jnp.square(noise_ratio))
+        sine = jnp.sqrt(signal * sin_start**2 + noise)
+        cosine = jnp.sqrt(signal) * cos_start
+        sine_of_sum = jnp.maximum(sine * cos_start + cosine * sin_start, 1e-30)  # 0 without noise and without offset
+        beyond = jnp.arctan2(noise * cos_start**2 / sine_of_sum, cosine * cos_start + sine * sin_start)
+        return beyond / (math.pi / 2.0 - start)
 
     return Process(alpha, sigma, time_at, t_max=t_max)
 
@@ -285,4 +292,6 @@ def _sqrt(value: Array) -> Array:
 
 
 def _float(value: Any) -> Array:
-    return jnp.asarray(value, jnp.float32)
+    """float32, or float64 where that is enabled and given: schedules are never computed in less."""
+    value = jnp.asarray(value)
+    return value if value.dtype == jnp.float64 else value.astype(jnp.float32)
