@@ -18,6 +18,7 @@ from aigc_jax.nets.patches import from_patches, to_patches
 from aigc_jax.types import Keys, UsageError
 
 Resampling = Literal["none", "down", "up"]
+ResamplingKind = Literal["block", "conv", "patch"]
 
 
 class ResidualBlock(nn.Module):
@@ -72,7 +73,9 @@ class UNet(nn.Module):
     Attributes:
         width: channels of the first level.
         channel_multipliers: channels of each level by ``width``; the sides halve from level to level.
-        num_blocks: residual blocks per level on the way down; one more on the way up.
+        num_blocks: residual blocks per level on the way down.
+        is_symmetric: as many blocks on the way up, which see the outputs of blocks again; False (ADM, DDPM): one more
+            per level, which see the halved maps and the first one again.
         attention_resolutions: heights of feature maps with attention after each block; the middle always has it.
         head_width: channels per attention head; 0 for a single head.
         dropout: probability of zero in residual blocks, in force where dropout keys are given.
@@ -81,7 +84,8 @@ class UNet(nn.Module):
         patch_size: squares of so many pixels a side become channels at the input and pixels again at the output.
         norm: "group"; "rms" normalises each position by itself.
         is_scale_shift: see :class:`ResidualBlock`.
-        is_resampled_in_blocks: halve and double inside residual blocks (ADM); False: by a convolution (DDPM).
+        resampling: how sides halve and double: inside residual "block"s (ADM); by a "conv"olution (DDPM); by a dense
+            layer on "patch"es of two by two positions, the cheapest, which also changes the width at once.
         dtype: of the computation (``jnp.bfloat16`` on accelerators); parameters and output stay float32.
 
     Reference:
@@ -100,7 +104,8 @@ class UNet(nn.Module):
     patch_size: int = 1
     norm: ModulatedNormKind = "group"
     is_scale_shift: bool = True
-    is_resampled_in_blocks: bool = True
+    resampling: ResamplingKind = "block"
+    is_symmetric: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -129,24 +134,23 @@ class UNet(nn.Module):
         return from_patches(h.astype(jnp.float32), self.patch_size)
 
     def _levels(self, h: Array, embedding: Array, keys: Keys | None) -> Array:
-        """The way down, the middle, and the way up; every stop on the way down is seen again on the way up."""
-        skips = [h]
-        last = len(self.channel_multipliers) - 1
-        for level, multiplier in enumerate(self.channel_multipliers):
+        """The way down, the middle, and the way up, which sees the stops of the way down again."""
+        skips = [] if self.is_symmetric else [h]
+        widths = [self.width * multiplier for multiplier in self.channel_multipliers]
+        for level, width in enumerate(widths):
+            if level:
+                h = self._halve(h, width, embedding, keys)
+                skips += [] if self.is_symmetric else [h]
             for _ in range(self.num_blocks):
-                h = self._attend(self._block(self.width * multiplier)(h, embedding, keys))
-                skips.append(h)
-            if level < last:
-                h = self._resample(h, "down", embedding, keys)
+                h = self._attend(self._block(width)(h, embedding, keys))
                 skips.append(h)
         h = self._block(h.shape[-1])(h, embedding, keys)
         h = self._block(h.shape[-1])(self._attend(h, is_chosen=True), embedding, keys)
-        for level, multiplier in reversed(list(enumerate(self.channel_multipliers))):
-            for _ in range(self.num_blocks + 1):
-                h = self._block(self.width * multiplier)(jnp.concatenate([h, skips.pop()], -1), embedding, keys)
-                h = self._attend(h)
+        for level, width in reversed(list(enumerate(widths))):
+            for _ in range(self.num_blocks + (not self.is_symmetric)):
+                h = self._attend(self._block(width)(jnp.concatenate([h, skips.pop()], -1), embedding, keys))
             if level:
-                h = self._resample(h, "up", embedding, keys)
+                h = self._double(h, widths[level - 1], embedding, keys)
         return h
 
     def _block(self, width: int, resampling: Resampling = "none") -> ResidualBlock:
@@ -159,12 +163,21 @@ class UNet(nn.Module):
         attention = SelfAttention(self.head_width, out_init=nn.initializers.zeros, dtype=self.dtype)
         return h + attention(sequence).reshape(h.shape)
 
-    def _resample(self, h: Array, resampling: Resampling, embedding: Array, keys: Keys | None) -> Array:
-        if self.is_resampled_in_blocks:
-            return self._block(h.shape[-1], resampling)(h, embedding, keys)
-        h = h if resampling == "down" else double(h)
-        strides = 2 if resampling == "down" else 1
-        return nn.Conv(h.shape[-1], (3, 3), strides=strides, dtype=self.dtype)(h)
+    def _halve(self, h: Array, width: int, embedding: Array, keys: Keys | None) -> Array:
+        """Half the sides, for a level of ``width`` channels."""
+        if self.resampling == "block":
+            return self._block(h.shape[-1], "down")(h, embedding, keys)
+        if self.resampling == "conv":
+            return nn.Conv(h.shape[-1], (3, 3), strides=2, dtype=self.dtype)(h)
+        return nn.Dense(width, dtype=self.dtype)(to_patches(h, 2))
+
+    def _double(self, h: Array, width: int, embedding: Array, keys: Keys | None) -> Array:
+        """Twice the sides, for a level of ``width`` channels."""
+        if self.resampling == "block":
+            return self._block(h.shape[-1], "up")(h, embedding, keys)
+        if self.resampling == "conv":
+            return nn.Conv(h.shape[-1], (3, 3), dtype=self.dtype)(double(h))
+        return from_patches(nn.Dense(4 * width, dtype=self.dtype)(h), 2)
 
     def _check(self, x: Array) -> None:
         """Refuse what cannot be halved, before anything compiles."""

@@ -39,7 +39,7 @@ def num_parameters(net, shape):
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
 
-DDPM = UNet(128, (1, 2, 2, 2), 2, (16,), 0, is_scale_shift=False, is_resampled_in_blocks=False)
+DDPM = UNet(128, (1, 2, 2, 2), 2, (16,), 0, is_scale_shift=False, resampling="conv")
 ADM_64 = UNet(192, (1, 2, 3, 4), 3, (32, 16, 8), 64, num_classes=1000, out_channels=6)
 ADM_128 = UNet(256, (1, 1, 2, 3, 4), 2, (32, 16, 8), 64, num_classes=1000, out_channels=6)
 ADM_256 = UNet(256, (1, 1, 2, 2, 4, 4), 2, (32, 16, 8), 64, num_classes=1000, out_channels=6)
@@ -54,7 +54,10 @@ def test_the_number_of_parameters_is_the_published_one(net, side, millions):
     assert num_parameters(net, (side, side, 3)) / 1e6 == pytest.approx(millions, abs=0.5 if millions > 100 else 0.05)
 
 
-@pytest.mark.parametrize("change", [{}, {"patch_size": 2}, {"norm": "rms"}, {"out_channels": 2}])
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"patch_size": 2}, {"norm": "rms"}, {"resampling": "patch", "is_symmetric": True}, {"out_channels": 2}],
+)
 def test_a_new_network_outputs_zero(change):
     x, noise_label, condition = inputs()
     net = TINY.clone(**change)
