@@ -185,7 +185,7 @@ def precondition(process: Process, sigma_data: float = 0.5) -> Parameterization:
         Karras et al. 2022, table 1 and equation 7.
 
     >>> from aigc_jax.processes.gaussian import edm
-    >>> float(precondition(edm()).x_0_per_output(jnp.array([0.5]))[0] ** 2)
+    >>> round(float(precondition(edm()).x_0_per_output(jnp.array([0.5]))[0] ** 2), 6)
     0.125
     """
     if sigma_data <= 0:
