@@ -41,7 +41,7 @@ def discretized_gaussian(x: Array, mean: Array, logvar: Array, *, num_levels: in
     Reference:
         Ho et al., "Denoising Diffusion Probabilistic Models", 2020, equation 13.
 
-    >>> levels = jnp.arange(256) / 127.5 - 1
+    >>> levels = jnp.arange(256.0) / 127.5 - 1
     >>> bool(abs(jnp.exp(discretized_gaussian(levels, jnp.float32(0.3), jnp.float32(-4))).sum() - 1) < 1e-4)
     True
     """

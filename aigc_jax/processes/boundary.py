@@ -29,8 +29,8 @@ def with_boundary(process: Process, sigma_data: float = 0.5) -> Parameterization
 
     >>> from aigc_jax.processes.gaussian import edm
     >>> least = jnp.array([0.002])
-    >>> with_boundary(edm()).to_x_0(jnp.array([[9.0]]), jnp.array([[0.3]]), least).item() == jnp.float32(0.3)
-    True
+    >>> float(with_boundary(edm()).to_x_0(jnp.array([[9.0]]), jnp.array([[0.5]]), least)[0, 0])
+    0.5
     """
     if sigma_data <= 0:
         raise UsageError(f"expected sigma_data > 0, got {sigma_data}: the standard deviation of images is about 0.5")
