@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -30,6 +31,27 @@ def ema(average: PyTree, new: PyTree, decay: float | Float[Array, ""]) -> PyTree
         return decay * a + (1 - decay) * b if jnp.issubdtype(jnp.result_type(b), jnp.inexact) else b
 
     return jax.tree.map(blend, average, new)
+
+
+def warmed_up(decay: float) -> Callable[[Array], Array]:
+    """A schedule for averages that forget their random beginning: min(decay, (1 + t) / (10 + t)) after t steps.
+
+    Args:
+        decay: its limit, in [0, 1).
+
+    Returns:
+        ``step -> decay``.
+
+    >>> schedule = warmed_up(0.999)
+    >>> float(schedule(jnp.int32(8))), round(float(schedule(jnp.int32(10**6))), 4)
+    (0.5, 0.999)
+    """
+
+    def schedule(step: Array) -> Array:
+        step = step.astype(jnp.float32)
+        return jnp.minimum((1.0 + step) / (10.0 + step), decay)
+
+    return schedule
 
 
 def global_norm(tree: PyTree) -> Float[Array, ""]:

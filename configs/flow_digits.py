@@ -1,0 +1,74 @@
+"""Conditional flow matching on the embedded digits: 4,000 real MNIST digits, minutes on a laptop.
+
+Command: aigc-jax train flow_digits
+Measured on 2 CPU cores: not yet.
+
+Straight paths (Lipman et al. 2023) with logit-normal times (Esser et al. 2024), a U-Net on patches of two by two
+pixels, classifier-free guidance (Ho and Salimans 2022), DPM-Solver++ (Lu et al. 2022).
+On a GPU: --net.patch-size 1 --net.channel-multipliers 1 2 2 --net.width 64 --net.dtype bfloat16 --steps 20000
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import optax
+
+from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
+from aigc_jax.nets.unet_settings import UNetSettings, make_unet
+from aigc_jax.processes.times import logit_normal_times
+from aigc_jax.samplers.sampling import Sampling, make_sampler
+from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.experiment import image_experiment
+from aigc_jax.train.parallel import axis_name
+from aigc_jax.tree import warmed_up
+from aigc_jax.types import Experiment
+
+
+@dataclass(frozen=True)
+class Config(TrainConfig):
+    """Settings of flow_digits."""
+
+    steps: int = 2400
+    """Number of training steps."""
+    learning_rate: float = 2e-3
+    """Adam's largest step size; it rises over the first steps and falls along a cosine."""
+    num_warmup_steps: int = 200
+    """Steps over which the step size rises."""
+    ema_decay: float = 0.998
+    """Decay of the weight average."""
+    time_mean: float = 0.0
+    """Mean of logit(t) in training: above 0 for more noise."""
+    condition_dropout: float = 0.1
+    """Share of the examples trained without their class."""
+    net: UNetSettings = field(
+        default_factory=lambda: UNetSettings(48, (1, 2), 1, patch_size=2, norm="rms", resampling="patch")
+    )
+    sampling: Sampling = field(default_factory=lambda: Sampling("dpm_solver", 10, guidance=2.0))
+
+
+def build(config: Config) -> Experiment:
+    """Compose the experiment.
+
+    Args:
+        config: its settings.
+
+    Returns:
+        The experiment, ready for :func:`aigc_jax.train.loop.train`.
+    """
+    classes = config.num_classes or 0
+    denoiser = straight_flow(make_unet(config.net, num_classes=classes), config.image_shape, num_classes=classes)
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, config.learning_rate, min(config.num_warmup_steps, config.steps // 2), config.steps
+    )
+    algorithm = flow_matching(
+        denoiser,
+        tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99)),
+        sampler=make_sampler(denoiser.process, config.sampling, num_classes=classes),
+        time_sampler=logit_normal_times(config.time_mean),
+        condition_dropout=config.condition_dropout,
+        ema_decay=warmed_up(config.ema_decay),
+        num_microbatches=config.num_microbatches,
+        axis_name=axis_name(config.parallel),
+    )
+    return image_experiment(config, algorithm)
