@@ -15,6 +15,7 @@ TINY = {
     "gan_mnist": ["--data", "digits"],
     "wgan_gp_mnist": ["--data", "digits", "--n-critic", "2", "--width", "16", "--critic-widths", "4"],
     "sngan_cifar10": ["--n-critic", "1", "--generator-width", "4", "--discriminator-width", "4"],
+    "d3pm_digits": ["--net.width", "8", "--net.channel-multipliers", "1", "--sampling.num-steps", "2"],
     "classifier_digits": ["--widths", "4", "--num-features", "8"],
 }
 COMMON = ["--steps", "2", "--batch-size", "8", "--log-every", "1", "--checkpoint-every", "0"]
