@@ -38,7 +38,7 @@ def uniform() -> GridFn:
     """
 
     def grid(process: Process, num_steps: int) -> Array:
-        end = _end(process)
+        end = end_time(process)
         if end == process.t_min:
             return jnp.linspace(process.t_max, end, num_steps + 1)
         return jnp.append(jnp.linspace(process.t_max, process.t_min, num_steps), end)
@@ -71,9 +71,28 @@ def karras(rho: float = 7.0, *, sigma_min: float = 0.002, sigma_max: float = 200
         raise UsageError(f"expected rho > 0, got {rho}: 7 in the EDM paper")
 
     def spread(high: Array, low: Array, share: Array) -> Array:
-        return (high ** (1 / rho) + share * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+        return karras_spread(high, low, share, rho)
 
     return _noise_level_grid(spread, sigma_min, sigma_max)
+
+
+def karras_spread(high: Array, low: Array, share: Array, rho: float = 7.0) -> Array:
+    """Noise levels from ``high`` to ``low``, evenly spaced in their power 1 / rho.
+
+    Args:
+        high: the first noise level, a scalar.
+        low: the last, a scalar; it may be 0.
+        share: in [0, 1], any shape: how far from the first to the last.
+        rho: > 0.
+
+    Returns:
+        Noise levels of the shape of ``share``.
+
+    >>> karras_spread(jnp.float32(1.0), jnp.float32(0.0), jnp.linspace(0.0, 1.0, 3), 2.0)
+    Array([1.  , 0.25, 0.  ], dtype=float32)
+    """
+    start, end = high ** (1 / rho), low ** (1 / rho)
+    return (start + share * (end - start)) ** rho
 
 
 def logsnr(*, sigma_min: float = 0.002, sigma_max: float = 200.0) -> GridFn:
@@ -107,7 +126,7 @@ def _noise_level_grid(spread: Callable[[Array, Array, Array], Array], sigma_min:
     def grid(process: Process, num_steps: int) -> Array:
         high = jnp.minimum(process.noise_ratio(process.t_max), sigma_max)
         low = jnp.maximum(process.noise_ratio(process.t_min), sigma_min)
-        end = _end(process)
+        end = end_time(process)
         is_clean = process.sigma(end) == 0
         num_points = num_steps if is_clean else num_steps + 1
         times = process.time_at(spread(high, low, jnp.linspace(0.0, 1.0, num_points)))
@@ -124,12 +143,26 @@ def _now(grid: GridFn) -> GridFn:
         if num_steps < 1:
             raise UsageError(f"expected num_steps >= 1, got {num_steps}: 20 suffice for most solvers")
         with jax.ensure_compile_time_eval():
-            return grid(process, num_steps)
+            times = grid(process, num_steps)
+            if not (jnp.diff(times) < 0).all():
+                raise UsageError(f"{num_steps} steps are more than float32 can tell apart on this grid: take fewer")
+            return times
 
     return checked
 
 
-def _end(process: Process) -> Float[Array, ""]:
-    """The time without noise; ``t_min`` where there is none that is finite."""
+def end_time(process: Process) -> Float[Array, ""]:
+    """Where every grid ends.
+
+    Args:
+        process: the noise process.
+
+    Returns:
+        The time without noise; ``t_min`` where there is none that is finite.
+
+    >>> from aigc_jax.processes.gaussian import edm
+    >>> float(end_time(edm()))
+    0.0
+    """
     t_min, clean = jnp.asarray(process.t_min), process.time_at(0.0)
     return jnp.where((process.sigma(t_min) > 0) & jnp.isfinite(clean), clean, t_min)

@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-import typing
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array
 
-from aigc_jax.processes.gaussian import Process
+from aigc_jax.processes.gaussian import Process, rectified_flow
 from aigc_jax.rng import normal, split_by_name
 from aigc_jax.samplers import grids
 from aigc_jax.samplers.ddim import VarianceFn, ancestral, ddim
 from aigc_jax.samplers.dpm_solver import dpm_solver
-from aigc_jax.samplers.guidance import classifier_free
-from aigc_jax.samplers.multistep import multistep
+from aigc_jax.samplers.guidance import chain, classifier_free, interval
 from aigc_jax.samplers.ode import euler, heun, midpoint
+from aigc_jax.samplers.restart import Restart, restart
+from aigc_jax.samplers.sde import euler_maruyama, predictor_corrector
+from aigc_jax.samplers.settings import Sampling, check_names, num_evaluations
 from aigc_jax.samplers.solver import Solver
+from aigc_jax.samplers.thresholding import clip_x_0
 from aigc_jax.types import Condition, DenoiseFn, Guidance, Keys, UsageError
 
-SamplerName = Literal["euler", "midpoint", "heun", "ddim", "ancestral", "dpm_solver", "multistep"]
-"""The solvers by name, as in configs."""
+__all__ = ["Plan", "SamplerFn", "Sampling", "check", "make_plan", "make_sampler", "num_evaluations"]
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """How samples are drawn from a diffusion model."""
-
-    sampler: SamplerName = "heun"
-    """The solver."""
-    num_steps: int = 20
-    """Number of steps. Midpoint and Heun evaluate the network twice in each, the others once."""
-    grid: grids.GridName = "uniform"
-    """Where the steps lie: evenly in t, in (sigma / alpha)^(1/7), or in the log signal-to-noise ratio."""
-    guidance: float = 1.0
-    """Classifier-free guidance weight w >= 0 of u + w (c - u); 1 is the conditional model itself."""
-    guidance_rescale: float = 0.0
-    """Share in [0, 1] by which guided predictions get the contrast of unguided ones back."""
-    eta: float = 0.0
-    """Share of fresh noise in DDIM, in [0, 1]."""
-    churn: float = 0.0
-    """S_churn >= 0 of EDM's Heun sampler: how much noise all steps together add and remove."""
+DYNAMIC_PERCENTILE = 99.5
+"""Percentile of dynamic thresholding, as in Saharia et al. 2022, appendix D."""
 
 
 @runtime_checkable
@@ -63,6 +45,54 @@ class SamplerFn(Protocol):
         ...
 
 
+class Plan(NamedTuple):
+    """What settings come to, for one process and model.
+
+    Attributes:
+        solver: the solver.
+        times: its grid, decreasing [N + 1].
+        guidance: transform of the denoiser.
+    """
+
+    solver: Solver
+    times: Array
+    guidance: Guidance
+
+
+def make_plan(
+    process: Process, sampling: Sampling, *, num_classes: int = 0, variance: VarianceFn | None = None
+) -> Plan:
+    """Solver, grid and guidance that settings describe: the parts of :func:`make_sampler`.
+
+    Args:
+        process: the noise process that the denoiser was trained with.
+        sampling: the settings.
+        num_classes: number of conditions 0 ... K-1 of the model, whose null condition is K; 0 for an unconditional one.
+        variance: the learned variance of the ancestral sampler; None for ``sampling.variance``.
+
+    Returns:
+        The parts.
+
+    Raises:
+        UsageError: a setting is not possible, or not for this model; before anything compiles.
+
+    >>> from aigc_jax.processes.gaussian import rectified_flow
+    >>> make_plan(rectified_flow(), Sampling(num_steps=2)).times
+    Array([1. , 0.5, 0. ], dtype=float32)
+    """
+    check_names(sampling)
+    if not num_classes and sampling.guidance != 1:
+        raise UsageError(f"guidance {sampling.guidance} needs a conditional model, this one has no classes: use 1")
+    weight, span = sampling.guidance, sampling.guidance_interval
+    if span is not None:
+        limited = interval(process, weight, *span)
+        weight = weight if weight == 1 else limited
+    guidance = classifier_free(weight, null=num_classes or None, phi=sampling.guidance_rescale)
+    if sampling.threshold != "none":
+        guidance = chain(guidance, clip_x_0(percentile=DYNAMIC_PERCENTILE if sampling.threshold == "dynamic" else None))
+    return Plan(_solver(process, sampling, variance), _grid(sampling)(process, sampling.num_steps), guidance)
+
+
 def make_sampler(
     process: Process,
     sampling: Sampling,
@@ -77,11 +107,11 @@ def make_sampler(
         process: the noise process that the denoiser was trained with.
         sampling: the settings.
         num_classes: number of conditions 0 ... K-1 of the model, whose null condition is K; 0 for an unconditional one.
-        guidance: applied to the denoiser after classifier-free guidance.
-        variance: the learned variance of the ancestral sampler; None for the posterior's.
+        guidance: applied to the denoiser after the guidance of the settings.
+        variance: the learned variance of the ancestral sampler; None for ``sampling.variance``.
 
     Returns:
-        The sampler.
+        The sampler. It starts from noise N(0, sigma(t_max)^2), drawn from each sample's key named ``noise``.
 
     Raises:
         UsageError: a setting is not possible, or not for this model.
@@ -92,50 +122,15 @@ def make_sampler(
     >>> sampler(lambda x, t, condition: 0 * x + 2, (1,), jax.random.split(jax.random.key(0), 1))
     Array([[2.]], dtype=float32)
     """
-    check(sampling, num_classes)
-    solver = _solver(process, sampling, variance)
-    times = _GRIDS[sampling.grid]()(process, sampling.num_steps)
-    null = num_classes or None
-    guide = classifier_free(sampling.guidance, null=null, phi=sampling.guidance_rescale)
+    plan = make_plan(process, sampling, num_classes=num_classes, variance=variance)
+    guide = chain(plan.guidance, guidance)
 
     def sample(denoise: DenoiseFn, shape: tuple[int, ...], keys: Keys, condition: Condition = None) -> Array:
         named = split_by_name(keys, "noise", "solver")
-        x = process.sigma(times[0]) * normal(named["noise"], shape)
-        return solver(guidance(guide(denoise)), x, times, named["solver"], condition)
+        x = process.sigma(plan.times[0]) * normal(named["noise"], shape)
+        return plan.solver(guide(denoise), x, plan.times, named["solver"], condition)
 
     return sample
-
-
-class Evaluations(NamedTuple):
-    """What one sample costs.
-
-    Attributes:
-        num_denoise: calls of the denoiser: NFE as papers count it.
-        num_network: forward passes of the network for one example: twice as many under classifier-free guidance.
-    """
-
-    num_denoise: int
-    num_network: int
-
-
-def num_evaluations(sampling: Sampling, is_guided: bool | None = None) -> Evaluations:
-    """Network evaluations per sample, on a grid that ends without noise.
-
-    Args:
-        sampling: the settings.
-        is_guided: whether each denoising needs two forward passes; None decides by the guidance weight.
-
-    Returns:
-        Both counts.
-
-    >>> num_evaluations(Sampling("heun", num_steps=18, guidance=2.0))
-    Evaluations(num_denoise=35, num_network=70)
-    """
-    n = sampling.num_steps
-    num_denoise = {"midpoint": 2 * n, "heun": 2 * n - 1}.get(sampling.sampler, n)
-    if is_guided is None:
-        is_guided = sampling.guidance not in (0, 1)
-    return Evaluations(num_denoise, num_denoise * (2 if is_guided else 1))
 
 
 def check(sampling: Sampling, num_classes: int = 0) -> None:
@@ -150,21 +145,14 @@ def check(sampling: Sampling, num_classes: int = 0) -> None:
 
     >>> check(Sampling())
     """
-    for name, kind in (("sampler", SamplerName), ("grid", grids.GridName)):
-        if getattr(sampling, name) not in typing.get_args(kind):
-            known = ", ".join(typing.get_args(kind))
-            raise UsageError(f"no {name} {getattr(sampling, name)!r}: expected one of {known}")
-    if sampling.num_steps < 1:
-        raise UsageError(f"expected num_steps >= 1, got {sampling.num_steps}: 20 suffice for most solvers")
-    if not num_classes and sampling.guidance != 1:
-        raise UsageError(f"guidance {sampling.guidance} needs a conditional model, this one has no classes: use 1")
+    make_plan(rectified_flow(), sampling, num_classes=num_classes)
 
 
-_GRIDS: dict[str, Callable[[], grids.GridFn]] = {
-    "uniform": grids.uniform,
-    "karras": grids.karras,
-    "logsnr": grids.logsnr,
-}
+def _grid(sampling: Sampling) -> grids.GridFn:
+    if sampling.grid == "uniform":
+        return grids.uniform()
+    factory = grids.karras if sampling.grid == "karras" else grids.logsnr
+    return factory(sigma_min=sampling.sigma_min, sigma_max=sampling.sigma_max)
 
 
 def _solver(process: Process, sampling: Sampling, variance: VarianceFn | None) -> Solver:
@@ -174,12 +162,18 @@ def _solver(process: Process, sampling: Sampling, variance: VarianceFn | None) -
         case "midpoint":
             return midpoint(process)
         case "heun":
-            return heun(process, churn=sampling.churn)
+            bounds = {"churn_min": sampling.churn_min, "churn_max": sampling.churn_max}
+            return heun(process, churn=sampling.churn, churn_noise=sampling.churn_noise, **bounds)
         case "ddim":
             return ddim(process, eta=sampling.eta)
         case "ancestral":
-            return ancestral(process, variance=variance or "posterior")
+            return ancestral(process, variance=variance or sampling.variance)
         case "dpm_solver":
             return dpm_solver(process)
-        case "multistep":
-            return multistep(process)
+        case "euler_maruyama":
+            return euler_maruyama(process)
+        case "predictor_corrector":
+            return predictor_corrector(process, snr=sampling.snr, num_corrections=sampling.num_corrections)
+        case "restart":
+            again = Restart(*sampling.restart_interval, sampling.num_restarts, sampling.restart_steps)
+            return restart(process, [again])

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from aigc_jax.processes.gaussian import Process
 from aigc_jax.processes.prediction import Pair, to_pair
@@ -90,14 +90,23 @@ def make_solver(advance: Advance, init: Callable[[Array], Carry] = lambda x: ())
             return denoise(x, jnp.broadcast_to(t, x.shape[:1]), condition).astype(x.dtype)
 
         def body(state: tuple[Array, Carry], interval: Interval) -> tuple[tuple[Array, Carry], None]:
-            step_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, interval.number)
-            return advance(denoise_at, *state, interval, step_keys), None
+            return advance(denoise_at, *state, interval, fold(keys, interval.number)), None
 
         intervals = Interval(times[:-1], times[1:], jnp.arange(times.shape[0] - 1, dtype=jnp.int32))
         (x, _), _ = jax.lax.scan(body, (x, init(x)), intervals)
         return x
 
     return solve
+
+
+def fold(keys: Keys, number: int | Int[Array, ""]) -> Keys:
+    """The keys of one step: each example's own, folded with the step's number.
+
+    >>> keys = jax.random.split(jax.random.key(0), 2)
+    >>> bool(fold(keys, 3)[1] == jax.random.fold_in(keys[1], 3))
+    True
+    """
+    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number)
 
 
 def noise(keys: Keys, name: str, like: Array) -> Array:
