@@ -1,0 +1,156 @@
+"""The diffusion transformer (DiT): patches as tokens, noise level and class by adaptive layer norm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from aigc_jax.nets.attention import SelfAttention
+from aigc_jax.nets.dropout import Dropout
+from aigc_jax.nets.embeddings import NoiseEmbedding, sinusoids
+from aigc_jax.nets.modulation import ModulatedNorm
+from aigc_jax.nets.patches import from_patches, to_patches
+from aigc_jax.types import Keys, UsageError
+
+_init = nn.initializers.xavier_uniform()
+
+
+def grid_positions(rows: int, columns: int, features: int) -> Float[Array, "position feature"]:
+    """Fixed positions of a grid: half of the channels are waves of the row, half waves of the column.
+
+    Args:
+        rows: number of rows.
+        columns: number of columns.
+        features: F, a multiple of four.
+
+    Returns:
+        float32 [rows * columns, F], row by row.
+
+    Reference:
+        Peebles and Xie, "Scalable Diffusion Models with Transformers", 2023, section 3.2, "patchify".
+
+    >>> grid_positions(2, 3, 8).shape
+    (6, 8)
+    """
+    row, column = jnp.meshgrid(
+        jnp.arange(rows, dtype=jnp.float32), jnp.arange(columns, dtype=jnp.float32), indexing="ij"
+    )
+    return jnp.concatenate([sinusoids(place.reshape(-1), features // 2) for place in (row, column)], axis=-1)
+
+
+class TransformerBlock(nn.Module):
+    """Attention and a perceptron, each behind a modulated norm and a gate; all gates are zero at the start.
+
+    Attributes:
+        head_width: channels per attention head.
+        mlp_ratio: hidden units of the perceptron by channels.
+        dropout: probability of zero in what is added to the stream.
+        dtype: of the computation.
+
+    Reference:
+        Peebles and Xie, "Scalable Diffusion Models with Transformers", 2023, figure 3, "adaLN-Zero".
+    """
+
+    head_width: int = 64
+    mlp_ratio: int = 4
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "batch length channel"],
+        embedding: Float[Array, "batch channel"],
+        keys: Keys | None,
+    ) -> Float[Array, "batch length channel"]:
+        """[B, L, C] and embeddings [B, C] -> [B, L, C]."""
+        width = x.shape[-1]
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = _modulations(6, embedding, self.dtype)
+        h = SelfAttention(self.head_width, dtype=self.dtype)(_modulate(x, shift_1, scale_1, self.dtype))
+        x = x + gate_1 * Dropout(self.dropout)(h, keys)
+        h = nn.Dense(self.mlp_ratio * width, dtype=self.dtype, kernel_init=_init, name="hidden")(
+            _modulate(x, shift_2, scale_2, self.dtype)
+        )
+        h = nn.Dense(width, dtype=self.dtype, kernel_init=_init, name="out")(jax.nn.gelu(h))
+        return x + gate_2 * Dropout(self.dropout)(h, keys)
+
+
+class DiT(nn.Module):
+    """Diffusion transformer. The defaults are DiT-S; B is width 768, L is 1024 x 24, XL is 1152 x 28 of 16 heads.
+
+    Attributes:
+        patch_size: pixels a side of a token.
+        width: channels of a token, a multiple of ``head_width`` and of four.
+        depth: number of blocks.
+        head_width: channels per attention head.
+        mlp_ratio: hidden units of each block's perceptron by ``width``.
+        dropout: probability of zero in blocks, in force where dropout keys are given.
+        num_classes: K; 0 for a network without conditions. Condition K, or None, is "no condition".
+        out_channels: channels of the output; None for as many as the input has.
+        dtype: of the computation (``jnp.bfloat16`` on accelerators); parameters and output stay float32.
+
+    Reference:
+        Peebles and Xie, "Scalable Diffusion Models with Transformers", 2023, section 3.2 and table 1.
+    """
+
+    patch_size: int = 2
+    width: int = 384
+    depth: int = 12
+    head_width: int = 64
+    mlp_ratio: int = 4
+    dropout: float = 0.0
+    num_classes: int = 0
+    out_channels: int | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "batch height width channel"],
+        noise_label: Float[Array, " batch"],
+        condition: Int[Array, " batch"] | None,
+        *,
+        keys: Keys | None = None,
+    ) -> Float[Array, "batch height width channel2"]:
+        """Noisy images [B, H, W, C], noise labels [B] and classes [B] -> [B, H, W, out_channels], float32.
+
+        ``keys`` is one dropout key per example, None for no dropout.
+        """
+        self._check(x)
+        rows, columns = x.shape[1] // self.patch_size, x.shape[2] // self.patch_size
+        num_out = self.patch_size**2 * (self.out_channels or x.shape[-1])
+        embedding = NoiseEmbedding(self.width, 256, self.num_classes, dtype=self.dtype)(noise_label, condition)
+        tokens = to_patches(x, self.patch_size).reshape(x.shape[0], rows * columns, -1).astype(self.dtype)
+        h = nn.Dense(self.width, dtype=self.dtype, kernel_init=_init, name="in")(tokens)
+        h = h + grid_positions(rows, columns, self.width)[None].astype(self.dtype)
+        for _ in range(self.depth):
+            h = TransformerBlock(self.head_width, self.mlp_ratio, self.dropout, self.dtype)(h, embedding, keys)
+        shift, scale = _modulations(2, embedding, self.dtype)
+        h = _modulate(h, shift, scale, self.dtype)
+        h = nn.Dense(num_out, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="out")(h)
+        return from_patches(h.astype(jnp.float32).reshape(-1, rows, columns, num_out), self.patch_size)
+
+    def _check(self, x: Array) -> None:
+        """Refuse sizes that do not divide, before anything compiles."""
+        if x.shape[1] % self.patch_size or x.shape[2] % self.patch_size:
+            raise UsageError(
+                f"this DiT needs sides that are multiples of patch_size {self.patch_size}, "
+                f"got {x.shape[1]} x {x.shape[2]}: choose another patch_size"
+            )
+        if self.width % 4:
+            raise UsageError(f"a DiT needs a width that is a multiple of 4, got {self.width}")
+
+
+def _modulations(num_outputs: int, embedding: Array, dtype: Any) -> list[Array]:
+    """Shifts, scales and gates [B, 1, C] from one dense layer that starts at zero; of the module that calls this."""
+    features = num_outputs * embedding.shape[-1]
+    layer = nn.Dense(features, dtype=dtype, kernel_init=nn.initializers.zeros, name="modulation")
+    return jnp.split(layer(jax.nn.silu(embedding))[:, None, :], num_outputs, axis=-1)
+
+
+def _modulate(x: Array, shift: Array, scale: Array, dtype: Any) -> Array:
+    return ModulatedNorm("layer", has_affine=False, dtype=dtype)(x, None) * (1.0 + scale) + shift

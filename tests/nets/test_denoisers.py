@@ -1,0 +1,254 @@
+"""What all networks of diffusion models promise, whatever they are made of."""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aigc_jax.nets.attention import SelfAttention
+from aigc_jax.nets.denoiser import MLPDenoiser
+from aigc_jax.nets.dropout import Dropout
+from aigc_jax.nets.embeddings import NoiseEmbedding, sinusoids
+from aigc_jax.nets.modulation import ModulatedNorm
+from aigc_jax.nets.patches import to_patches
+from aigc_jax.nets.transformer import DiT, grid_positions
+from aigc_jax.nets.unet import UNet
+from aigc_jax.rng import example_keys
+from tests.contracts.table import quick_compilation
+
+KEY = jax.random.key(0)
+KEYS = example_keys(KEY, 3)
+NUM_CLASSES = 3
+NETS = {
+    "unet": UNet(8, (1, 2), 1, (4,), head_width=8, num_classes=NUM_CLASSES, dropout=0.5),
+    "cheap unet": UNet(
+        8, (1, 2), 1, (), 8, 0.5, NUM_CLASSES, patch_size=2, norm="rms", resampling="patch", is_symmetric=True
+    ),
+    "ddpm unet": UNet(8, (1, 2), 1, (), 0, 0.5, NUM_CLASSES, is_scale_shift=False, resampling="conv"),
+    "dit": DiT(4, 8, 2, head_width=4, num_classes=NUM_CLASSES, dropout=0.5),
+    "mlp": MLPDenoiser(8, 2, num_classes=NUM_CLASSES, dropout=0.5),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation():
+    with quick_compilation():
+        yield
+
+
+def inputs(name, batch=3):
+    shape = (2,) if name == "mlp" else (8, 8, 1)
+    x = jax.random.normal(jax.random.key(1), (batch, *shape))
+    return x, jnp.linspace(0.1, 0.9, batch), jnp.arange(batch) % NUM_CLASSES
+
+
+def shapes_of(net, name):
+    """Shapes of the output and of the parameters."""
+    return jax.eval_shape(lambda: net.init_with_output(KEY, *inputs(name)))
+
+
+def perturbed(shapes):
+    """Parameters as after some training: no weight is zero any more."""
+    leaves, tree = jax.tree.flatten(shapes)
+    numbers = np.random.default_rng(0)
+    return jax.tree.unflatten(tree, [jnp.asarray(0.4 * numbers.normal(size=leaf.shape), leaf.dtype) for leaf in leaves])
+
+
+@pytest.fixture(scope="module", params=NETS)
+def trained(request):
+    """A network's name, itself compiled once, and parameters without zeros."""
+    net = NETS[request.param]
+
+    # Always with dropout: each way to call it costs a compilation.
+    compiled = jax.jit(
+        lambda params, x, noise_label, condition, keys: net.apply(params, x, noise_label, condition, keys=keys)
+    )
+
+    def apply(params, x, noise_label, condition, keys=KEYS):
+        return compiled(params, x, noise_label, condition, keys)
+
+    return request.param, apply, perturbed(shapes_of(net, request.param)[1])
+
+
+def test_a_new_network_outputs_zero(trained):
+    name, apply, params = trained
+    assert jnp.abs(apply(params, *inputs(name))).max() > 1e-3
+    # Only the last layer is made: the compiler leaves out the rest of a long program.
+    out = jax.jit(lambda: NETS[name].init(KEY, *inputs(name))["params"]["out"])()
+    output = apply({"params": {**params["params"], "out": out}}, *inputs(name))
+    assert output.shape == inputs(name)[0].shape
+    np.testing.assert_array_equal(output, 0.0)
+
+
+def test_noise_level_and_class_matter_to_their_own_example_only(trained):
+    name, apply, params = trained
+    x, noise_label, condition = inputs(name)
+    output = apply(params, x, noise_label, condition)
+    changes = [(x.at[1].add(0.5), noise_label, condition), (x, noise_label.at[1].add(0.3), condition)]
+    changes.append((x, noise_label, condition.at[1].set(0)))
+    for change in changes:
+        other = apply(params, *change)
+        np.testing.assert_allclose(other[0::2], output[0::2], atol=1e-5)
+        assert jnp.abs(other[1] - output[1]).max() > 1e-3
+
+
+def test_no_condition_is_the_class_after_the_last(trained):
+    name, apply, params = trained
+    x, noise_label, condition = inputs(name)
+    null = jnp.full_like(condition, NUM_CLASSES)
+    unconditional = apply(params, x, noise_label, None)
+    np.testing.assert_array_equal(apply(params, x, noise_label, null), unconditional)
+    assert jnp.abs(apply(params, x, noise_label, condition) - unconditional).max() > 1e-3
+
+
+def test_dropout_depends_on_the_examples_own_key(trained):
+    name, apply, params = trained
+    output = apply(params, *inputs(name))
+    other = apply(params, *inputs(name), KEYS.at[1].set(KEY))
+    np.testing.assert_allclose(other[0::2], output[0::2], atol=1e-5)
+    assert jnp.abs(other[1] - output[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_network_without_classes_ignores_none(name):
+    net = NETS[name].clone(num_classes=0)
+    x, noise_label, _ = inputs(name)
+    shapes = jax.eval_shape(lambda: net.init_with_output(KEY, x, noise_label, None))
+    assert shapes[0].shape == x.shape
+    assert not any("class" in jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(shapes[1]))
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_bfloat16_is_computed_in_and_not_kept(name):
+    net = NETS[name].clone(dtype=jnp.bfloat16)
+    batch = inputs(name)
+    params = jax.eval_shape(lambda: net.init(KEY, *batch))
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    jaxpr = jax.make_jaxpr(lambda params: net.apply(params, *batch, keys=KEYS))(params)
+    products = [line for line in str(jaxpr).splitlines() if "dot_general[" in line or "conv_general_dilated[" in line]
+    assert products
+    assert all(":bf16[" in line for line in products)
+    assert [out.dtype for out in jaxpr.out_avals] == [jnp.dtype("float32")]
+
+
+@pytest.mark.parametrize("name", ["unet", "dit", "mlp"])
+def test_the_number_of_outputs_can_be_chosen(name):
+    net = NETS[name].clone(out_channels=5)
+    x, noise_label, _ = inputs(name)
+    output, _ = jax.eval_shape(lambda: net.init_with_output(KEY, x, noise_label, None))
+    assert output.shape == (*x.shape[:-1], 5)
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (UNet(8, (1, 1, 1, 1, 1), 1, ()), "multiples of 16, got 8 x 8"),
+        (DiT(3, 8, 1), "multiples of patch_size 3, got 8 x 8"),
+        (DiT(4, 8, 1, head_width=3), "multiple of head_width 3, got 8"),
+        (DiT(4, 6, 1, head_width=3), "multiple of 4, got 6"),
+    ],
+)
+def test_what_does_not_divide_is_refused(net, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(lambda: net.init(KEY, jnp.zeros((1, 8, 8, 1)), jnp.zeros(1), None))
+
+
+def num_parameters(net, shape):
+    params = jax.eval_shape(lambda: net.init(KEY, jnp.zeros((1, *shape)), jnp.zeros((1,)), None))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+
+
+def test_the_numbers_of_parameters_of_dit_are_the_papers():
+    def dit(width, depth, head_width=64):
+        return DiT(2, width, depth, head_width=head_width, num_classes=1000, out_channels=8)
+
+    millions = [num_parameters(net, (32, 32, 4)) / 1e6 for net in (dit(384, 12), dit(768, 12), dit(1024, 24))]
+    np.testing.assert_allclose(millions, [33, 130, 458], atol=0.6)
+    assert num_parameters(dit(1152, 28, 72), (32, 32, 4)) / 1e6 == pytest.approx(675, abs=0.5)
+
+
+def test_attention_is_that_of_jax():
+    net, x = SelfAttention(4), jax.random.normal(KEY, (2, 5, 8))
+    output, variables = net.init_with_output(KEY, x)
+    params = variables["params"]
+    query, key, value = jnp.split(x @ params["qkv"]["kernel"], 3, axis=-1)
+    heads = [part.reshape(2, 5, 2, 4) for part in (query, key, value)]
+    expected = jax.nn.dot_product_attention(*heads).reshape(2, 5, 8) @ params["out"]["kernel"]
+    np.testing.assert_allclose(output, expected, atol=1e-5)
+
+
+def test_group_norm_is_that_of_torch():
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).normal(3.0, 2.0, size=(2, 4, 6, 16)).astype(np.float32)
+    expected = torch.nn.functional.group_norm(torch.tensor(x).permute(0, 3, 1, 2), 4, eps=1e-5).permute(0, 2, 3, 1)
+    output, _ = ModulatedNorm("group").init_with_output(KEY, jnp.asarray(x), None)
+    np.testing.assert_allclose(output, expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["group", "layer", "rms"])
+def test_norms_have_unit_scale_and_follow_the_embedding(kind):
+    x = jax.random.normal(KEY, (2, 3, 3, 8)) + 5.0
+    embedding = jax.random.normal(KEY, (2, 4))
+    net = ModulatedNorm(kind)
+    output, _ = net.init_with_output(KEY, x, None)
+    np.testing.assert_allclose(jnp.mean(jnp.square(output), axis=(1, 2, 3)), 1.0, rtol=1e-3)
+    assert jnp.abs(output.mean()) < 1e-4 or kind == "rms"
+    variables = net.init(KEY, x, embedding)
+    modulated = net.apply(variables, x, embedding)
+    dense = variables["params"]["modulation"]
+    scale, shift = jnp.split(jax.nn.silu(embedding) @ dense["kernel"], 2, axis=-1)
+    expected = output * (1 + scale[:, None, None]) + shift[:, None, None]
+    np.testing.assert_allclose(modulated, expected, atol=1e-4)
+
+
+class TwoDropouts(nn.Module):
+    @nn.compact
+    def __call__(self, x, keys):
+        return Dropout(0.5)(x, keys), Dropout(0.5)(x, keys)
+
+
+def test_dropout_keeps_the_mean_and_differs_between_layers():
+    x = jnp.ones((4, 4000))
+    keys = example_keys(KEY, 4)
+    output = Dropout(0.25).apply({}, x, keys)
+    assert set(np.unique(output)) == {np.float32(0.0), np.float32(1 / 0.75)}
+    np.testing.assert_allclose(output.mean(axis=1), 1.0, atol=5 * (0.25 / 0.75 / 4000) ** 0.5)
+    np.testing.assert_array_equal(Dropout(0.25).apply({}, x, None), x)
+    np.testing.assert_array_equal(Dropout(0.25).apply({}, x[:2], keys[:2]), output[:2])
+    first, second = TwoDropouts().apply({}, x, keys)
+    assert jnp.mean(first != second) == pytest.approx(2 * 0.5 * 0.5, abs=0.05)
+
+
+def test_sinusoids_tell_ddpms_thousand_steps_apart():
+    waves = sinusoids(jnp.arange(1000.0), 32)
+    np.testing.assert_allclose(jnp.sum(jnp.square(waves), axis=-1), 16.0, rtol=1e-4)
+    nearest = np.sort(np.linalg.norm(np.asarray(waves)[:, None] - np.asarray(waves)[None], axis=-1), axis=1)[:, 1]
+    assert nearest.min() > 0.3
+
+
+def test_positions_of_a_grid_differ_and_rows_share_half():
+    places = np.asarray(grid_positions(5, 7, 16))
+    assert len(np.unique(places.round(5), axis=0)) == 35
+    rows = places.reshape(5, 7, 16)
+    np.testing.assert_array_equal(rows[:, :1, :8].repeat(7, axis=1), rows[:, :, :8])
+    np.testing.assert_array_equal(rows[:1, :, 8:].repeat(5, axis=0), rows[:, :, 8:])
+
+
+def test_the_class_is_a_vector_added():
+    net, noise_label = NoiseEmbedding(8, num_classes=2), jnp.array([0.1, 0.5])
+    variables = net.init(KEY, noise_label, None)
+    table = variables["params"]["class"]["embedding"]
+    assert table.shape == (3, 8)
+    difference = net.apply(variables, noise_label, jnp.array([0, 1])) - net.apply(variables, noise_label, None)
+    np.testing.assert_allclose(difference, table[:2] - table[2:], atol=1e-5)
+
+
+def test_patches_are_the_squares_of_the_picture():
+    x = np.random.default_rng(0).normal(size=(2, 6, 9, 2)).astype(np.float32)
+    patches = to_patches(jnp.asarray(x), 3)
+    for row, column in np.ndindex(2, 3):
+        square = x[:, 3 * row : 3 * row + 3, 3 * column : 3 * column + 3]
+        np.testing.assert_array_equal(patches[:, row, column], square.reshape(2, -1))
