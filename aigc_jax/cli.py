@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import tyro
 
 from aigc_jax import commands
+from aigc_jax.cli_arguments import Evaluate, Info, Likelihood, List, Prepare, Sample
 from aigc_jax.experiments import config_names, load_config
 from aigc_jax.train.finite import NonFiniteError
 from aigc_jax.types import UsageError
@@ -28,76 +29,12 @@ usage: aigc-jax COMMAND ...
   train CONFIG      train a shipped experiment (gan_digits) or one in a .py file like it
   sample RUN        draw samples from a run directory: a .png grid or an .npz file
   evaluate RUN      measure a run and write its report
+  likelihood RUN    how likely a run finds held-out examples: nats, bits/dim
   data list         which data there is           data prepare tfds:NAME   download and write it
   info              versions, devices and the shipped experiments
 
 aigc-jax COMMAND --help tells the options; aigc-jax train CONFIG --help those of an experiment.
 """
-
-Run = Annotated[Path, tyro.conf.Positional]
-
-
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """Draw samples from a trained run. Sample i depends on (checkpoint, seed, i, condition) alone."""
-
-    run: Run
-    """The run directory."""
-    num: int = 64
-    """Number of samples."""
-    condition: int | None = None
-    """Class of all samples; None takes the classes in turn."""
-    seed: int = 0
-    """Which sequence of samples."""
-    out: Path | None = None
-    """A .png grid or an .npz file; None for a grid in the run's samples folder."""
-    checkpoint: str = "latest"
-    """Which weights: latest, best or a step."""
-    config: Path | None = None
-    """The config file, for a run that was trained with one that is not shipped."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluate:
-    """Measure a trained run and write its report; with a gate file, exit 1 when a gate fails."""
-
-    run: Run
-    """The run directory."""
-    num_samples: int = 5000
-    """Number of samples to measure."""
-    gate: Path | None = None
-    """A TOML file of limits, for example [class_agreement] min = 0.98."""
-    seed: int = 0
-    """Which sequence of samples."""
-    checkpoint: str = "latest"
-    """Which weights: latest, best or a step."""
-    config: Path | None = None
-    """The config file, for a run that was trained with one that is not shipped."""
-    data_dir: str | None = None
-    """Where prepared tfds data lies now, if no longer where it was at training."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Prepare:
-    """Download a data set and write it as array_record files."""
-
-    name: Annotated[str, tyro.conf.Positional]
-    """tfds:NAME, for example tfds:mnist."""
-    data_dir: str | None = None
-    """Where to write it; None for the usual folder of tensorflow-datasets."""
-
-
-@dataclasses.dataclass(frozen=True)
-class List:
-    """List the data sets that can be trained on."""
-
-    data_dir: str | None = None
-    """Where prepared tfds data lies; None for the usual folder of tensorflow-datasets."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Info:
-    """Print versions, devices and the shipped experiments."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -138,6 +75,7 @@ def _dispatch(words: list[str]) -> int:
     table: dict[str, tuple[type, Callable[..., int]]] = {
         "sample": (Sample, commands.sample),
         "evaluate": (Evaluate, commands.evaluate_run),
+        "likelihood": (Likelihood, commands.likelihood),
         "data prepare": (Prepare, commands.prepare_data),
         "data list": (List, commands.list_all_data),
         "info": (Info, commands.info),
@@ -145,7 +83,7 @@ def _dispatch(words: list[str]) -> int:
     if command not in table:
         raise UsageError(f"expected one of train, {', '.join(table)}; got {command!r}: see aigc-jax --help")
     cls, function = table[command]
-    return function(**_fields(_parse(cls, f"aigc-jax {command}", rest)))
+    return function(_parse(cls, f"aigc-jax {command}", rest))
 
 
 def _train(words: list[str]) -> int:
@@ -193,10 +131,6 @@ def _parse(cls: type, program: str, words: Sequence[str]) -> Any:
         text = re.sub(r"\s+", " ", text).strip()
         text = re.sub(r"For full helptext, .*$", "", text).strip()
         raise UsageError(f"{text}; see {program} --help") from None
-
-
-def _fields(arguments: Any) -> dict[str, Any]:
-    return {field.name: getattr(arguments, field.name) for field in dataclasses.fields(arguments)}
 
 
 if __name__ == "__main__":

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import jax
 import numpy as np
 
+from aigc_jax.cli_arguments import Evaluate, Info, Likelihood, List, Prepare, Sample, Trained
 from aigc_jax.data.images import make_grid, to_png, to_uint8, write_npz, write_png
 from aigc_jax.data.prepare import list_data, prepare
-from aigc_jax.experiments import config_names, load_encoder, load_run, make_evaluate_fn, run_training
+from aigc_jax.experiments import config_names, group_values, load_run, run_training
+from aigc_jax.measuring import load_encoder, make_evaluate_fn
 from aigc_jax.report.evaluate import evaluate
 from aigc_jax.report.gate import check_gates, read_gates
+from aigc_jax.report.likelihood import likelihood_lines, mean_rows, write_likelihood
 from aigc_jax.report.text import summary_lines
 from aigc_jax.report.write import write_report
 from aigc_jax.train.config import TrainConfig, validate
+from aigc_jax.train.likelihood import likelihood_rows
 from aigc_jax.train.loop import abstract_state
 from aigc_jax.train.sampling import make_sample_fn
-from aigc_jax.types import Experiment, UsageError
+from aigc_jax.types import Experiment, UsageError, Variables
 
 
 def train_config(
@@ -56,17 +62,18 @@ def train_config(
     return 0
 
 
-def sample(
-    run: Path, *, num: int, condition: int | None, seed: int, out: Path | None, checkpoint: str, config: Path | None
-) -> int:
+def sample(arguments: Sample) -> int:
     """Draw samples from a run into a grid or an .npz file."""
+    num, seed = arguments.num, arguments.seed
     if num < 1:
         raise UsageError(f"expected at least one sample, got {num}: pass --num 1 or more")
-    experiment, _, variables = load_run(run, checkpoint=checkpoint, config_file=config)
-    out = out or run / "samples" / f"sample_seed{seed}_num{num}.png"
+    experiment, _, variables = _load(arguments, {"sampling": arguments.overrides()})
+    # Samples drawn in another way have another name: they can lie side by side.
+    how = "".join(f"_{name}{value}" for name, value in arguments.overrides().items())
+    out = arguments.out or arguments.run / "samples" / f"sample_seed{seed}_num{num}{how}.png"
     if out.suffix not in (".png", ".npz"):
         raise UsageError(f"expected an --out that ends in .png or .npz, got {out}")
-    labels = _conditions(experiment.num_classes, condition, num)
+    labels = _conditions(experiment.num_classes, arguments.condition, num)
     images = to_uint8(make_sample_fn(experiment, variables, seed)(0, labels, num))
     if out.suffix == ".npz":
         write_npz(out, images, labels)
@@ -76,22 +83,14 @@ def sample(
     return 0
 
 
-def evaluate_run(
-    run: Path,
-    *,
-    num_samples: int,
-    gate: Path | None,
-    seed: int,
-    checkpoint: str,
-    config: Path | None,
-    data_dir: str | None,
-) -> int:
+def evaluate_run(arguments: Evaluate) -> int:
     """Measure a run, write its report, print its figures, and check its gates."""
+    num_samples, overrides = arguments.num_samples, arguments.overrides()
     if num_samples < 1:
         raise UsageError(f"expected at least one sample, got {num_samples}: pass --num-samples 100 or more")
-    gates = read_gates(gate) if gate else None
-    experiment, values, variables = load_run(run, checkpoint=checkpoint, config_file=config, data_dir=data_dir)
-    sample_fn = make_sample_fn(experiment, variables, seed)
+    gates = read_gates(arguments.gate) if arguments.gate else None
+    experiment, values, variables = _load(arguments, {"sampling": overrides})
+    sample_fn = make_sample_fn(experiment, variables, arguments.seed)
     data = experiment.open_data()
     encoder, encode_fn = load_encoder(values, data)
     report = evaluate(
@@ -102,9 +101,11 @@ def evaluate_run(
         num_samples=num_samples,
         encoder=encoder,
     )
+    how = group_values(values, "sampling")
+    report = report._replace(facts={**report.facts, **{f"sampling {name}": str(value) for name, value in how.items()}})
     labels = _conditions(experiment.num_classes, None, 100)
     grid = to_png(_grid(to_uint8(sample_fn(0, labels, 100)), labels))
-    html, json_file = write_report(run, report, grid=grid)
+    html, json_file = write_report(arguments.run, report, grid=grid)
     print("\n".join(summary_lines(report)))
     print(f"report: {html}    {json_file}")
     failures = check_gates(report, gates) if gates is not None else []
@@ -113,23 +114,56 @@ def evaluate_run(
     return 1 if failures else 0
 
 
-def prepare_data(name: str, *, data_dir: str | None) -> int:
-    """Download a data set and write it as array_record files."""
-    print(prepare(name, data_dir))
+def likelihood(arguments: Likelihood) -> int:
+    """Measure how likely a run finds examples, print it, and write it beside the report."""
+    experiment, values, variables = _load(arguments, {"likelihood": arguments.overrides()})
+    data = experiment.open_data()
+    rows = likelihood_rows(
+        experiment,
+        variables,
+        {"held_out": data.held_out, "train": data.train}[arguments.split],
+        num_examples=arguments.num_examples,
+        seed=arguments.seed,
+        batch_size=arguments.batch_size,
+    )
+    means, settings = mean_rows(rows), group_values(values, "likelihood")
+    file = write_likelihood(
+        arguments.run, means, data=data.name, split=arguments.split, seed=arguments.seed, settings=settings
+    )
+    print("\n".join(likelihood_lines(means)))
+    how = ", ".join(f"{name} {value}" for name, value in settings.items())
+    print(f"{arguments.split} examples of {data.name}{f'; {how}' if how else ''}    {file}")
     return 0
 
 
-def list_all_data(*, data_dir: str | None) -> int:
+def _load(arguments: Trained, overrides: Mapping[str, Mapping[str, Any]]) -> tuple[Experiment, TrainConfig, Variables]:
+    return load_run(
+        arguments.run,
+        checkpoint=arguments.checkpoint,
+        config_file=arguments.config,
+        data_dir=arguments.data_dir,
+        overrides=overrides,
+    )
+
+
+def prepare_data(arguments: Prepare) -> int:
+    """Download a data set and write it as array_record files."""
+    print(prepare(arguments.name, arguments.data_dir))
+    return 0
+
+
+def list_all_data(arguments: List) -> int:
     """Print a table of the data sets that can be trained on."""
-    rows = [("name", "classes", "shape", "examples", "where"), *list_data(data_dir)]
+    rows = [("name", "classes", "shape", "examples", "where"), *list_data(arguments.data_dir)]
     widths = [max(len(str(row[column])) for row in rows) for column in range(4)]
     for row in rows:
         print("  ".join(str(cell).ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4], sep="  ")
     return 0
 
 
-def info() -> int:
+def info(arguments: Info) -> int:
     """Print versions, devices and the shipped experiments."""
+    del arguments
     print(f"python {platform.python_version()} on {platform.platform()}")
     for package in ("aigc-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets"):
         try:

@@ -1,4 +1,4 @@
-"""From names to experiments: configs by name, runs from their directories, the classifier that judges.
+"""From names to experiments: configs by name, runs from their directories, training on opened data.
 
 The layer between the command line and the library: what a notebook would do by hand.
 """
@@ -6,17 +6,13 @@ The layer between the command line and the library: what a notebook would do by 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 import importlib
 import importlib.util
-import json
-import os
 import pkgutil
 import re
 import sys
-import zlib
-from collections.abc import Iterator
+import typing
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,15 +21,11 @@ import jax
 import numpy as np
 
 import aigc_jax.configs
-from aigc_jax.data.pipeline import batches, epoch
-from aigc_jax.report.encode import Encoder
-from aigc_jax.report.evaluate import evaluate
-from aigc_jax.report.report import Report
+from aigc_jax.data.pipeline import batches
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.loop import EvaluateFn, TrainResult, abstract_state, train
 from aigc_jax.train.run_dir import read_run
-from aigc_jax.train.sampling import make_encode_fn, make_sample_fn
 from aigc_jax.train.values import config_from_values
 from aigc_jax.types import Data, Experiment, UsageError, Variables
 
@@ -75,7 +67,12 @@ def load_config(name: str) -> ModuleType:
 
 
 def load_run(
-    run: Path, *, checkpoint: str = "latest", config_file: Path | None = None, data_dir: str | None = None
+    run: Path,
+    *,
+    checkpoint: str = "latest",
+    config_file: Path | None = None,
+    data_dir: str | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Experiment, TrainConfig, Variables]:
     """The experiment, settings and weights of a run directory.
 
@@ -84,12 +81,13 @@ def load_run(
         checkpoint: latest, best or a step.
         config_file: the config file, for a run of one that is not shipped.
         data_dir: where the data lies now, if it was moved.
+        overrides: ``{group: {setting: value}}``, see :func:`override`.
 
     Returns:
         ``(experiment, config, variables)``.
 
     Raises:
-        UsageError: the run, its config or its checkpoint cannot be loaded.
+        UsageError: the run, its config or its checkpoint cannot be loaded, or the overrides do not fit.
     """
     described = read_run(run)
     if config_file is None and described.config not in config_names():
@@ -100,54 +98,80 @@ def load_run(
     # One device suffices to sample, however many trained.
     values = {**described.values, "parallel": "jit"} | ({"data_dir": data_dir} if data_dir else {})
     config: TrainConfig = config_from_values(module.Config, values)
+    for group, settings in (overrides or {}).items():
+        config = override(config, group, settings)
     experiment: Experiment = module.build(config)
     which: Any = int(checkpoint) if checkpoint.isdigit() else checkpoint
     return experiment, config, load_variables(run, abstract_state(experiment), which=which)
 
 
-def load_encoder(config: TrainConfig, data: Data) -> tuple[str, Encoder]:
-    """The classifier of a data set, trained on first use and cached.
+_WHAT = {"sampling": "sampler", "likelihood": "likelihood"}
+"""What a group of settings is the choice of, in words."""
+
+
+def override(config: TrainConfig, group: str, settings: Mapping[str, Any]) -> TrainConfig:
+    """A configuration with some settings of one of its groups replaced.
 
     Args:
-        config: names the data, image shape and classes.
-        data: the opened data; the classifier learns from its training part.
+        config: the configuration.
+        group: the name of a field that holds a dataclass, ``sampling`` or ``likelihood``.
+        settings: ``{name: value}``; none leaves the configuration as it is.
 
     Returns:
-        Its name, and the function images -> logits and features.
+        The new configuration. Whether its numbers can be is for its ``build`` to say.
 
     Raises:
-        UsageError: the data has no classes to tell apart.
+        UsageError: the configuration has no such group, the group no such setting, or a setting not this choice.
+
+    >>> override(TrainConfig(), "sampling", {"num_steps": 3})
+    Traceback (most recent call last):
+    ...
+    aigc_jax.types.UsageError: this model takes no sampler: leave --num-steps out
     """
-    if not data.class_names:
-        raise UsageError(f"{data.name} has no classes, so no classifier can judge: evaluate on labelled data")
-    module = load_config("classifier_digits")
-    settings = module.Config(
-        data=config.data,
-        data_dir=config.data_dir,
-        image_shape=config.image_shape,
-        num_classes=len(data.class_names),
-        parallel="jit",
-        log_every=250,
-    )
-    experiment: Experiment = module.build(settings)
-    # What the classifier learns from, and not only what it is called: a folder may change under its name.
-    examples = [data.train[i]["image"].tobytes() for i in range(0, len(data.train), max(len(data.train) // 8, 1))]
-    identity = {
-        **dataclasses.asdict(settings),
-        "where": str(Path(config.data.partition(":")[2]).resolve()) if config.data.startswith("folder:") else "",
-        "data": [len(data.train), list(data.class_names), zlib.crc32(b"".join(examples))],
-        "net": str(abstract_state(experiment)),
-    }
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    workdir = _cache_dir() / "classifiers" / f"{re.sub(r'[^a-z0-9]+', '-', data.name.lower())}-{digest}"
-    if not _is_complete(workdir, settings.steps):
-        print(f"training the classifier of {data.name} once; it is kept in {workdir}", file=sys.stderr)
-        resume = "the same command"
-        result = run_training(experiment, settings, workdir, data=data, name="classifier_digits", resume_command=resume)
-        if result.stopped_by is not None:
-            raise KeyboardInterrupt
-    variables = load_variables(workdir, abstract_state(experiment))
-    return f"{data.name} classifier", make_encode_fn(experiment, variables)
+    if not settings:
+        return config
+    flags, values = ", ".join(map(_flag, settings)), getattr(config, group, None)
+    if not dataclasses.is_dataclass(values) or isinstance(values, type):
+        raise UsageError(f"this model takes no {_WHAT.get(group, group)}: leave {flags} out")
+    hints = typing.get_type_hints(type(values))
+    for name, value in settings.items():
+        if name not in hints:
+            known = " ".join(_flag(field.name) for field in dataclasses.fields(values) if field.name in _OVERRIDABLE)
+            raise UsageError(
+                f"this model has no choice of {name.replace('_', ' ')}: leave {_flag(name)} out"
+                + (f" (it takes {known})" if known else "")
+            )
+        if typing.get_origin(hints[name]) is typing.Literal and value not in typing.get_args(hints[name]):
+            choices = ", ".join(map(str, typing.get_args(hints[name])))
+            raise UsageError(f"expected {_flag(name)} to be one of {choices}; got {value!r}")
+    return dataclasses.replace(config, **{group: dataclasses.replace(values, **settings)})
+
+
+def group_values(config: TrainConfig, group: str) -> dict[str, Any]:
+    """The settings of one group of a configuration.
+
+    Args:
+        config: the configuration.
+        group: the name of a field that holds a dataclass.
+
+    Returns:
+        ``{name: value}``, {} where there is no such group.
+
+    >>> group_values(TrainConfig(), "sampling")
+    {}
+    """
+    values = getattr(config, group, None)
+    if not dataclasses.is_dataclass(values) or isinstance(values, type):
+        return {}
+    return dataclasses.asdict(values)
+
+
+_OVERRIDABLE = ("sampler", "num_steps", "guidance", "num_importance_samples")
+"""The settings that commands have flags for."""
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def run_training(
@@ -182,46 +206,3 @@ def run_training(
         evaluate_fn=evaluate_fn,
         resume_command=resume_command,
     )
-
-
-def make_evaluate_fn(experiment: Experiment, config: TrainConfig, data: Data) -> EvaluateFn:
-    """What is measured during training: samples of a generator, held-out examples of any other model."""
-    if experiment.algorithm.sample is None:
-        return functools.partial(_held_out_means, experiment, data)
-    encoder, encode_fn = load_encoder(config, data)
-
-    def evaluate_samples(variables: Variables, step: int) -> dict[str, float]:
-        del step
-        report = evaluate(
-            sample_fn=make_sample_fn(experiment, variables, config.seed),
-            encode_fn=encode_fn,
-            data=data,
-            num_classes=experiment.num_classes,
-            num_samples=1000,
-            encoder=encoder,
-        )
-        return _figures(report)
-
-    return evaluate_samples
-
-
-def _figures(report: Report) -> dict[str, float]:
-    return {f"eval/{row.name}": row.value for row in report.measurements if row.value is not None}
-
-
-def _held_out_means(experiment: Experiment, data: Data, variables: Variables, step: int) -> dict[str, float]:
-    """Means over the held-out examples of all figures that are one number per example."""
-    del step
-    encode = make_encode_fn(experiment, variables)
-    rows = [encode(batch["image"], batch.get("label")) for batch in epoch(data.held_out, 256)]
-    names = [name for name, values in rows[0].items() if values.ndim == 1]
-    return {f"eval/{name}": float(np.concatenate([row[name] for row in rows]).mean()) for name in names}
-
-
-def _is_complete(workdir: Path, steps: int) -> bool:
-    return (workdir / "checkpoints" / str(steps)).is_dir()
-
-
-def _cache_dir() -> Path:
-    given = os.environ.get("AIGC_JAX_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "aigc_jax"

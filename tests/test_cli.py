@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aigc_jax import cli, experiments
+from aigc_jax import cli, measuring
 from aigc_jax.configs import classifier_digits, gan_digits
 
 TINY = ["--generator.width", "16", "--discriminator.widths", "4", "--discriminator.num-features", "8"]
@@ -123,9 +123,9 @@ def test_grid_is_a_picture(run):
 
 def test_evaluate_writes_a_report_and_checks_gates(run, tmp_path, monkeypatch, capsys):
     quick = types.SimpleNamespace(Config=QuickClassifier, build=classifier_digits.build)
-    load_config = experiments.load_config
+    load_config = measuring.load_config
     monkeypatch.setattr(
-        experiments, "load_config", lambda name: quick if name == "classifier_digits" else load_config(name)
+        measuring, "load_config", lambda name: quick if name == "classifier_digits" else load_config(name)
     )
     monkeypatch.setenv("AIGC_JAX_CACHE", str(tmp_path / "cache"))
     (tmp_path / "gates.toml").write_text("[class_agreement]\nmin = 0.999\n")

@@ -65,7 +65,7 @@ def batches(
     order = grain.MapDataset.range(len(source)).shuffle(zlib.crc32(str(seed).encode())).repeat(_ENDLESS)
     shards = order.batch(batch_size // process_count)
     mine = shards[start_step * process_count + process_index :: process_count]
-    loaded = mine.map(functools.partial(_load, source))
+    loaded = mine.map(functools.partial(load, source))
     return iter(loaded.to_iter_dataset(grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)))
 
 
@@ -84,11 +84,23 @@ def epoch(source: DataSource, batch_size: int) -> Iterator[dict[str, np.ndarray]
     [400, 400, 200]
     """
     for start in range(0, len(source), batch_size):
-        yield _load(source, np.arange(start, min(start + batch_size, len(source))))
+        yield load(source, np.arange(start, min(start + batch_size, len(source))))
 
 
-def _load(source: DataSource, indices: Int[np.ndarray, " batch"]) -> dict[str, np.ndarray]:
-    """One batch, images normalised all at once; what is no image stays as it is."""
+def load(source: DataSource, indices: Int[np.ndarray, " batch"]) -> dict[str, np.ndarray]:
+    """One batch of chosen examples, images normalised all at once; what is no image stays as it is.
+
+    Args:
+        source: the examples.
+        indices: which, in any order [B].
+
+    Returns:
+        A batch as from :func:`batches`.
+
+    >>> from aigc_jax.data.digits import digits
+    >>> load(digits().held_out, np.array([5, 3]))["image"].shape
+    (2, 28, 28, 1)
+    """
     batch = take(source, indices)
     if "image" in batch:
         batch = {**batch, "image": to_float(batch["image"])}

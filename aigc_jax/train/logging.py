@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
@@ -46,6 +46,10 @@ class Sink(Protocol):
         """Take the figures of a log step."""
         ...
 
+    def draw(self, step: int, grid: np.ndarray) -> None:
+        """Take a grid of samples, uint8 [H, W, 3]."""
+        ...
+
     def close(self) -> None:
         """Write what is still held back, and let go."""
         ...
@@ -68,6 +72,9 @@ class JsonLines:
         self._file.write(json.dumps({"step": record.step, "metrics": metrics, **timings}) + "\n")
         self._file.flush()
 
+    def draw(self, step: int, grid: np.ndarray) -> None:
+        """Pictures are no figures."""
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -88,6 +95,10 @@ class TensorBoard:
         for name, value in {**record.metrics, **speed}.items():
             if math.isfinite(value):
                 self._writer.add_scalar(name, value, record.step)
+
+    def draw(self, step: int, grid: np.ndarray) -> None:
+        """The samples, beside the curves."""
+        self._writer.add_image("samples", grid, step, dataformats="HWC")
 
     def close(self) -> None:
         """Flush and close the event file."""
@@ -113,6 +124,9 @@ class WeightsAndBiases:
         """Log the metrics of a step."""
         self._run.log({**record.metrics, "speed/steps_per_s": record.steps_per_s}, step=record.step)
 
+    def draw(self, step: int, grid: np.ndarray) -> None:
+        """Pictures stay in the run directory."""
+
     def close(self) -> None:
         """End the upload."""
         self._run.finish()
@@ -137,14 +151,16 @@ class Progress:
     def write(self, record: Record) -> None:
         """Show the latest metrics."""
         losses_first = sorted(record.metrics.items(), key=lambda item: not item[0].endswith("/loss"))
-        figures = [f"{name} {value:.4g}" for name, value in losses_first]
         if self._bar is not None:
-            self._bar.set_postfix_str("  ".join(figures))
+            self._bar.set_postfix_str("  ".join(f"{name} {value:.4g}" for name, value in losses_first))
             return
-        left = (self._num_steps - record.step) / record.steps_per_s if record.steps_per_s > 0 else math.inf
-        eta = time.strftime("%H:%M:%S", time.gmtime(left)) if left < 86400 else "more than a day"
-        speed = f"{record.steps_per_s:.3g} steps/s  eta {eta}  data wait {record.data_wait:.1%}"
+        # Short lines: metrics.jsonl has the rest. What is evaluated is rare, and looked for.
+        figures = [f"{name} {value:.4g}" for name, value in losses_first if name.endswith("/loss") or "eval/" in name]
+        speed = f"{record.steps_per_s:.3g} steps/s"
         print(f"step {record.step}/{self._num_steps}", speed, *figures, sep="  ", file=self._stream, flush=True)
+
+    def draw(self, step: int, grid: np.ndarray) -> None:
+        """A terminal shows no pictures."""
 
     def close(self) -> None:
         """Leave the bar as it is and go to a new line."""
@@ -167,6 +183,11 @@ class Log:
         """Take the figures of a log step."""
         for sink in self._sinks:
             sink.write(record)
+
+    def draw(self, step: int, grid: np.ndarray) -> None:
+        """Take a grid of samples."""
+        for sink in self._sinks:
+            sink.draw(step, grid)
 
     def close(self) -> None:
         """Close every sink."""

@@ -250,7 +250,9 @@ def _evaluate(session: _Session, variables: Variables, step: int) -> dict[str, f
 
 def _draw(session: _Session, variables: Variables, step: int) -> None:
     if session.grid_fn is not None and jax.process_index() == 0:
-        write_png(session.workdir / "samples" / f"step_{step:08d}.png", session.grid_fn(variables))
+        grid = session.grid_fn(variables)
+        write_png(session.workdir / "samples" / f"step_{step:08d}.png", grid)
+        session.log.draw(step, grid)
 
 
 def _advice(checkpoints: Checkpoints) -> str:

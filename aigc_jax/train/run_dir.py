@@ -35,9 +35,12 @@ FREE_ON_RESUME = frozenset(
         "data_dir",
         "data_workers",
         "wandb",
+        "sampling",
+        "likelihood",
     }
 )
-"""Settings that may change when a run goes on: how long, how often, where; none that changes what a step computes."""
+"""Settings that may change when a run goes on: how long, how often, where, how the result is drawn and measured; none
+that changes what a step computes."""
 
 _PACKAGES = ("aigc-jax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -164,7 +167,7 @@ def check_resume(old: Run, config: str, values: Any) -> None:
     names = sorted(
         name
         for name in before.keys() | now.keys()
-        if before.get(name, "unset") != now.get(name, "unset") and name not in FREE_ON_RESUME
+        if before.get(name, "unset") != now.get(name, "unset") and name.partition(".")[0] not in FREE_ON_RESUME
     )
     if names:
         changes = ", ".join(f"{name} {before.get(name, 'unset')} -> {now.get(name, 'unset')}" for name in names)

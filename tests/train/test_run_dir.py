@@ -135,7 +135,7 @@ def test_resume_may_change_how_long_and_how_often_only(tmp_path):
         "data_workers": 9,
         "wandb": "x",
     }
-    assert set(changes) == FREE_ON_RESUME
+    assert {*changes, "sampling", "likelihood"} == FREE_ON_RESUME
     open_run(tmp_path, "toy", dataclasses.replace(old, **changes), BATCH)
     assert read_run(tmp_path).values["steps"] == 9
     for other in (dataclasses.replace(old, seed=1), dataclasses.replace(old, net=Mlp((5,)))):
@@ -143,6 +143,21 @@ def test_resume_may_change_how_long_and_how_often_only(tmp_path):
             open_run(tmp_path, "toy", other, BATCH)
     with pytest.raises(UsageError, match="a run of toy, not of other"):
         check_resume(read_run(tmp_path), "other", old)
+
+
+def test_resume_may_change_how_samples_are_drawn(tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Sampling:
+        num_steps: int = 3
+
+    @dataclasses.dataclass(frozen=True)
+    class Sampled(ToyConfig):
+        sampling: Sampling = Sampling()
+
+    write_run(tmp_path, "toy", Sampled(), BATCH)
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+    open_run(tmp_path, "toy", Sampled(sampling=Sampling(9)), BATCH)
+    assert read_run(tmp_path).values["sampling"] == {"num_steps": 9}
 
 
 def test_settings_that_led_nowhere_may_be_mended(tmp_path):

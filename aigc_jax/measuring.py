@@ -1,0 +1,146 @@
+"""What models are measured by: the classifier of a data set, and the figures of an evaluation during training.
+
+The layer between the command line and the library, beside :mod:`aigc_jax.experiments`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from aigc_jax.data.pipeline import epoch
+from aigc_jax.experiments import load_config, run_training
+from aigc_jax.report.encode import Encoder
+from aigc_jax.report.evaluate import evaluate
+from aigc_jax.report.report import Report
+from aigc_jax.train.checkpoint import load_variables
+from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.loop import EvaluateFn, abstract_state
+from aigc_jax.train.sampling import make_encode_fn, make_sample_fn
+from aigc_jax.types import Data, Experiment, UsageError, Variables
+
+
+def load_encoder(config: TrainConfig, data: Data) -> tuple[str, Encoder]:
+    """The classifier of a data set, trained on first use and cached.
+
+    Args:
+        config: names the data, image shape and classes.
+        data: the opened data; the classifier learns from its training part.
+
+    Returns:
+        Its name, and the function images -> logits and features.
+
+    Raises:
+        UsageError: the data has no classes to tell apart.
+    """
+    if not data.class_names:
+        raise UsageError(f"{data.name} has no classes, so no classifier can judge: evaluate on labelled data")
+    module = load_config("classifier_digits")
+    settings = module.Config(
+        data=config.data,
+        data_dir=config.data_dir,
+        image_shape=config.image_shape,
+        num_classes=len(data.class_names),
+        parallel="jit",
+        log_every=250,
+    )
+    experiment: Experiment = module.build(settings)
+    # What the classifier learns from, and not only what it is called: a folder may change under its name.
+    examples = [data.train[i]["image"].tobytes() for i in range(0, len(data.train), max(len(data.train) // 8, 1))]
+    identity = {
+        **dataclasses.asdict(settings),
+        "where": str(Path(config.data.partition(":")[2]).resolve()) if config.data.startswith("folder:") else "",
+        "data": [len(data.train), list(data.class_names), zlib.crc32(b"".join(examples))],
+        "net": str(abstract_state(experiment)),
+    }
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    name = f"{re.sub(r'[^a-z0-9]+', '-', data.name.lower())}-{digest}"
+    workdir = _cache_dir() / "classifiers" / name
+    if not _is_complete(workdir, settings.steps):
+        print(f"training the classifier of {data.name} once; it is kept in {workdir}", file=sys.stderr)
+        _train_into(workdir, experiment, settings, data)
+    variables = load_variables(workdir, abstract_state(experiment))
+    return f"{data.name} classifier", make_encode_fn(experiment, variables)
+
+
+def make_evaluate_fn(experiment: Experiment, config: TrainConfig, data: Data) -> EvaluateFn:
+    """What is measured during training: samples of a generator, held-out examples of any other model."""
+    if experiment.algorithm.sample is None:
+        return functools.partial(_held_out_means, experiment, data)
+    encoder, encode_fn = load_encoder(config, data)
+
+    def evaluate_samples(variables: Variables, step: int) -> dict[str, float]:
+        del step
+        report = evaluate(
+            sample_fn=make_sample_fn(experiment, variables, config.seed),
+            encode_fn=encode_fn,
+            data=data,
+            num_classes=experiment.num_classes,
+            num_samples=1000,
+            encoder=encoder,
+        )
+        return _figures(report)
+
+    return evaluate_samples
+
+
+def _figures(report: Report) -> dict[str, float]:
+    return {f"eval/{row.name}": row.value for row in report.measurements if row.value is not None}
+
+
+def _held_out_means(experiment: Experiment, data: Data, variables: Variables, step: int) -> dict[str, float]:
+    """Means over the held-out examples of all figures that are one number per example."""
+    del step
+    encode = make_encode_fn(experiment, variables)
+    rows = [encode(batch["image"], batch.get("label")) for batch in epoch(data.held_out, 256)]
+    names = [name for name, values in rows[0].items() if values.ndim == 1]
+    return {f"eval/{name}": float(np.concatenate([row[name] for row in rows]).mean()) for name in names}
+
+
+def _train_into(workdir: Path, experiment: Experiment, settings: TrainConfig, data: Data) -> None:
+    """Train in a folder of this process's own, and give it its name when complete: no lock, and no half of one."""
+    try:
+        workdir.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot keep a classifier in {workdir.parent} ({error.strerror}): set AIGC_JAX_CACHE"
+        ) from None
+    with tempfile.TemporaryDirectory(dir=workdir.parent, prefix=f".{workdir.name}.", ignore_cleanup_errors=True) as own:
+        result = run_training(
+            experiment,
+            settings,
+            Path(own) / "run",
+            data=data,
+            name="classifier_digits",
+            resume_command="the same command, which begins the classifier anew",
+        )
+        if result.stopped_by is not None:
+            raise KeyboardInterrupt
+        if workdir.exists() and not _is_complete(workdir, settings.steps):
+            shutil.rmtree(workdir, ignore_errors=True)
+        try:
+            (Path(own) / "run").rename(workdir)
+        except OSError:
+            # Another process was faster: its classifier is as good.
+            if not _is_complete(workdir, settings.steps):
+                raise
+
+
+def _is_complete(workdir: Path, steps: int) -> bool:
+    return (workdir / "checkpoints" / str(steps)).is_dir()
+
+
+def _cache_dir() -> Path:
+    given = os.environ.get("AIGC_JAX_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "aigc_jax"

@@ -1,0 +1,84 @@
+"""How likely a trained model finds examples: one number per example, the same whatever the batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from aigc_jax.data.pipeline import load
+from aigc_jax.rng import example_keys, split_by_name
+from aigc_jax.types import DataSource, Experiment, UsageError, Variables
+
+ROWS = ("nll", "bits_per_dim", "elbo")
+"""The rows of ``evaluate`` that say how likely an example is."""
+
+
+def likelihood_rows(
+    experiment: Experiment,
+    variables: Variables,
+    source: DataSource,
+    *,
+    num_examples: int,
+    seed: int,
+    batch_size: int,
+) -> dict[str, np.ndarray]:
+    """Evaluate examples of a data source, each under its own key.
+
+    Args:
+        experiment: what was trained.
+        variables: its weights.
+        source: the examples. They are taken in a fixed random order: files are often sorted by class.
+        num_examples: how many at most, >= 1.
+        seed: of the draws, >= 0; the key of an example is ``fold_in(key, its index in the source)``.
+        batch_size: examples at once, >= 1.
+
+    Returns:
+        Those of :data:`ROWS` that the model has, each float64 [N].
+
+    Raises:
+        UsageError: a number is out of range, or the model has none of the rows.
+    """
+    _check(num_examples, seed, batch_size)
+    evaluate = experiment.algorithm.evaluate
+    if evaluate is None or experiment.algorithm.sample is None:
+        raise UsageError("this run holds a model without a likelihood: name the run of a VAE or a diffusion model, say")
+    key = split_by_name(jax.random.key(seed), "likelihood")["likelihood"]
+    compiled = jax.jit(lambda variables, batch, index: evaluate(variables, batch, example_keys(key, index)))
+    # Its rows by their shapes: nothing is computed, so that a model without any is refused at once.
+    names = _names(jax.eval_shape(evaluate, variables, dict(experiment.batch_spec), jax.random.key(0)))
+    order = np.random.default_rng(0).permutation(len(source))[:num_examples]
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    # disable=None: no bar where nobody watches (a file, a pipe).
+    with tqdm(total=len(order), desc="likelihood", unit="example", disable=None, leave=False) as bar:
+        for start in range(0, len(order), batch_size):
+            index = order[start : start + batch_size]
+            # The last batch is filled up: one size, compiled once.
+            full = np.resize(index, batch_size)
+            rows = compiled(variables, load(source, full), jnp.asarray(full, jnp.int32))
+            for name in names:
+                parts[name].append(np.asarray(rows[name], np.float64)[: len(index)])
+            bar.update(len(index))
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _names(rows: Mapping[str, Any]) -> list[str]:
+    names = [name for name in ROWS if name in rows]
+    if not names:
+        raise UsageError(
+            f"this model evaluates {', '.join(rows) or 'nothing'}, which is no likelihood: name the run of a VAE or a "
+            "diffusion model, say"
+        )
+    return names
+
+
+def _check(num_examples: int, seed: int, batch_size: int) -> None:
+    for name, value in (("num-examples", num_examples), ("batch-size", batch_size)):
+        if value < 1:
+            raise UsageError(f"expected --{name} 1 or more, got {value}")
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"expected 0 <= seed < 2**32, got {seed}: pass another --seed")
