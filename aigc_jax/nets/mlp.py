@@ -1,17 +1,21 @@
-"""The fully connected GAN pair: the plainest networks that work, for any image size."""
+"""Fully connected networks: a GAN pair for any image size, and a denoiser of points. The plainest that work."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from aigc_jax.nets.discriminator import Head
-from aigc_jax.nets.embeddings import WithClass
+from aigc_jax.nets.dropout import Dropout
+from aigc_jax.nets.embeddings import NoiseEmbedding, WithClass
 from aigc_jax.nets.norm import Norm, NormKind, spectral
+from aigc_jax.types import Keys
 
 
 class MLPGenerator(nn.Module):
@@ -73,3 +77,47 @@ class MLPDiscriminator(nn.Module):
             x = nn.leaky_relu(spectral(nn.Dense(width), x, train=train, enabled=self.use_spectral_norm), 0.2)
         head = Head(self.num_classes, self.minibatch_kernels, self.use_spectral_norm, self.axis_name)
         return head(x, condition, train=train), x
+
+
+class MLPDenoiser(nn.Module):
+    """Layers on points [B, D], each told of noise level and class; the last one starts at zero.
+
+    A layer as wide as the one before adds to it, any other replaces it.
+
+    Attributes:
+        widths: units of the hidden layers.
+        dropout: probability of zero in hidden layers, in force where dropout keys are given.
+        num_classes: K; 0 for a network without conditions. Condition K, or None, is "no condition".
+        out_channels: numbers per output; None for as many as the input has.
+        dtype: of the computation; parameters and output stay float32.
+    """
+
+    widths: Sequence[int] = (128, 128, 128, 128)
+    dropout: float = 0.0
+    num_classes: int = 0
+    out_channels: int | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "batch channel"],
+        noise_label: Float[Array, " batch"],
+        condition: Int[Array, " batch"] | None,
+        *,
+        keys: Keys | None = None,
+    ) -> Float[Array, "batch channel2"]:
+        """Noisy points [B, D], noise labels [B] and classes [B] -> [B, out_channels], float32.
+
+        ``keys`` is one dropout key per example, None for no dropout.
+        """
+        num_out = self.out_channels or x.shape[-1]
+        embedding = NoiseEmbedding(max(self.widths), 0, self.num_classes, dtype=self.dtype)(noise_label, condition)
+        h = x.astype(self.dtype)
+        for layer, width in enumerate(self.widths):
+            told = nn.Dense(width, dtype=self.dtype, name=f"modulation_{layer}")(jax.nn.silu(embedding))
+            new = jax.nn.silu(nn.Dense(width, dtype=self.dtype, name=f"hidden_{layer}")(h) + told)
+            new = Dropout(self.dropout)(new, keys)
+            h = h + new if layer and h.shape[-1] == width else new
+        h = nn.Dense(num_out, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="out")(h)
+        return jnp.asarray(h.astype(jnp.float32))

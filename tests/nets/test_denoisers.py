@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from aigc_jax.nets.attention import SelfAttention
-from aigc_jax.nets.denoiser import MLPDenoiser
 from aigc_jax.nets.dropout import Dropout
 from aigc_jax.nets.embeddings import NoiseEmbedding, sinusoids
+from aigc_jax.nets.mlp import MLPDenoiser
 from aigc_jax.nets.modulation import ModulatedNorm
 from aigc_jax.nets.patches import to_patches
 from aigc_jax.nets.transformer import DiT, grid_positions
@@ -29,7 +29,7 @@ NETS = {
     ),
     "ddpm unet": UNet(8, (1, 2), 1, (), 0, 0.5, NUM_CLASSES, is_scale_shift=False, resampling="conv"),
     "dit": DiT(4, 8, 2, head_width=4, num_classes=NUM_CLASSES, dropout=0.5),
-    "mlp": MLPDenoiser(8, 2, num_classes=NUM_CLASSES, dropout=0.5),
+    "mlp": MLPDenoiser((8, 8), num_classes=NUM_CLASSES, dropout=0.5),
 }
 
 
