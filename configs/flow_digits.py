@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 
 import optax
 
+from aigc_jax.algorithms.denoiser import Denoiser
 from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
 from aigc_jax.nets.unet_settings import UNetSettings, make_unet
 from aigc_jax.processes.times import logit_normal_times
-from aigc_jax.samplers.sampling import Sampling, make_sampler
+from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood
+from aigc_jax.samplers.sampling import make_sampler
+from aigc_jax.samplers.settings import Sampling
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
@@ -29,8 +32,10 @@ from aigc_jax.types import Experiment
 class Config(TrainConfig):
     """Settings of flow_digits."""
 
-    steps: int = 2400
+    steps: int = 3000
     """Number of training steps."""
+    batch_size: int = 48
+    """Examples per update, over all devices."""
     learning_rate: float = 2e-3
     """Adam's largest step size; it rises over the first steps and falls along a cosine."""
     num_warmup_steps: int = 200
@@ -42,9 +47,12 @@ class Config(TrainConfig):
     condition_dropout: float = 0.1
     """Share of the examples trained without their class."""
     net: UNetSettings = field(
-        default_factory=lambda: UNetSettings(48, (1, 2), 1, patch_size=2, norm="rms", resampling="patch")
+        default_factory=lambda: UNetSettings(
+            48, (1, 2), 1, patch_size=2, norm="rms", resampling="patch", is_symmetric=True
+        )
     )
     sampling: Sampling = field(default_factory=lambda: Sampling("dpm_solver", 10, guidance=2.0))
+    likelihood: Likelihood = field(default_factory=Likelihood)
 
 
 def build(config: Config) -> Experiment:
@@ -56,15 +64,15 @@ def build(config: Config) -> Experiment:
     Returns:
         The experiment, ready for :func:`aigc_jax.train.loop.train`.
     """
-    classes = config.num_classes or 0
-    denoiser = straight_flow(make_unet(config.net, num_classes=classes), config.image_shape, num_classes=classes)
+    denoiser = make_denoiser(config)
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, min(config.num_warmup_steps, config.steps // 2), config.steps
     )
     algorithm = flow_matching(
         denoiser,
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99)),
-        sampler=make_sampler(denoiser.process, config.sampling, num_classes=classes),
+        sampler=make_sampler(denoiser.process, config.sampling, num_classes=denoiser.num_classes),
+        log_likelihood=make_log_likelihood(denoiser.process, config.likelihood),
         time_sampler=logit_normal_times(config.time_mean),
         condition_dropout=config.condition_dropout,
         ema_decay=warmed_up(config.ema_decay),
@@ -72,3 +80,9 @@ def build(config: Config) -> Experiment:
         axis_name=axis_name(config.parallel),
     )
     return image_experiment(config, algorithm)
+
+
+def make_denoiser(config: Config) -> Denoiser:
+    """The network and its path; other experiments take it as a teacher."""
+    classes = config.num_classes or 0
+    return straight_flow(make_unet(config.net, num_classes=classes), config.image_shape, num_classes=classes)

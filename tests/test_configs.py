@@ -10,12 +10,18 @@ from PIL import Image
 from aigc_jax import cli
 from aigc_jax.experiments import config_names, load_config
 
+UNET = "--net.width 8 --net.channel-multipliers 1 --net.num-blocks 1 --net.head-width 0 --sampling.num-steps 2".split()
 TINY = {
     "gan_digits": ["--generator.width", "16", "--discriminator.widths", "4", "--discriminator.num-features", "8"],
     "gan_mnist": ["--data", "digits"],
     "wgan_gp_mnist": ["--data", "digits", "--n-critic", "2", "--width", "16", "--critic-widths", "4"],
     "sngan_cifar10": ["--n-critic", "1", "--generator-width", "4", "--discriminator-width", "4"],
     "d3pm_digits": ["--net.width", "8", "--net.channel-multipliers", "1", "--sampling.num-steps", "2"],
+    "flow_digits": UNET,
+    "ddpm_digits": UNET,
+    "ddpm_mnist": [*UNET, "--data", "digits"],
+    "edm_cifar10": [*UNET, "--net.dtype", "float32"],
+    "consistency_mnist": [*UNET, "--data", "digits"],
     "classifier_digits": ["--widths", "4", "--num-features", "8"],
 }
 COMMON = ["--steps", "2", "--batch-size", "8", "--log-every", "1", "--checkpoint-every", "0"]
@@ -42,7 +48,7 @@ def test_every_config_is_in_the_table():
 
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_config_trains(name, tmp_path):
-    words = TINY[name] + (make_folder(tmp_path / "images") if name == "sngan_cifar10" else [])
+    words = TINY[name] + (make_folder(tmp_path / "images") if "cifar10" in name else [])
     status = cli.main(["train", name, "--workdir", str(tmp_path / "run"), *COMMON, *words])
     assert status == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]

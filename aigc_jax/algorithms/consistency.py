@@ -85,7 +85,8 @@ def consistency(
     >>> from aigc_jax.nets.mlp import MLPDenoiser
     >>> from aigc_jax.processes.boundary import with_boundary
     >>> from aigc_jax.processes.gaussian import edm
-    >>> from aigc_jax.samplers.sampling import Sampling, make_sampler
+    >>> from aigc_jax.samplers.sampling import make_sampler
+    >>> from aigc_jax.samplers.settings import Sampling
     >>> denoiser = Denoiser(MLPDenoiser((8,)), edm(), with_boundary(edm()), (2,), name="point", bounds=None)
     >>> sampler = make_sampler(edm(), Sampling("multistep", num_steps=1))
     >>> algorithm = consistency(denoiser, Curriculum(100), tx=optax.sgd(1e-3), sampler=sampler)

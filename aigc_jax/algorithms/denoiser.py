@@ -15,6 +15,7 @@ from aigc_jax.processes.gaussian import Process
 from aigc_jax.processes.prediction import Pair, Parameterization
 from aigc_jax.processes.times import TimeSampler
 from aigc_jax.rng import example_keys, normal, split_by_name
+from aigc_jax.samplers.likelihood import LogLikelihoodFn, bits_per_dim, dequantize
 from aigc_jax.types import Batch, Condition, DenoiseFn, Guidance, Key, Keys, PyTree, SampleFn, UsageError, Variables
 
 PLAYER = "denoiser"
@@ -22,9 +23,6 @@ PLAYER = "denoiser"
 
 SamplerFn = Callable[[DenoiseFn, tuple[int, ...], Keys, Condition], Array]
 """``(denoise, shape of one example, keys [B], condition) -> x_0 [B, ...]``, as from ``samplers.sampling``."""
-
-LogLikelihoodFn = Callable[[DenoiseFn, Array, Keys, Condition], Array]
-"""``(denoise, x_0 [B, ...], keys [B], condition) -> log density in nats [B]``, as from ``samplers.likelihood``."""
 
 
 class Denoiser(NamedTuple):
@@ -170,18 +168,12 @@ def make_evaluate_fn(
     """
 
     def evaluate(variables: Variables, batch: Batch, key: Array) -> dict[str, Array]:
-        x_0, is_image = batch[denoiser.name], denoiser.name == "image"
+        x_0, condition = batch[denoiser.name], denoiser.condition(batch)
         keys = split_by_name(example_keys(key, x_0.shape[0]), "dequantize", "trace")
-        # Pixels are k / 127.5 - 1 with k = 0 ... 255: noise of one grey level makes a density of them.
-        level = 2.0 / 255.0
-        if is_image:
-            noise = jax.vmap(lambda key: jax.random.uniform(key, denoiser.shape, minval=-0.5, maxval=0.5))
-            x_0 = x_0 + level * noise(keys["dequantize"])
-        nats = -log_likelihood(denoiser.denoise_fn(variables), x_0, keys["trace"], denoiser.condition(batch))
-        if not is_image:
-            return {"nll": nats}
-        num_dims = math.prod(denoiser.shape)
-        nats = nats - num_dims * math.log(level)
-        return {"nll": nats, "bits_per_dim": nats / (num_dims * math.log(2.0))}
+        if denoiser.name != "image":
+            return {"nll": -log_likelihood(denoiser.denoise_fn(variables), x_0, keys["trace"], condition)}
+        x_0, num_dims = dequantize(keys["dequantize"], x_0), math.prod(denoiser.shape)
+        bits = bits_per_dim(log_likelihood(denoiser.denoise_fn(variables), x_0, keys["trace"], condition), num_dims)
+        return {"nll": bits * (num_dims * math.log(2.0)), "bits_per_dim": bits}
 
     return evaluate

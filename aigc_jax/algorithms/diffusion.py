@@ -24,7 +24,6 @@ from aigc_jax.algorithms.denoiser import (
     PLAYER,
     Corrupted,
     Denoiser,
-    LogLikelihoodFn,
     SamplerFn,
     corrupt,
     make_evaluate_fn,
@@ -36,10 +35,26 @@ from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.gaussian import expand, posterior
 from aigc_jax.processes.times import TimeSampler, uniform_times
 from aigc_jax.processes.weights import WeightFn, simple_weight
-from aigc_jax.types import Algorithm, Batch, Guidance, Key, Metrics, Player, PyTree, UsageError
+from aigc_jax.samplers.likelihood import LogLikelihoodFn
+from aigc_jax.types import (
+    Algorithm,
+    Batch,
+    Condition,
+    Guidance,
+    Key,
+    Metrics,
+    Player,
+    PyTree,
+    SampleFn,
+    UsageError,
+    Variables,
+)
 
 Objective = Literal["simple", "vlb", "hybrid"]
 """L_simple; the variational bound; L_simple + 0.001 L_vlb, which learns the variances of the reverse steps too."""
+
+MakeSampler = Callable[..., SamplerFn]
+"""``(*, variance: VarianceFn | None) -> SamplerFn``."""
 
 HYBRID_WEIGHT = 0.001
 """Weight of L_vlb in L_hybrid, Nichol and Dhariwal 2021, equation 16."""
@@ -49,7 +64,7 @@ def diffusion(
     denoiser: Denoiser,
     *,
     tx: optax.GradientTransformation,
-    sampler: SamplerFn,
+    sampler: MakeSampler,
     guidance: Guidance = lambda denoise: denoise,
     log_likelihood: LogLikelihoodFn | None = None,
     time_sampler: TimeSampler | None = None,
@@ -67,7 +82,8 @@ def diffusion(
         denoiser: the network, its process and what it outputs. For ``vlb`` and ``hybrid`` it outputs twice the
             channels: behind the prediction, the place of each log variance between its two limits.
         tx: its optimiser.
-        sampler: from noise to samples.
+        sampler: ``(variance=...) -> sampler``, given the learned variance or None: a partial application of
+            :func:`aigc_jax.samplers.sampling.make_sampler`.
         guidance: transform of the denoiser while sampling.
         log_likelihood: what ``evaluate`` computes; None for no ``evaluate``.
         time_sampler: times of the training examples; None for uniform ones. ``vlb`` and ``hybrid`` always take the
@@ -87,13 +103,15 @@ def diffusion(
     Raises:
         UsageError: there is no such objective.
 
+    >>> import functools
     >>> from aigc_jax.nets.mlp import MLPDenoiser
     >>> from aigc_jax.processes.gaussian import edm
     >>> from aigc_jax.processes.prediction import precondition
     >>> from aigc_jax.processes.times import lognormal_times
-    >>> from aigc_jax.samplers.sampling import Sampling, make_sampler
+    >>> from aigc_jax.samplers.sampling import make_sampler
+    >>> from aigc_jax.samplers.settings import Sampling
     >>> denoiser = Denoiser(MLPDenoiser((8,)), edm(), precondition(edm()), (2,), name="point", bounds=None)
-    >>> sampler = make_sampler(edm(), Sampling("heun", num_steps=4))
+    >>> sampler = functools.partial(make_sampler, edm(), Sampling("heun", num_steps=4))
     >>> algorithm = diffusion(denoiser, tx=optax.sgd(1e-3), sampler=sampler, time_sampler=lognormal_times())
     >>> batch = {"point": jnp.zeros((6, 2))}
     >>> state = algorithm.init(jax.random.key(0), batch)
@@ -126,7 +144,7 @@ def diffusion(
     return Algorithm(
         init=lambda key, batch: init_state(players, {PLAYER: denoiser.init(key, batch)}, {}, ema_names=ema_names),
         step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
-        sample=make_sample_fn(denoiser, sampler, guidance),
+        sample=_sample_fn(denoiser, sampler, guidance, is_learned=not is_simple),
         evaluate=None if log_likelihood is None else make_evaluate_fn(denoiser, log_likelihood),
     )
 
@@ -195,6 +213,21 @@ def reverse_step(
     lower = expand(2.0 * jnp.log(jnp.where(is_first, second.std, at.std)), x_t)
     upper = expand(2.0 * jnp.log(at.forward_std), x_t)
     return mean, lower + 0.5 * (fraction + 1.0) * (upper - lower)
+
+
+def _sample_fn(denoiser: Denoiser, sampler: MakeSampler, guidance: Guidance, *, is_learned: bool) -> SampleFn:
+    """The ``sample`` of the algorithm; a learned variance needs the weights, so its sampler is made with them."""
+    if not is_learned:
+        return make_sample_fn(denoiser, sampler(variance=None), guidance)
+
+    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+        def share(x_t: Array, t: Array, condition: Condition) -> Array:
+            output = denoiser.output(variables["params"][PLAYER], x_t, t, condition)
+            return 0.5 * (output[..., denoiser.shape[-1] :] + 1.0)
+
+        return make_sample_fn(denoiser, sampler(variance=share), guidance)(variables, key, num_samples, condition)
+
+    return sample
 
 
 def _simple(denoiser: Denoiser, noisy: Corrupted, output: Array, weight: WeightFn) -> Float[Array, " batch"]:

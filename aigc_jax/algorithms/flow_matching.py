@@ -16,7 +16,6 @@ from jaxtyping import Array
 from aigc_jax.algorithms.denoiser import (
     PLAYER,
     Denoiser,
-    LogLikelihoodFn,
     SamplerFn,
     corrupt,
     make_evaluate_fn,
@@ -27,6 +26,7 @@ from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.gaussian import rectified_flow
 from aigc_jax.processes.prediction import predict
 from aigc_jax.processes.times import TimeSampler, logit_normal_times
+from aigc_jax.samplers.likelihood import LogLikelihoodFn
 from aigc_jax.types import Algorithm, Batch, Guidance, Key, Metrics, Player, PyTree
 
 
@@ -80,7 +80,8 @@ def flow_matching(
 
     >>> import jax, jax.numpy as jnp
     >>> from aigc_jax.nets.mlp import MLPDenoiser
-    >>> from aigc_jax.samplers.sampling import Sampling, make_sampler
+    >>> from aigc_jax.samplers.sampling import make_sampler
+    >>> from aigc_jax.samplers.settings import Sampling
     >>> denoiser = straight_flow(MLPDenoiser((8,)), (2,), name="point")
     >>> sampler = make_sampler(denoiser.process, Sampling("euler", num_steps=4))
     >>> algorithm = flow_matching(denoiser, tx=optax.sgd(1e-3), sampler=sampler)

@@ -33,6 +33,8 @@ class UNetSettings:
     """Normalisation: group, or rms for each position by itself."""
     resampling: ResamplingKind = "block"
     """How the sides halve and double: block (ADM), conv (DDPM), or patch, the cheapest."""
+    is_symmetric: bool = False
+    """As many blocks on the way up as on the way down, which is cheaper; False: one more per level, as in ADM."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; bfloat16 on GPU and TPU. Weights stay float32."""
 
@@ -63,5 +65,6 @@ def make_unet(settings: UNetSettings, *, num_classes: int, out_channels: int | N
         patch_size=settings.patch_size,
         norm=settings.norm,
         resampling=settings.resampling,
+        is_symmetric=settings.is_symmetric,
         dtype=jnp.dtype(settings.dtype),
     )

@@ -12,6 +12,7 @@ from aigc_jax.samplers import grids
 from aigc_jax.samplers.ddim import VarianceFn, ancestral, ddim
 from aigc_jax.samplers.dpm_solver import dpm_solver
 from aigc_jax.samplers.guidance import chain, classifier_free, interval
+from aigc_jax.samplers.multistep import multistep
 from aigc_jax.samplers.ode import euler, heun, midpoint
 from aigc_jax.samplers.restart import Restart, restart
 from aigc_jax.samplers.sde import euler_maruyama, predictor_corrector
@@ -174,6 +175,8 @@ def _solver(process: Process, sampling: Sampling, variance: VarianceFn | None) -
             return euler_maruyama(process)
         case "predictor_corrector":
             return predictor_corrector(process, snr=sampling.snr, num_corrections=sampling.num_corrections)
+        case "multistep":
+            return multistep(process)
         case "restart":
             again = Restart(*sampling.restart_interval, sampling.num_restarts, sampling.restart_steps)
             return restart(process, [again])

@@ -20,6 +20,7 @@ SamplerName = Literal[
     "euler_maruyama",
     "predictor_corrector",
     "restart",
+    "multistep",
 ]
 """The solvers by name, as in configs."""
 

@@ -1,0 +1,65 @@
+"""Latent diffusion: any generative method, trained on what a trained autoencoder makes of the examples.
+
+Reference:
+    Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion Models", 2022, section 3.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from aigc_jax.types import Algorithm, Batch, Condition, Key, Metrics, TrainState, UsageError, Variables
+
+
+def latent(inner: Algorithm, autoencoder: Algorithm, autoencoder_variables: Variables, *, scale: float) -> Algorithm:
+    """A method on latents as a method on examples.
+
+    Args:
+        inner: the method that learns the latents: its batches hold ``latent`` [B, ...] and, where it is conditional,
+            ``label``.
+        autoencoder: a method with ``encode`` and ``decode``. Its encoder sees the class where it takes one.
+        autoencoder_variables: its trained weights; they stay as they are and are no part of the state.
+        scale: multiplies the latents, so that their standard deviation is about 1.
+
+    Returns:
+        The algorithm. Batches hold ``image`` and ``label``, samples are images.
+
+    Raises:
+        UsageError: the autoencoder cannot encode or decode, or the scale is not positive.
+
+    >>> import jax, optax
+    >>> from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
+    >>> from aigc_jax.nets.mlp import MLPDenoiser
+    >>> from aigc_jax.samplers.sampling import make_sampler
+    >>> from aigc_jax.samplers.settings import Sampling
+    >>> half = Algorithm(None, None, encode=lambda variables, batch, key: batch["image"][:, 0, :, 0],
+    ...                  decode=lambda variables, latents, condition: jnp.tanh(latents)[:, None, :, None])
+    >>> denoiser = straight_flow(MLPDenoiser((8,)), (2,), name="latent")
+    >>> sampler = make_sampler(denoiser.process, Sampling("euler", num_steps=4))
+    >>> algorithm = latent(flow_matching(denoiser, tx=optax.sgd(1e-3), sampler=sampler), half, {}, scale=1.0)
+    >>> state = algorithm.init(jax.random.key(0), {"image": jnp.zeros((6, 2, 2, 1))})
+    >>> algorithm.sample(state.variables, jax.random.key(2), 5, None).shape
+    (5, 1, 2, 1)
+    """
+    encode, decode, sample_latents = autoencoder.encode, autoencoder.decode, inner.sample
+    if encode is None or decode is None or sample_latents is None:
+        raise UsageError("latent diffusion needs an autoencoder that encodes and decodes, and a method that samples")
+    if not scale > 0:
+        raise UsageError(f"expected scale > 0, got {scale}: one over the standard deviation of the latents")
+
+    def to_latents(batch: Batch, key: Key) -> Batch:
+        latents = scale * encode(autoencoder_variables, batch, key)
+        return {**{name: value for name, value in batch.items() if name != "image"}, "latent": latents}
+
+    def init(key: Key, batch: Batch) -> TrainState:
+        return inner.init(key, to_latents(batch, key))
+
+    def step(state: TrainState, batch: Batch, key: Key) -> tuple[TrainState, Metrics]:
+        return inner.step(state, to_latents(batch, key), key)
+
+    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+        latents = sample_latents(variables, key, num_samples, condition) / scale
+        return jnp.clip(decode(autoencoder_variables, latents, condition), -1.0, 1.0)
+
+    return Algorithm(init=init, step=step, sample=sample)
