@@ -217,6 +217,35 @@ class Data(NamedTuple):
     class_names: Sequence[str]
 
 
+class World(NamedTuple):
+    """Data with a decidable truth: examples without end, and a judgement of any sample that needs no model.
+
+    Attributes:
+        name: as in configs and reports, ``world:ring8``.
+        num_modes: K, the number of modes; they are the conditions.
+        mode_weights: the probability of each mode.
+        violation_names: what can be wrong with a sample; entry 0 is ``valid``.
+        sample: ``(key or keys, num_samples, condition int32 [num_samples] or None) -> examples [num_samples, ...]``;
+            condition None draws the modes too. Example i depends on its own key alone.
+        violation: ``examples [N, ...] -> int32 [N]``, an index of ``violation_names``; 0 where nothing is wrong.
+        mode: ``examples [N, ...] -> int32 [N]``, the mode that each is of or nearest to.
+        log_prob: ``examples [N, ...] -> log density in nats [N]``, or None where it is not known.
+    """
+
+    name: str
+    num_modes: int
+    mode_weights: Sequence[float]
+    violation_names: Sequence[str]
+    sample: Callable[[Array, int, Condition], Array]
+    violation: Callable[[Array], Array]
+    mode: Callable[[Array], Array]
+    log_prob: Callable[[Array], Array] | None = None
+
+    def is_valid(self, examples: Array) -> Array:
+        """Whether nothing is wrong with each example: bool [N]."""
+        return self.violation(examples) == 0
+
+
 class Experiment(NamedTuple):
     """What the ``build(config)`` of a config file returns.
 
@@ -225,12 +254,19 @@ class Experiment(NamedTuple):
         open_data: opens the data set; called by commands that need it, and by none that do not.
         batch_spec: shape and dtype of one batch as ``jax.ShapeDtypeStruct`` leaves, for ``algorithm.init``.
         num_classes: the conditions are 0 ... num_classes - 1; None for an unconditional model.
+        world: what judges samples, for data of which the truth is decidable; None where a classifier must.
     """
 
     algorithm: Algorithm
     open_data: Callable[[], Data]
     batch_spec: Mapping[str, jax.ShapeDtypeStruct]
     num_classes: int | None = None
+    world: World | None = None
+
+    @property
+    def example_name(self) -> str:
+        """What the model's examples are called, the entry of ``batch_spec`` that is no label: ``image``, ``point``."""
+        return next(name for name in self.batch_spec if name != "label")
 
 
 DenoiseFn = Callable[[Array, Array, Condition], Array]
