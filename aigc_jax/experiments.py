@@ -144,6 +144,8 @@ def override(config: TrainConfig, group: str, settings: Mapping[str, Any]) -> Tr
         if typing.get_origin(hints[name]) is typing.Literal and value not in typing.get_args(hints[name]):
             choices = ", ".join(map(str, typing.get_args(hints[name])))
             raise UsageError(f"expected {_flag(name)} to be one of {choices}; got {value!r}")
+        if name.startswith("num_") and value < 1:
+            raise UsageError(f"expected {_flag(name)} 1 or more, got {value}")
     return dataclasses.replace(config, **{group: dataclasses.replace(values, **settings)})
 
 
@@ -189,7 +191,7 @@ def run_training(
     def batches_from(start_step: int) -> Iterator[dict[str, np.ndarray]]:
         return batches(
             data.train,
-            batch_size=experiment.batch_spec["image"].shape[0],
+            batch_size=experiment.batch_spec[experiment.example_name].shape[0],
             seed=config.seed,
             start_step=start_step,
             process_index=jax.process_index(),

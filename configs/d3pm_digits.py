@@ -16,29 +16,13 @@ from typing import Literal
 import optax
 
 from aigc_jax.algorithms.discrete_diffusion import TokenDenoiser, discrete_diffusion
-from aigc_jax.nets.unet import UNet
+from aigc_jax.nets.unet_settings import UNetSettings, make_unet
 from aigc_jax.processes.discrete import absorbing, uniform
 from aigc_jax.samplers.discrete import TokenSampling
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.types import Experiment
-
-
-@dataclass(frozen=True)
-class Net:
-    """The U-Net."""
-
-    width: int = 48
-    """Channels of the first level."""
-    channel_multipliers: tuple[int, ...] = (1, 2)
-    """Channels of each level by width; the sides halve from level to level."""
-    num_blocks: int = 1
-    """Residual blocks per level on the way down; one more on the way up."""
-    patch_size: int = 2
-    """Squares of so many pixels a side become channels."""
-    dropout: float = 0.0
-    """Probability of zero in residual blocks."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +49,9 @@ class Config(TrainConfig):
     """Decay of the weight average."""
     condition_dropout: float = 0.1
     """Probability that an image's class is hidden, for guidance."""
-    net: Net = field(default_factory=Net)
+    net: UNetSettings = field(
+        default_factory=lambda: UNetSettings(48, (1, 2), 1, patch_size=2, norm="rms", resampling="patch")
+    )
     sampling: TokenSampling = field(default_factory=lambda: TokenSampling(num_steps=32, guidance=1.5))
     likelihood: Likelihood = field(default_factory=Likelihood)
 
@@ -80,17 +66,8 @@ def build(config: Config) -> Experiment:
         The experiment, ready for :func:`aigc_jax.train.loop.train`.
     """
     process = {"absorbing": absorbing, "uniform": uniform}[config.process](config.num_levels)
-    net = UNet(
-        config.net.width,
-        config.net.channel_multipliers,
-        config.net.num_blocks,
-        attention_resolutions=(),
-        head_width=0,
-        dropout=config.net.dropout,
-        num_classes=config.num_classes or 0,
-        out_channels=config.image_shape[-1] * config.num_levels,
-        patch_size=config.net.patch_size,
-        norm="rms",
+    net = make_unet(
+        config.net, num_classes=config.num_classes or 0, out_channels=config.image_shape[-1] * config.num_levels
     )
     warmup = min(100, config.steps // 10 + 1)
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(config.steps, warmup + 1))

@@ -144,9 +144,9 @@ def discrete_diffusion(
     ...     TokenDenoiser(net, absorbing(2), (4, 4, 1)), tx=optax.sgd(1e-3), sampling=TokenSampling(3), num_times=2
     ... )
     >>> batch = {"image": jnp.zeros((6, 4, 4, 1))}
-    >>> state = algorithm.init(jax.random.key(0), batch)
+    >>> state = jax.jit(algorithm.init)(jax.random.key(0), batch)
     >>> state, metrics = jax.jit(algorithm.step)(state, batch, jax.random.key(1))
-    >>> algorithm.sample(state.variables, jax.random.key(2), 5, None).shape
+    >>> jax.eval_shape(lambda variables: algorithm.sample(variables, jax.random.key(2), 5, None), state.variables).shape
     (5, 4, 4, 1)
     """
     sampling = TokenSampling() if sampling is None else sampling

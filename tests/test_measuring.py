@@ -1,0 +1,82 @@
+"""The classifier that judges is trained once and kept, by however many processes at a time."""
+
+import dataclasses
+import shutil
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from aigc_jax import measuring
+from aigc_jax.configs import classifier_digits
+from aigc_jax.data.sources import open_data
+from aigc_jax.train.config import TrainConfig
+from aigc_jax.types import UsageError
+
+from .contracts.table import quick_compilation
+
+
+@dataclasses.dataclass(frozen=True)
+class QuickClassifier(classifier_digits.Config):
+    steps: int = 1
+    batch_size: int = 8
+    widths: tuple[int, ...] = (4,)
+    num_features: int = 8
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """The folder that classifiers are kept in; they are quick to train."""
+    quick = types.SimpleNamespace(Config=QuickClassifier, build=classifier_digits.build)
+    monkeypatch.setattr(measuring, "load_config", lambda name: quick)
+    monkeypatch.setenv("AIGC_JAX_CACHE", str(tmp_path / "cache"))
+    with jax.numpy_dtype_promotion("standard"), quick_compilation():  # optax.adam mixes dtypes
+        yield tmp_path / "cache" / "classifiers"
+
+
+def load():
+    data = open_data("digits", data_dir=None, image_shape=(28, 28, 1), num_classes=10)
+    return measuring.load_encoder(TrainConfig(), data)
+
+
+def test_two_processes_at_a_time_leave_one_classifier(folder, monkeypatch):
+    """While this process trains, another one finishes the same classifier: its copy stands, and serves."""
+    train = measuring.run_training
+
+    def raced(experiment, settings, workdir, **options):
+        result = train(experiment, settings, workdir, **options)
+        assert workdir.parent.parent == folder
+        shutil.copytree(workdir, folder / workdir.parent.name[1:].rpartition(".")[0])
+        return result
+
+    monkeypatch.setattr(measuring, "run_training", raced)
+    name, encode = load()
+    assert name == "digits classifier"
+    assert encode(np.zeros((3, 28, 28, 1), np.float32))["logits"].shape == (3, 10)
+    (kept,) = folder.iterdir()
+    monkeypatch.setattr(measuring, "run_training", None)
+    load()  # finds it
+    # What is no whole classifier is replaced.
+    shutil.rmtree(kept / "checkpoints")
+    monkeypatch.setattr(measuring, "run_training", train)
+    load()
+    assert list(folder.iterdir()) == [kept]
+    assert (kept / "checkpoints" / "1").is_dir()
+
+
+def test_a_stopped_training_leaves_nothing(folder, monkeypatch):
+    def stopped(experiment, settings, workdir, **options):
+        workdir.mkdir()
+        return types.SimpleNamespace(stopped_by=2)
+
+    monkeypatch.setattr(measuring, "run_training", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        load()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_named(folder, monkeypatch):
+    folder.parent.write_text("")
+    with pytest.raises(UsageError, match="AIGC_JAX_CACHE"):
+        load()
