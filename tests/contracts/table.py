@@ -12,8 +12,16 @@ import numpy as np
 import optax
 
 from aigc_jax.algorithms.classifier import classifier
+from aigc_jax.algorithms.consistency import consistency
+from aigc_jax.algorithms.diffusion import diffusion
 from aigc_jax.algorithms.discrete_diffusion import TokenDenoiser, discrete_diffusion
+from aigc_jax.algorithms.flow_matching import flow_matching
 from aigc_jax.algorithms.gan import Networks, clip_weights, gan
+from aigc_jax.algorithms.hvae import hvae
+from aigc_jax.algorithms.iwae import iwae
+from aigc_jax.algorithms.latent import latent
+from aigc_jax.algorithms.vae import vae
+from aigc_jax.algorithms.vqvae import vqvae
 from aigc_jax.losses import adversarial, regularizers
 from aigc_jax.losses.augmentation import augmented, random_affine
 from aigc_jax.nets.classifier import ConvClassifier
@@ -23,6 +31,8 @@ from aigc_jax.nets.resnet import ResNetDiscriminator, ResNetGenerator
 from aigc_jax.processes import discrete
 from aigc_jax.samplers.discrete import TokenSampling
 from aigc_jax.types import Algorithm
+
+from . import denoising_family, vae_family
 
 SHAPE = (8, 8, 1)
 NUM_CLASSES = 3
@@ -164,7 +174,23 @@ ROWS = {
     "gan-improved_techniques": Row(gan, improved_techniques),
     "discrete-absorbing": Row(discrete_diffusion, discrete_absorbing, NUM_CLASSES),
     "discrete-uniform-microbatches": Row(discrete_diffusion, discrete_uniform),
+    "flow": Row(flow_matching, denoising_family.flow, NUM_CLASSES),
+    "diffusion-simple-min_snr": Row(diffusion, denoising_family.ddpm_simple),
+    "diffusion-elbo-v": Row(diffusion, denoising_family.ddpm_elbo),
+    "diffusion-hybrid": Row(diffusion, denoising_family.ddpm_hybrid, NUM_CLASSES),
+    "diffusion-vlb": Row(diffusion, denoising_family.ddpm_bound),
+    "diffusion-edm": Row(diffusion, denoising_family.preconditioned, NUM_CLASSES),
+    "consistency-training": Row(consistency, denoising_family.consistent),
+    "consistency-distillation": Row(consistency, denoising_family.distilled, NUM_CLASSES),
+    "latent": Row(latent, denoising_family.in_latents, NUM_CLASSES),
     "classifier": Row(classifier, augmented_classifier, NUM_CLASSES),
+    "vae-gaussian-mlp": Row(vae, vae_family.gaussian_mlp, NUM_CLASSES),
+    "vae-logistic-conv-map": Row(vae, vae_family.logistic_conv),
+    "vae-fixed-variance-conv": Row(vae, vae_family.fixed_variance_conv, NUM_CLASSES),
+    "iwae-vae": Row(iwae, vae_family.importance_weighted),
+    "vqvae": Row(vqvae, vae_family.vector_quantised, NUM_CLASSES),
+    "vqvae-logistic": Row(vqvae, vae_family.vector_quantised_logistic),
+    "hvae": Row(hvae, vae_family.hierarchical, NUM_CLASSES),
 }
 
 

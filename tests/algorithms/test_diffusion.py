@@ -1,0 +1,85 @@
+"""Diffusion: its variational bound is one, and tight; consistency: its grid, curriculum and teacher."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aigc_jax.algorithms.consistency import Curriculum, _heun_step, in_noise_levels, neighbours
+from aigc_jax.algorithms.denoiser import Corrupted, Denoiser
+from aigc_jax.algorithms.diffusion import bound_term
+from aigc_jax.processes.gaussian import cosine, edm, rectified_flow, variance_preserving
+from aigc_jax.processes.prediction import Pair, predict
+from aigc_jax.samplers.grids import karras
+
+STD = 0.6
+
+
+@pytest.mark.parametrize("process", [variance_preserving(), cosine()], ids=["linear", "cosine"])
+def test_the_bound_of_gaussian_data_is_above_its_entropy_and_tightens(process):
+    """Data N(0, s^2) with the best denoiser: the sum over the chain approaches the entropy from above."""
+
+    def bound(num_steps, num_draws=4000):
+        generator = np.random.default_rng(0)
+        number = np.arange(1, num_steps + 1).repeat(num_draws // num_steps)
+        t = jnp.asarray(number / num_steps * process.t_max, jnp.float32)
+        x_0, epsilon = (jnp.asarray(generator.normal(0, std, (len(t), 1)), jnp.float32) for std in (STD, 1.0))
+        x_t, alpha, sigma = process.corrupt(x_0, epsilon, t), process.alpha(t)[:, None], process.sigma(t)[:, None]
+        best = alpha * STD**2 * x_t / (alpha**2 * STD**2 + sigma**2)
+        denoiser = Denoiser(nn.Dense(1), process, predict(process, "x_0"), (1,), name="point")
+        noisy = Corrupted(x_t, t, Pair(x_0, epsilon), None, jax.random.split(jax.random.key(0), len(t)))
+        terms = bound_term(denoiser, noisy, best, jnp.zeros_like(best), num_steps=num_steps)
+        alpha, sigma = float(process.alpha(process.t_max)), float(process.sigma(process.t_max))
+        marginal = alpha**2 * STD**2 + sigma**2
+        prior = 0.5 * (marginal - 1 - np.log(sigma**2))  # E KL(q(x_T | x_0) || N(0, 1)) for these data
+        return num_steps * float(terms.mean()) + prior
+
+    entropy = 0.5 * np.log(2 * np.pi * np.e * STD**2)
+    coarse, fine = bound(10), bound(200)
+    assert entropy < fine + 0.02
+    assert fine < coarse
+    assert fine == pytest.approx(entropy, abs=0.08)
+
+
+def test_the_curriculum_is_the_papers():
+    # Song and Dhariwal 2023, section 3.4: s_0 = 10, s_1 = 1280 doubles every K / 8 steps.
+    curriculum = Curriculum(800, 10, 1280)
+    found = [float(curriculum.num_intervals(jnp.int32(step))) for step in (0, 99, 100, 350, 700, 799, 5000)]
+    assert found == [10, 10, 20, 80, 1280, 1280, 1280]
+
+
+def test_neighbours_are_those_of_the_samplers_grid():
+    process, num_intervals = edm(), 17
+    grid = np.asarray(karras()(process, num_intervals + 1))[:-1][::-1]  # ascending, without the clean end
+    t = jnp.array([0.0001, 0.01, 0.5, 3.0, 79.0, 500.0])
+    low, high = neighbours(process, t, float(num_intervals))
+    for value, below, above in zip(np.clip(t, 0.002, 80.0), low, high, strict=True):
+        place = np.clip(np.searchsorted(grid, value, side="right") - 1, 0, num_intervals - 1)
+        np.testing.assert_allclose([below, above], grid[place : place + 2], rtol=1e-4)
+
+
+def test_the_teachers_step_follows_the_ode():
+    # Data N(0, s^2): the ODE's solution is x(t) proportional to sqrt(s^2 + t^2).
+    def best(x, sigma, condition):
+        return x * (STD**2 / (STD**2 + sigma**2))[:, None]
+
+    t, x = jnp.array([1.0]), jnp.array([[0.8]])
+    errors = []
+    for step in (0.4, 0.2):
+        s = t - step
+        exact = x * jnp.sqrt((STD**2 + s**2) / (STD**2 + t**2))
+        errors.append(float(jnp.abs(_heun_step(best, x, t, s, None) - exact)[0, 0]))
+    assert errors[1] < errors[0] / 5  # one step of a method of order 2 errs by the cube of its length
+
+
+def test_a_denoiser_of_any_process_denoises_at_noise_levels():
+    process = rectified_flow()
+
+    def best(x_t, t, condition):
+        alpha, sigma = process.alpha(t)[:, None], process.sigma(t)[:, None]
+        return alpha * STD**2 * x_t / (alpha**2 * STD**2 + sigma**2)
+
+    sigma, x = jnp.array([0.01, 1.0, 80.0]), jnp.array([[0.5], [0.5], [50.0]])
+    exact = x * (STD**2 / (STD**2 + sigma**2))[:, None]
+    np.testing.assert_allclose(in_noise_levels(best, process)(x, sigma, None), exact, rtol=1e-4)
