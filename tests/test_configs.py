@@ -10,7 +10,18 @@ from PIL import Image
 from aigc_jax import cli
 from aigc_jax.experiments import config_names, load_config
 
-UNET = "--net.width 8 --net.channel-multipliers 1 --net.num-blocks 1 --net.head-width 0 --sampling.num-steps 2".split()
+UNET = [
+    "--net.width",
+    "8",
+    "--net.channel-multipliers",
+    "1",
+    "--net.num-blocks",
+    "1",
+    "--net.head-width",
+    "0",
+    "--sampling.num-steps",
+    "2",
+]
 TINY = {
     "gan_digits": ["--generator.width", "16", "--discriminator.widths", "4", "--discriminator.num-features", "8"],
     "gan_mnist": ["--data", "digits"],
