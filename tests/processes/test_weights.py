@@ -102,7 +102,6 @@ def test_a_consistency_model_is_the_identity_at_the_least_noise():
         lambda: with_boundary(VP),
         lambda: with_boundary(gaussian.edm(), 0.0),
         lambda: precondition(gaussian.rectified_flow()),
-        lambda: predict(VP, "noise"),
     ],
 )
 def test_mistakes_are_refused_in_one_line(mistake):
