@@ -15,10 +15,10 @@ import numpy as np
 
 from aigc_jax.cli_arguments import Evaluate, Info, Likelihood, List, Prepare, Sample, Trained
 from aigc_jax.data.images import make_grid, to_png, to_uint8, write_npz, write_png
+from aigc_jax.data.points import scatter
 from aigc_jax.data.prepare import list_data, prepare
 from aigc_jax.experiments import config_names, group_values, load_run, run_training
-from aigc_jax.measuring import load_encoder, make_evaluate_fn
-from aigc_jax.report.evaluate import evaluate
+from aigc_jax.measuring import make_evaluate_fn, make_report_fn
 from aigc_jax.report.gate import check_gates, read_gates
 from aigc_jax.report.likelihood import likelihood_lines, mean_rows, write_likelihood
 from aigc_jax.report.text import summary_lines
@@ -74,11 +74,15 @@ def sample(arguments: Sample) -> int:
     if out.suffix not in (".png", ".npz"):
         raise UsageError(f"expected an --out that ends in .png or .npz, got {out}")
     labels = _conditions(experiment.num_classes, arguments.condition, num)
-    images = to_uint8(make_sample_fn(experiment, variables, seed)(0, labels, num))
+    samples = make_sample_fn(experiment, variables, seed)(0, labels, num)
     if out.suffix == ".npz":
-        write_npz(out, images, labels)
+        is_image = experiment.example_name == "image"
+        write_npz(out, to_uint8(samples) if is_image else samples, labels, name=experiment.example_name)
     else:
-        write_png(out, _grid(images, labels))
+        picture = _picture(experiment, samples, labels)
+        if picture is None:
+            raise UsageError(f"there is no picture of samples of shape {samples.shape[1:]}: pass --out samples.npz")
+        write_png(out, picture)
     print(f"wrote {num} samples to {out}")
     return 0
 
@@ -92,19 +96,13 @@ def evaluate_run(arguments: Evaluate) -> int:
     experiment, values, variables = _load(arguments, {"sampling": overrides})
     sample_fn = make_sample_fn(experiment, variables, arguments.seed)
     data = experiment.open_data()
-    encoder, encode_fn = load_encoder(values, data)
-    report = evaluate(
-        sample_fn=sample_fn,
-        encode_fn=encode_fn,
-        data=data,
-        num_classes=experiment.num_classes,
-        num_samples=num_samples,
-        encoder=encoder,
-    )
+    report = make_report_fn(experiment, values, data)(sample_fn, num_samples)
     how = group_values(values, "sampling")
     report = report._replace(facts={**report.facts, **{f"sampling {name}": str(value) for name, value in how.items()}})
-    labels = _conditions(experiment.num_classes, None, 100)
-    grid = to_png(_grid(to_uint8(sample_fn(0, labels, 100)), labels))
+    num_shown = 100 if experiment.example_name == "image" else 1000
+    labels = _conditions(experiment.num_classes, None, num_shown)
+    picture = _picture(experiment, sample_fn(0, labels, num_shown), labels)
+    grid = None if picture is None else to_png(picture)
     html, json_file = write_report(arguments.run, report, grid=grid)
     print("\n".join(summary_lines(report)))
     print(f"report: {html}    {json_file}")
@@ -186,6 +184,13 @@ def _conditions(num_classes: int | None, condition: int | None, num: int) -> np.
     if not 0 <= condition < num_classes:
         raise UsageError(f"expected a condition from 0 to {num_classes - 1}, got {condition}: pass --condition 0")
     return np.full(num, condition, np.int32)
+
+
+def _picture(experiment: Experiment, samples: np.ndarray, labels: np.ndarray | None) -> np.ndarray | None:
+    """Images in a grid, points of the plane where they are, and None of anything else."""
+    if experiment.example_name == "image":
+        return _grid(to_uint8(samples), labels)
+    return scatter(samples, labels) if samples.shape[1:] == (2,) else None
 
 
 def _grid(images: np.ndarray, labels: np.ndarray | None) -> np.ndarray:

@@ -15,7 +15,9 @@ import shutil
 import sys
 import tempfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +25,12 @@ from aigc_jax.data.pipeline import epoch
 from aigc_jax.experiments import load_config, run_training
 from aigc_jax.report.encode import Encoder
 from aigc_jax.report.evaluate import evaluate
+from aigc_jax.report.judge import judge
 from aigc_jax.report.report import Report
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.loop import EvaluateFn, abstract_state
-from aigc_jax.train.sampling import make_encode_fn, make_sample_fn
+from aigc_jax.train.sampling import SampleBlocksFn, make_encode_fn, make_sample_fn
 from aigc_jax.types import Data, Experiment, UsageError, Variables
 
 
@@ -78,21 +81,37 @@ def make_evaluate_fn(experiment: Experiment, config: TrainConfig, data: Data) ->
     """What is measured during training: samples of a generator, held-out examples of any other model."""
     if experiment.algorithm.sample is None:
         return functools.partial(_held_out_means, experiment, data)
-    encoder, encode_fn = load_encoder(config, data)
+    report_fn = make_report_fn(experiment, config, data)
 
     def evaluate_samples(variables: Variables, step: int) -> dict[str, float]:
         del step
-        report = evaluate(
-            sample_fn=make_sample_fn(experiment, variables, config.seed),
-            encode_fn=encode_fn,
-            data=data,
-            num_classes=experiment.num_classes,
-            num_samples=1000,
-            encoder=encoder,
-        )
-        return _figures(report)
+        return _figures(report_fn(make_sample_fn(experiment, variables, config.seed), 1000))
 
     return evaluate_samples
+
+
+def make_report_fn(experiment: Experiment, config: TrainConfig, data: Data) -> Callable[[SampleBlocksFn, int], Report]:
+    """What measures samples: the world that the data come from, or else a classifier of them.
+
+    Args:
+        experiment: what was trained.
+        config: its settings, for the classifier.
+        data: the opened data.
+
+    Returns:
+        ``(sample_fn, num_samples) -> report``.
+
+    Raises:
+        UsageError: there is neither a world nor a class to tell apart.
+    """
+    given: dict[str, Any] = {"data": data, "num_classes": experiment.num_classes}
+    if experiment.world is not None:
+        world = experiment.world
+        return lambda sample_fn, num_samples: judge(sample_fn=sample_fn, world=world, num_samples=num_samples, **given)
+    encoder, encode_fn = load_encoder(config, data)
+    return lambda sample_fn, num_samples: evaluate(
+        sample_fn=sample_fn, encode_fn=encode_fn, encoder=encoder, num_samples=num_samples, **given
+    )
 
 
 def _figures(report: Report) -> dict[str, float]:

@@ -29,6 +29,7 @@ TINY = {
     "sngan_cifar10": ["--n-critic", "1", "--generator-width", "4", "--discriminator-width", "4"],
     "d3pm_digits": ["--net.width", "8", "--net.channel-multipliers", "1", "--sampling.num-steps", "2"],
     "flow_digits": UNET,
+    "flow_2d": ["--widths", "8", "--sampling.num-steps", "2"],
     "ddpm_digits": UNET,
     "ddpm_mnist": [*UNET, "--data", "digits"],
     "edm_cifar10": [*UNET, "--net.dtype", "float32"],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Array, Float, Int32, UInt8
+from jaxtyping import Array, Float, Int32, Shaped, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from aigc_jax.data.files import whole_file
@@ -136,19 +136,22 @@ def write_png(path: str | Path, image: UInt8[np.ndarray, "height width channels"
 
 def write_npz(
     path: str | Path,
-    images: UInt8[np.ndarray, "num height width channels"],
+    examples: Shaped[np.ndarray, "num ..."],
     label: Int32[np.ndarray, " num"] | None,
+    *,
+    name: str = "image",
 ) -> None:
     """Write samples as ``np.load`` reads them, whole or not at all.
 
     Args:
         path: where; missing folders are made.
-        images: saved as ``image``.
+        examples: images as uint8 [N, H, W, C], points as float32 [N, D].
         label: the condition of each, saved as ``label``; None leaves it out.
+        name: what the examples are saved as.
 
     Raises:
         UsageError: the file cannot be written there.
     """
-    arrays = {"image": images} if label is None else {"image": images, "label": label}
+    arrays = {name: examples} if label is None else {name: examples, "label": label}
     with whole_file(Path(path)) as file:
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]: its stub takes no **dict

@@ -5,7 +5,7 @@
 - ``format``: 1. A later format may rename or drop keys; new keys alone do not raise it.
 - ``data``, ``encoder``, ``num_samples``: what was compared with what; ``facts``: ``{text: text}`` about the model.
 - ``measurements``: a list of ``{"name", "title", "value", "low", "high", "n", "reference", "reference_title",
-  "unit", "note"}``; ``low`` and ``high`` are the ends of a 95 % interval, ``unit`` is "share" or "distance".
+  "unit", "note"}``; ``low`` and ``high`` are the ends of a 95 % interval, ``unit`` is "share", "distance" or "nats".
 - ``per_class_title``: what the rows are; ``per_class``: a list of ``{"class_index", "name", "n", "value", "low",
   "high", "reference"}``.
 - ``confusion``: numbers of samples by condition (row) and predicted class (column); null when unconditional.
@@ -20,10 +20,18 @@ from typing import Any, NamedTuple
 FORMAT = 1
 """The layout of ``report.json``."""
 
-NAMES = ("class_agreement", "worst_class", "classifier_accuracy", "frechet_distance")
+NAMES = (
+    "class_agreement",
+    "worst_class",
+    "classifier_accuracy",
+    "frechet_distance",
+    "valid_samples",
+    "modes_covered",
+    "log_prob",
+)
 """Every measurement that a report may hold; a gate names one of them."""
 
-INTERVAL_NAMES = ("class_agreement", "worst_class", "classifier_accuracy")
+INTERVAL_NAMES = ("class_agreement", "worst_class", "classifier_accuracy", "valid_samples")
 """Those that have an interval."""
 
 
@@ -33,9 +41,9 @@ class Measurement(NamedTuple):
     Attributes:
         name: one of :data:`NAMES`; scripts go by it.
         title: what people read.
-        value: the figure; a share in [0, 1] or a distance.
+        value: the figure; a share in [0, 1], a distance, or nats.
         n: number of samples it was measured on.
-        unit: "share" or "distance".
+        unit: "share", "distance" or "nats".
         note: one sentence that says what it means.
         low: lower end of the 95 % interval, where there is one.
         high: upper end.
@@ -82,7 +90,7 @@ class Report(NamedTuple):
 
     Attributes:
         data: name of the data set.
-        encoder: name of the classifier whose word and features were used.
+        encoder: name of the classifier whose word and features were used, or of what else judged.
         num_samples: how many samples were drawn.
         measurements: the figures, most important first.
         per_class_title: what ``per_class`` holds; "" where it is empty.

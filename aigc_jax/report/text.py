@@ -53,12 +53,12 @@ def format_value(figure: Measurement) -> str:
 
 
 def format_distance(value: float) -> str:
-    """A distance with three digits, without an exponent where it is of everyday size.
+    """A distance, or nats, with three digits, without an exponent where it is of everyday size.
 
     >>> format_distance(9.312), format_distance(1234.5)
     ('9.31', '1234')
     """
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _title(figure: Measurement) -> str:
@@ -76,6 +76,9 @@ def _text(figure: Measurement, report: Report) -> str:
     if figure.name == "classifier_accuracy":
         return f"{value} accurate on {figure.n} held-out images of {report.data} ({interval})"
     if figure.unit == "share":
-        return f"{value}  (95 % interval {interval}, n = {figure.n})"
+        return f"{value}  ({f'95 % interval {interval}, ' if interval else ''}n = {figure.n})"
+    if figure.unit == "nats":
+        reference = "" if figure.reference is None else f"; real {format_distance(figure.reference)}"
+        return f"{value} nats at n = {figure.n}{reference}"
     reference = "" if figure.reference is None else f"; real against real {format_distance(figure.reference)}"
     return f"{value} at n = {figure.n}{reference}"
