@@ -18,6 +18,9 @@ from aigc_jax.types import Condition, DenoiseFn, Guidance, UsageError
 WeightFn = Callable[[Array], Array]
 """``t [B] -> w [B]``: a guidance weight that depends on the noise level, as from :func:`interval`."""
 
+MAX_RATIO = 1000.0
+"""Noise level sigma / alpha beyond which a classifier is asked as if the noise were no more."""
+
 LogProbFn = Callable[[Array, Array, Condition], Array]
 """``(x_t [B, ...], t [B], condition) -> log p(condition | x_t)`` [B]: a classifier that sees noisy examples."""
 
@@ -246,7 +249,7 @@ def classifier(process: Process, log_prob_fn: LogProbFn, scale: float = 1.0) -> 
         scale: >= 0; 1 samples from the posterior that the two models define.
 
     Returns:
-        The guidance: x_0 moves by scale * sigma^2 / alpha times the gradient, not at all without signal.
+        The guidance: x_0 moves by scale * sigma^2 / alpha times the gradient.
 
     Raises:
         UsageError: the scale is negative.
@@ -264,9 +267,11 @@ def classifier(process: Process, log_prob_fn: LogProbFn, scale: float = 1.0) -> 
 
     def guide(denoise: DenoiseFn) -> DenoiseFn:
         def guided(x: Array, t: Array, condition: Condition) -> Array:
-            gradient = jax.grad(lambda x: jnp.sum(log_prob_fn(x, t, condition)))(x)
-            alpha, sigma = process.alpha(t), process.sigma(t)
-            factor = jnp.where(alpha > 0, scale * jnp.square(sigma) / jnp.where(alpha > 0, alpha, 1.0), 0.0)
+            # Without signal the gradient is 0 and its factor infinite: their product's limit, from a little before.
+            ratio = process.noise_ratio(t)
+            before = jnp.where(ratio > MAX_RATIO, process.time_at(jnp.minimum(ratio, MAX_RATIO)), t)
+            gradient = jax.grad(lambda x: jnp.sum(log_prob_fn(x, before, condition)))(x)
+            factor = scale * jnp.square(process.sigma(before)) / process.alpha(before)
             return denoise(x, t, condition) + expand(factor, x) * gradient
 
         return guided

@@ -181,7 +181,9 @@ def renoise(process: Process, x: Array, interval: Interval, noise: Array) -> Arr
     >>> renoise(edm(), jnp.zeros((1, 1)), interval, jnp.ones((1, 1)))
     Array([[4.]], dtype=float32)
     """
-    ratio = process.alpha(interval.t) / process.alpha(interval.s)
+    alpha_s = process.alpha(interval.s)
+    # Where there was no signal none can be scaled: the two times are one.
+    ratio = jnp.where(alpha_s > 0, process.alpha(interval.t) / jnp.where(alpha_s > 0, alpha_s, 1.0), 1.0)
     # sigma_t^2 - ratio^2 sigma_s^2 as a product: no cancellation for near times.
     scaled = ratio * process.sigma(interval.s)
     sigma = process.sigma(interval.t)

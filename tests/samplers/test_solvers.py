@@ -1,0 +1,204 @@
+"""What every solver owes, with every process: the right distribution, one key per sample, no more work than it says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import results_orders as orders
+from results_mixture import Mixture
+
+from aigc_jax.samplers import ddim as ddim_module
+from aigc_jax.samplers import grids
+from aigc_jax.samplers.ode import heun
+from aigc_jax.samplers.sampling import Sampling, make_plan, make_sampler
+from aigc_jax.samplers.sde import predictor_corrector
+from aigc_jax.samplers.settings import SamplerName, num_evaluations
+from aigc_jax.samplers.solver import Interval, Solver, renoise
+
+SAMPLERS = SamplerName.__args__
+PROCESSES = {name: process for name, process in orders.PROCESSES.items() if name != orders.ENDS}
+FLOW = PROCESSES["rectified_flow"]
+
+
+def sampling_of(name, num_steps, grid="uniform"):
+    """Each sampler with its options on."""
+    options = {"heun": {"churn": 2.0}, "ddim": {"eta": 0.5}, "restart": {"restart_interval": (0.2, 1.0)}}
+    return Sampling(name, num_steps, grid, **options.get(name, {}))
+
+
+def num_steps_of(sampler):
+    """Few for methods of order 2."""
+    return 30 if sampler in ("midpoint", "heun", "dpm_solver", "restart") else 150
+
+
+def keys_of(num, seed=0):
+    return jax.random.split(jax.random.key(seed), num)
+
+
+def every_pair():
+    # Not multistep: with an exact denoiser in place of a consistency model it is a sampler of no distribution.
+    for sampler in [name for name in SAMPLERS if name != "multistep"]:
+        for process in PROCESSES:
+            marks = [] if process in ("rectified_flow", "variance_preserving") else [pytest.mark.slow]
+            yield pytest.param(sampler, process, marks=marks, id=f"{sampler}-{process}")
+
+
+@pytest.mark.parametrize(("sampler", "process"), list(every_pair()))
+def test_samples_are_the_mixture(sampler, process):
+    """From pure noise to data: the mean distance between equal ranks of samples and mixture (Wasserstein-1)."""
+    mixture, process = Mixture(), PROCESSES[process]
+    grid = "uniform" if process is FLOW else "karras"
+    num = num_steps_of(sampler)
+    sample = make_sampler(process, sampling_of(sampler, num, grid))
+    x = jax.jit(lambda keys: sample(mixture.denoiser(process), (1,), keys))(keys_of(1500))
+    ranks = (np.arange(0, 1500, 10) + 5) / 1500
+    distance = np.abs(np.quantile(np.asarray(x[:, 0]), ranks) - mixture.quantiles(ranks)).mean()
+    assert distance < 0.06  # of which 0.02 are the draw of 1,500
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_sample_depends_on_its_own_key_alone(sampler):
+    denoise, keys = Mixture().denoiser(FLOW), keys_of(5)
+    sample = jax.jit(lambda keys: make_sampler(FLOW, sampling_of(sampler, 6))(denoise, (2,), keys))
+    together, alone = sample(keys), sample(keys[3:4])
+    np.testing.assert_allclose(together[3:4], alone, atol=1e-6)
+    assert len(np.unique(np.asarray(together))) == together.size
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("process", ["rectified_flow", "variance_exploding"])
+def test_a_sampler_makes_the_evaluations_that_it_counts(sampler, process):
+    calls, process, sampling = [], PROCESSES[process], sampling_of(sampler, 7)
+
+    def denoise(x, t, condition):
+        jax.debug.callback(lambda t: calls.append(t), t)
+        return 0.5 * x
+
+    jax.block_until_ready(make_sampler(process, sampling)(denoise, (1,), keys_of(1)))
+    jax.effects_barrier()
+    assert len(calls) == num_evaluations(sampling, process=process).num_denoise
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_more_steps_are_not_more_to_compile(sampler):
+    def traced(num_steps):
+        traces, sample = [], make_sampler(FLOW, sampling_of(sampler, num_steps))
+
+        def denoise(x, t, condition):
+            traces.append(t)
+            return 0.5 * x
+
+        jax.make_jaxpr(lambda keys: make_sampler(FLOW, sampling_of(sampler, num_steps))(denoise, (1,), keys))(
+            keys_of(2)
+        )
+        return len(traces)
+
+    assert traced(5) == traced(50) <= 8
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_only_example_there_is_is_found(sampler):
+    """Data at one point: the denoiser is a constant, and the sample that constant, up to the noise that stays."""
+
+    def samples(keys):
+        for process in (FLOW, PROCESSES["variance_preserving"], PROCESSES["variance_exploding"]):
+            sample = make_sampler(process, sampling_of(sampler, 4, "karras"))
+            yield sample(lambda x, t, condition: jnp.full_like(x, 0.7), (2,), keys)
+
+    flow, preserving, exploding = jax.jit(lambda keys: tuple(samples(keys)))(keys_of(3))
+    np.testing.assert_allclose(flow, 0.7, atol=1e-5)
+    np.testing.assert_allclose(preserving, 0.7, atol=1e-5)
+    assert jnp.isfinite(exploding).all()
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_network_in_bfloat16_leaves_the_state_in_float32(sampler):
+    plan = make_plan(FLOW, sampling_of(sampler, 3))
+    assert isinstance(plan.solver, Solver)
+    seen = []
+
+    def denoise(x, t, condition):
+        seen.append((t.shape, t.dtype, condition.shape))
+        return (0.5 * x).astype(jnp.bfloat16)
+
+    x = plan.solver(denoise, jnp.ones((2, 4, 4, 1)), plan.times, keys_of(2), jnp.zeros(2, jnp.int32))
+    assert x.dtype == jnp.float32
+    assert set(seen) == {((2,), jnp.dtype("float32"), (2,))}
+
+
+def test_all_noise_of_ddim_is_the_ancestral_sampler():
+    """Step by step the same slope, offset and variance of the noise."""
+    process, data = PROCESSES["variance_preserving"], Mixture((1.0,), (0.7,), (0.5,))
+    with jax.enable_x64(True):
+        times = jnp.linspace(0.9, 0.1, 6)
+        ours = orders._affine(ddim_module.ddim(process, eta=1.0), data, process, times)
+        theirs = orders._affine(ddim_module.ancestral(process), data, process, times)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
+
+
+def test_the_ancestral_variance_is_the_posteriors_the_steps_or_learned_in_between():
+    process, data = PROCESSES["variance_preserving"], Mixture((1.0,), (0.7,), (0.5,))
+    with jax.enable_x64(True):
+        times = jnp.array([0.6, 0.55])
+        alpha, sigma = np.asarray(process.alpha(times)), np.asarray(process.sigma(times))
+        variance = {}
+        for name, choice in {
+            "posterior": "posterior",
+            "forward": "forward",
+            "learned": lambda x, t, condition: jnp.full_like(x, 0.25),
+        }.items():
+            variance[name] = orders._affine(ddim_module.ancestral(process, variance=choice), data, process, times)[2][0]
+    # beta = 1 - alpha_t^2 / alpha_s^2 where the variance is preserved; beta tilde = beta sigma_s^2 / sigma_t^2.
+    beta = 1 - (alpha[0] / alpha[1]) ** 2
+    np.testing.assert_allclose(variance["forward"], beta, rtol=1e-9)
+    np.testing.assert_allclose(variance["posterior"], beta * (sigma[1] / sigma[0]) ** 2, rtol=1e-9)
+    between = np.exp(0.25 * np.log(variance["forward"]) + 0.75 * np.log(variance["posterior"]))
+    np.testing.assert_allclose(variance["learned"], between, rtol=1e-9)
+
+
+def test_no_noise_is_drawn_in_a_step_to_no_noise():
+    for variance in ("posterior", "forward", lambda x, t, condition: jnp.ones_like(x)):
+        solve = ddim_module.ancestral(FLOW, variance=variance)
+        out = solve(lambda x, t, condition: 0 * x + 2.0, jnp.ones((1, 1)), jnp.array([0.5, 0.0]), keys_of(1))
+        assert out[0, 0] == 2.0
+
+
+def test_renoising_undoes_a_step_in_law():
+    """q(x_t | x_0) from q(x_s | x_0) for every process: the variances add up."""
+    for process in PROCESSES.values():
+        s, t = process.time_at(jnp.float32(0.4)), process.time_at(jnp.float32(0.5))
+        interval = Interval(t, s, jnp.int32(0))
+        of_x = renoise(process, jnp.ones((1, 1)), interval, jnp.zeros((1, 1)))[0, 0]
+        of_noise = renoise(process, jnp.zeros((1, 1)), interval, jnp.ones((1, 1)))[0, 0]
+        np.testing.assert_allclose(of_x * process.alpha(s), process.alpha(t), rtol=1e-6)
+        np.testing.assert_allclose(jnp.hypot(of_x * process.sigma(s), of_noise), process.sigma(t), rtol=1e-6)
+
+
+def test_churn_is_limited_to_its_noise_levels_and_to_the_process():
+    process, seen = PROCESSES["edm"], []
+
+    def denoise(x, t, condition):
+        jax.debug.callback(lambda t: seen.append(float(t[0])), t)
+        return 0.5 * x
+
+    times = jnp.array([80.0, 10.0, 1.0, 0.1, 0.0])
+    solve = heun(process, churn=1e9, churn_min=0.5, churn_max=50.0)
+    jax.block_until_ready(solve(denoise, jnp.ones((1, 1)), times, keys_of(1)))
+    jax.effects_barrier()
+    root = 2**0.5  # the largest gain of algorithm 2
+    np.testing.assert_allclose(seen, [80, 10, 10 * root, 1, root, 0.1, 0.1], rtol=1e-6)
+
+
+def test_langevin_corrections_of_a_fixed_size_leave_little_at_the_data_end():
+    """The corrector's bias, 2.6 % of the variance where noise prevails, vanishes with the noise."""
+    process, data = PROCESSES["variance_preserving"], Mixture((1.0,), (0.7,), (0.5,))
+    with jax.enable_x64(True):
+        ratios = grids.karras_spread(jnp.float64(5), jnp.float64(0.002), jnp.linspace(0, 1, 1000))
+        times = process.time_at(ratios)
+        slopes, _, variances = orders._affine(predictor_corrector(process, snr=0.16), data, process, times)
+        begin, end = (data.at(float(process.alpha(t)), float(process.sigma(t))) for t in (times[0], times[-1]))
+    variance = begin.stds[0] ** 2
+    for slope, fresh in zip(slopes, variances, strict=True):
+        variance = slope**2 * variance + fresh
+    assert abs(np.sqrt(variance) - end.stds[0]) < 1e-3
