@@ -54,7 +54,7 @@ class Config(TrainConfig):
     sample_every: int = 5000
     """Steps between sample grids; 0 for none."""
     net: UNetSettings = field(default_factory=lambda: UNetSettings(64, (1, 2, 2), 2, (7,), head_width=64, dropout=0.1))
-    sampling: Sampling = field(default_factory=lambda: Sampling("ancestral", 250))
+    sampling: Sampling = field(default_factory=lambda: Sampling("ancestral", 250, threshold="static"))
     likelihood: Likelihood = field(default_factory=Likelihood)
 
 

@@ -88,7 +88,7 @@ def ddpm_elbo(axis):
 
 
 def ddpm_hybrid(axis):
-    options = {"objective": "hybrid", "num_train_steps": 10, "num_outputs": 2}
+    options = {"objective": "hybrid", "num_train_steps": 10, "num_outputs": 2, "kind": "v"}
     return ddpm(cosine(), axis, NUM_CLASSES, solver="ancestral", **options)
 
 
