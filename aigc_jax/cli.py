@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import tyro
 
 from aigc_jax import commands
-from aigc_jax.cli_arguments import Evaluate, Info, Likelihood, List, Prepare, Sample
+from aigc_jax.cli_arguments import Edit, Evaluate, Info, Likelihood, List, Prepare, Sample
 from aigc_jax.experiments import config_names, load_config
 from aigc_jax.train.finite import NonFiniteError
 from aigc_jax.types import UsageError
@@ -28,6 +28,7 @@ usage: aigc-jax COMMAND ...
 
   train CONFIG      train a shipped experiment (gan_digits) or one in a .py file like it
   sample RUN        draw samples from a run directory: a .png grid or an .npz file
+  edit RUN          change held-out images: in-painting, image-to-image
   evaluate RUN      measure a run and write its report
   likelihood RUN    how likely a run finds held-out examples: nats, bits/dim
   data list         which data there is           data prepare tfds:NAME   download and write it
@@ -74,6 +75,7 @@ def _dispatch(words: list[str]) -> int:
         command, rest = f"data {rest[0] if rest else ''}".strip(), rest[1:]
     table: dict[str, tuple[type, Callable[..., int]]] = {
         "sample": (Sample, commands.sample),
+        "edit": (Edit, commands.edit),
         "evaluate": (Evaluate, commands.evaluate_run),
         "likelihood": (Likelihood, commands.likelihood),
         "data prepare": (Prepare, commands.prepare_data),

@@ -57,6 +57,24 @@ class Sample(Sampler, Trained):
 
 
 @dataclasses.dataclass(frozen=True)
+class Edit(Sampler, Trained):
+    """Change held-out images: make up the part that is not kept, or all of each, as much as --strength says."""
+
+    num: int = 10
+    """Number of images."""
+    keep: Literal["nothing", "left", "right", "top", "bottom"] = "nothing"
+    """The half of each image that stays: in-painting. nothing: image-to-image."""
+    strength: float = 1.0
+    """Share of the noise that each image gets, in (0, 1]; 0.5 keeps a resemblance."""
+    condition: int | None = None
+    """Class of all results; None keeps each image's own."""
+    seed: int = 0
+    """Which noise."""
+    out: Path | None = None
+    """A .png with a row of originals and rows of results; None for one in the run's samples folder."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluate(Sampler, Trained):
     """Measure a trained run and write its report; with a gate file, exit 1 when a gate fails."""
 

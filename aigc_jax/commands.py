@@ -13,8 +13,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from aigc_jax.cli_arguments import Evaluate, Info, Likelihood, List, Prepare, Sample, Trained
-from aigc_jax.data.images import make_grid, to_png, to_uint8, write_npz, write_png
+from aigc_jax.cli_arguments import Edit, Evaluate, Info, Likelihood, List, Prepare, Sample, Trained
+from aigc_jax.data.arrays import take
+from aigc_jax.data.images import make_grid, to_float, to_png, to_uint8, write_npz, write_png
 from aigc_jax.data.points import scatter
 from aigc_jax.data.prepare import list_data, prepare
 from aigc_jax.experiments import config_names, group_values, load_run, run_training
@@ -26,7 +27,7 @@ from aigc_jax.report.write import write_report
 from aigc_jax.train.config import TrainConfig, validate
 from aigc_jax.train.likelihood import likelihood_rows
 from aigc_jax.train.loop import abstract_state
-from aigc_jax.train.sampling import make_sample_fn
+from aigc_jax.train.sampling import make_edit_fn, make_sample_fn
 from aigc_jax.types import Experiment, UsageError, Variables
 
 
@@ -84,6 +85,27 @@ def sample(arguments: Sample) -> int:
             raise UsageError(f"there is no picture of samples of shape {samples.shape[1:]}: pass --out samples.npz")
         write_png(out, picture)
     print(f"wrote {num} samples to {out}")
+    return 0
+
+
+def edit(arguments: Edit) -> int:
+    """Change held-out images, and draw them above the results."""
+    num, how = arguments.num, f"{arguments.keep}_strength{arguments.strength}_seed{arguments.seed}"
+    if num < 1 or not 0 < arguments.strength <= 1:
+        raise UsageError(f"expected --num 1 or more and --strength in (0, 1], got {num} and {arguments.strength}")
+    out = arguments.out or arguments.run / "samples" / f"edit_keep_{how}.png"
+    if out.suffix != ".png":
+        raise UsageError(f"expected an --out that ends in .png, got {out}")
+    experiment, _, variables = _load(arguments, {"sampling": arguments.overrides()})
+    edit_fn = make_edit_fn(experiment, variables, keep=arguments.keep, strength=arguments.strength)
+    held_out = experiment.open_data().held_out
+    batch = take(held_out, np.linspace(0, len(held_out) - 1, num).astype(np.int64))
+    image, condition = to_float(batch["image"]), _conditions(experiment.num_classes, arguments.condition, num)
+    if arguments.condition is None and condition is not None:
+        condition = batch["label"]
+    rows = [image, *(edit_fn(image, condition, 3 * arguments.seed + row) for row in range(3))]
+    write_png(out, make_grid(to_uint8(np.concatenate(rows)), num, row_labels=["given", *["made"] * 3]))
+    print(f"wrote {num} images and three results of each to {out}")
     return 0
 
 

@@ -151,6 +151,28 @@ class SampleFn(Protocol):
         ...
 
 
+@runtime_checkable
+class EditFn(Protocol):
+    """Changes given examples with a trained model."""
+
+    def __call__(
+        self,
+        variables: Variables,
+        key: Array,
+        image: Array,
+        condition: Condition,
+        *,
+        mask: Array | None = None,
+        strength: float = 1.0,
+    ) -> Array:
+        """Change images [B, H, W, C] in [-1, 1], with one key or one per example, into what ``condition`` says.
+
+        ``mask`` is 1 where a pixel stays, 0 where it is made up (None: all may change); the less ``strength`` in
+        (0, 1], the more the result resembles the example.
+        """
+        ...
+
+
 class Algorithm(NamedTuple):
     """A trainable model as four pure functions: all that trainer, sampler and report ever see.
 
@@ -162,6 +184,7 @@ class Algorithm(NamedTuple):
             key, or a key array with one per example.
         encode: ``(variables, batch, key) -> latents`` [B, ...] of a model with an encoder, or None.
         decode: ``(variables, latents, condition) -> samples``, or None.
+        edit: changes given examples, see :class:`EditFn`, or None.
     """
 
     init: Callable[[Key, Batch], TrainState]
@@ -170,6 +193,7 @@ class Algorithm(NamedTuple):
     evaluate: Callable[[Variables, Batch, Array], dict[str, Array]] | None = None
     encode: Callable[[Variables, Batch, Array], Array] | None = None
     decode: Callable[[Variables, Array, Condition], Array] | None = None
+    edit: EditFn | None = None
 
 
 class Metric(NamedTuple):

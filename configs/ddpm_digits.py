@@ -20,6 +20,7 @@ from aigc_jax.nets.unet_settings import UNetSettings, make_unet
 from aigc_jax.processes.gaussian import variance_preserving
 from aigc_jax.processes.prediction import Kind, predict
 from aigc_jax.processes.weights import min_snr_weight, simple_weight
+from aigc_jax.samplers.editing import make_editor
 from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
@@ -55,7 +56,9 @@ class Config(TrainConfig):
             48, (1, 2), 1, patch_size=2, norm="rms", resampling="patch", is_symmetric=True
         )
     )
-    sampling: Sampling = field(default_factory=lambda: Sampling("dpm_solver", 20, grid="logsnr", guidance=2.0, threshold="static"))
+    sampling: Sampling = field(
+        default_factory=lambda: Sampling("dpm_solver", 20, grid="logsnr", guidance=2.0, threshold="static")
+    )
     likelihood: Likelihood = field(default_factory=Likelihood)
 
 
@@ -80,6 +83,7 @@ def build(config: Config) -> Experiment:
         denoiser,
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99)),
         sampler=functools.partial(make_sampler, process, config.sampling, num_classes=classes),
+        editor=make_editor(process, config.sampling, num_classes=classes),
         log_likelihood=make_log_likelihood(process, config.likelihood),
         weight=simple_weight if gamma is None else min_snr_weight(process, parameterization, gamma),
         condition_dropout=config.condition_dropout,

@@ -15,8 +15,21 @@ from aigc_jax.processes.gaussian import Process
 from aigc_jax.processes.prediction import Pair, Parameterization
 from aigc_jax.processes.times import TimeSampler
 from aigc_jax.rng import example_keys, normal, split_by_name
+from aigc_jax.samplers.editing import EditorFn
 from aigc_jax.samplers.likelihood import LogLikelihoodFn, bits_per_dim, dequantize
-from aigc_jax.types import Batch, Condition, DenoiseFn, Guidance, Key, Keys, PyTree, SampleFn, UsageError, Variables
+from aigc_jax.types import (
+    Batch,
+    Condition,
+    DenoiseFn,
+    EditFn,
+    Guidance,
+    Key,
+    Keys,
+    PyTree,
+    SampleFn,
+    UsageError,
+    Variables,
+)
 
 PLAYER = "denoiser"
 """The one player's name in params and model_state."""
@@ -151,6 +164,35 @@ def make_sample_fn(denoiser: Denoiser, sampler: SamplerFn, guidance: Guidance) -
         return x_0 if denoiser.bounds is None else jnp.clip(x_0, *denoiser.bounds)
 
     return sample
+
+
+def make_edit_fn(denoiser: Denoiser, editor: EditorFn, guidance: Guidance) -> EditFn:
+    """The ``edit`` of an algorithm that learned to denoise.
+
+    Args:
+        denoiser: the trained network.
+        editor: from given examples to changed ones.
+        guidance: transform of the denoiser; the identity for none.
+
+    Returns:
+        The function.
+    """
+
+    def edit(
+        variables: Variables,
+        key: Array,
+        image: Array,
+        condition: Condition,
+        *,
+        mask: Array | None = None,
+        strength: float = 1.0,
+    ) -> Array:
+        denoise = guidance(denoiser.denoise_fn(variables))
+        keys = example_keys(key, image.shape[0])
+        x_0 = editor(denoise, image, keys, condition, mask=mask, strength=strength)
+        return x_0 if denoiser.bounds is None else jnp.clip(x_0, *denoiser.bounds)
+
+    return edit
 
 
 def make_evaluate_fn(

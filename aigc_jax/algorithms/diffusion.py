@@ -26,6 +26,7 @@ from aigc_jax.algorithms.denoiser import (
     Denoiser,
     SamplerFn,
     corrupt,
+    make_edit_fn,
     make_evaluate_fn,
     make_sample_fn,
     mean_square,
@@ -35,6 +36,7 @@ from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.gaussian import expand, posterior
 from aigc_jax.processes.times import TimeSampler, uniform_times
 from aigc_jax.processes.weights import WeightFn, simple_weight
+from aigc_jax.samplers.editing import EditorFn
 from aigc_jax.samplers.likelihood import LogLikelihoodFn
 from aigc_jax.types import (
     Algorithm,
@@ -66,6 +68,7 @@ def diffusion(
     tx: optax.GradientTransformation,
     sampler: MakeSampler,
     guidance: Guidance = lambda denoise: denoise,
+    editor: EditorFn | None = None,
     log_likelihood: LogLikelihoodFn | None = None,
     time_sampler: TimeSampler | None = None,
     weight: WeightFn = simple_weight,
@@ -85,6 +88,7 @@ def diffusion(
         sampler: ``(variance=...) -> sampler``, given the learned variance or None: a partial application of
             :func:`aigc_jax.samplers.sampling.make_sampler`.
         guidance: transform of the denoiser while sampling.
+        editor: changes given examples, from :mod:`aigc_jax.samplers.editing`; None for no ``edit``.
         log_likelihood: what ``evaluate`` computes; None for no ``evaluate``.
         time_sampler: times of the training examples; None for uniform ones. ``vlb`` and ``hybrid`` always take the
             discrete chain's.
@@ -146,6 +150,7 @@ def diffusion(
         step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
         sample=_sample_fn(denoiser, sampler, guidance, is_learned=not is_simple),
         evaluate=None if log_likelihood is None else make_evaluate_fn(denoiser, log_likelihood),
+        edit=None if editor is None else make_edit_fn(denoiser, editor, guidance),
     )
 
 

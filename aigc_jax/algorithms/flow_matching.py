@@ -18,6 +18,7 @@ from aigc_jax.algorithms.denoiser import (
     Denoiser,
     SamplerFn,
     corrupt,
+    make_edit_fn,
     make_evaluate_fn,
     make_sample_fn,
     mean_square,
@@ -26,6 +27,7 @@ from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.gaussian import rectified_flow
 from aigc_jax.processes.prediction import predict
 from aigc_jax.processes.times import TimeSampler, logit_normal_times
+from aigc_jax.samplers.editing import EditorFn
 from aigc_jax.samplers.likelihood import LogLikelihoodFn
 from aigc_jax.types import Algorithm, Batch, Guidance, Key, Metrics, Player, PyTree
 
@@ -53,6 +55,7 @@ def flow_matching(
     tx: optax.GradientTransformation,
     sampler: SamplerFn,
     guidance: Guidance = lambda denoise: denoise,
+    editor: EditorFn | None = None,
     log_likelihood: LogLikelihoodFn | None = None,
     time_sampler: TimeSampler | None = None,
     condition_dropout: float = 0.1,
@@ -67,6 +70,7 @@ def flow_matching(
         tx: its optimiser.
         sampler: from noise to samples.
         guidance: transform of the denoiser while sampling.
+        editor: changes given examples, from :mod:`aigc_jax.samplers.editing`; None for no ``edit``.
         log_likelihood: what ``evaluate`` computes; None for no ``evaluate``.
         time_sampler: times of the training examples; None for logit-normal ones (Esser et al. 2024).
         condition_dropout: probability in [0, 1) that a condition is hidden, for classifier-free guidance.
@@ -106,4 +110,5 @@ def flow_matching(
         step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
         sample=make_sample_fn(denoiser, sampler, guidance),
         evaluate=None if log_likelihood is None else make_evaluate_fn(denoiser, log_likelihood),
+        edit=None if editor is None else make_edit_fn(denoiser, editor, guidance),
     )

@@ -92,3 +92,46 @@ def make_encode_fn(experiment: Experiment, variables: Variables) -> EncodeFn:
         return {name: np.asarray(value) for name, value in compiled(variables, batch).items()}
 
     return encode
+
+
+EditImagesFn = Callable[[np.ndarray, np.ndarray | None, int], np.ndarray]
+"""``(images [num, H, W, C] in [-1, 1], condition [num] or None, seed) -> changed images``."""
+
+
+def make_edit_fn(experiment: Experiment, variables: Variables, *, keep: str, strength: float) -> EditImagesFn:
+    """A compiled function that changes given images.
+
+    Args:
+        experiment: what was trained.
+        variables: its weights.
+        keep: the half that stays: left, right, top or bottom; ``nothing`` lets all of the image change.
+        strength: share of the noise that the images get, in (0, 1].
+
+    Returns:
+        The function.
+
+    Raises:
+        UsageError: the algorithm edits nothing.
+    """
+    edit = experiment.algorithm.edit
+    if edit is None:
+        raise UsageError("this model changes no given images: edit takes runs of denoising models, as flow_digits")
+    height, width, _ = experiment.batch_spec["image"].shape[1:]
+    rows, columns = np.arange(height)[None, :, None, None], np.arange(width)[None, None, :, None]
+    halves = {
+        "left": columns < width // 2,
+        "right": columns >= width // 2,
+        "top": rows < height // 2,
+        "bottom": rows >= height // 2,
+    }
+    mask = None if keep == "nothing" else jnp.asarray(np.broadcast_to(halves[keep], (1, height, width, 1)), jnp.float32)
+    compiled = jax.jit(
+        lambda variables, key, image, condition: edit(variables, key, image, condition, mask=mask, strength=strength)
+    )
+
+    def edit_images(images: np.ndarray, condition: np.ndarray | None, seed: int) -> np.ndarray:
+        key = split_by_name(jax.random.key(seed), "edit")["edit"]
+        given = None if condition is None else jnp.asarray(condition, jnp.int32)
+        return np.asarray(compiled(variables, key, jnp.asarray(images), given))
+
+    return edit_images
