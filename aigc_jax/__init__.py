@@ -5,14 +5,26 @@ The names that a training loop of your own needs. Everything else is imported fr
 """
 
 from aigc_jax.algorithms.classifier import classifier
+from aigc_jax.algorithms.consistency import Curriculum, consistency
+from aigc_jax.algorithms.denoiser import Denoiser
+from aigc_jax.algorithms.diffusion import diffusion
+from aigc_jax.algorithms.discrete_diffusion import discrete_diffusion
+from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
 from aigc_jax.algorithms.gan import Networks, clip_weights, gan
+from aigc_jax.algorithms.hvae import hvae
+from aigc_jax.algorithms.iwae import iwae
+from aigc_jax.algorithms.latent_diffusion import latent_diffusion
+from aigc_jax.algorithms.vae import vae
+from aigc_jax.algorithms.vqvae import vqvae
 from aigc_jax.players import init_state, make_step
 from aigc_jax.rng import example_keys, split_by_name, step_key
 from aigc_jax.types import Algorithm, Data, Experiment, Metric, Player, TrainState, UsageError
 
 __all__ = [
     "Algorithm",
+    "Curriculum",
     "Data",
+    "Denoiser",
     "Experiment",
     "Metric",
     "Networks",
@@ -21,10 +33,20 @@ __all__ = [
     "UsageError",
     "classifier",
     "clip_weights",
+    "consistency",
+    "diffusion",
+    "discrete_diffusion",
     "example_keys",
+    "flow_matching",
     "gan",
+    "hvae",
     "init_state",
+    "iwae",
+    "latent_diffusion",
     "make_step",
     "split_by_name",
     "step_key",
+    "straight_flow",
+    "vae",
+    "vqvae",
 ]

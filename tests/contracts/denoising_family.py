@@ -11,7 +11,7 @@ from aigc_jax.algorithms.consistency import Curriculum, consistency
 from aigc_jax.algorithms.denoiser import Denoiser
 from aigc_jax.algorithms.diffusion import diffusion
 from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
-from aigc_jax.algorithms.latent import latent
+from aigc_jax.algorithms.latent_diffusion import latent_diffusion
 from aigc_jax.nets.dropout import Dropout
 from aigc_jax.nets.unet import UNet
 from aigc_jax.processes.boundary import with_boundary
@@ -147,4 +147,4 @@ def in_latents(axis):
     sampler = sampler_of(denoiser.process, "euler", NUM_CLASSES)
     inner = flow_matching(denoiser, tx=SGD, sampler=sampler, ema_decay=0.5, axis_name=axis)
     turn = jnp.array([[0.6, -0.8], [0.8, 0.6]])
-    return latent(inner, autoencoder, {"turn": turn}, scale=0.5)
+    return latent_diffusion(inner, autoencoder, {"turn": turn}, scale=0.5)

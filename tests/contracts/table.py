@@ -19,7 +19,7 @@ from aigc_jax.algorithms.flow_matching import flow_matching
 from aigc_jax.algorithms.gan import Networks, clip_weights, gan
 from aigc_jax.algorithms.hvae import hvae
 from aigc_jax.algorithms.iwae import iwae
-from aigc_jax.algorithms.latent import latent
+from aigc_jax.algorithms.latent_diffusion import latent_diffusion
 from aigc_jax.algorithms.vae import vae
 from aigc_jax.algorithms.vqvae import vqvae
 from aigc_jax.losses import adversarial, regularizers
@@ -182,7 +182,7 @@ ROWS = {
     "diffusion-edm": Row(diffusion, denoising_family.preconditioned, NUM_CLASSES),
     "consistency-training": Row(consistency, denoising_family.consistent),
     "consistency-distillation": Row(consistency, denoising_family.distilled, NUM_CLASSES),
-    "latent": Row(latent, denoising_family.in_latents, NUM_CLASSES),
+    "latent_diffusion": Row(latent_diffusion, denoising_family.in_latents, NUM_CLASSES),
     "classifier": Row(classifier, augmented_classifier, NUM_CLASSES),
     "vae-gaussian-mlp": Row(vae, vae_family.gaussian_mlp, NUM_CLASSES),
     "vae-logistic-conv-map": Row(vae, vae_family.logistic_conv),

@@ -12,7 +12,9 @@ from jaxtyping import Array
 from aigc_jax.types import Algorithm, Batch, Condition, Key, Metrics, TrainState, UsageError, Variables
 
 
-def latent(inner: Algorithm, autoencoder: Algorithm, autoencoder_variables: Variables, *, scale: float) -> Algorithm:
+def latent_diffusion(
+    inner: Algorithm, autoencoder: Algorithm, autoencoder_variables: Variables, *, scale: float
+) -> Algorithm:
     """A method on latents as a method on examples.
 
     Args:
@@ -37,7 +39,7 @@ def latent(inner: Algorithm, autoencoder: Algorithm, autoencoder_variables: Vari
     ...                  decode=lambda variables, latents, condition: jnp.tanh(latents)[:, None, :, None])
     >>> denoiser = straight_flow(MLPDenoiser((8,)), (2,), name="latent")
     >>> sampler = make_sampler(denoiser.process, Sampling("euler", num_steps=4))
-    >>> algorithm = latent(flow_matching(denoiser, tx=optax.sgd(1e-3), sampler=sampler), half, {}, scale=1.0)
+    >>> algorithm = latent_diffusion(flow_matching(denoiser, tx=optax.sgd(1e-3), sampler=sampler), half, {}, scale=1.0)
     >>> state = algorithm.init(jax.random.key(0), {"image": jnp.zeros((6, 2, 2, 1))})
     >>> algorithm.sample(state.variables, jax.random.key(2), 5, None).shape
     (5, 1, 2, 1)
