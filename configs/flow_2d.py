@@ -3,7 +3,7 @@
 Command: aigc-jax train flow_2d
 Measured on 2 busy CPU cores: 71 s; valid samples 99.4 % (99.2 to 99.6, n = 5000), 8 of 8 modes, mean log density 1.18
 nats where real points have 1.07; held-out points at -1.05 nats (-1.10 to -1.00, n = 2000) where the entropy is -1.07.
-With --data world:grid25: 38 s; valid samples 80.1 % (78.9 to 81.2), 25 of 25 modes; 19 % lie between neighbouring modes.
+With --data world:grid25: 38 s; valid samples 80.1 % (78.9 to 81.2), 25 of 25 modes; 19 % lie between neighbours.
 
 Straight paths (Lipman et al. 2023) on a ring of eight Gaussians or a grid of 25, which judge the samples themselves:
 aigc-jax evaluate reports the share of samples that are of no mode (hallucinations, most of them between two modes),
