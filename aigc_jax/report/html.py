@@ -107,7 +107,7 @@ def _class_table(report: Report) -> str:
     rows = "".join(map(_class_row, report.per_class))
     return (
         f"<h2>{escape(report.per_class_title)}</h2>"
-        '<p class="soft">Real: the same share for real held-out images.</p>'
+        '<p class="soft">Real: the same share for real held-out examples.</p>'
         f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
     )
 

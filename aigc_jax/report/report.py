@@ -73,7 +73,7 @@ class ClassRow(NamedTuple):
         value: a share in [0, 1].
         low: lower end of its 95 % interval.
         high: upper end.
-        reference: the same share of real held-out images, where it is known.
+        reference: the same share of real held-out examples, where it is known.
     """
 
     class_index: int
