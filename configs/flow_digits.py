@@ -52,7 +52,7 @@ class Config(TrainConfig):
             48, (1, 2), 1, patch_size=2, norm="rms", resampling="patch", is_symmetric=True
         )
     )
-    sampling: Sampling = field(default_factory=lambda: Sampling("dpm_solver", 10, guidance=2.0))
+    sampling: Sampling = field(default_factory=lambda: Sampling("dpm_solver", 10, guidance=1.5))
     likelihood: Likelihood = field(default_factory=Likelihood)
 
 
