@@ -36,6 +36,11 @@ TINY = {
     "ddpm_mnist": [*UNET, "--data", "digits"],
     "edm_cifar10": [*UNET, "--net.dtype", "float32"],
     "consistency_mnist": [*UNET, "--data", "digits"],
+    "vae_digits": ["--widths", "8"],
+    "vae_mnist": ["--data", "digits", "--widths", "4", "8"],
+    "iwae_mnist": ["--data", "digits", "--widths", "8", "--num-importance-samples", "3"],
+    "vqvae_cifar10": ["--widths", "4", "4", "--num-blocks", "1", "--num-codes", "8", "--code-dim", "4"],
+    "latent_diffusion_mnist": ["--data", "digits", "--net.width", "8", "--net.depth", "1", "--net.head-width", "8"],
     "classifier_digits": ["--widths", "4", "--num-features", "8"],
 }
 COMMON = ["--steps", "2", "--batch-size", "8", "--log-every", "1", "--checkpoint-every", "0"]
@@ -60,11 +65,17 @@ def test_every_config_is_in_the_table():
     assert set(TINY) == set(config_names())
 
 
+def train(name, workdir, *words):
+    return cli.main(["train", name, "--workdir", str(workdir), *COMMON, *TINY[name], *words])
+
+
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_config_trains(name, tmp_path):
-    words = TINY[name] + (make_folder(tmp_path / "images") if "cifar10" in name else [])
-    status = cli.main(["train", name, "--workdir", str(tmp_path / "run"), *COMMON, *words])
-    assert status == 0
+    words = make_folder(tmp_path / "images") if "cifar10" in name else []
+    if name == "latent_diffusion_mnist":
+        assert train("vae_mnist", tmp_path / "vae") == 0
+        words = ["--autoencoder", str(tmp_path / "vae")]
+    assert train(name, tmp_path / "run", *words) == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     assert (tmp_path / "run" / "samples" / "step_00000002.png").exists() == (name != "classifier_digits")
@@ -75,3 +86,13 @@ def test_docstring_says_how_to_run_it_and_what_it_measured(name):
     text = load_config(name).__doc__
     assert f"aigc-jax train {name}" in text
     assert "easured" in text
+
+
+def test_a_consistency_model_is_distilled_from_a_run(tmp_path, capsys):
+    assert train("flow_digits", tmp_path / "flow") == 0
+    assert train("consistency_mnist", tmp_path / "run", "--teacher", str(tmp_path / "flow")) == 0
+    capsys.readouterr()
+    assert train("consistency_mnist", tmp_path / "other", "--teacher", str(tmp_path / "run")) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert "flow_digits" in error
