@@ -1,7 +1,9 @@
 """Conditional flow matching on MNIST with a diffusion transformer, for a GPU or TPU.
 
 Command: aigc-jax train dit_mnist --data-dir DIR     (once before: aigc-jax data prepare tfds:mnist --data-dir DIR)
-Measured: not run to its end here; a shortened run is part of the tests.
+Measured: not run to its end, and no sample quality known. A small one on CPU (--net.patch-size 4 --net.width 128
+--net.depth 6 --net.dtype float32 --batch-size 64 --learning-rate 1e-3) took 0.5 CPU seconds a step and had a loss of
+0.37 after 150 steps, 1.29 at the start.
 
 DiT with adaLN-zero (Peebles and Xie 2023) on patches of two by two pixels, straight paths (Lipman et al. 2023) with
 logit-normal times (Esser et al. 2024), classifier-free guidance (Ho and Salimans 2022).
