@@ -7,15 +7,16 @@ parameters, so that both libraries compute the same numbers, and the benchmark c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
+from torch_layers import channels_last, conv, embedding, images_to_tensor, linear, to_tensor
 
 from aigc_jax.types import PyTree
 
 nn = torch.nn
+__all__ = ["Settings", "TorchGan", "images_to_tensor", "to_tensor"]
 
 
 class Settings(NamedTuple):
@@ -38,22 +39,12 @@ class Settings(NamedTuple):
     ema_decay: float
 
 
-def to_tensor(array: Any) -> torch.Tensor:
-    """A copy of a numpy or JAX array."""
-    return torch.from_numpy(np.array(array))
-
-
-def images_to_tensor(image: np.ndarray) -> torch.Tensor:
-    """BHWC images as the BCHW tensor, in channels-last memory, that the networks take."""
-    return to_tensor(image).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-
-
 class ConditionalLayerNorm(nn.Module):
     """Over the channels of each position, with scale and bias per class: ``aigc_jax.nets.norm.Norm``."""
 
     def __init__(self, params: PyTree) -> None:
         super().__init__()
-        self.scale, self.bias = (_embedding(params[name]) for name in ("scale", "bias"))
+        self.scale, self.bias = (embedding(params[name]) for name in ("scale", "bias"))
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         scale, bias = self.scale(condition)[:, :, None, None], self.bias(condition)[:, :, None, None]
@@ -68,16 +59,17 @@ class Generator(nn.Module):
     def __init__(self, params: PyTree, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.height, self.width = image_shape[0] // 4, image_shape[1] // 4
-        self.embed = _embedding(params["WithClass_0"]["Embed_0"])
-        self.dense = _linear(params["Dense_0"])
+        self.embed = embedding(params["WithClass_0"]["Embed_0"])
+        self.dense = linear(params["Dense_0"])
         self.norms = nn.ModuleList(ConditionalLayerNorm(params[f"Norm_{i}"]) for i in range(3))
-        self.convs = nn.ModuleList(_conv(params[f"Conv_{i}"], stride=1, padding=1, is_shuffled=i < 2) for i in range(3))
+        sizes = enumerate((2, 2, 1))
+        self.convs = nn.ModuleList(conv(params[f"Conv_{i}"], padding=1, shuffled_by=size) for i, size in sizes)
 
     def forward(self, latent: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         x = self.dense(torch.cat([latent, self.embed(condition)], dim=1))
         x = x.reshape(len(x), self.height, self.width, -1).permute(0, 3, 1, 2)
-        for i, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
-            x = conv(F.leaky_relu(norm(x, condition), 0.2))
+        for i, (norm, layer) in enumerate(zip(self.norms, self.convs, strict=True)):
+            x = layer(F.leaky_relu(norm(x, condition), 0.2))
             x = F.pixel_shuffle(x, 2) if i < 2 else torch.tanh(x)
         return x
 
@@ -87,15 +79,15 @@ class Discriminator(nn.Module):
 
     def __init__(self, params: PyTree) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(_conv(params[f"Conv_{i}"], stride=2, padding=1) for i in range(2))
-        self.dense = _linear(params["Dense_0"])
-        self.head = _linear(params["Head_0"]["Dense_0"])
-        self.embed = _embedding(params["Head_0"]["Embed_0"])
+        self.convs = nn.ModuleList(conv(params[f"Conv_{i}"], stride=2, padding=1) for i in range(2))
+        self.dense = linear(params["Dense_0"])
+        self.head = linear(params["Head_0"]["Dense_0"])
+        self.embed = embedding(params["Head_0"]["Embed_0"])
 
     def forward(self, image: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         x = image
-        for conv in self.convs:
-            x = F.leaky_relu(conv(x), 0.2)
+        for layer in self.convs:
+            x = F.leaky_relu(layer(x), 0.2)
         features = F.leaky_relu(self.dense(x.permute(0, 2, 3, 1).flatten(1)), 0.2)
         return self.head(features)[:, 0] + (self.embed(condition) * features).sum(dim=1)
 
@@ -113,8 +105,8 @@ class TorchGan:
     def __init__(
         self, params: Mapping[str, PyTree], image_shape: tuple[int, int, int], latent_dim: int, settings: Settings
     ) -> None:
-        self.generator = _channels_last(Generator(params["generator"], image_shape))
-        self.discriminator = _channels_last(Discriminator(params["discriminator"]))
+        self.generator = channels_last(Generator(params["generator"], image_shape))
+        self.discriminator = channels_last(Discriminator(params["discriminator"]))
         self.latent_dim, self.settings, self.num_steps = latent_dim, settings, 0
         self._weights = [list(net.parameters()) for net in (self.generator, self.discriminator)]
         self._average = [weight.detach().clone() for weight in self._weights[0]]
@@ -173,34 +165,3 @@ class TorchGan:
         # Only this player's weights: the other's gradient is not computed, in ours neither.
         loss.backward(inputs=self._weights[number])
         self._optimizers[number].step()
-
-
-def _channels_last(net: Any) -> Any:
-    return net.to(memory_format=torch.channels_last)
-
-
-def _embedding(params: PyTree) -> Any:
-    return nn.Embedding.from_pretrained(to_tensor(params["embedding"]), freeze=False)
-
-
-def _linear(params: PyTree) -> Any:
-    kernel = to_tensor(params["kernel"])
-    return _filled(nn.Linear(kernel.shape[0], kernel.shape[1]), kernel.T, to_tensor(params["bias"]))
-
-
-def _conv(params: PyTree, *, stride: int, padding: int, is_shuffled: bool = False) -> Any:
-    """A convolution; ``is_shuffled`` reorders its output for ``pixel_shuffle``, where the channel comes first."""
-    kernel, bias = to_tensor(params["kernel"]), to_tensor(params["bias"])
-    if is_shuffled:
-        order = torch.arange(len(bias)).reshape(4, -1).T.flatten()
-        kernel, bias = kernel[..., order], bias[order]
-    size, _, num_in, num_out = kernel.shape
-    layer = nn.Conv2d(num_in, num_out, size, stride=stride, padding=padding)
-    return _filled(layer, kernel.permute(3, 2, 0, 1), bias)
-
-
-def _filled(layer: Any, weight: torch.Tensor, bias: torch.Tensor) -> Any:
-    with torch.no_grad():
-        layer.weight.copy_(weight)
-        layer.bias.copy_(bias)
-    return layer

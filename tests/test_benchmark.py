@@ -6,7 +6,13 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+
+from aigc_jax.nets.unet_settings import UNetSettings, make_unet
+
+from .contracts.table import quick_compilation
 
 _PATH = Path(__file__).parents[1] / "scripts" / "benchmark.py"
 
@@ -17,7 +23,12 @@ def _optax_may_promote():
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True)
+def _scripts_are_found(monkeypatch):
+    monkeypatch.syspath_prepend(str(_PATH.parent))  # as when the script is run
+
+
+@pytest.fixture
 def benchmark():
     spec = importlib.util.spec_from_file_location("benchmark", _PATH)
     assert spec is not None
@@ -40,17 +51,55 @@ def test_gan_alone_prints_its_step_time_and_its_number_of_parameters(benchmark, 
     assert "torch" not in out
 
 
-def test_without_torch_one_line_says_what_to_install(benchmark, capsys, monkeypatch):
-    monkeypatch.syspath_prepend(str(_PATH.parent))
-    monkeypatch.delitem(sys.modules, "torch_gan", raising=False)
+def test_diffusion_alone_prints_the_times_of_step_and_sampling(benchmark, capsys):
+    with quick_compilation():
+        words = ["diffusion", "--steps", "1", "--rounds", "1", "--sampling-steps", "1", "--num-images", "2"]
+        assert benchmark.main(words) == 0
+    out = capsys.readouterr().out
+    rows = re.findall(r"^aigc_jax +([\d,]+) +([\d.]+)", out, re.MULTILINE)
+    assert len(rows) == 2
+    assert rows[0][0] == rows[1][0]
+    assert all(float(time) > 0 for _, time in rows)
+    assert "2 images, 1 DDIM steps" in out
+    assert "torch" not in out
+
+
+@pytest.mark.parametrize(("norm", "patch_size", "num_channels"), [("rms", 2, 3), ("group", 1, 1)])
+def test_the_unet_in_torch_is_the_same_function(norm, patch_size, num_channels):
+    pytest.importorskip("torch")
+    import torch_unet
+
+    settings = UNetSettings(8, (1, 2), 1, patch_size=patch_size, norm=norm, resampling="patch", is_symmetric=True)
+    net, x = make_unet(settings, num_classes=3), jax.random.normal(jax.random.key(0), (2, 8, 8, num_channels))
+    t, condition = jnp.array([0.2, 0.9]), jnp.array([1, 3])
+    with quick_compilation():
+        params = jax.jit(net.init)(jax.random.key(1), x, t, condition)["params"]
+        leaves, tree = jax.tree.flatten(params)
+        # No weight at 0, which would hide what comes before it.
+        keys = jax.random.split(jax.random.key(2), len(leaves))
+        params = tree.unflatten(
+            [x + 0.2 * jax.random.normal(key, x.shape) for x, key in zip(leaves, keys, strict=True)]
+        )
+        ours = jax.jit(net.apply)({"params": params}, x, t, condition)
+    theirs = torch_unet.UNet(jax.device_get(params), settings)
+    image, *others = torch_unet.images_to_tensor(np.asarray(x)), *map(torch_unet.to_tensor, (t, condition))
+    output = theirs(image, others[0], others[1].long()).permute(0, 2, 3, 1).detach().numpy()
+    assert np.abs(output).max() > 0.1
+    np.testing.assert_allclose(ours, output, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gan", "diffusion"])
+def test_without_torch_one_line_says_what_to_install(benchmark, name, capsys, monkeypatch):
+    for module in ("torch_gan", "torch_unet", "torch_layers"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails, installed or not
-    assert benchmark.main(["gan", "--against", "torch"]) == 2
+    assert benchmark.main([name, "--against", "torch"]) == 2
     err = capsys.readouterr().err
     assert "pip install torch" in err
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["gan", "--steps", "0"], ["gan", "--against", "numpy"], []])
+@pytest.mark.parametrize("arguments", [["gan", "--steps", "0"], ["diffusion", "--against", "numpy"], []])
 def test_wrong_arguments_exit_with_2(benchmark, arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         benchmark.main(arguments)
