@@ -100,14 +100,14 @@ def gaussian_error(name: str, process_name: str, num_steps: int) -> float:
     with jax.enable_x64(True):
         times = _times(process, SDE_RANGE, num_steps)
         begin, end = (data.at(*_scales(process, t)) for t in (times[0], times[-1]))
-        slopes, offsets, variances = _affine(STOCHASTIC[name].build(process, num_steps), data, process, times)
+        slopes, offsets, variances = affine(STOCHASTIC[name].build(process, num_steps), data, process, times)
     mean, variance = begin.means[0], begin.stds[0] ** 2
     for slope, offset, fresh in zip(slopes, offsets, variances, strict=True):
         mean, variance = slope * mean + offset, slope**2 * variance + fresh
     return float(np.hypot(mean - end.means[0], np.sqrt(variance) - end.stds[0]))
 
 
-def _affine(solve: Solver, data: Mixture, process: Process, times: Array) -> tuple[np.ndarray, ...]:
+def affine(solve: Solver, data: Mixture, process: Process, times: Array) -> tuple[np.ndarray, ...]:
     """Each step as slope * x + offset + noise: slopes, offsets and variances of the noise [N]."""
     # Row 0 starts at 0 and row 1 at 1 without noise; each row after these gets one noise of size 1.
     rows = len(NOISES) + 2

@@ -20,7 +20,7 @@ class Memory(NamedTuple):
     """What a step leaves to the next.
 
     Attributes:
-        x_0: what the denoiser answered [B, ...].
+        x_0: what the denoiser answered [B, ...]; before the first step anything, for its weight is then 0.
         h: the length of the step in lambda = log(alpha / sigma); infinite before the first step.
     """
 
@@ -57,4 +57,4 @@ def dpm_solver(process: Process) -> Solver:
         x_0_middle = x_0 + weight * (x_0 - memory.x_0)
         return shrink * x + alpha * (1.0 - decay) * x_0_middle, Memory(x_0, h)
 
-    return make_solver(advance, lambda x: Memory(jnp.zeros_like(x), jnp.full((), jnp.inf, x.dtype)))
+    return make_solver(advance, lambda x: Memory(x, jnp.full((), jnp.inf, x.dtype)))

@@ -102,7 +102,7 @@ def make_log_likelihood(process: Process, likelihood: Likelihood | None = None) 
 
         begin, num_dims = points.w[0], math.prod(x_0.shape[1:])
         # p(x_0) is the density of x = alpha x_0 at the first time, where noise of sigma_min has been added.
-        start = (1.0 - begin) * x_0, jnp.zeros_like(x_0, shape=x_0.shape[:1])
+        start = (1.0 - begin) * x_0, 0.0 * _log_normal(x_0, begin)  # zeros of the examples' own devices
         ends = Point(points.t[:-1], points.w[:-1]), Point(points.t[1:], points.w[1:])
         (y, total), _ = jax.lax.scan(body, start, ends)
         return _log_normal(y, points.w[-1]) + total + num_dims * jnp.log1p(-begin)
@@ -138,7 +138,7 @@ def _probes(num_probes: int, keys: Keys, like: Array) -> Array:
     if num_probes == 0:
         size = math.prod(shape)
         units = jnp.eye(size, dtype=like.dtype).reshape(size, 1, *shape)
-        return jnp.broadcast_to(units, (size, *like.shape))
+        return units + 0.0 * like[None]
     draw = jax.vmap(lambda key: jax.random.rademacher(key, (num_probes, *shape), like.dtype))
     return jnp.swapaxes(draw(split_by_name(keys, "probe")["probe"]), 0, 1)
 

@@ -1,0 +1,77 @@
+"""Time grids: where they begin and end, that they fall, and the published ones by number."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import results_orders as orders
+
+from aigc_jax.processes.gaussian import edm
+from aigc_jax.samplers import grids
+from aigc_jax.types import UsageError
+
+GRIDS = {"uniform": grids.uniform(), "karras": grids.karras(), "logsnr": grids.logsnr()}
+END = {"edm": 0.0}
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("name", [name for name in orders.PROCESSES if name != orders.ENDS])
+def test_every_grid_falls_from_the_noise_to_the_data(grid, name):
+    process = orders.PROCESSES[name]
+    for num_steps in (1, 18, 1000):
+        times = GRIDS[grid](process, num_steps)
+        assert times.shape == (num_steps + 1,)
+        assert times[0] == np.float32(process.t_max)
+        assert times[-1] == END.get(name, 0.0)
+        assert (jnp.diff(times) < 0).all()
+        assert (jnp.diff(process.noise_ratio(times)) < 0).all()
+
+
+def test_the_karras_grid_is_the_papers():
+    """The 18 steps of EDM on CIFAR-10; the Restart paper names four of its levels: 40.79, 19.35, 1.92 and 1.09."""
+    times = np.asarray(grids.karras()(edm(), 18))
+    assert [round(float(times[i]), 2) for i in (2, 4, 9, 10)] == [40.79, 19.35, 1.92, 1.09]
+    np.testing.assert_allclose(times[[0, -2, -1]], [80, 0.002, 0], rtol=1e-5)
+
+
+def test_each_grid_is_even_in_its_own_clock():
+    process = orders.PROCESSES["variance_preserving"]
+    ratio = {name: np.asarray(process.noise_ratio(grid(process, 21)), np.float64) for name, grid in GRIDS.items()}
+    # The float32 noise ratio of the last points has few digits beyond the process's clock.
+    np.testing.assert_allclose(
+        np.diff(np.log(ratio["logsnr"][:-1])), np.log(0.002 / ratio["logsnr"][0]) / 20, rtol=2e-3
+    )
+    np.testing.assert_allclose(
+        np.diff(ratio["karras"][:-1] ** (1 / 7)), (0.002 ** (1 / 7) - ratio["karras"][0] ** (1 / 7)) / 20, rtol=2e-3
+    )
+    np.testing.assert_allclose(np.diff(GRIDS["uniform"](process, 10)), -0.1, rtol=1e-5)
+
+
+def test_infinite_noise_levels_are_clipped_and_the_ends_exact():
+    flow = orders.PROCESSES["rectified_flow"]
+    times = grids.karras(sigma_min=0.01, sigma_max=50.0)(flow, 10)
+    assert times[0] == 1.0
+    assert times[-1] == 0.0
+    np.testing.assert_allclose(flow.noise_ratio(times[-2]), 0.01, rtol=1e-5)
+    assert flow.noise_ratio(times[1]) < 50.0
+
+
+def test_grids_are_made_while_a_sampler_is_traced():
+    times = jax.jit(lambda: grids.karras()(edm(), 3))()
+    assert times.shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda: grids.uniform()(edm(), 0), "num_steps"),
+        (lambda: grids.karras(rho=0.0), "rho"),
+        (lambda: grids.karras(sigma_min=2.0, sigma_max=1.0), "sigma_min"),
+        (lambda: grids.logsnr(sigma_min=0.0), "sigma_min"),
+        (lambda: grids.uniform()(edm()._replace(t_min=80.0), 10), "float32"),
+    ],
+)
+def test_impossible_grids_are_refused_in_one_line(make, word):
+    with pytest.raises(UsageError, match=word) as error:
+        make()
+    assert "\n" not in str(error.value)
