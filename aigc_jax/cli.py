@@ -17,8 +17,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from aigc_jax import commands
-from aigc_jax.cli_arguments import Edit, Evaluate, Info, Likelihood, List, Prepare, Sample
+from aigc_jax import commands, latent_pictures
+from aigc_jax.cli_arguments import Edit, Evaluate, Info, Latents, Likelihood, List, Prepare, Sample
 from aigc_jax.experiments import config_names, load_config
 from aigc_jax.train.finite import NonFiniteError
 from aigc_jax.types import UsageError
@@ -31,6 +31,7 @@ usage: aigc-jax COMMAND ...
   edit RUN          change held-out images: in-painting, image-to-image
   evaluate RUN      measure a run and write its report
   likelihood RUN    how likely a run finds held-out examples: nats, bits/dim
+  latents RUN       what an autoencoder makes of held-out images
   data list         which data there is           data prepare tfds:NAME   download and write it
   info              versions, devices and the shipped experiments
 
@@ -78,6 +79,7 @@ def _dispatch(words: list[str]) -> int:
         "edit": (Edit, commands.edit),
         "evaluate": (Evaluate, commands.evaluate_run),
         "likelihood": (Likelihood, commands.likelihood),
+        "latents": (Latents, latent_pictures.latents),
         "data prepare": (Prepare, commands.prepare_data),
         "data list": (List, commands.list_all_data),
         "info": (Info, commands.info),

@@ -110,6 +110,16 @@ class Likelihood(Trained):
 
 
 @dataclasses.dataclass(frozen=True)
+class Latents(Trained):
+    """Draw what an autoencoder makes of held-out images: reconstructions, interpolations, traversals of the latent."""
+
+    num_examples: int = 500
+    """Number of images, or all where there are fewer; the spread of the latents is measured on them."""
+    seed: int = 0
+    """Which images."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Prepare:
     """Download a data set and write it as array_record files."""
 

@@ -27,11 +27,23 @@ EVERYTHING = METHOD | {"algorithms", "train", "report", "configs"}
 # The command line, from below: finding experiments, judging them, its arguments, what each command does, its parsing.
 MAY_IMPORT |= {"experiments": EVERYTHING, "measuring": EVERYTHING | {"experiments"}, "cli_arguments": set()}
 MAY_IMPORT |= {"commands": MAY_IMPORT["measuring"] | {"measuring", "cli_arguments"}}
-MAY_IMPORT |= {"cli": MAY_IMPORT["commands"] | {"commands"}, "__main__": {"cli"}}
+MAY_IMPORT |= {"latent_pictures": MAY_IMPORT["commands"]}
+MAY_IMPORT |= {"cli": MAY_IMPORT["commands"] | {"commands", "latent_pictures"}, "__main__": {"cli"}}
 MAY_IMPORT |= {"scripts": set(MAY_IMPORT), "__init__": EVERYTHING}
 
 FILES = sorted([*ROOT.glob("aigc_jax/**/*.py"), *ROOT.glob("configs/**/*.py"), *ROOT.glob("scripts/**/*.py")])
-DOING_IO = {"data", "train", "report", "experiments", "measuring", "commands", "cli_arguments", "cli", "scripts"}
+DOING_IO = {
+    "data",
+    "train",
+    "report",
+    "experiments",
+    "measuring",
+    "commands",
+    "cli_arguments",
+    "latent_pictures",
+    "cli",
+    "scripts",
+}
 COMPILING = {"jit", "pmap", "shard_map", "make_mesh", "Mesh", "NamedSharding", "PartitionSpec", "device_put"}
 GRADIENTS = {"grad", "value_and_grad", "vjp", "jacrev", "jacfwd", "jvp", "linearize", "hessian"}
 IO_MODULES = {

@@ -1,0 +1,60 @@
+"""Functions of a trained autoencoder: images to latents and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aigc_jax.types import Experiment, UsageError, Variables
+
+LatentFn = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+"""``(array [num, ...], condition [num] or None) -> array [num, ...]``."""
+
+
+class LatentFns(NamedTuple):
+    """Both ways, compiled.
+
+    Attributes:
+        encode: ``(images [num, H, W, C] in [-1, 1], label [num] or None) -> latents`` [num, ...].
+        decode: ``(latents [num, ...], condition [num] or None) -> images`` in [-1, 1].
+    """
+
+    encode: LatentFn
+    decode: LatentFn
+
+
+def make_latent_fns(experiment: Experiment, variables: Variables) -> LatentFns:
+    """The encoder and the decoder of a trained model.
+
+    Args:
+        experiment: what was trained.
+        variables: its weights.
+
+    Returns:
+        The functions; an unconditional model is told no classes.
+
+    Raises:
+        UsageError: the model has no encoder or no decoder.
+    """
+    encode, decode = experiment.algorithm.encode, experiment.algorithm.decode
+    if encode is None or decode is None:
+        raise UsageError("this run holds a model without an encoder: name the run of an autoencoder, as vae_digits")
+    is_conditional = experiment.num_classes is not None
+    encode_compiled = jax.jit(lambda variables, batch: encode(variables, batch, jax.random.key(0)))
+    decode_compiled = jax.jit(decode)
+
+    def to_latents(images: np.ndarray, label: np.ndarray | None) -> np.ndarray:
+        batch = {"image": jnp.asarray(images)}
+        if is_conditional:
+            batch["label"] = jnp.asarray(label, jnp.int32)
+        return np.asarray(encode_compiled(variables, batch))
+
+    def to_images(latents: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
+        given = jnp.asarray(condition, jnp.int32) if is_conditional else None
+        return np.asarray(decode_compiled(variables, jnp.asarray(latents), given))
+
+    return LatentFns(to_latents, to_images)
