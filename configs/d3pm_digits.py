@@ -22,6 +22,7 @@ from aigc_jax.samplers.discrete import TokenSampling
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
+from aigc_jax.tree import warmed_up
 from aigc_jax.types import Experiment
 
 
@@ -50,7 +51,9 @@ class Config(TrainConfig):
     condition_dropout: float = 0.1
     """Probability that an image's class is hidden, for guidance."""
     net: UNetSettings = field(
-        default_factory=lambda: UNetSettings(48, (1, 2), 1, patch_size=2, norm="rms", resampling="patch")
+        default_factory=lambda: UNetSettings(
+            48, (1, 2), 1, patch_size=2, norm="rms", resampling="patch", is_symmetric=True
+        )
     )
     sampling: TokenSampling = field(default_factory=lambda: TokenSampling(num_steps=32, guidance=1.5))
     likelihood: Likelihood = field(default_factory=Likelihood)
@@ -77,7 +80,7 @@ def build(config: Config) -> Experiment:
         sampling=config.sampling,
         num_times=config.likelihood.num_steps,
         condition_dropout=config.condition_dropout,
-        ema_decay=config.ema_decay,
+        ema_decay=warmed_up(config.ema_decay),
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
     )
