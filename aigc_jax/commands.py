@@ -18,7 +18,7 @@ from aigc_jax.data.arrays import take
 from aigc_jax.data.images import make_grid, to_float, to_png, to_uint8, write_npz, write_png
 from aigc_jax.data.points import scatter
 from aigc_jax.data.prepare import list_data, prepare
-from aigc_jax.experiments import config_names, group_values, load_run, run_training
+from aigc_jax.experiments import config_names, group_values, load_run, run_training, told_values
 from aigc_jax.measuring import make_evaluate_fn, make_report_fn
 from aigc_jax.report.gate import check_gates, read_gates
 from aigc_jax.report.likelihood import likelihood_lines, mean_rows, write_likelihood
@@ -119,7 +119,7 @@ def evaluate_run(arguments: Evaluate) -> int:
     sample_fn = make_sample_fn(experiment, variables, arguments.seed)
     data = experiment.open_data()
     report = make_report_fn(experiment, values, data)(sample_fn, num_samples)
-    how = group_values(values, "sampling")
+    how = told_values(values, "sampling")
     report = report._replace(facts={**report.facts, **{f"sampling {name}": str(value) for name, value in how.items()}})
     num_shown = 100 if experiment.example_name == "image" else 1000
     labels = _conditions(experiment.num_classes, None, num_shown)

@@ -168,6 +168,26 @@ def group_values(config: TrainConfig, group: str) -> dict[str, Any]:
     return dataclasses.asdict(values)
 
 
+def told_values(config: TrainConfig, group: str) -> dict[str, Any]:
+    """The settings of one group that a reader needs: those with flags, and those that are not at their defaults.
+
+    Args:
+        config: the configuration.
+        group: the name of a field that holds a dataclass.
+
+    Returns:
+        ``{name: value}``, {} where there is no such group.
+
+    >>> told_values(TrainConfig(), "sampling")
+    {}
+    """
+    values = group_values(config, group)
+    if not values:
+        return {}
+    defaults = {field.name: field.default for field in dataclasses.fields(getattr(config, group))}
+    return {name: value for name, value in values.items() if name in _OVERRIDABLE or value != defaults[name]}
+
+
 _OVERRIDABLE = ("sampler", "num_steps", "guidance", "num_importance_samples")
 """The settings that commands have flags for."""
 
