@@ -9,6 +9,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from aigc_jax.rng import split_by_name
 from aigc_jax.types import Algorithm, Batch, Condition, Key, Metrics, TrainState, UsageError, Variables
 
 
@@ -20,7 +21,8 @@ def latent_diffusion(
     Args:
         inner: the method that learns the latents: its batches hold ``latent`` [B, ...] and, where it is conditional,
             ``label``.
-        autoencoder: a method with ``encode`` and ``decode``. Its encoder sees the class where it takes one.
+        autoencoder: a method with ``encode`` and ``decode``. Its encoder sees the class where it takes one; it gives
+            means, which do not depend on its key.
         autoencoder_variables: its trained weights; they stay as they are and are no part of the state.
         scale: multiplies the latents, so that their standard deviation is about 1.
 
@@ -51,7 +53,7 @@ def latent_diffusion(
         raise UsageError(f"expected scale > 0, got {scale}: one over the standard deviation of the latents")
 
     def to_latents(batch: Batch, key: Key) -> Batch:
-        latents = scale * encode(autoencoder_variables, batch, key)
+        latents = scale * encode(autoencoder_variables, batch, split_by_name(key, "encode")["encode"])
         return {**{name: value for name, value in batch.items() if name != "image"}, "latent": latents}
 
     def init(key: Key, batch: Batch) -> TrainState:
