@@ -82,7 +82,7 @@ class Model(NamedTuple):
         """Log p(x, z) - log q(z | x) of n draws of all latents for each image, under keys [B, n]."""
 
         def draw(keys: Keys) -> Array:
-            outputs, levels = self.climb(params, _drawn(keys), condition, image=image)
+            outputs, levels = self.climb(params, drawn(keys), condition, image=image)
             ratios = [
                 normal_log_prob(z, *prior) - normal_log_prob(z, *posterior)
                 for z, prior, posterior in levels
@@ -96,7 +96,7 @@ class Model(NamedTuple):
         """Decode latents drawn from the top down, see :class:`aigc_jax.types.SampleFn`."""
         check_condition(condition, self.ladder.num_classes)
         keys = split_by_name(example_keys(key, num_samples), "latent")["latent"]
-        outputs, _ = self.climb(variables["params"][NAME], _drawn(keys), condition, num=num_samples)
+        outputs, _ = self.climb(variables["params"][NAME], drawn(keys), condition, num=num_samples)
         return self.likelihood.mean(outputs)
 
     def evaluate(self, variables: Variables, batch: Batch, key: Array) -> dict[str, Array]:
@@ -177,7 +177,7 @@ def hvae(
         keys = example_keys(key, batch["index"])
         image, condition = model.see(batch, keys)
         latent_keys = split_by_name(keys, "latent")["latent"]
-        outputs, levels = model.climb(params[NAME], _drawn(latent_keys), condition, image=image)
+        outputs, levels = model.climb(params[NAME], drawn(latent_keys), condition, image=image)
         log_likelihood = model.likelihood.log_prob(outputs, image)
         kls = [
             sum_per_example(gaussian_kl(*posterior, *prior)) for _, prior, posterior in levels if posterior is not None
@@ -201,8 +201,19 @@ def _means(level: int, prior: Gaussian, posterior: Gaussian | None) -> Array:
     return (posterior or prior)[0]
 
 
-def _drawn(keys: Keys) -> Choose:
-    """Draw each latent, from the posterior where there is one."""
+def drawn(keys: Keys) -> Choose:
+    """Draw each latent of a ladder: from the posterior where there is one, else from the prior.
+
+    Args:
+        keys: one key per example [B].
+
+    Returns:
+        A function for :class:`aigc_jax.nets.ladder.Ladder`.
+
+    >>> keys, prior = example_keys(jax.random.key(0), 2), (jnp.zeros((2, 3)), jnp.zeros((2, 3)))
+    >>> bool(jnp.any(drawn(keys)(0, prior, None) != drawn(keys)(1, prior, None)))  # each level has its own noise
+    True
+    """
 
     def choose(level: int, prior: Gaussian, posterior: Gaussian | None) -> Array:
         mean, logvar = posterior or prior

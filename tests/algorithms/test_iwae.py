@@ -12,14 +12,25 @@ from aigc_jax.algorithms.iwae import iwae
 from aigc_jax.rng import example_keys
 from aigc_jax.types import UsageError
 from tests.algorithms import linear_gaussian as lg
+from tests.contracts.table import quick_compilation
 
 BATCH = lg.draw(400)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation():
+    with quick_compilation():
+        yield
+
+
+@functools.cache
+def evaluator(num_importance_samples, chunk_size):
+    return jax.jit(lg.model(num_importance_samples=num_importance_samples, chunk_size=chunk_size).evaluate)
+
+
 @functools.cache
 def rows(num_importance_samples, chunk_size=100, seed=0):
-    model = lg.model(num_importance_samples=num_importance_samples, chunk_size=chunk_size)
-    result = jax.jit(model.evaluate)(lg.variables(), BATCH, jax.random.key(seed))
+    result = evaluator(num_importance_samples, chunk_size)(lg.variables(), BATCH, jax.random.key(seed))
     return {name: np.asarray(value, np.float64) for name, value in result.items()}
 
 
@@ -59,7 +70,7 @@ def test_the_bound_does_not_depend_on_the_chunks_and_one_draw_is_the_elbo():
 
 def test_the_training_loss_is_the_bound_of_its_draws():
     algorithm = iwae(lg.model(), optax.sgd(0.0), num_importance_samples=50)
-    state = algorithm.init(jax.random.key(0), BATCH)
+    state = jax.jit(algorithm.init)(jax.random.key(0), BATCH)
     state = state.replace(params=lg.variables()["params"])
     _, metrics = jax.jit(algorithm.step)(state, BATCH, jax.random.key(1))
     exact = lg.log_evidence(BATCH).mean()
@@ -72,7 +83,7 @@ def test_the_training_loss_is_the_bound_of_its_draws():
 def test_training_learns_the_evidence(k):
     """More draws give a tighter bound: a posterior of the wrong shape holds a VAE back, an IWAE less."""
     algorithm = iwae(lg.model(num_importance_samples=200), optax.sgd(0.05), num_importance_samples=k)
-    state = algorithm.init(jax.random.key(0), BATCH)
+    state = jax.jit(algorithm.init)(jax.random.key(0), BATCH)
 
     @jax.jit
     def run(state):
@@ -82,19 +93,19 @@ def test_training_learns_the_evidence(k):
         return jax.lax.scan(one, state, jnp.arange(400))[0]
 
     state = run(state)
-    nll = algorithm.evaluate(state.variables, BATCH, jax.random.key(3))["nll"].mean()
+    nll = jax.jit(algorithm.evaluate)(state.variables, BATCH, jax.random.key(3))["nll"].mean()
     # Maximum likelihood of 400 examples: at most a few parameters / (2 n) better than the truth.
     assert abs(nll + lg.log_evidence(BATCH).mean()) < 0.06
 
 
 def test_each_example_has_its_own_draws():
-    model, batch = lg.model(num_importance_samples=3), jax.tree.map(lambda leaf: leaf[:4], BATCH)
+    evaluate, batch = evaluator(3, 3), jax.tree.map(lambda leaf: leaf[:4], BATCH)
     same = {"image": jnp.broadcast_to(batch["image"][:1], batch["image"].shape)}
-    elbo = model.evaluate(lg.variables(), same, jax.random.key(0))["elbo"]
+    elbo = evaluate(lg.variables(), same, jax.random.key(0))["elbo"]
     assert len(np.unique(np.asarray(elbo))) == 4
     keys = example_keys(jax.random.key(0), 4)
-    part = model.evaluate(lg.variables(), {"image": batch["image"][2:]}, keys[2:])
-    whole = model.evaluate(lg.variables(), batch, keys)
+    part = evaluate(lg.variables(), {"image": batch["image"][2:]}, keys[2:])
+    whole = evaluate(lg.variables(), batch, keys)
     np.testing.assert_allclose(part["nll"], whole["nll"][2:], atol=1e-5)
 
 

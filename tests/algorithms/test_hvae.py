@@ -1,0 +1,129 @@
+"""The hierarchical VAE: what each level costs, that a level which knows nothing is free, and its latents."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from aigc_jax.algorithms.hvae import Model, drawn, hvae
+from aigc_jax.losses.likelihoods import bernoulli
+from aigc_jax.nets.ladder import Ladder
+from aigc_jax.rng import example_keys, split_by_name
+from aigc_jax.types import UsageError
+from tests.algorithms.quadrature import gaussian_kl
+from tests.contracts.table import quick_compilation
+
+KEY = jax.random.key(0)
+LADDER = Ladder((8, 8, 1), (4, 4), (1, 2, 3), num_blocks=0)
+MODEL = Model(LADDER, bernoulli())
+PIXELS = np.random.default_rng(0).uniform(-1, 1, (6, 8, 8, 1)) > 0
+BATCH = {"image": jnp.asarray(np.where(PIXELS, 1.0, -1.0), jnp.float32)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation():
+    with quick_compilation():
+        yield
+
+
+@functools.cache
+def metrics_of(**options):
+    algorithm = hvae(MODEL, optax.sgd(0.0), **options)
+    _, metrics = jax.jit(algorithm.step)(jax.jit(algorithm.init)(KEY, BATCH), BATCH, KEY)
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def variables_of(change=lambda path, leaf: leaf):
+    params = jax.tree_util.tree_map_with_path(change, jax.jit(MODEL.init)(KEY, BATCH))
+    return {"params": {"hvae": params}, "model_state": {}}
+
+
+def test_the_loss_is_what_the_levels_cost():
+    plain, half = metrics_of(), metrics_of(beta=0.5)
+    levels = [plain[f"hvae/kl_level_{level}"] for level in range(3)]
+    assert all(value > 0 for value in levels)
+    assert "hvae/kl_level_3" not in plain
+    np.testing.assert_allclose(plain["hvae/loss"], sum(levels) - plain["hvae/log_likelihood"], rtol=1e-5)
+    np.testing.assert_allclose(plain["hvae/loss"], -plain["hvae/elbo"], rtol=1e-5)
+    np.testing.assert_allclose(half["hvae/loss"], 0.5 * sum(levels) - plain["hvae/log_likelihood"], rtol=1e-5)
+    free = metrics_of(minimum_kl=1000.0)
+    np.testing.assert_allclose(free["hvae/loss"], 3000 - plain["hvae/log_likelihood"], rtol=1e-5)
+
+
+def test_the_kl_of_each_level_is_that_of_the_densities():
+    # The draws of the step: of its first player's first update, of each example.
+    update_key = jax.random.fold_in(jax.random.fold_in(KEY, 0), 0)
+    keys = split_by_name(example_keys(update_key, 6), "latent")["latent"]
+    params, image = variables_of()["params"]["hvae"], BATCH["image"]
+    _, levels = jax.jit(lambda params, keys: MODEL.climb(params, drawn(keys), None, image=image))(params, keys)
+    assert [level.latent.shape for level in levels] == [(6, *shape) for shape in LADDER.latent_shapes()]
+    metrics = metrics_of()
+    for number, level in enumerate(levels):
+        expected = gaussian_kl(*level.posterior, *level.prior).sum() / 6
+        np.testing.assert_allclose(metrics[f"hvae/kl_level_{number}"], expected, rtol=1e-4)
+
+
+def test_a_level_that_says_nothing_costs_nothing():
+    def silent(path, leaf):
+        return jnp.zeros_like(leaf) if "posterior" in jax.tree_util.keystr(path) else leaf
+
+    variables = variables_of(silent)
+    algorithm = hvae(MODEL, optax.sgd(0.0))
+    state = jax.jit(algorithm.init)(KEY, BATCH).replace(params=variables["params"])
+    _, metrics = jax.jit(algorithm.step)(state, BATCH, KEY)
+    for level in range(3):
+        np.testing.assert_allclose(metrics[f"hvae/kl_level_{level}"], 0, atol=1e-5)
+    # Then the weights are likelihoods, and L_1 and the reported one agree draw by draw.
+    np.testing.assert_allclose(metrics["hvae/elbo"], metrics["hvae/log_likelihood"], atol=1e-4)
+
+
+def test_the_bound_climbs_with_the_draws_and_does_not_depend_on_chunks():
+    variables = variables_of()
+    rows = {}
+    for k, chunk_size in ((1, 5), (10, 5), (10, 3), (200, 50)):
+        model = MODEL._replace(num_importance_samples=k, chunk_size=chunk_size)
+        rows[k, chunk_size] = jax.jit(model.evaluate)(variables, BATCH, KEY)
+    np.testing.assert_allclose(rows[10, 5]["nll"], rows[10, 3]["nll"], atol=1e-4)
+    means = [float(-rows[which]["nll"].mean()) for which in ((1, 5), (10, 5), (200, 50))]
+    assert means[0] < means[1] < means[2]
+    assert np.all(-rows[200, 50]["nll"] >= rows[200, 50]["elbo"])
+    np.testing.assert_allclose(rows[10, 5]["bits_per_dim"], rows[10, 5]["nll"] / (64 * np.log(2)), rtol=1e-6)
+
+
+def test_latents_of_all_levels_go_to_one_vector_and_back():
+    variables = variables_of()
+    latents = jax.jit(MODEL.encode)(variables, BATCH, KEY)
+    assert latents.shape == (6, 16 + 8 + 3)
+
+    def mean(level, prior, posterior):
+        return posterior[0]
+
+    climb = jax.jit(lambda params: MODEL.climb(params, mean, None, image=BATCH["image"])[0])
+    expected = MODEL.likelihood.mean(climb(variables["params"]["hvae"]))
+    decode = jax.jit(lambda variables, latents: MODEL.decode(variables, latents, None))
+    np.testing.assert_allclose(decode(variables, latents), expected, atol=1e-5)
+
+
+def test_training_learns():
+    algorithm = hvae(MODEL, optax.sgd(3e-3))
+    state, step = jax.jit(algorithm.init)(KEY, BATCH), jax.jit(algorithm.step)
+    losses = []
+    for t in range(60):
+        state, metrics = step(state, BATCH, jax.random.fold_in(KEY, t))
+        losses.append(float(metrics["hvae/loss"]))
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 3
+
+
+def test_mistakes_are_refused_in_one_line():
+    with pytest.raises(UsageError, match="beta >= 0"):
+        hvae(MODEL, optax.sgd(0.1), beta=-1.0)
+    for ladder, expected in (
+        (Ladder((8, 8, 1), (4, 4), (1, 2)), "give 3"),
+        (Ladder((10, 8, 1), (4, 4), (1, 2, 3)), "multiples of 4"),
+    ):
+        image = jnp.zeros((2, *ladder.image_shape))
+        with pytest.raises(UsageError, match=expected):
+            Model(ladder, bernoulli()).init(KEY, {"image": image})
