@@ -29,7 +29,7 @@ from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.train.trained import load_trained
 from aigc_jax.tree import warmed_up
-from aigc_jax.types import DenoiseFn, Experiment
+from aigc_jax.types import DenoiseFn, Experiment, UsageError
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def build(config: Config) -> Experiment:
         Denoiser(net, process, with_boundary(process, config.sigma_data), config.image_shape, classes),
         Curriculum(config.steps, config.first_intervals, config.last_intervals),
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule)),
-        sampler=make_sampler(process, config.sampling, num_classes=classes),
-        teacher=None if config.teacher is None else _load_teacher(config.teacher, config.teacher_guidance),
+        sampler=make_sampler(process, config.sampling, num_classes=classes, is_consistency=True),
+        teacher=None if config.teacher is None else _load_teacher(config, config.teacher),
         ema_decay=warmed_up(config.ema_decay),
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
@@ -92,10 +92,17 @@ def build(config: Config) -> Experiment:
     return image_experiment(config, algorithm)
 
 
-def _load_teacher(run: str, guidance: float) -> DenoiseFn:
+def _load_teacher(config: Config, run: str) -> DenoiseFn:
     """The guided denoiser of a trained flow, brought to the noise levels of the student."""
     flow_digits = importlib.import_module("aigc_jax.configs.flow_digits")
-    config, _, variables = load_trained(run, flow_digits)
-    denoiser = flow_digits.make_denoiser(config)
-    guide = classifier_free(guidance, null=denoiser.num_classes or None)
+    theirs, _, variables = load_trained(run, flow_digits)
+    for name in ("image_shape", "num_classes"):
+        if getattr(theirs, name) != getattr(config, name):
+            raise UsageError(
+                f"the teacher {run} has {name} {getattr(theirs, name)}, this experiment {getattr(config, name)}: "
+                f"train both with the same --{name.replace('_', '-')}"
+            )
+    denoiser = flow_digits.make_denoiser(theirs)
+    weight = config.teacher_guidance if denoiser.num_classes else 1.0
+    guide = classifier_free(weight, null=denoiser.num_classes or None)
     return in_noise_levels(guide(denoiser.denoise_fn(variables)), denoiser.process)

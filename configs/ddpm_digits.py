@@ -83,7 +83,7 @@ def build(config: Config) -> Experiment:
         denoiser,
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99)),
         sampler=functools.partial(make_sampler, process, config.sampling, num_classes=classes),
-        editor=make_editor(process, config.sampling, num_classes=classes),
+        editor=functools.partial(make_editor, process, config.sampling, num_classes=classes),
         log_likelihood=make_log_likelihood(process, config.likelihood),
         weight=simple_weight if gamma is None else min_snr_weight(process, parameterization, gamma),
         condition_dropout=config.condition_dropout,

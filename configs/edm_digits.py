@@ -80,7 +80,7 @@ def build(config: Config) -> Experiment:
         Denoiser(net, process, parameterization, config.image_shape, classes),
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99)),
         sampler=functools.partial(make_sampler, process, config.sampling, num_classes=classes),
-        editor=make_editor(process, config.sampling, num_classes=classes),
+        editor=functools.partial(make_editor, process, config.sampling, num_classes=classes),
         log_likelihood=make_log_likelihood(process, config.likelihood),
         time_sampler=lognormal_times(config.time_mean, config.time_std),
         condition_dropout=config.condition_dropout,

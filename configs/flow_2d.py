@@ -83,7 +83,7 @@ def build(config: Config) -> Experiment:
     algorithm = flow_matching(
         denoiser,
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule)),
-        sampler=make_sampler(denoiser.process, config.sampling, num_classes=classes),
+        sampler=make_sampler(denoiser.process, config.sampling, num_classes=classes, is_bounded=False),
         log_likelihood=make_log_likelihood(denoiser.process, config.likelihood),
         time_sampler=logit_normal_times(),
         condition_dropout=config.condition_dropout,

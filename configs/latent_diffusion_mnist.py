@@ -89,7 +89,7 @@ def build(config: Config) -> Experiment:
     inner = flow_matching(
         denoiser,
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99)),
-        sampler=make_sampler(denoiser.process, config.sampling, num_classes=classes),
+        sampler=make_sampler(denoiser.process, config.sampling, num_classes=classes, is_bounded=False),
         condition_dropout=config.condition_dropout,
         ema_decay=warmed_up(config.ema_decay),
         num_microbatches=config.num_microbatches,

@@ -41,7 +41,7 @@ class Curriculum(NamedTuple):
 
     def num_intervals(self, step: Int[Array, ""]) -> Float[Array, ""]:
         """N(k) - 1 after k steps, as a float."""
-        stage_length = self.num_steps // (int(math.log2(self.last // self.first)) + 1)
+        stage_length = int(self.num_steps / (math.log2(self.last // self.first) + 1))
         stage = (step // max(stage_length, 1)).astype(jnp.float32)
         return jnp.minimum(self.first * jnp.exp2(stage), float(self.last))
 
@@ -69,7 +69,8 @@ def consistency(
         sampler: of the kind ``multistep``; one step suffices.
         teacher: a trained denoiser of the same process, guided or not (:func:`in_noise_levels` brings one of another
             process): consistency distillation. None: consistency training.
-        time_sampler: noise levels of the training examples; None for ln(sigma) ~ N(-1.1, 2^2).
+        time_sampler: noise levels of the training examples; None for ln(sigma) ~ N(-1.1, 2^2) between the ends of
+            the process.
         rho: of the grid of noise levels.
         condition_dropout: probability in [0, 1) that a condition is hidden.
         ema_decay: decay of the weight average that ``sample`` uses; None for none.
@@ -88,7 +89,7 @@ def consistency(
     >>> from aigc_jax.samplers.sampling import make_sampler
     >>> from aigc_jax.samplers.settings import Sampling
     >>> denoiser = Denoiser(MLPDenoiser((8,)), edm(), with_boundary(edm()), (2,), name="point", bounds=None)
-    >>> sampler = make_sampler(edm(), Sampling("multistep", num_steps=1))
+    >>> sampler = make_sampler(edm(), Sampling("multistep", num_steps=1), is_consistency=True)
     >>> algorithm = consistency(denoiser, Curriculum(100), tx=optax.sgd(1e-3), sampler=sampler)
     >>> batch = {"point": jnp.zeros((6, 2))}
     >>> state = algorithm.init(jax.random.key(0), batch)
@@ -98,8 +99,8 @@ def consistency(
     """
     if not 1 <= curriculum.first <= curriculum.last:
         raise UsageError(f"expected 1 <= first <= last intervals, got {curriculum.first} and {curriculum.last}")
-    times = lognormal_times(-1.1, 2.0) if time_sampler is None else time_sampler
     process = denoiser.process
+    times = lognormal_times(-1.1, 2.0, limits=(process.t_min, process.t_max)) if time_sampler is None else time_sampler
     huber = 0.00054 * math.sqrt(math.prod(denoiser.shape))
 
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:

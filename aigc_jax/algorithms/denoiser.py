@@ -129,6 +129,8 @@ def corrupt(
     Reference:
         Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022, algorithm 1.
     """
+    if not 0 <= condition_dropout < 1:
+        raise UsageError(f"expected a condition_dropout in [0, 1), got {condition_dropout}: 0.1 is usual")
     keys = split_by_name(example_keys(key, batch["index"]), "time", "noise", "condition", "dropout")
     x_0, t, condition = batch[denoiser.name], time_sampler(keys["time"]), denoiser.condition(batch)
     epsilon = normal(keys["noise"], denoiser.shape)
@@ -141,6 +143,12 @@ def corrupt(
 def mean_square(error: Array) -> Float[Array, " batch"]:
     """Mean over all but the first axis of the squared error."""
     return jnp.mean(jnp.square(error), axis=tuple(range(1, error.ndim)))
+
+
+def _check_condition(denoiser: Denoiser, condition: Condition) -> None:
+    if (condition is not None) != bool(denoiser.num_classes):
+        wanted = "a condition for each sample" if denoiser.num_classes else "no condition"
+        raise UsageError(f"this model takes {wanted}: it was trained with {denoiser.num_classes} classes")
 
 
 def make_sample_fn(denoiser: Denoiser, sampler: SamplerFn, guidance: Guidance) -> SampleFn:
@@ -156,9 +164,7 @@ def make_sample_fn(denoiser: Denoiser, sampler: SamplerFn, guidance: Guidance) -
     """
 
     def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
-        if (condition is not None) != bool(denoiser.num_classes):
-            wanted = "a condition for each sample" if denoiser.num_classes else "no condition"
-            raise UsageError(f"this model takes {wanted}: it was trained with {denoiser.num_classes} classes")
+        _check_condition(denoiser, condition)
         denoise = guidance(denoiser.denoise_fn(variables))
         x_0 = sampler(denoise, denoiser.shape, example_keys(key, num_samples), condition)
         return x_0 if denoiser.bounds is None else jnp.clip(x_0, *denoiser.bounds)
@@ -187,6 +193,7 @@ def make_edit_fn(denoiser: Denoiser, editor: EditorFn, guidance: Guidance) -> Ed
         mask: Array | None = None,
         strength: float = 1.0,
     ) -> Array:
+        _check_condition(denoiser, condition)
         denoise = guidance(denoiser.denoise_fn(variables))
         keys = example_keys(key, image.shape[0])
         x_0 = editor(denoise, image, keys, condition, mask=mask, strength=strength)

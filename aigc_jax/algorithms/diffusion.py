@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -36,12 +36,14 @@ from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.gaussian import expand, posterior
 from aigc_jax.processes.times import TimeSampler, uniform_times
 from aigc_jax.processes.weights import WeightFn, simple_weight
+from aigc_jax.samplers.ddim import VarianceFn
 from aigc_jax.samplers.editing import EditorFn
 from aigc_jax.samplers.likelihood import LogLikelihoodFn
 from aigc_jax.types import (
     Algorithm,
     Batch,
     Condition,
+    EditFn,
     Guidance,
     Key,
     Metrics,
@@ -53,7 +55,8 @@ from aigc_jax.types import (
 )
 
 Objective = Literal["simple", "vlb", "hybrid"]
-"""L_simple; the variational bound; L_simple + 0.001 L_vlb, which learns the variances of the reverse steps too."""
+"""L_simple; the variational bound in nats per dimension, without the prior's term, which has nothing to learn; L_simple
++ 0.001 L_vlb, which learns the variances of the reverse steps too."""
 
 MakeSampler = Callable[..., SamplerFn]
 """``(*, variance: VarianceFn | None) -> SamplerFn``."""
@@ -68,7 +71,7 @@ def diffusion(
     tx: optax.GradientTransformation,
     sampler: MakeSampler,
     guidance: Guidance = lambda denoise: denoise,
-    editor: EditorFn | None = None,
+    editor: Callable[..., EditorFn] | None = None,
     log_likelihood: LogLikelihoodFn | None = None,
     time_sampler: TimeSampler | None = None,
     weight: WeightFn = simple_weight,
@@ -88,7 +91,8 @@ def diffusion(
         sampler: ``(variance=...) -> sampler``, given the learned variance or None: a partial application of
             :func:`aigc_jax.samplers.sampling.make_sampler`.
         guidance: transform of the denoiser while sampling.
-        editor: changes given examples, from :mod:`aigc_jax.samplers.editing`; None for no ``edit``.
+        editor: like ``sampler`` of :func:`aigc_jax.samplers.editing.make_editor`, which changes given examples; None
+            for no ``edit``.
         log_likelihood: what ``evaluate`` computes; None for no ``evaluate``.
         time_sampler: times of the training examples; None for uniform ones. ``vlb`` and ``hybrid`` always take the
             discrete chain's.
@@ -126,6 +130,7 @@ def diffusion(
     if objective not in ("simple", "vlb", "hybrid"):
         raise UsageError(f"expected an objective of simple, vlb or hybrid; got {objective!r}")
     is_simple, process = objective == "simple", denoiser.process
+    sampler(variance=None)  # settings that cannot be are refused here, not at the first sample
     times = uniform_times(process, num_steps=None if is_simple else num_train_steps)
     if is_simple and time_sampler is not None:
         times = time_sampler
@@ -150,7 +155,7 @@ def diffusion(
         step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
         sample=_sample_fn(denoiser, sampler, guidance, is_learned=not is_simple),
         evaluate=None if log_likelihood is None else make_evaluate_fn(denoiser, log_likelihood),
-        edit=None if editor is None else make_edit_fn(denoiser, editor, guidance),
+        edit=None if editor is None else _edit_fn(denoiser, editor, guidance, is_learned=not is_simple),
     )
 
 
@@ -222,17 +227,32 @@ def reverse_step(
 
 def _sample_fn(denoiser: Denoiser, sampler: MakeSampler, guidance: Guidance, *, is_learned: bool) -> SampleFn:
     """The ``sample`` of the algorithm; a learned variance needs the weights, so its sampler is made with them."""
-    if not is_learned:
-        return make_sample_fn(denoiser, sampler(variance=None), guidance)
 
     def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
-        def share(x_t: Array, t: Array, condition: Condition) -> Array:
-            output = denoiser.output(variables["params"][PLAYER], x_t, t, condition)
-            return 0.5 * (output[..., denoiser.shape[-1] :] + 1.0)
-
-        return make_sample_fn(denoiser, sampler(variance=share), guidance)(variables, key, num_samples, condition)
+        made = sampler(variance=_variance_fn(denoiser, variables) if is_learned else None)
+        return make_sample_fn(denoiser, made, guidance)(variables, key, num_samples, condition)
 
     return sample
+
+
+def _edit_fn(denoiser: Denoiser, editor: Callable[..., EditorFn], guidance: Guidance, *, is_learned: bool) -> EditFn:
+    """The ``edit`` of the algorithm, with the variances that ``sample`` has."""
+
+    def edit(variables: Variables, key: Array, image: Array, condition: Condition, **how: Any) -> Array:
+        made = editor(variance=_variance_fn(denoiser, variables) if is_learned else None)
+        return make_edit_fn(denoiser, made, guidance)(variables, key, image, condition, **how)
+
+    return edit  # pyright: ignore[reportReturnType]  # the keywords of EditFn pass through
+
+
+def _variance_fn(denoiser: Denoiser, variables: Variables) -> VarianceFn:
+    """The learned variance, one more pass of the network: where it lies between its limits, in [0, 1]."""
+
+    def share(x_t: Array, t: Array, condition: Condition) -> Array:
+        output = denoiser.output(variables["params"][PLAYER], x_t, t, condition)
+        return 0.5 * (output[..., denoiser.shape[-1] :] + 1.0)
+
+    return share
 
 
 def _simple(denoiser: Denoiser, noisy: Corrupted, output: Array, weight: WeightFn) -> Float[Array, " batch"]:

@@ -100,8 +100,9 @@ def flow_matching(
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:
         noisy = corrupt(denoiser, batch, key, time_sampler=times, condition_dropout=condition_dropout)
         velocity = denoiser.output(params[PLAYER], noisy.x_t, noisy.t, noisy.condition, noisy.keys)
-        # Equation 23 with time reversed: the straight line from x_0 to epsilon has the slope epsilon - x_0.
-        return mean_square(velocity - (noisy.pair.epsilon - noisy.pair.x_0)), (model_state, {})
+        # Equation 23 with time reversed: the straight line from x_0 to epsilon has the slope epsilon - x_0. Any other
+        # path of a denoiser has its own target.
+        return mean_square(velocity - denoiser.parameterization.target(noisy.pair, noisy.t)), (model_state, {})
 
     players = [Player(PLAYER, loss_fn, tx)]
     ema_names = () if ema_decay is None else (PLAYER,)

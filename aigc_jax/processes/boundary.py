@@ -53,7 +53,7 @@ def with_boundary(process: Process, sigma_data: float = 0.5) -> Parameterization
 
     return Parameterization(
         scale_input=lambda x_t, t: expand(coefficients(t)[2], x_t) * x_t,
-        noise_label=lambda t: jnp.log(t) / 4.0,
+        noise_label=lambda t: jnp.log(jnp.maximum(t, process.t_min)) / 4.0,
         to_x_0=to_x_0,
         target=target,
         x_0_per_output=lambda t: coefficients(t)[1],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -76,12 +77,13 @@ def logit_normal_times(mean: float = 0.0, std: float = 1.0) -> TimeSampler:
     return lambda keys: jax.nn.sigmoid(mean + std * normal(keys, ()))
 
 
-def lognormal_times(mean: float = -1.2, std: float = 1.2) -> TimeSampler:
+def lognormal_times(mean: float = -1.2, std: float = 1.2, *, limits: tuple[float, float] | None = None) -> TimeSampler:
     """Noise levels of the EDM process: ln(sigma) ~ N(mean, std^2), and t = sigma.
 
     Args:
         mean: P_mean of the paper.
         std: P_std of the paper, > 0.
+        limits: the least and largest noise level; the distribution is cut there. None for none.
 
     Returns:
         The sampler.
@@ -99,4 +101,8 @@ def lognormal_times(mean: float = -1.2, std: float = 1.2) -> TimeSampler:
     """
     if std <= 0:
         raise UsageError(f"expected the standard deviation of ln(sigma) to be positive, got {std}: the paper uses 1.2")
-    return lambda keys: jnp.exp(mean + std * normal(keys, ()))
+    if limits is None:
+        return lambda keys: jnp.exp(mean + std * normal(keys, ()))
+    low, high = ((math.log(limit) - mean) / std for limit in limits)
+    draw = jax.vmap(lambda key: jax.random.truncated_normal(key, low, high))
+    return lambda keys: jnp.exp(mean + std * draw(keys))

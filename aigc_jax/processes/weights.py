@@ -86,6 +86,8 @@ def elbo_weight(process: Process, parameterization: Parameterization) -> WeightF
 
     def weight(t: Array) -> Array:
         logsnr, slope = jax.jvp(process.logsnr, (t,), (jnp.ones_like(t),))
-        return -0.5 * slope * jnp.exp(logsnr) * jnp.square(parameterization.x_0_per_output(t))
+        value = -0.5 * slope * jnp.exp(logsnr) * jnp.square(parameterization.x_0_per_output(t))
+        # Infinity times 0 at a time without noise or without signal, which a uniform draw may hit: no weight there.
+        return jnp.where(jnp.isfinite(value), value, 0.0)
 
     return weight

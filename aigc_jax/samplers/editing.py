@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from aigc_jax.processes.gaussian import Process
 from aigc_jax.rng import split_by_name
+from aigc_jax.samplers.ddim import VarianceFn
 from aigc_jax.samplers.inpainting import repaint, start_from
 from aigc_jax.samplers.sampling import make_plan
 from aigc_jax.samplers.settings import Sampling
@@ -46,7 +47,14 @@ class EditorFn(Protocol):
         ...
 
 
-def make_editor(process: Process, sampling: Sampling, *, num_classes: int = 0, num_resamples: int = 4) -> EditorFn:
+def make_editor(
+    process: Process,
+    sampling: Sampling,
+    *,
+    num_classes: int = 0,
+    num_resamples: int = 4,
+    variance: VarianceFn | None = None,
+) -> EditorFn:
     """Build the editor that the settings of a sampler describe.
 
     Args:
@@ -54,6 +62,7 @@ def make_editor(process: Process, sampling: Sampling, *, num_classes: int = 0, n
         sampling: the settings.
         num_classes: number of conditions of the model; 0 for an unconditional one.
         num_resamples: how often each step is made where pixels are kept, so that the new ones fit them.
+        variance: the learned variance of the ancestral sampler; None for ``sampling.variance``.
 
     Returns:
         The editor.
@@ -71,7 +80,7 @@ def make_editor(process: Process, sampling: Sampling, *, num_classes: int = 0, n
     >>> editor(lambda x, t, condition: 0 * x + 2, jnp.array([[5.0, 0.0]]), keys, mask=mask)
     Array([[5., 2.]], dtype=float32)
     """
-    plan = make_plan(process, sampling, num_classes=num_classes)
+    plan = make_plan(process, sampling, num_classes=num_classes, variance=variance)
 
     def edit(
         denoise: DenoiseFn,
@@ -86,8 +95,10 @@ def make_editor(process: Process, sampling: Sampling, *, num_classes: int = 0, n
         x, times = start_from(process, plan.times, image, named["start"], strength)
         if mask is None:
             return plan.solver(plan.guidance(denoise), x, times, named["solver"], condition)
-        # Nothing of the pixels that are made up may leak into the start.
-        x = jnp.where(mask > 0, x, start_from(process, plan.times, jnp.zeros_like(image), named["start"], strength)[0])
+        if strength == 1:
+            # All is made up: nothing of the pixels that go may leak into the start, which may have some signal left.
+            blank = start_from(process, plan.times, jnp.zeros_like(image), named["start"], strength)[0]
+            x = jnp.where(mask > 0, x, blank)
         solver = repaint(process, plan.solver, image, mask, num_resamples=num_resamples)
         return solver(plan.guidance(denoise), x, times, named["solver"], condition)
 

@@ -74,6 +74,7 @@ def heun(
     churn_min: float = 0.0,
     churn_max: float = math.inf,
     churn_noise: float = 1.0,
+    num_steps: int | None = None,
 ) -> Solver:
     """Heun's method with the churn of EDM, order 2 without churn; two evaluations a step, one in a step to no noise.
 
@@ -83,6 +84,8 @@ def heun(
         churn_min: S_tmin, the smallest noise level sigma / alpha at which noise is added.
         churn_max: S_tmax, the largest.
         churn_noise: S_noise, standard deviation of the added noise, about 1.
+        num_steps: N, over which the churn is spread; None for the length of the grid that the solver is given, which
+            is wrong where another solver calls this one step by step.
 
     Returns:
         The solver. Churn never goes past ``process.t_max``, beyond which no denoiser was trained.
@@ -127,7 +130,9 @@ def heun(
 
         return make_solver(advance)
 
-    return lambda denoise, x, times, keys, condition=None: make(times.shape[0] - 1)(denoise, x, times, keys, condition)
+    return lambda denoise, x, times, keys, condition=None: make(num_steps or times.shape[0] - 1)(
+        denoise, x, times, keys, condition
+    )
 
 
 def _later(process: Process, t: Array, gain: float, bounds: tuple[float, float]) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from aigc_jax.processes.gaussian import Process, rectified_flow
@@ -61,7 +62,13 @@ class Plan(NamedTuple):
 
 
 def make_plan(
-    process: Process, sampling: Sampling, *, num_classes: int = 0, variance: VarianceFn | None = None
+    process: Process,
+    sampling: Sampling,
+    *,
+    num_classes: int = 0,
+    variance: VarianceFn | None = None,
+    is_bounded: bool = True,
+    is_consistency: bool = False,
 ) -> Plan:
     """Solver, grid and guidance that settings describe: the parts of :func:`make_sampler`.
 
@@ -70,6 +77,9 @@ def make_plan(
         sampling: the settings.
         num_classes: number of conditions 0 ... K-1 of the model, whose null condition is K; 0 for an unconditional one.
         variance: the learned variance of the ancestral sampler; None for ``sampling.variance``.
+        is_bounded: whether examples lie in [-1, 1], so that predictions may be kept there.
+        is_consistency: whether the denoiser is a consistency model: it maps along the paths of the ODE, so that no
+            other sampler than ``multistep`` means anything; and it has not learned to do without its condition.
 
     Returns:
         The parts.
@@ -84,6 +94,19 @@ def make_plan(
     check_names(sampling)
     if not num_classes and sampling.guidance != 1:
         raise UsageError(f"guidance {sampling.guidance} needs a conditional model, this one has no classes: use 1")
+    if (sampling.sampler == "multistep") != is_consistency:
+        what = (
+            "a consistency model takes the sampler multistep"
+            if is_consistency
+            else "multistep is for consistency models"
+        )
+        raise UsageError(f"{what}, got {sampling.sampler!r}: {'use multistep' if is_consistency else 'use dpm_solver'}")
+    if is_consistency and sampling.guidance != 1:
+        raise UsageError(f"a consistency model takes no guidance, got {sampling.guidance}: distil a guided teacher")
+    if not is_bounded and sampling.threshold != "none":
+        raise UsageError(
+            f"threshold {sampling.threshold} is for images in [-1, 1], these data have no bounds: use none"
+        )
     weight, span = sampling.guidance, sampling.guidance_interval
     if span is not None:
         limited = interval(process, weight, *span)
@@ -91,7 +114,12 @@ def make_plan(
     guidance = classifier_free(weight, null=num_classes or None, phi=sampling.guidance_rescale)
     if sampling.threshold != "none":
         guidance = chain(guidance, clip_x_0(percentile=DYNAMIC_PERCENTILE if sampling.threshold == "dynamic" else None))
-    return Plan(_solver(process, sampling, variance), _grid(sampling)(process, sampling.num_steps), guidance)
+    times = _grid(sampling)(process, sampling.num_steps)
+    if is_consistency and sampling.num_steps > 1:
+        # At the least noise the model is the identity: an evaluation there would be wasted. One more point, less that.
+        times = _grid(sampling)(process, sampling.num_steps + 1)
+        times = jnp.concatenate([times[:-2], times[-1:]])
+    return Plan(_solver(process, sampling, variance), times, guidance)
 
 
 def make_sampler(
@@ -101,6 +129,8 @@ def make_sampler(
     num_classes: int = 0,
     guidance: Guidance = lambda denoise: denoise,
     variance: VarianceFn | None = None,
+    is_bounded: bool = True,
+    is_consistency: bool = False,
 ) -> SamplerFn:
     """Build the sampler that settings describe.
 
@@ -110,6 +140,8 @@ def make_sampler(
         num_classes: number of conditions 0 ... K-1 of the model, whose null condition is K; 0 for an unconditional one.
         guidance: applied to the denoiser after the guidance of the settings.
         variance: the learned variance of the ancestral sampler; None for ``sampling.variance``.
+        is_bounded: see :func:`make_plan`.
+        is_consistency: see :func:`make_plan`.
 
     Returns:
         The sampler. It starts from noise N(0, sigma(t_max)^2), drawn from each sample's key named ``noise``.
@@ -123,7 +155,14 @@ def make_sampler(
     >>> sampler(lambda x, t, condition: 0 * x + 2, (1,), jax.random.split(jax.random.key(0), 1))
     Array([[2.]], dtype=float32)
     """
-    plan = make_plan(process, sampling, num_classes=num_classes, variance=variance)
+    plan = make_plan(
+        process,
+        sampling,
+        num_classes=num_classes,
+        variance=variance,
+        is_bounded=is_bounded,
+        is_consistency=is_consistency,
+    )
     guide = chain(plan.guidance, guidance)
 
     def sample(denoise: DenoiseFn, shape: tuple[int, ...], keys: Keys, condition: Condition = None) -> Array:
@@ -163,8 +202,12 @@ def _solver(process: Process, sampling: Sampling, variance: VarianceFn | None) -
         case "midpoint":
             return midpoint(process)
         case "heun":
-            bounds = {"churn_min": sampling.churn_min, "churn_max": sampling.churn_max}
-            return heun(process, churn=sampling.churn, churn_noise=sampling.churn_noise, **bounds)
+            bounds = {
+                "churn_min": sampling.churn_min,
+                "churn_max": sampling.churn_max,
+                "churn_noise": sampling.churn_noise,
+            }
+            return heun(process, churn=sampling.churn, num_steps=sampling.num_steps, **bounds)
         case "ddim":
             return ddim(process, eta=sampling.eta)
         case "ancestral":

@@ -12,6 +12,9 @@ from aigc_jax.algorithms.diffusion import bound_term
 from aigc_jax.processes.gaussian import cosine, edm, rectified_flow, variance_preserving
 from aigc_jax.processes.prediction import Pair, predict
 from aigc_jax.samplers.grids import karras
+from aigc_jax.samplers.sampling import make_sampler
+from aigc_jax.samplers.settings import Sampling
+from aigc_jax.types import UsageError
 
 STD = 0.6
 
@@ -50,6 +53,37 @@ def test_the_curriculum_is_the_papers():
     curriculum = Curriculum(800, 10, 1280)
     found = [float(curriculum.num_intervals(jnp.int32(step))) for step in (0, 99, 100, 350, 700, 799, 5000)]
     assert found == [10, 10, 20, 80, 1280, 1280, 1280]
+
+
+def test_the_curriculum_reaches_its_end_where_the_ratio_is_no_power_of_two():
+    # K' = floor(K / (log2(s_1 / s_0) + 1)) = floor(800 / (log2(10) + 1)) = 185: four doublings, then the cap.
+    curriculum = Curriculum(800, 10, 100)
+    assert [float(curriculum.num_intervals(jnp.int32(step))) for step in (184, 185, 739, 740)] == [10, 20, 80, 100]
+
+
+def test_every_evaluation_of_a_multistep_sample_counts():
+    sampler = {n: make_sampler(edm(), Sampling("multistep", n, grid="karras"), is_consistency=True) for n in (1, 2)}
+
+    def model(x, t, condition):
+        # The identity at the least noise, as every consistency model.
+        return x * jnp.minimum(0.002 / t, 1.0)[:, None] + (t > 0.002)[:, None].astype(jnp.float32) * jnp.tanh(x)
+
+    keys = jax.random.split(jax.random.key(0), 4)
+    assert jnp.abs(sampler[1](model, (1,), keys) - sampler[2](model, (1,), keys)).min() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("sampling", "is_consistency"),
+    [
+        (Sampling("heun", 2), True),
+        (Sampling("multistep", 2), False),
+        (Sampling("multistep", 2, guidance=2.0), True),
+    ],
+)
+def test_samplers_that_mean_nothing_for_a_model_are_refused(sampling, is_consistency):
+    with pytest.raises(UsageError) as caught:
+        make_sampler(edm(), sampling, num_classes=3, is_consistency=is_consistency)
+    assert "\n" not in str(caught.value)
 
 
 def test_neighbours_are_those_of_the_samplers_grid():

@@ -46,7 +46,9 @@ class Perceptron(nn.Module):
 
 
 def sampler_of(process, name, num_classes=0, **options):
-    return make_sampler(process, Sampling(name, num_steps=3, **options), num_classes=num_classes)
+    is_consistency = name == "multistep"
+    sampling = Sampling(name, num_steps=3, **options)
+    return make_sampler(process, sampling, num_classes=num_classes, is_consistency=is_consistency)
 
 
 def flow(axis):

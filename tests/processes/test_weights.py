@@ -48,6 +48,13 @@ def test_the_bound_of_gaussian_data_is_its_closed_form(kind):
     assert found == pytest.approx(exact, rel=2e-3)
 
 
+@pytest.mark.parametrize("make", [gaussian.variance_preserving, gaussian.cosine, gaussian.rectified_flow])
+@pytest.mark.parametrize("kind", ["epsilon", "v"])
+def test_weights_are_finite_at_both_ends(make, kind):
+    process, ends = make(), jnp.array([0.0, make().t_max])
+    assert jnp.isfinite(elbo_weight(process, predict(process, kind))(ends)).all()
+
+
 def test_edm_loss_is_the_simple_one():
     process = gaussian.edm()
     t = jnp.array([0.01, 0.5, 20.0])
@@ -62,11 +69,17 @@ def test_edm_loss_is_the_simple_one():
     [
         (uniform_times(VP), scipy.stats.uniform()),
         (logit_normal_times(0.3, 0.8), None),
+        (
+            lognormal_times(-1.2, 1.2, limits=(0.1, 2.0)),
+            scipy.stats.truncnorm((np.log(0.1) + 1.2) / 1.2, (np.log(2.0) + 1.2) / 1.2, -1.2, 1.2),
+        ),
         (lognormal_times(-1.1, 2.0), scipy.stats.lognorm(2.0, scale=np.exp(-1.1))),
     ],
 )
 def test_times_are_distributed_as_they_say(sampler, distribution):
     t = np.asarray(sampler(example_keys(jax.random.key(0), 4000)), np.float64)
+    if distribution is not None and distribution.dist.name == "truncnorm":
+        t = np.log(t)
     if distribution is None:
         t, distribution = np.log(t / (1 - t)), scipy.stats.norm(0.3, 0.8)
     assert scipy.stats.kstest(t, distribution.cdf).pvalue > 0.01

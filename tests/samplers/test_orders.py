@@ -6,7 +6,7 @@ import results_orders as orders
 
 COARSE, FINE = 24, 48
 INTERIOR = [name for name in orders.PROCESSES if name != orders.ENDS]
-QUICK = (orders.ENDS, "edm", "variance_preserving")
+QUICK = (orders.ENDS, "variance_preserving")
 
 
 def cases(samplers, processes, quick):
