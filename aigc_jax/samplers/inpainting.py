@@ -1,4 +1,11 @@
-"""Samples that start from an image: in-painting of unknown pixels, and image-to-image from a partly noised input."""
+"""Samples that start from an image: in-painting of unknown pixels, and image-to-image from a partly noised input.
+
+They work on the parts of a sampler, :func:`aigc_jax.samplers.sampling.make_plan`::
+
+    plan = make_plan(process, sampling, num_classes=10)
+    x, times = start_from(process, plan.times, image, keys, strength=0.5)
+    changed = plan.solver(plan.guidance(denoise), x, times, keys, condition)
+"""
 
 from __future__ import annotations
 
@@ -46,7 +53,8 @@ def repaint(
 
     Args:
         process: the noise process.
-        inner: the solver, called step by step, so that a multistep method is of order 1 here; ancestral in the paper.
+        inner: the solver, ancestral in the paper. It is called step by step: a multistep method is of order 1 here,
+            and churn counts per step.
         known: examples [B, ...].
         mask: 1 where a pixel is known, 0 where it is to be made up; broadcastable to ``known`` and of its rank.
         num_resamples: how often each step is made, >= 1; 1 is plain replacement (Song et al. 2021, appendix I.2),

@@ -37,7 +37,8 @@ class Sampling:
     num_steps: int = 20
     """Number of steps. Midpoint, Heun and Restart evaluate the network twice in each, the others once."""
     grid: GridName = "uniform"
-    """Where the steps lie: evenly in t, in (sigma / alpha)^(1/7), or in the log signal-to-noise ratio."""
+    """Where the steps lie: evenly in t, in (sigma / alpha)^(1/7), or in the log signal-to-noise ratio. EDM, whose t is
+    sigma itself, wants karras."""
     sigma_min: float = 0.002
     """Smallest noise level sigma / alpha of the karras and logsnr grids before the exact end."""
     sigma_max: float = 200.0

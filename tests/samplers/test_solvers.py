@@ -208,7 +208,8 @@ def test_samplers_and_likelihoods_run_on_each_device_by_itself():
 
     def run(keys):
         denoise = Mixture().denoiser(FLOW)
-        samples = [make_sampler(FLOW, sampling_of(name, 2))(denoise, (2,), keys) for name in SAMPLERS]
+        names = ("heun", "dpm_solver", "predictor_corrector", "restart")  # with a memory, or with branches
+        samples = [make_sampler(FLOW, sampling_of(name, 2))(denoise, (2,), keys) for name in names]
         return jnp.stack(samples, axis=1), log_prob(denoise, samples[0], keys, None)
 
     spread = jax.jit(jax.shard_map(run, mesh=mesh, in_specs=rows, out_specs=rows))(keys_of(4))
