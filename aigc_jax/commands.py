@@ -27,7 +27,7 @@ from aigc_jax.report.write import write_report
 from aigc_jax.train.config import TrainConfig, validate
 from aigc_jax.train.likelihood import likelihood_rows
 from aigc_jax.train.loop import abstract_state
-from aigc_jax.train.sampling import make_edit_fn, make_sample_fn
+from aigc_jax.train.sampling import check_seed, make_edit_fn, make_sample_fn
 from aigc_jax.types import Experiment, UsageError, Variables
 
 
@@ -96,6 +96,7 @@ def edit(arguments: Edit) -> int:
     out = arguments.out or arguments.run / "samples" / f"edit_keep_{how}.png"
     if out.suffix != ".png":
         raise UsageError(f"expected an --out that ends in .png, got {out}")
+    check_seed(arguments.seed)
     experiment, _, variables = _load(arguments, {"sampling": arguments.overrides()})
     edit_fn = make_edit_fn(experiment, variables, keep=arguments.keep, strength=arguments.strength)
     held_out = experiment.open_data().held_out
@@ -103,7 +104,7 @@ def edit(arguments: Edit) -> int:
     image, condition = to_float(batch["image"]), _conditions(experiment.num_classes, arguments.condition, num)
     if arguments.condition is None and condition is not None:
         condition = batch["label"]
-    rows = [image, *(edit_fn(image, condition, 3 * arguments.seed + row) for row in range(3))]
+    rows = [image, *(edit_fn(image, condition, 3 * arguments.seed, row) for row in range(3))]
     write_png(out, make_grid(to_uint8(np.concatenate(rows)), num, row_labels=["given", *["made"] * 3]))
     print(f"wrote {num} images and three results of each to {out}")
     return 0

@@ -13,6 +13,7 @@ from aigc_jax.data.images import make_grid, to_uint8, write_png
 from aigc_jax.data.pipeline import load
 from aigc_jax.experiments import load_run
 from aigc_jax.train.latents import LatentFn, LatentFns, make_latent_fns
+from aigc_jax.train.sampling import check_seed
 from aigc_jax.types import UsageError
 
 NUM_COLUMNS = 10
@@ -51,6 +52,7 @@ def latents(arguments: Latents) -> int:
     Raises:
         UsageError: the model has no encoder, or there are too few examples.
     """
+    check_seed(arguments.seed)
     if arguments.num_examples < 2 * NUM_COLUMNS:
         raise UsageError(
             f"expected {2 * NUM_COLUMNS} examples or more, got {arguments.num_examples}: raise --num-examples"

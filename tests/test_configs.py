@@ -37,6 +37,7 @@ TINY = {
     "edm_cifar10": [*UNET, "--net.dtype", "float32"],
     "consistency_mnist": [*UNET, "--data", "digits"],
     "vae_digits": ["--widths", "8"],
+    "hvae_digits": ["--widths", "4", "8", "--latent-dims", "1", "1", "2"],
     "vae_mnist": ["--data", "digits", "--widths", "4", "8"],
     "iwae_mnist": ["--data", "digits", "--widths", "8", "--num-importance-samples", "3"],
     "vqvae_cifar10": ["--widths", "4", "4", "--num-blocks", "1", "--num-codes", "8", "--code-dim", "4"],

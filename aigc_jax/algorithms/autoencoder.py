@@ -115,9 +115,9 @@ class Model(NamedTuple):
         )
 
     def encode(self, variables: Variables, batch: Batch, key: Array) -> Array:
-        """Posterior means [B, *latent_shape]."""
-        image, condition = self.see(batch, example_keys(key, batch["image"].shape[0]))
-        return self.posterior(variables["params"][NAME], image, condition)[0]
+        """Posterior means [B, *latent_shape] of the images as they are: nothing is drawn, nor binarised."""
+        del key
+        return self.posterior(variables["params"][NAME], batch["image"], condition_of(batch, self.num_classes))[0]
 
     def decode(self, variables: Variables, latents: Array, condition: Condition) -> Array:
         """Mean images in [-1, 1] of latents [B, *latent_shape]."""
@@ -156,6 +156,26 @@ def bound_rows(
     bounds = importance_bound(log_weights_fn, keys, num_samples=num_importance_samples, chunk_size=chunk_size)
     rows = {"elbo": bounds.elbo, "nll": -bounds.importance}
     return {**rows, "bits_per_dim": bits_per_dim(rows["nll"], num_dims)} if likelihood.is_discrete else rows
+
+
+def check_bound(latent_shape: tuple[int, ...], num_importance_samples: int, chunk_size: int) -> None:
+    """Refuse a latent or a bound that cannot be, before anything is trained.
+
+    Args:
+        latent_shape: shape of one latent.
+        num_importance_samples: k of the bound that an evaluation gives.
+        chunk_size: draws computed at once.
+
+    Raises:
+        UsageError: one of them is below 1.
+    """
+    if not latent_shape or min(latent_shape) < 1:
+        raise UsageError(f"expected latents of at least one number, got the shape {latent_shape}: use 8")
+    if min(num_importance_samples, chunk_size) < 1:
+        raise UsageError(
+            f"expected num_importance_samples and chunk_size of at least 1, got {num_importance_samples} and "
+            f"{chunk_size}: use 1 and 50"
+        )
 
 
 def condition_of(batch: Batch, num_classes: int) -> Condition:

@@ -73,7 +73,11 @@ def nearest(vectors: Vectors, codes: Float[Array, "num_codes dim"]) -> Int[Array
     >>> nearest(jnp.array([[0.9], [0.2]]), jnp.array([[0.0], [1.0]]))
     Array([1, 0], dtype=int32)
     """
-    distances = jnp.sum(jnp.square(codes), axis=1)[None] - 2.0 * vectors @ codes.T  # but for the vector's own length
+    # Centred, and in full precision on every accelerator: codes far from 0 would lose all digits of their distances.
+    centre = jnp.mean(codes, axis=0, keepdims=True)
+    vectors, codes = vectors - centre, codes - centre
+    products = jnp.einsum("nd,md->nm", vectors, codes, precision=jax.lax.Precision.HIGHEST)
+    distances = jnp.sum(jnp.square(codes), axis=1)[None] - 2.0 * products  # but for the vector's own length
     return jnp.argmin(distances, axis=1).astype(jnp.int32)
 
 

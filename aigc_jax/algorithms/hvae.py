@@ -1,8 +1,8 @@
 """Hierarchical variational autoencoders: a ladder of stochastic levels, each with its own KL.
 
 Reference:
-    Sønderby et al., "Ladder Variational Autoencoders", 2016, equations 6 to 13; Vahdat and Kautz, "NVAE: A Deep
-    Hierarchical Variational Autoencoder", 2020, equation 1.
+    Sønderby et al., "Ladder Variational Autoencoders", 2016, for the ladder; its precision-weighted posterior is
+    replaced by the residual one of Vahdat and Kautz, "NVAE: A Deep Hierarchical Variational Autoencoder", 2020.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from aigc_jax.algorithms.autoencoder import bound_rows, check_condition, condition_of
+from aigc_jax.algorithms.autoencoder import bound_rows, check_bound, check_condition, condition_of
 from aigc_jax.losses.bounds import free_bits
 from aigc_jax.losses.likelihoods import Likelihood, binarize, normal_log_prob, sum_per_example
 from aigc_jax.losses.variational import gaussian_kl
@@ -114,7 +114,8 @@ class Model(NamedTuple):
 
     def encode(self, variables: Variables, batch: Batch, key: Array) -> Array:
         """Posterior means of all levels, from the image to the top, each under the means above it: [B, Z]."""
-        image, condition = self.see(batch, example_keys(key, batch["image"].shape[0]))
+        del key  # nothing is drawn, nor binarised
+        image, condition = batch["image"], condition_of(batch, self.ladder.num_classes)
         _, levels = self.climb(variables["params"][NAME], _means, condition, image=image)
         return jnp.concatenate([level.latent.reshape(len(image), -1) for level in levels], axis=1)
 
@@ -170,7 +171,8 @@ def hvae(
     >>> algorithm.encode(state.variables, batch, jax.random.key(2)).shape  # 4 x 4 x 1 + 2 x 2 x 2 + 3
     (6, 27)
     """
-    if minimum_kl < 0 or (not callable(beta) and beta < 0):
+    check_bound(tuple(model.ladder.latent_dims), model.num_importance_samples, model.chunk_size)
+    if not minimum_kl >= 0 or (not callable(beta) and not beta >= 0):
         raise UsageError(f"expected beta >= 0 and minimum_kl >= 0, got {beta} and {minimum_kl}: use 1 and 0")
 
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from aigc_jax.algorithms.autoencoder import NAME, Model
+from aigc_jax.algorithms.autoencoder import NAME, Model, check_bound
 from aigc_jax.losses.bounds import draw_keys, log_mean_exp
 from aigc_jax.players import init_state, make_step
 from aigc_jax.rng import example_keys, split_by_name
@@ -57,6 +57,7 @@ def iwae(
     >>> bool(1 <= metrics["vae/effective_samples"] <= 5)
     True
     """
+    check_bound(model.latent_shape, model.num_importance_samples, model.chunk_size)
     if num_importance_samples < 1:
         raise UsageError(f"expected num_importance_samples >= 1, got {num_importance_samples}: use 1 for a plain VAE")
 

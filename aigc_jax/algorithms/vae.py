@@ -1,7 +1,7 @@
 """Variational autoencoders: a game of one player, for any networks and any likelihood.
 
 Reference:
-    Kingma and Welling, "Auto-Encoding Variational Bayes", 2014, equations 8 and 10.
+    Kingma and Welling, "Auto-Encoding Variational Bayes", 2014, equations 7 and 10.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from aigc_jax.algorithms.autoencoder import NAME, Model
+from aigc_jax.algorithms.autoencoder import NAME, Model, check_bound
 from aigc_jax.losses.bounds import free_bits
 from aigc_jax.losses.likelihoods import sum_per_example
 from aigc_jax.losses.variational import gaussian_kl
@@ -61,7 +61,8 @@ def vae(
     >>> algorithm.encode(state.variables, batch, jax.random.key(2)).shape
     (6, 3)
     """
-    if minimum_kl < 0 or (not callable(beta) and beta < 0):
+    check_bound(model.latent_shape, model.num_importance_samples, model.chunk_size)
+    if not minimum_kl >= 0 or (not callable(beta) and not beta >= 0):
         raise UsageError(f"expected beta >= 0 and minimum_kl >= 0, got {beta} and {minimum_kl}: use 1 and 0")
 
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:

@@ -140,8 +140,8 @@ def vqvae(
         commitment: weight >= 0 of the squared distance of the encoder's outputs from their codes, beta.
         codebook_decay: decay of the codebook's averages in [0, 1), gamma.
         restart_below: a code whose share of use falls below this, as a part of the even share 1 / M, is drawn anew
-            from the batch; 0 does so at the first step only.
-        ema_decay: decay of the weight average, which samples and evaluations use; None for none.
+            from the batch; 0 does so for codes that were never used, or so long ago that their average is 0.
+        ema_decay: decay of the networks' weight average, which samples and evaluations use; None for none.
         num_microbatches: see :func:`aigc_jax.players.make_step`; each is a step for the codebook.
         axis_name: the device axis under pmap or shard_map, None under jit.
 
@@ -195,7 +195,8 @@ def vqvae(
     def init(key: Key, batch: Batch) -> TrainState:
         params, state = model.init(key, batch)
         ema_names = () if ema_decay is None else (NAME,)
-        return init_state(players, {NAME: params}, {NAME: state}, ema_names=ema_names)
+        # The codebook is an average already; a second one would put codes where no encoder's output is.
+        return init_state(players, {NAME: params}, {NAME: state}, ema_names=ema_names).replace(ema_model_state={})
 
     players = [Player(NAME, loss_fn, tx)]
     step = make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches)

@@ -125,7 +125,8 @@ def discretized_logistic(scale: float | None = None, *, num_levels: int = 256, m
         image, precision = _flat(image), jnp.exp(-log_scale)
         upper, lower = (image + half - mean) * precision, (image - half - mean) * precision
         # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)): no difference of near equals, in any tail.
-        inside = jnp.log(-jnp.expm1(-2 * half * precision))
+        # Bounded before the logarithm: a width that underflows has a slope of infinity times 0, chosen or not.
+        inside = jnp.log(-jnp.expm1(-jnp.maximum(2 * half * precision, 1e-30)))
         log_upper = jnp.where(image > 1 - half, 0.0, jax.nn.log_sigmoid(upper))
         log_lower = jnp.where(image < -1 + half, 0.0, jax.nn.log_sigmoid(-lower))
         is_inside = jnp.abs(image) < 1 - half

@@ -1,4 +1,4 @@
-"""Terms of the variational bound of a diffusion model, in nats, one value per entry."""
+"""Terms of variational bounds, in nats, one value per entry."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Ladder(nn.Module):
     """A vector on top, then a map of latents at each resolution, coarse to fine.
 
     Levels are numbered from the image, 0, to the top. The posterior of a map is its prior, moved: the network
-    says by how much, so that a level that knows nothing costs nothing.
+    says by how much, so that a level that moves nothing costs nothing.
 
     Attributes:
         image_shape: (height, width, channels) of the image.

@@ -229,6 +229,8 @@ def _check_map(latent_shape: Sequence[int], sides: Sequence[int]) -> None:
 
 def _mlp(x: Array, widths: Sequence[int], *, output_bias: float = 0.0) -> Array:
     """Linear layers with tanh between them."""
+    if min(widths, default=1) < 1:
+        raise UsageError(f"expected layers of at least one unit, got {tuple(widths)}: use 200")
     for layer, width in enumerate(widths):
         # Glorot's initialisation, as in the paper; Flax's own is LeCun's.
         bias_init = nn.initializers.constant(output_bias if layer == len(widths) - 1 else 0.0)

@@ -25,7 +25,7 @@ FORMAT = 1
 """The layout of ``likelihood.json``."""
 
 _TITLES = {
-    "nll": ("negative log-likelihood", "nats per example"),
+    "nll": ("negative log-likelihood, or its bound", "nats per example"),
     "bits_per_dim": ("bits per dimension", "bits/dim"),
     "elbo": ("evidence lower bound", "nats per example"),
 }

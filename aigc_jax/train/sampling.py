@@ -24,6 +24,21 @@ SampleBlocksFn = Callable[[int, np.ndarray | None, int], np.ndarray]
 """``(start, condition [num] or None, num) -> float32 [num, ...]``: samples start ... start + num - 1."""
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that no key can have.
+
+    Args:
+        seed: as given by the user.
+
+    Raises:
+        UsageError: it is negative, or 2**32 or more.
+
+    >>> check_seed(0)
+    """
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"expected 0 <= seed < 2**32, got {seed}: pass another --seed")
+
+
 def make_sample_fn(experiment: Experiment, variables: Variables, seed: int) -> SampleBlocksFn:
     """A function that draws any range of the endless sequence of samples of one seed.
 
@@ -41,8 +56,7 @@ def make_sample_fn(experiment: Experiment, variables: Variables, seed: int) -> S
     sample = experiment.algorithm.sample
     if sample is None:
         raise UsageError("this run holds a model that draws no samples (a classifier): name the run of a generator")
-    if not 0 <= seed < 2**32:
-        raise UsageError(f"expected 0 <= seed < 2**32, got {seed}: pass another --seed")
+    check_seed(seed)
     key = split_by_name(jax.random.key(seed), "sample")["sample"]
     compiled = jax.jit(
         lambda variables, index, condition: sample(variables, example_keys(key, index), BLOCK, condition)
@@ -94,8 +108,8 @@ def make_encode_fn(experiment: Experiment, variables: Variables) -> EncodeFn:
     return encode
 
 
-EditImagesFn = Callable[[np.ndarray, np.ndarray | None, int], np.ndarray]
-"""``(images [num, H, W, C] in [-1, 1], condition [num] or None, seed) -> changed images``."""
+EditImagesFn = Callable[..., np.ndarray]
+"""``(images [num, H, W, C] in [-1, 1], condition [num] or None, seed, row) -> changed images``; a result per row."""
 
 
 def make_edit_fn(experiment: Experiment, variables: Variables, *, keep: str, strength: float) -> EditImagesFn:
@@ -129,8 +143,8 @@ def make_edit_fn(experiment: Experiment, variables: Variables, *, keep: str, str
         lambda variables, key, image, condition: edit(variables, key, image, condition, mask=mask, strength=strength)
     )
 
-    def edit_images(images: np.ndarray, condition: np.ndarray | None, seed: int) -> np.ndarray:
-        key = split_by_name(jax.random.key(seed), "edit")["edit"]
+    def edit_images(images: np.ndarray, condition: np.ndarray | None, seed: int, row: int = 0) -> np.ndarray:
+        key = jax.random.fold_in(split_by_name(jax.random.key(seed), "edit")["edit"], row)
         given = None if condition is None else jnp.asarray(condition, jnp.int32)
         return np.asarray(compiled(variables, key, jnp.asarray(images), given))
 

@@ -53,7 +53,7 @@ def gaussian_mixture(
     Array([0, 1, 2], dtype=int32)
     """
     num_modes, num_channels = means.shape
-    shares = [1.0 / num_modes] * num_modes if weights is None else list(weights)
+    shares = [1.0 / max(num_modes, 1)] * num_modes if weights is None else list(weights)
     _check(num_modes, scale, shares)
     centres, radius = jnp.asarray(means, jnp.float32), num_sigmas * scale
     log_weights = jnp.log(jnp.asarray(shares, jnp.float32))
