@@ -20,7 +20,9 @@ def test_kl_is_the_integral(mean, logvar):
 @pytest.mark.parametrize(("mean", "logvar"), [(0.3, -4.0), (-1.2, -2.0), (0.97, -6.0)])
 def test_pixels_have_the_mass_of_their_bins(mean, logvar):
     levels = np.arange(256) / 127.5 - 1
-    found = np.exp(np.asarray(discretized_gaussian(jnp.asarray(levels, jnp.float32), jnp.float32(mean), jnp.float32(logvar))))
+    found = np.exp(
+        np.asarray(discretized_gaussian(jnp.asarray(levels, jnp.float32), jnp.float32(mean), jnp.float32(logvar)))
+    )
     edges = np.concatenate([[-np.inf], levels[:-1] + 1 / 255, [np.inf]])
     exact = np.diff(scipy.stats.norm(mean, np.exp(0.5 * logvar)).cdf(edges))
     np.testing.assert_allclose(found, np.maximum(exact, 1e-12), rtol=2e-3, atol=1e-8)
