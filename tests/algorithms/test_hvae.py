@@ -96,17 +96,15 @@ def test_a_level_that_says_nothing_costs_nothing():
     np.testing.assert_allclose(metrics["hvae/elbo"], metrics["hvae/log_likelihood"], atol=1e-4)
 
 
-def test_the_bound_climbs_with_the_draws_and_does_not_depend_on_chunks():
+def test_the_bound_climbs_with_the_draws():
     variables = variables_of()
-    rows = {}
-    for k, chunk_size in ((1, 5), (10, 10), (10, 4), (200, 50)):
-        model = MODEL._replace(num_importance_samples=k, chunk_size=chunk_size)
-        rows[k, chunk_size] = jax.jit(model.evaluate)(variables, BATCH, KEY)
-    np.testing.assert_allclose(rows[10, 10]["nll"], rows[10, 4]["nll"], atol=1e-4)
-    means = [float(-rows[which]["nll"].mean()) for which in ((1, 5), (10, 10), (200, 50))]
-    assert means[0] < means[1] < means[2]
-    assert np.all(-rows[200, 50]["nll"] >= rows[200, 50]["elbo"])
-    np.testing.assert_allclose(rows[10, 10]["bits_per_dim"], rows[10, 10]["nll"] / (64 * np.log(2)), rtol=1e-6)
+    few, many = (
+        jax.jit(MODEL._replace(num_importance_samples=k, chunk_size=50).evaluate)(variables, BATCH, KEY)
+        for k in (10, 200)
+    )
+    assert many["elbo"].mean() < -few["nll"].mean() < -many["nll"].mean()
+    assert np.all(-many["nll"] >= many["elbo"])
+    np.testing.assert_allclose(few["bits_per_dim"], few["nll"] / (64 * np.log(2)), rtol=1e-6)
 
 
 def test_latents_of_all_levels_go_to_one_vector_and_back():

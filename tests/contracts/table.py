@@ -186,7 +186,6 @@ ROWS = {
     "classifier": Row(classifier, augmented_classifier, NUM_CLASSES),
     "vae-gaussian-mlp": Row(vae, vae_family.gaussian_mlp, NUM_CLASSES),
     "vae-logistic-conv-map": Row(vae, vae_family.logistic_conv),
-    "vae-fixed-variance-conv": Row(vae, vae_family.fixed_variance_conv, NUM_CLASSES),
     "iwae-vae": Row(iwae, vae_family.importance_weighted),
     "vqvae": Row(vqvae, vae_family.vector_quantised, NUM_CLASSES),
     "vqvae-logistic": Row(vqvae, vae_family.vector_quantised_logistic),

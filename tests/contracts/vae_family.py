@@ -21,12 +21,6 @@ def mlp_model(likelihood, num_classes=0, **options):
     return Model(MLPEncoder((3,), (8, 8), num_classes=num_classes), decoder, (3,), likelihood, num_classes, **options)
 
 
-def conv_model(likelihood, latent_shape, num_classes=0, **options):
-    encoder = ConvEncoder(latent_shape, WIDTHS, num_classes=num_classes)
-    decoder = ConvDecoder(SHAPE, WIDTHS, 1, likelihood.num_outputs, num_classes)
-    return Model(encoder, decoder, latent_shape, likelihood, num_classes, **options)
-
-
 def gaussian_mlp(axis):
     """Conditional, learned variance, warm-up, samples with the likelihood's noise."""
     model = mlp_model(gaussian(), NUM_CLASSES, is_pixel_sampled=True)
@@ -35,13 +29,12 @@ def gaussian_mlp(axis):
 
 def logistic_conv(axis):
     """A map of latents, free bits, micro-batches."""
-    model = conv_model(discretized_logistic(), (2, 2, 2), num_importance_samples=3, chunk_size=2)
+    likelihood = discretized_logistic()
+    decoder = ConvDecoder(SHAPE, WIDTHS, num_outputs=likelihood.num_outputs)
+    model = Model(
+        ConvEncoder((2, 2, 2), WIDTHS), decoder, (2, 2, 2), likelihood, num_importance_samples=3, chunk_size=2
+    )
     return vae(model, SGD, minimum_kl=0.1, ema_decay=0.5, num_microbatches=2, axis_name=axis)
-
-
-def fixed_variance_conv(axis):
-    """A conditional vector, as vae_digits has it."""
-    return vae(conv_model(gaussian(0.5), (3,), NUM_CLASSES), SGD, ema_decay=0.5, axis_name=axis)
 
 
 def importance_weighted(axis):

@@ -59,8 +59,8 @@ def test_the_first_output_is_as_asked():
 )
 def test_the_class_matters(net, shape):
     x = jax.random.normal(KEY, (1, *shape))
-    variables = net.init(KEY, x, jnp.zeros(1, jnp.int32))
-    one, other = (net.apply(variables, x, jnp.array([label], jnp.int32)) for label in (0, 1))
+    variables = jax.jit(net.init)(KEY, x, jnp.zeros(1, jnp.int32))
+    one, other = (jax.jit(net.apply)(variables, x, jnp.array([label], jnp.int32)) for label in (0, 1))
     assert np.abs(one - other).max() > 1e-3
 
 
@@ -73,12 +73,14 @@ def test_the_ladder_goes_up_only_with_an_image():
         return prior[0]
 
     label = jnp.zeros(5, jnp.int32)
-    (outputs, levels), variables = ladder.init_with_output(KEY, choose, label, image=jnp.zeros((5, 8, 8, 3)))
+    image = jnp.zeros((5, 8, 8, 3))
+    begin = jax.jit(lambda label: ladder.init_with_output(KEY, choose, label, image=image))
+    (outputs, levels), variables = begin(label)
     assert outputs.shape == (5, 8, 8, 6)
     assert len(levels) == 3
     assert seen == [(2, (5, 3), True), (1, (5, 2, 2, 2), True), (0, (5, 4, 4, 1), True)]
     seen.clear()
-    generated, _ = ladder.apply(variables, choose, label, num=5)
+    generated, _ = jax.jit(lambda variables, label: ladder.apply(variables, choose, label, num=5))(variables, label)
     assert [is_seen for _, _, is_seen in seen] == [False] * 3
     np.testing.assert_allclose(generated, outputs, atol=1e-5)  # the same latents: what is shared is the way down
 
