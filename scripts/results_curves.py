@@ -100,12 +100,15 @@ def _plot(points: Sequence[Point]) -> Figure:
     for run, style in zip(runs, ["-", "--", ":", "-."] * len(runs), strict=False):
         for number, sampler in enumerate(sorted({point.sampler for point in points})):
             line = [point for point in points if (point.run, point.sampler) == (run, sampler)]
+            if not line:
+                continue
             label = f"{run}: {sampler.replace('_', ' ')}" if len(runs) > 1 else sampler.replace("_", " ")
             costs, distances = [point.num_denoise for point in line], [point.frechet for point in line]
             axes.plot(costs, distances, style, marker="o", markersize=4, color=f"C{number}", label=label)
-    ticks = sorted({point.num_denoise for point in points})
     axes.set(xscale="log", yscale="log", xlabel="denoiser evaluations a sample", ylabel="Frechet distance")
-    axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
+    most, worst = max(point.num_denoise for point in points), max(point.frechet for point in points)
+    axes.set_xticks(doubling := [2**n for n in range(1, 12) if 2**n <= most], [str(tick) for tick in doubling])
+    axes.set_yticks(tens := [n for n in (1, 2, 5, 10, 20, 50, 100, 200) if n <= worst], [str(tick) for tick in tens])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
