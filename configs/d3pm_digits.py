@@ -1,7 +1,7 @@
 """Discrete diffusion on the embedded digits: black and white pixels as tokens that turn into masks, one by one.
 
 Command: aigc-jax train d3pm_digits
-Measured on 2 CPU cores: not yet.
+Measured: not run to its end here. After 850 of its steps the bound on training batches was 0.12 bits/dim (two levels).
 
 The absorbing process of D3PM (Austin et al. 2021), trained on its bound in continuous time (Sahoo et al. 2024; Shi et
 al. 2024) with a U-Net on 2 x 2 patches. The bound in nats and bits/dim is of images of ``num_levels`` grey levels:

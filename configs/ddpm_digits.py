@@ -1,7 +1,8 @@
 """Conditional DDPM on the embedded digits: 4,000 real MNIST digits, minutes on a laptop.
 
 Command: aigc-jax train ddpm_digits
-Measured on 2 CPU cores: not yet.
+Measured after 3,000 steps on 2 CPU cores: class agreement 63.8 % at guidance 1.5 and 16 steps: epsilon at high noise
+teaches the classes slowly. docs/results.md has it beside flow_digits and edm_digits; --prediction v is worth a try.
 
 Linear beta and the simple loss of Ho et al. 2020, optionally weighted by min-SNR (Hang et al. 2023); the network of
 flow_digits; sampled by DPM-Solver++. --sampler ancestral --num-steps 1000 is the paper's own sampler.

@@ -1,7 +1,8 @@
 """Conditional VAE on the embedded digits: 4,000 real MNIST digits, a minute on a laptop.
 
 Command: aigc-jax train vae_digits
-Measured: TODO
+Measured on 2 CPU cores, busy with other work: 205 s; class agreement 98.7 % (97.8 to 99.3, n = 1000), worst class
+95.0 %, FD in the classifier's features 11.7 where real against real gives 3.49.
 
 Grey pixels as probabilities of white (Bernoulli), fully connected networks that are told the class, and a beta of 4:
 4,000 examples fill a latent of 8 only thinly, and at beta = 1 the latents that sampling draws fall between them

@@ -106,9 +106,14 @@ def _plot(points: Sequence[Point]) -> Figure:
             costs, distances = [point.num_denoise for point in line], [point.frechet for point in line]
             axes.plot(costs, distances, style, marker="o", markersize=4, color=f"C{number}", label=label)
     axes.set(xscale="log", yscale="log", xlabel="denoiser evaluations a sample", ylabel="Frechet distance")
-    most, worst = max(point.num_denoise for point in points), max(point.frechet for point in points)
-    axes.set_xticks(doubling := [2**n for n in range(1, 12) if 2**n <= most], [str(tick) for tick in doubling])
-    axes.set_yticks(tens := [n for n in (1, 2, 5, 10, 20, 50, 100, 200) if n <= worst], [str(tick) for tick in tens])
+    costs, distances = [point.num_denoise for point in points], [point.frechet for point in points]
+    axes.set_xticks(
+        doubling := [2**n for n in range(12) if min(costs) <= 2**n <= max(costs)], [str(tick) for tick in doubling]
+    )
+    axes.set_yticks(
+        tens := [n for n in (1, 2, 5, 10, 20, 50, 100, 200) if min(distances) <= n <= max(distances)],
+        [str(tick) for tick in tens],
+    )
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
