@@ -30,7 +30,7 @@ def sampling_of(name, num_steps, grid="uniform"):
 
 def num_steps_of(sampler):
     """Few for methods of order 2."""
-    return 30 if sampler in ("midpoint", "heun", "dpm_solver", "restart") else 150
+    return 30 if sampler in ("midpoint", "heun", "dpm_solver", "restart") else 300
 
 
 def keys_of(num, seed=0):
