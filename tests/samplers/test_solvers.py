@@ -60,7 +60,7 @@ def test_samples_are_the_mixture(sampler, process):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_sample_depends_on_its_own_key_alone(sampler):
-    sample = make_sampler(FLOW, sampling_of(sampler, 6))
+    sample = make_sampler(FLOW, sampling_of(sampler, 6), is_consistency=sampler == "multistep")
     draw = jax.jit(lambda keys: sample(lambda x, t, condition: 0.5 * x, (2,), keys))
     once, again = draw(keys_of(5)), draw(keys_of(5, seed=1).at[0].set(keys_of(5)[3]))
     assert (once[3] == again[0]).all()
@@ -78,7 +78,9 @@ def test_a_sampler_makes_the_evaluations_that_it_counts(sampler, process):
         jax.debug.callback(lambda t: calls.append(t), t)
         return 0.5 * x
 
-    jax.block_until_ready(make_sampler(process, sampling)(denoise, (1,), keys_of(1)))
+    jax.block_until_ready(
+        make_sampler(process, sampling, is_consistency=sampling.sampler == "multistep")(denoise, (1,), keys_of(1))
+    )
     jax.effects_barrier()
     assert len(calls) == num_evaluations(sampling, process=process).num_denoise
 
@@ -86,7 +88,7 @@ def test_a_sampler_makes_the_evaluations_that_it_counts(sampler, process):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_more_steps_are_not_more_to_compile(sampler):
     def traced(num_steps):
-        traces, sample = [], make_sampler(FLOW, sampling_of(sampler, num_steps))
+        traces, sample = [], make_sampler(FLOW, sampling_of(sampler, num_steps), is_consistency=sampler == "multistep")
 
         def denoise(x, t, condition):
             traces.append(t)
@@ -102,14 +104,16 @@ def test_more_steps_are_not_more_to_compile(sampler):
 def test_the_only_example_there_is_is_found(sampler):
     """Data at one point: the denoiser is a constant, and the sample that constant."""
 
-    sample = make_sampler(PROCESSES["variance_preserving"], sampling_of(sampler, 4, "karras"))
+    sample = make_sampler(
+        PROCESSES["variance_preserving"], sampling_of(sampler, 4, "karras"), is_consistency=sampler == "multistep"
+    )
     x = jax.jit(lambda keys: sample(lambda x, t, condition: jnp.full_like(x, 0.7), (2,), keys))(keys_of(3))
     np.testing.assert_allclose(x, 0.7, atol=1e-5)
 
 
 @pytest.mark.parametrize("sampler", ["heun", "ancestral", "dpm_solver", "restart"])
 def test_a_network_in_bfloat16_leaves_the_state_in_float32(sampler):
-    plan = make_plan(FLOW, sampling_of(sampler, 3))
+    plan = make_plan(FLOW, sampling_of(sampler, 3), is_consistency=sampler == "multistep")
     assert isinstance(plan.solver, Solver)
     seen = []
 
