@@ -1,7 +1,8 @@
 """Conditional flow matching on the embedded digits: 4,000 real MNIST digits, minutes on a laptop.
 
 Command: aigc-jax train flow_digits
-Measured on 2 CPU cores: not yet.
+Measured on 2 CPU cores, lightly busy: 500 s; class agreement 99.0 % (98.2 to 99.5, n = 1000), worst class 96.0 %, FD in
+the classifier's features 7.36 where real against real gives 3.49; 10 steps, each guided: 20 forward passes a sample.
 
 Straight paths (Lipman et al. 2023) with logit-normal times (Esser et al. 2024), a U-Net on patches of two by two
 pixels, classifier-free guidance (Ho and Salimans 2022), DPM-Solver++ (Lu et al. 2022).

@@ -1,7 +1,7 @@
 """Conditional VAE on the embedded digits: 4,000 real MNIST digits, a minute on a laptop.
 
 Command: aigc-jax train vae_digits
-Measured on 2 CPU cores, busy with other work: 205 s; class agreement 98.7 % (97.8 to 99.3, n = 1000), worst class
+Measured on 2 CPU cores, busy with other work: 100 s; class agreement 98.7 % (97.8 to 99.3, n = 1000), worst class
 95.0 %, FD in the classifier's features 11.7 where real against real gives 3.49.
 
 Grey pixels as probabilities of white (Bernoulli), fully connected networks that are told the class, and a beta of 4:
