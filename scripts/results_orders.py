@@ -141,11 +141,11 @@ def fitted_order(nums: tuple[int, ...], errors: list[float]) -> float:
     return float(-np.polyfit(np.log(nums[-3:]), np.log(errors[-3:]), 1)[0])
 
 
-def rows(nums: tuple[int, ...]) -> Iterator[tuple[str, str, list[float], int]]:
+def rows(nums: tuple[int, ...], samplers: list[str]) -> Iterator[tuple[str, str, list[float], int]]:
     """Sampler, process, an error for each N, and the published order."""
     for cases, measure in ((DETERMINISTIC, ode_error), (STOCHASTIC, gaussian_error)):
         for (name, case), process_name in itertools.product(cases.items(), PROCESSES):
-            if measure is ode_error or process_name != ENDS:
+            if name in samplers and (measure is ode_error or process_name != ENDS):
                 yield name, process_name, list(map(partial(measure, name, process_name), nums)), case.order
 
 
@@ -153,6 +153,8 @@ def register(commands: argparse._SubParsersAction) -> None:
     """Add the command."""
     command = commands.add_parser("orders", help="orders of convergence of all samplers, as a Markdown table")
     command.add_argument("--nums", type=int, nargs="+", default=[8, 16, 32, 64, 128], help="numbers of steps")
+    known = [*DETERMINISTIC, *STOCHASTIC]
+    command.add_argument("--samplers", nargs="+", choices=known, default=known, help="which ones (default all)")
     command.set_defaults(run=run)
 
 
@@ -161,7 +163,7 @@ def run(args: argparse.Namespace) -> int:
     nums = tuple(args.nums)
     print(f"| sampler | process | {' | '.join(f'N = {n}' for n in nums)} | fitted order | published |")
     print("|---|---|" + "---|" * (len(nums) + 2))
-    for name, process, errors, order in rows(nums):
+    for name, process, errors, order in rows(nums, args.samplers):
         figures = " | ".join(f"{error:.1e}" for error in errors)
         print(f"| {name} | {process} | {figures} | {fitted_order(nums, errors):.2f} | {order} |", flush=True)
     return 0
