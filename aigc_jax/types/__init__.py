@@ -1,0 +1,62 @@
+"""The contracts: everything that one room of the library may know of another.
+
+A method (a GAN, a VAE, a diffusion model) is an :class:`Algorithm`: a tuple of pure functions. It is
+built from one or more :class:`Player` entries by :func:`aigc_jax.players.make_step`; the trainer, the
+sampler and the report see nothing but the :class:`Algorithm`. This package imports nothing else of ours.
+"""
+
+from aigc_jax.types.algorithm import (
+    Algorithm,
+    DenoiseFn,
+    Detector,
+    EditFn,
+    Guidance,
+    SampleFn,
+    ScoreFn,
+    StepFn,
+    TraceFn,
+)
+from aigc_jax.types.base import (
+    Batch,
+    Condition,
+    Key,
+    Keys,
+    LossFn,
+    LossTransform,
+    Metrics,
+    Player,
+    PyTree,
+    TrainState,
+    UsageError,
+    Variables,
+)
+from aigc_jax.types.data import Data, DataSource, Experiment, Metric, World
+
+__all__ = [
+    "Algorithm",
+    "Batch",
+    "Condition",
+    "Data",
+    "DataSource",
+    "DenoiseFn",
+    "Detector",
+    "EditFn",
+    "Experiment",
+    "Guidance",
+    "Key",
+    "Keys",
+    "LossFn",
+    "LossTransform",
+    "Metric",
+    "Metrics",
+    "Player",
+    "PyTree",
+    "SampleFn",
+    "ScoreFn",
+    "StepFn",
+    "TraceFn",
+    "TrainState",
+    "UsageError",
+    "Variables",
+    "World",
+]

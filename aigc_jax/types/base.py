@@ -1,0 +1,118 @@
+"""What every contract is made of: names for arrays, the user's mistake, the players of a game and their state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import optax
+from flax import struct
+from jaxtyping import Array, Float
+
+PyTree = Any
+"""Any nest of tuples, lists, dicts and dataclasses with arrays as leaves."""
+
+Batch = Mapping[str, Array]
+"""Named arrays that share their leading axis, for example ``image`` [B, H, W, C] and ``label`` [B]."""
+
+Key = Array
+"""One typed PRNG key, as from ``jax.random.key``: an array of shape ()."""
+
+Keys = Array
+"""One PRNG key per example: a key array of shape [B]."""
+
+Metrics = dict[str, Array]
+"""Named scalars (or per-example arrays, averaged by ``make_step``) that a step reports."""
+
+Variables = Mapping[str, PyTree]
+"""What a trained model is: ``{"params": {...}, "model_state": {...}}``, the EMA weights where there are any."""
+
+Condition = Array | None
+"""What a sample shall be: class labels int32 [B], or None for an unconditional model."""
+
+
+class UsageError(ValueError):
+    """A mistake that the user can mend.
+
+    Its message is one line that says what was expected, what came and what to do. The command line prints
+    it without a traceback and exits with status 2; every other exception is a defect of the library.
+    """
+
+    # Users know it by the name that they import.
+    __module__ = "aigc_jax.types"
+
+
+@runtime_checkable
+class LossFn(Protocol):
+    """What a player minimises: a function of all parameters that returns one value per example."""
+
+    def __call__(
+        self, params: PyTree, model_state: PyTree, batch: Batch, key: Key
+    ) -> tuple[Float[Array, " batch"], tuple[PyTree, Metrics]]:
+        """Evaluate the loss.
+
+        Args:
+            params: the parameters of *all* players, ``{name: tree}``. ``make_step`` differentiates with
+                respect to the player's own entry only, so that no ``stop_gradient`` is needed.
+            model_state: the non-trained state of all players (batch statistics, spectral norm vectors),
+                ``{name: tree}``. During the loss it also holds ``model_state["step"]``, the int32 number
+                of steps made so far, for schedules. It must come back with the same structure.
+            batch: the examples. ``batch["index"]`` (int32 [B]) is each one's index in the global batch.
+            key: the key of this update. The key of an example is ``fold_in(key, batch["index"][i])``
+                (:func:`aigc_jax.rng.example_keys`).
+
+        Returns:
+            The loss of each example, and ``(model_state, metrics)``. Metrics are scalars or per-example
+            arrays; ``make_step`` averages them over examples and devices.
+        """
+        ...
+
+
+LossTransform = Callable[[LossFn], LossFn]
+"""A remedy of the shape loss -> loss: R1, gradient penalty, augmentation, adversarial training."""
+
+
+class Player(NamedTuple):
+    """Who moves, what it minimises, how it moves.
+
+    Attributes:
+        name: its entry in ``params``, ``opt_state`` and ``model_state``; ``step`` is reserved.
+        loss_fn: its loss, see :class:`LossFn`.
+        tx: its optimiser. Gradient clipping belongs here: ``optax.chain(optax.clip_by_global_norm(1.0), ...)``.
+        num_updates: updates per step, n_critic for the discriminator of a Wasserstein GAN.
+    """
+
+    name: str
+    loss_fn: LossFn
+    tx: optax.GradientTransformation
+    num_updates: int = 1
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything that training carries from one step to the next: plain pytrees, no key inside.
+
+    Attributes:
+        step: number of steps made, int32 scalar.
+        params: ``{player: parameters}``.
+        opt_state: ``{player: optimiser state}``.
+        model_state: ``{player: batch statistics and the like}``.
+        ema_params: exponential moving average of those entries of ``params`` that it names; {} for none.
+        ema_model_state: the same average of their ``model_state``: batch statistics belong to the weights that
+            made them.
+    """
+
+    # Not Int[Array, ""]: a tree of shapes, of numpy arrays or of shardings is built of this class too.
+    step: PyTree
+    params: PyTree
+    opt_state: PyTree
+    model_state: PyTree
+    ema_params: PyTree
+    ema_model_state: PyTree = struct.field(default_factory=dict)
+
+    @property
+    def variables(self) -> Variables:
+        """The weights to sample with: the averaged ones where an average is kept."""
+        return {
+            "params": {**self.params, **self.ema_params},
+            "model_state": {**self.model_state, **self.ema_model_state},
+        }
