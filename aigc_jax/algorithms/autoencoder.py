@@ -93,13 +93,19 @@ class Model(NamedTuple):
 
     def sample(self, variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
         """Decode latents drawn from the prior, see :class:`aigc_jax.types.SampleFn`."""
+        return self.generate(variables, self.latent(key, num_samples), key, condition)
+
+    def latent(self, key: Array, num_samples: int) -> Array:
+        """Latents from the prior [num_samples, *latent_shape]."""
+        return normal(split_by_name(example_keys(key, num_samples), "latent")["latent"], self.latent_shape)
+
+    def generate(self, variables: Variables, latents: Array, key: Array, condition: Condition) -> Array:
+        """Decode latents [B, *latent_shape], and draw pixels where samples are drawn to the pixel."""
         check_condition(condition, self.num_classes)
-        keys = split_by_name(example_keys(key, num_samples), "latent", "pixel")
-        params = variables["params"][NAME]
-        outputs = self.outputs(params, normal(keys["latent"], self.latent_shape), condition)
-        return (
-            self.likelihood.sample(outputs, keys["pixel"]) if self.is_pixel_sampled else self.likelihood.mean(outputs)
-        )
+        outputs = self.outputs(variables["params"][NAME], latents, condition)
+        if not self.is_pixel_sampled:
+            return self.likelihood.mean(outputs)
+        return self.likelihood.sample(outputs, split_by_name(example_keys(key, len(latents)), "pixel")["pixel"])
 
     def evaluate(self, variables: Variables, batch: Batch, key: Array) -> dict[str, Array]:
         """``elbo``, ``nll`` = -L_k and, of discrete pixels, ``bits_per_dim``: nats or bits per example."""

@@ -16,7 +16,15 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from aigc_jax.algorithms.denoiser import PLAYER, Denoiser, SamplerFn, corrupt, make_sample_fn
+from aigc_jax.algorithms.denoiser import (
+    PLAYER,
+    Denoiser,
+    SamplerFn,
+    corrupt,
+    make_generate_fn,
+    make_latent_fn,
+    make_sample_fn,
+)
 from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.gaussian import Process, expand
 from aigc_jax.processes.times import TimeSampler, lognormal_times
@@ -129,6 +137,8 @@ def consistency(
         init=lambda key, batch: init_state(players, {PLAYER: denoiser.init(key, batch)}, {}, ema_names=ema_names),
         step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
         sample=make_sample_fn(denoiser, sampler, lambda denoise: denoise),
+        latent=make_latent_fn(denoiser),
+        generate=make_generate_fn(denoiser, sampler, lambda denoise: denoise),
     )
 
 

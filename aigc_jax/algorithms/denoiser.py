@@ -22,9 +22,11 @@ from aigc_jax.types import (
     Condition,
     DenoiseFn,
     EditFn,
+    GenerateFn,
     Guidance,
     Key,
     Keys,
+    LatentFn,
     PyTree,
     SampleFn,
     UsageError,
@@ -34,7 +36,7 @@ from aigc_jax.types import (
 PLAYER = "denoiser"
 """The one player's name in params and model_state."""
 
-SamplerFn = Callable[[DenoiseFn, tuple[int, ...], Keys, Condition], Array]
+SamplerFn = Callable[..., Array]
 """``(denoise, shape of one example, keys [B], condition) -> x_0 [B, ...]``, as from ``samplers.sampling``."""
 
 
@@ -170,6 +172,43 @@ def make_sample_fn(denoiser: Denoiser, sampler: SamplerFn, guidance: Guidance) -
         return x_0 if denoiser.bounds is None else jnp.clip(x_0, *denoiser.bounds)
 
     return sample
+
+
+def make_latent_fn(denoiser: Denoiser) -> LatentFn:
+    """The noise that the ``sample`` of an algorithm that learned to denoise starts from, before it is scaled.
+
+    Args:
+        denoiser: the trained network.
+
+    Returns:
+        The function; what it draws is what :func:`aigc_jax.samplers.sampling.make_sampler` draws.
+    """
+
+    def latent(key: Array, num_samples: int) -> Array:
+        return normal(split_by_name(example_keys(key, num_samples), "noise")["noise"], denoiser.shape)
+
+    return latent
+
+
+def make_generate_fn(denoiser: Denoiser, sampler: SamplerFn, guidance: Guidance) -> GenerateFn:
+    """The ``generate`` of an algorithm that learned to denoise: ``sample`` from given noise.
+
+    Args:
+        denoiser: the trained network.
+        sampler: from noise to samples.
+        guidance: transform of the denoiser; the identity for none.
+
+    Returns:
+        The function.
+    """
+
+    def generate(variables: Variables, latents: Array, key: Array, condition: Condition) -> Array:
+        def from_latents(denoise: DenoiseFn, shape: tuple[int, ...], keys: Keys, condition: Condition) -> Array:
+            return sampler(denoise, shape, keys, condition, noise=latents)
+
+        return make_sample_fn(denoiser, from_latents, guidance)(variables, key, latents.shape[0], condition)
+
+    return generate
 
 
 def make_edit_fn(denoiser: Denoiser, editor: EditorFn, guidance: Guidance) -> EditFn:

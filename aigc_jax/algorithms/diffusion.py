@@ -28,6 +28,8 @@ from aigc_jax.algorithms.denoiser import (
     corrupt,
     make_edit_fn,
     make_evaluate_fn,
+    make_generate_fn,
+    make_latent_fn,
     make_sample_fn,
     mean_square,
 )
@@ -44,6 +46,7 @@ from aigc_jax.types import (
     Batch,
     Condition,
     EditFn,
+    GenerateFn,
     Guidance,
     Key,
     Metrics,
@@ -154,6 +157,8 @@ def diffusion(
         init=lambda key, batch: init_state(players, {PLAYER: denoiser.init(key, batch)}, {}, ema_names=ema_names),
         step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
         sample=_sample_fn(denoiser, sampler, guidance, is_learned=not is_simple),
+        latent=make_latent_fn(denoiser),
+        generate=_generate_fn(denoiser, sampler, guidance, is_learned=not is_simple),
         evaluate=None if log_likelihood is None else make_evaluate_fn(denoiser, log_likelihood),
         edit=None if editor is None else _edit_fn(denoiser, editor, guidance, is_learned=not is_simple),
     )
@@ -233,6 +238,16 @@ def _sample_fn(denoiser: Denoiser, sampler: MakeSampler, guidance: Guidance, *, 
         return make_sample_fn(denoiser, made, guidance)(variables, key, num_samples, condition)
 
     return sample
+
+
+def _generate_fn(denoiser: Denoiser, sampler: MakeSampler, guidance: Guidance, *, is_learned: bool) -> GenerateFn:
+    """The ``generate`` of the algorithm, with the variances that ``sample`` has."""
+
+    def generate(variables: Variables, latents: Array, key: Array, condition: Condition) -> Array:
+        made = sampler(variance=_variance_fn(denoiser, variables) if is_learned else None)
+        return make_generate_fn(denoiser, made, guidance)(variables, latents, key, condition)
+
+    return generate
 
 
 def _edit_fn(denoiser: Denoiser, editor: Callable[..., EditorFn], guidance: Guidance, *, is_learned: bool) -> EditFn:

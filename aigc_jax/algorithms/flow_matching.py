@@ -20,6 +20,8 @@ from aigc_jax.algorithms.denoiser import (
     corrupt,
     make_edit_fn,
     make_evaluate_fn,
+    make_generate_fn,
+    make_latent_fn,
     make_sample_fn,
     mean_square,
 )
@@ -110,6 +112,8 @@ def flow_matching(
         init=lambda key, batch: init_state(players, {PLAYER: denoiser.init(key, batch)}, {}, ema_names=ema_names),
         step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
         sample=make_sample_fn(denoiser, sampler, guidance),
+        latent=make_latent_fn(denoiser),
+        generate=make_generate_fn(denoiser, sampler, guidance),
         evaluate=None if log_likelihood is None else make_evaluate_fn(denoiser, log_likelihood),
         edit=None if editor is None else make_edit_fn(denoiser, editor, guidance),
     )

@@ -23,7 +23,9 @@ from aigc_jax.types import (
     Algorithm,
     Batch,
     Condition,
+    GenerateFn,
     Key,
+    LatentFn,
     LossTransform,
     Metrics,
     Player,
@@ -159,6 +161,8 @@ def gan(
         init=lambda key, batch: init_state(players, *_init(networks, key, batch), ema_names=ema_names),
         step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
         sample=_sampler(networks),
+        latent=_latent_fn(networks),
+        generate=_generator(networks),
         evaluate=_evaluator(networks),
     )
 
@@ -217,21 +221,34 @@ def _init(networks: Networks, key: Key, batch: Batch) -> tuple[PyTree, PyTree]:
     return params, model_state
 
 
+def _latent_fn(networks: Networks) -> LatentFn:
+    def latent(key: Array, num_samples: int) -> Array:
+        return normal(split_by_name(example_keys(key, num_samples), "latent")["latent"], (networks.latent_dim,))
+
+    return latent
+
+
 def _sampler(networks: Networks) -> SampleFn:
+    latent, generate = _latent_fn(networks), _generator(networks)
+
     def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+        return generate(variables, latent(key, num_samples), key, condition)
+
+    return sample
+
+
+def _generator(networks: Networks) -> GenerateFn:
+    def generate(variables: Variables, latents: Array, key: Array, condition: Condition) -> Array:
+        del key
         if (condition is not None) != bool(networks.num_classes):
             wanted = "a condition for each sample" if networks.num_classes else "no condition"
             raise UsageError(f"this generator takes {wanted}: it was trained with {networks.num_classes} classes")
-        latent = normal(
-            split_by_name(example_keys(key, num_samples), "latent")["latent"],
-            (networks.latent_dim,),
-        )
         weights = {"params": variables["params"]["generator"], **variables["model_state"]["generator"]}
-        images = networks.generator.apply(weights, latent, condition, train=False)
+        images = networks.generator.apply(weights, latents, condition, train=False)
         assert isinstance(images, jax.Array)  # for the type checker: no mutable collections, so no tuple
         return images
 
-    return sample
+    return generate
 
 
 def _evaluator(networks: Networks) -> Callable[[Variables, Batch, Key], dict[str, Array]]:

@@ -66,4 +66,13 @@ def latent_diffusion(
         latents = sample_latents(variables, key, num_samples, condition) / scale
         return jnp.clip(decode(autoencoder_variables, latents, condition), -1.0, 1.0)
 
-    return Algorithm(init=init, step=step, sample=sample)
+    def generate(variables: Variables, latents: Array, key: Array, condition: Condition) -> Array:
+        if inner.generate is None:
+            raise UsageError("this method of latent diffusion starts from no one latent: it has no generate")
+        made = inner.generate(variables, latents, key, condition) / scale
+        return jnp.clip(decode(autoencoder_variables, made, condition), -1.0, 1.0)
+
+    has_latent = inner.latent is not None and inner.generate is not None
+    return Algorithm(
+        init=init, step=step, sample=sample, latent=inner.latent, generate=generate if has_latent else None
+    )

@@ -84,4 +84,13 @@ def vae(
 
     players = [Player(NAME, loss_fn, tx)]
     step = make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches)
-    return Algorithm(init, step, model.sample, model.evaluate, model.encode, model.decode)
+    return Algorithm(
+        init,
+        step,
+        model.sample,
+        model.evaluate,
+        model.encode,
+        model.decode,
+        latent=model.latent,
+        generate=model.generate,
+    )

@@ -32,7 +32,15 @@ DYNAMIC_PERCENTILE = 99.5
 class SamplerFn(Protocol):
     """Draws samples with a denoiser."""
 
-    def __call__(self, denoise: DenoiseFn, shape: tuple[int, ...], keys: Keys, condition: Condition = None) -> Array:
+    def __call__(
+        self,
+        denoise: DenoiseFn,
+        shape: tuple[int, ...],
+        keys: Keys,
+        condition: Condition = None,
+        *,
+        noise: Array | None = None,
+    ) -> Array:
         """Draw one sample per key.
 
         Args:
@@ -40,6 +48,7 @@ class SamplerFn(Protocol):
             shape: the shape of one sample.
             keys: one key per sample [B]; sample i depends on ``keys[i]`` and ``condition[i]`` alone.
             condition: int32 [B], or None.
+            noise: standard normal [B, *shape] to start from; None draws it from the keys.
 
         Returns:
             [B, *shape] at the data end of the process.
@@ -165,9 +174,16 @@ def make_sampler(
     )
     guide = chain(plan.guidance, guidance)
 
-    def sample(denoise: DenoiseFn, shape: tuple[int, ...], keys: Keys, condition: Condition = None) -> Array:
+    def sample(
+        denoise: DenoiseFn,
+        shape: tuple[int, ...],
+        keys: Keys,
+        condition: Condition = None,
+        *,
+        noise: Array | None = None,
+    ) -> Array:
         named = split_by_name(keys, "noise", "solver")
-        x = process.sigma(plan.times[0]) * normal(named["noise"], shape)
+        x = process.sigma(plan.times[0]) * (normal(named["noise"], shape) if noise is None else noise)
         return plan.solver(guide(denoise), x, plan.times, named["solver"], condition)
 
     return sample

@@ -61,6 +61,12 @@ class EditFn(Protocol):
         ...
 
 
+LatentFn = Callable[[Array, int], Array]
+"""``(key or keys [num], num) -> latents [num, ...]``, standard normal: what ``sample`` draws before all else."""
+
+GenerateFn = Callable[[Variables, Array, Array, Condition], Array]
+"""``(variables, latents [B, ...], key or keys [B], condition) -> samples``: ``sample`` with its latents given."""
+
 ScoreFn = Callable[[Variables, Array, Condition, Array], Array]
 """``(variables, samples [B, ...], condition int32 [B] or None, keys [B]) -> score [B]``."""
 
@@ -101,6 +107,8 @@ class Algorithm(NamedTuple):
         encode: ``(variables, batch, key) -> latents`` [B, ...] of a model with an encoder, or None.
         decode: ``(variables, latents, condition) -> samples``, or None.
         edit: changes given examples, see :class:`EditFn`, or None.
+        latent: the latents that ``sample`` starts from, see :data:`LatentFn`; None where it starts from no one latent.
+        generate: ``sample(v, key, n, c) == generate(v, latent(key, n), key, c)``, see :data:`GenerateFn`, or None.
         detectors: ``{name: what it says of given samples}``, see :class:`Detector`; {} where it says nothing.
         trace: samples with scores of their making, see :class:`TraceFn`, or None.
     """
@@ -112,6 +120,8 @@ class Algorithm(NamedTuple):
     encode: Callable[[Variables, Batch, Array], Array] | None = None
     decode: Callable[[Variables, Array, Condition], Array] | None = None
     edit: EditFn | None = None
+    latent: LatentFn | None = None
+    generate: GenerateFn | None = None
     detectors: Mapping[str, Detector] = {}
     trace: TraceFn | None = None
 

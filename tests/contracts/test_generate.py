@@ -1,0 +1,43 @@
+"""A sample is what the model makes of its latent: latents can be given, moved and cut short."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from .table import ROWS, plain_run
+
+WITHOUT = {
+    "classifier": "draws no samples",
+    "discrete-absorbing": "starts from tokens",
+    "discrete-uniform-microbatches": "starts from tokens",
+    "vqvae": "its prior is over codes",
+    "vqvae-logistic": "its prior is over codes",
+    "hvae": "its latents are drawn one after another",
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_samples_are_made_of_their_latents(name):
+    run, row = plain_run(name), ROWS[name]
+    algorithm = run.algorithm
+    if name in WITHOUT:
+        assert algorithm.latent is None
+        assert algorithm.generate is None
+        return
+    variables, keys = run.states[-1].variables, jax.random.split(jax.random.key(5), 4)
+    condition = jnp.arange(4) % row.num_classes if row.num_classes else None
+
+    @jax.jit
+    def both(variables):
+        latents = algorithm.latent(keys, 4)
+        zero = algorithm.generate(variables, jnp.zeros_like(latents), keys, condition)
+        return (
+            algorithm.sample(variables, keys, 4, condition),
+            algorithm.generate(variables, latents, keys, condition),
+            zero,
+        )
+
+    samples, made, zero = both(variables)
+    np.testing.assert_array_equal(samples, made)
+    assert jnp.any(samples != zero)  # the latent is looked at
