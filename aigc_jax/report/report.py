@@ -1,37 +1,89 @@
 """What a report holds, and its JSON form.
 
-``report.json`` (``format`` 1) has these keys; a number that does not exist is null, never NaN:
-
-- ``format``: 1. A later format may rename or drop keys; new keys alone do not raise it.
-- ``data``, ``encoder``, ``num_samples``: what was compared with what; ``facts``: ``{text: text}`` about the model.
-- ``measurements``: a list of ``{"name", "title", "value", "low", "high", "n", "reference", "reference_title",
-  "unit", "note"}``; ``low`` and ``high`` are the ends of a 95 % interval, ``unit`` is "share", "distance" or "nats".
-- ``per_class_title``: what the rows are; ``per_class``: a list of ``{"class_index", "name", "n", "value", "low",
-  "high", "reference"}``.
-- ``confusion``: numbers of samples by condition (row) and predicted class (column); null when unconditional.
-- ``left_out``: ``{name: why it was not measured}``.
+``docs/report.md`` describes ``report.json`` key by key; a number that does not exist is null, never NaN. A later
+``format`` may rename or drop keys; new keys alone do not raise it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-FORMAT = 1
+from aigc_jax.report.figures import Figure, figure_json
+
+FORMAT = 2
 """The layout of ``report.json``."""
 
-NAMES = (
-    "class_agreement",
-    "worst_class",
-    "classifier_accuracy",
-    "frechet_distance",
-    "valid_samples",
-    "modes_covered",
-    "log_prob",
-)
-"""Every measurement that a report may hold; a gate names one of them."""
+LampName = Literal["valid", "follows_condition", "consistent", "not_copied", "diverse"]
+"""The five lights of the first page."""
 
-INTERVAL_NAMES = ("class_agreement", "worst_class", "classifier_accuracy", "valid_samples")
+LAMP_TITLES: dict[LampName, str] = {
+    "valid": "Valid",
+    "follows_condition": "Follows its condition",
+    "consistent": "Consistent",
+    "not_copied": "Not copied",
+    "diverse": "Diverse and faithful",
+}
+"""What people read, in the order of the page."""
+
+NAMES: dict[str, LampName] = {
+    "valid_samples": "valid",
+    "manifold_precision": "valid",
+    "class_agreement": "follows_condition",
+    "corrected_agreement": "follows_condition",
+    "worst_class": "follows_condition",
+    "unseen_combinations": "follows_condition",
+    "classifier_accuracy": "follows_condition",
+    "accuracy_from_samples": "follows_condition",
+    "accuracy_on_samples": "follows_condition",
+    "repeatability": "consistent",
+    "distinct_samples": "consistent",
+    "seed_consistency": "consistent",
+    "model_consistency": "consistent",
+    "checkpoint_consistency": "consistent",
+    "perturbation": "consistent",
+    "step_consistency": "consistent",
+    "half_precision": "consistent",
+    "copied_samples": "not_copied",
+    "authenticity": "not_copied",
+    "copying_test": "not_copied",
+    "copying_worst_cell": "not_copied",
+    "manifold_recall": "diverse",
+    "density": "diverse",
+    "coverage": "diverse",
+    "modes_covered": "diverse",
+    "frechet_distance": "diverse",
+    "kernel_distance": "diverse",
+    "inception_score": "diverse",
+    "vendi_score": "diverse",
+    "path_length": "diverse",
+    "log_prob": "diverse",
+}
+"""Every measurement that a report may hold, and the light that it belongs to; a gate names one of them."""
+
+INTERVAL_NAMES = (
+    "valid_samples",
+    "manifold_precision",
+    "class_agreement",
+    "corrected_agreement",
+    "worst_class",
+    "unseen_combinations",
+    "classifier_accuracy",
+    "accuracy_from_samples",
+    "accuracy_on_samples",
+    "repeatability",
+    "distinct_samples",
+    "seed_consistency",
+    "model_consistency",
+    "checkpoint_consistency",
+    "step_consistency",
+    "half_precision",
+    "copied_samples",
+    "authenticity",
+    "manifold_recall",
+    "coverage",
+    "modes_covered",
+)
 """Those that have an interval."""
 
 
@@ -41,14 +93,16 @@ class Measurement(NamedTuple):
     Attributes:
         name: one of :data:`NAMES`; scripts go by it.
         title: what people read.
-        value: the figure; a share in [0, 1], a distance, or nats.
+        value: the figure; a share in [0, 1], a distance, a score or nats.
         n: number of samples it was measured on.
-        unit: "share", "distance" or "nats".
+        unit: "share", "distance", "score" or "nats".
         note: one sentence that says what it means.
         low: lower end of the 95 % interval, where there is one.
         high: upper end.
-        reference: the same figure of real images at the same n, or the best one that can be expected.
+        reference: the same figure of real examples at the same n, or the best one that can be expected.
         reference_title: what the reference is.
+        is_proxy: whether a model (a classifier, an encoder) stands in for the truth.
+        is_less_better: whether small values are the good ones.
     """
 
     name: str
@@ -61,28 +115,72 @@ class Measurement(NamedTuple):
     high: float | None = None
     reference: float | None = None
     reference_title: str = ""
+    is_proxy: bool = False
+    is_less_better: bool = False
 
 
-class ClassRow(NamedTuple):
-    """The figure of one class.
+class Check(NamedTuple):
+    """One comparison with real data by which a light is judged.
 
     Attributes:
-        class_index: the class, 0 ... K-1.
-        name: what it is called.
-        n: number of samples; the value is None when 0.
-        value: a share in [0, 1].
-        low: lower end of its 95 % interval.
-        high: upper end.
-        reference: the same share of real held-out examples, where it is known.
+        title: what was compared.
+        value: of the samples.
+        reference: of real examples in their place; 0 for what may not occur at all.
+        p_value: probability of a difference at least as bad by chance; None where one case alone is too many.
+        is_worse: whether the samples are worse than real ones beyond chance.
     """
 
-    class_index: int
-    name: str
-    n: int
-    value: float | None
-    low: float
-    high: float
-    reference: float | None = None
+    title: str
+    value: float
+    reference: float
+    p_value: float | None
+    is_worse: bool
+
+
+class Target(NamedTuple):
+    """What the user demands of a measurement, and whether it is reached.
+
+    Attributes:
+        text: the demand: "class_agreement: at least 0.98".
+        state: ``met`` or ``missed``; ``undecided`` where the 95 % interval holds the demanded number.
+    """
+
+    text: str
+    state: Literal["met", "missed", "undecided"]
+
+
+class Lamp(NamedTuple):
+    """One light of the first page.
+
+    Attributes:
+        name: which.
+        is_lit: whether some check found the samples worse than real data; None where nothing could be checked.
+        headline: name of the measurement to print with it; "" for none.
+        checks: what was compared.
+        targets: what the user demands.
+        why_not: why nothing was checked; "" otherwise.
+    """
+
+    name: LampName
+    is_lit: bool | None
+    headline: str
+    checks: Sequence[Check] = ()
+    targets: Sequence[Target] = ()
+    why_not: str = ""
+
+
+class Action(NamedTuple):
+    """What to try next.
+
+    Attributes:
+        title: the thing to do.
+        reason: the figures that call for it.
+        command: a command line that does it; "" where there is none yet.
+    """
+
+    title: str
+    reason: str
+    command: str = ""
 
 
 class Report(NamedTuple):
@@ -92,21 +190,21 @@ class Report(NamedTuple):
         data: name of the data set.
         encoder: name of the classifier whose word and features were used, or of what else judged.
         num_samples: how many samples were drawn.
-        measurements: the figures, most important first.
-        per_class_title: what ``per_class`` holds; "" where it is empty.
-        per_class: a row per class.
-        confusion: condition (row) by predicted class (column); None for an unconditional model.
-        left_out: ``{name: why it was not measured}``.
-        facts: more to print about the model, ``{"checkpoint": "step 2000"}``; set it by ``report._replace``.
+        measurements: the figures, most important first within each light.
+        lamps: the five lights.
+        figures: curves, tables and pictures, in the order of the page.
+        actions: what to try next, most urgent first.
+        left_out: ``{name: why it was not measured}``; names of measurements and of figures.
+        facts: more to print about the model, ``{"checkpoint": "step 2000"}``.
     """
 
     data: str
     encoder: str
     num_samples: int
     measurements: Sequence[Measurement]
-    per_class_title: str = ""
-    per_class: Sequence[ClassRow] = ()
-    confusion: Sequence[Sequence[int]] | None = None
+    lamps: Sequence[Lamp] = ()
+    figures: Sequence[Figure] = ()
+    actions: Sequence[Action] = ()
     left_out: Mapping[str, str] = {}
     facts: Mapping[str, str] = {}
 
@@ -114,9 +212,13 @@ class Report(NamedTuple):
         """The measurement of that name, None where it was left out."""
         return next((m for m in self.measurements if m.name == name), None)
 
+    def lamp(self, name: LampName) -> Lamp | None:
+        """The light of that name."""
+        return next((lamp for lamp in self.lamps if lamp.name == name), None)
+
 
 def to_json(report: Report) -> dict[str, Any]:
-    """The report as plain JSON values; the module's docstring describes them.
+    """The report as plain JSON values; ``docs/report.md`` describes them.
 
     Args:
         report: what was measured.
@@ -124,15 +226,23 @@ def to_json(report: Report) -> dict[str, Any]:
     Returns:
         A dict of strings, numbers, lists and None.
 
-    >>> to_json(Report("digits", "digits-classifier", 0, ()))["format"]
-    1
+    >>> to_json(Report("digits", "digits classifier", 0, ()))["format"]
+    2
     """
     return {
         "format": FORMAT,
-        **report._asdict(),
-        "measurements": [m._asdict() for m in report.measurements],
-        "per_class": [row._asdict() for row in report.per_class],
-        "confusion": None if report.confusion is None else [list(row) for row in report.confusion],
-        "left_out": dict(report.left_out),
+        "data": report.data,
+        "encoder": report.encoder,
+        "num_samples": report.num_samples,
         "facts": dict(report.facts),
+        "lamps": [_lamp_json(lamp) for lamp in report.lamps],
+        "measurements": [m._asdict() for m in report.measurements],
+        "figures": [figure_json(figure) for figure in report.figures],
+        "actions": [action._asdict() for action in report.actions],
+        "left_out": dict(report.left_out),
     }
+
+
+def _lamp_json(lamp: Lamp) -> dict[str, Any]:
+    checks, targets = ([item._asdict() for item in items] for items in (lamp.checks, lamp.targets))
+    return {**lamp._asdict(), "checks": checks, "targets": targets}
