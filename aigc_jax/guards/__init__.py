@@ -1,0 +1,1 @@
+"""Guards: how unreliable a sample is, and thresholds with a guarantee."""
