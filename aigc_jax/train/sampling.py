@@ -39,13 +39,16 @@ def check_seed(seed: int) -> None:
         raise UsageError(f"expected 0 <= seed < 2**32, got {seed}: pass another --seed")
 
 
-def make_sample_fn(experiment: Experiment, variables: Variables, seed: int) -> SampleBlocksFn:
+def make_sample_fn(
+    experiment: Experiment, variables: Variables, seed: int, *, block_size: int = BLOCK
+) -> SampleBlocksFn:
     """A function that draws any range of the endless sequence of samples of one seed.
 
     Args:
         experiment: what was trained.
         variables: its weights.
         seed: of the latents, >= 0.
+        block_size: samples that are computed at once; changes no sample but by rounding.
 
     Returns:
         The function.
@@ -56,18 +59,52 @@ def make_sample_fn(experiment: Experiment, variables: Variables, seed: int) -> S
     sample = experiment.algorithm.sample
     if sample is None:
         raise UsageError("this run holds a model that draws no samples (a classifier): name the run of a generator")
-    check_seed(seed)
-    key = split_by_name(jax.random.key(seed), "sample")["sample"]
+    key = sample_key(seed)
     compiled = jax.jit(
-        lambda variables, index, condition: sample(variables, example_keys(key, index), BLOCK, condition)
+        lambda variables, index, condition: sample(variables, example_keys(key, index), block_size, condition)
     )
+    return blockwise(lambda index, condition: compiled(variables, index, condition), block_size)
+
+
+def sample_key(seed: int) -> jax.Array:
+    """The key of the samples of one seed; sample i has its ``fold_in`` with i.
+
+    Args:
+        seed: 0 <= seed < 2**32.
+
+    Returns:
+        One key.
+
+    Raises:
+        UsageError: the seed is out of range.
+
+    >>> sample_key(0).shape
+    ()
+    """
+    check_seed(seed)
+    return split_by_name(jax.random.key(seed), "sample")["sample"]
+
+
+def blockwise(block_fn: Callable[[jax.Array, jax.Array | None], jax.Array], block_size: int = BLOCK) -> SampleBlocksFn:
+    """Any range of a sequence that is computed in blocks which begin at multiples of their size.
+
+    Args:
+        block_fn: ``(index int32 [block_size], condition int32 [block_size] or None) -> values [block_size, ...]``.
+        block_size: length of a block, >= 1.
+
+    Returns:
+        The function.
+
+    >>> blockwise(lambda index, condition: 10 * index, 4)(3, None, 3)
+    array([30, 40, 50], dtype=int32)
+    """
 
     def draw(start: int, condition: np.ndarray | None, num: int) -> np.ndarray:
         blocks = []
-        for first in range(start - start % BLOCK, start + num, BLOCK):
-            index = np.arange(first, first + BLOCK)
+        for first in range(start - start % block_size, start + num, block_size):
+            index = np.arange(first, first + block_size)
             given = None if condition is None else jnp.asarray(condition[np.clip(index - start, 0, num - 1)], jnp.int32)
-            block = np.asarray(compiled(variables, jnp.asarray(index, jnp.int32), given))
+            block = np.asarray(block_fn(jnp.asarray(index, jnp.int32), given))
             blocks.append(block[(index >= start) & (index < start + num)])
         return np.concatenate(blocks)
 
