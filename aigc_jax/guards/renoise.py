@@ -1,11 +1,11 @@
-"""Re-noise stability: does a sample come back when it is noised a little and denoised?
+"""Re-noise stability: whether a sample comes back when it is noised a little and denoised.
 
 A point of the data is where the denoiser leads to; a point between two modes is led away to either. Nothing but a
 denoiser is needed: no trajectory, not even that the sample is of the same model.
 
 Reference:
     The residual of a denoising autoencoder as a measure of the score: Alain and Bengio, "What Regularized Auto-Encoders
-    Learn from the Data Generating Distribution", 2014, theorem 1.
+    Learn from the Data-Generating Distribution", 2014, theorem 1.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ def renoise_stability(
         moved = denoise(x_t, t, condition).astype(jnp.float32) - x
         return total + jnp.mean(jnp.square(moved), axis=tuple(range(1, x.ndim))), None
 
-    # One draw after the other: memory for one evaluation, whatever their number.
-    total, _ = jax.lax.scan(add, jnp.zeros(x.shape[0]), jnp.arange(num_draws, dtype=jnp.int32))
+    # One draw after the other: memory for one evaluation, whatever their number. Zeros of the samples' own devices.
+    zeros = 0.0 * jnp.mean(x.astype(jnp.float32), axis=tuple(range(1, x.ndim)))
+    total, _ = jax.lax.scan(add, zeros, jnp.arange(num_draws, dtype=jnp.int32))
     return total / num_draws
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Array
 
 from aigc_jax.processes.gaussian import Process, posterior
 from aigc_jax.samplers import solver
-from aigc_jax.samplers.solver import DenoiseAt, Interval, Solver, make_solver, pair_at
-from aigc_jax.types import Condition, DenoiseFn, Keys, UsageError
+from aigc_jax.samplers.solver import Advance, DenoiseAt, Interval, Solver, StepSolver, make_solver, pair_at
+from aigc_jax.types import Condition, Keys, UsageError
 
 VarianceFn = Callable[[Array, Array, Condition], Array]
 """``(x_t [B, ...], t [B], condition) -> v`` [B, ...] in [0, 1]: log variance = v log beta + (1 - v) log beta tilde."""
@@ -83,21 +83,18 @@ def ancestral(process: Process, *, variance: Literal["posterior", "forward"] | V
     if not callable(variance) and variance not in ("posterior", "forward"):
         raise UsageError(f"expected the variance 'posterior' or 'forward', or a function; got {variance!r}")
 
-    def bind(share: Callable[[Array, Array], Array | float]) -> Solver:
+    def bind(times: Array, condition: Condition) -> Advance:
+        def share(x: Array, t: Array) -> Array | float:
+            if callable(variance):
+                return variance(x, jnp.broadcast_to(t, x.shape[:1]), condition).astype(x.dtype)
+            return 1.0 if variance == "forward" else 0.0
+
         def advance(denoise: DenoiseAt, x: Array, carry: tuple, interval: Interval, keys: Keys) -> tuple[Array, tuple]:
             t, s, _ = interval
             q, x_0, v = posterior(process, s, t), denoise(x, t), share(x, t)
             std = jnp.where(process.sigma(s) == 0, 0.0, q.forward_std**v * q.std ** (1.0 - v))
             return q.scale_x_t * x + q.scale_x_0 * x_0 + std * solver.noise(keys, "ancestral", x), carry
 
-        return make_solver(advance)
+        return advance
 
-    def solve(denoise: DenoiseFn, x: Array, times: Array, keys: Keys, condition: Condition = None) -> Array:
-        def share(x: Array, t: Array) -> Array | float:
-            if callable(variance):
-                return variance(x, jnp.broadcast_to(t, x.shape[:1]), condition).astype(x.dtype)
-            return 1.0 if variance == "forward" else 0.0
-
-        return bind(share)(denoise, x, times, keys, condition)
-
-    return solve
+    return StepSolver(bind)

@@ -15,8 +15,8 @@ from jaxtyping import Array
 from aigc_jax.processes.gaussian import Process
 from aigc_jax.processes.prediction import Pair
 from aigc_jax.samplers import solver
-from aigc_jax.samplers.solver import DenoiseAt, Interval, Solver, make_solver, pair_at, velocity
-from aigc_jax.types import Keys, UsageError
+from aigc_jax.samplers.solver import Advance, DenoiseAt, Interval, Solver, StepSolver, make_solver, pair_at, velocity
+from aigc_jax.types import Condition, Keys, UsageError
 
 
 def euler(process: Process) -> Solver:
@@ -117,8 +117,8 @@ def heun(
         # A branch, not a selection: the second evaluation is not made where it is not used.
         return jax.lax.cond(process.sigma(s) > 0, correct, lambda: predicted)
 
-    def make(num_steps: int) -> Solver:
-        gain = min(churn / num_steps, math.sqrt(2.0) - 1.0)
+    def bind(times: Array, condition: Condition) -> Advance:
+        gain = min(churn / (num_steps or times.shape[0] - 1), math.sqrt(2.0) - 1.0)
 
         def advance(denoise: DenoiseAt, x: Array, carry: tuple, interval: Interval, keys: Keys) -> tuple[Array, tuple]:
             if gain > 0:
@@ -128,11 +128,9 @@ def heun(
                 interval = interval._replace(t=later)
             return solve(denoise, x, interval), carry
 
-        return make_solver(advance)
+        return advance
 
-    return lambda denoise, x, times, keys, condition=None: make(num_steps or times.shape[0] - 1)(
-        denoise, x, times, keys, condition
-    )
+    return StepSolver(bind)
 
 
 def _later(process: Process, t: Array, gain: float, bounds: tuple[float, float]) -> Array:

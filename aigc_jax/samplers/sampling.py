@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -18,11 +18,11 @@ from aigc_jax.samplers.ode import euler, heun, midpoint
 from aigc_jax.samplers.restart import Restart, restart
 from aigc_jax.samplers.sde import euler_maruyama, predictor_corrector
 from aigc_jax.samplers.settings import Sampling, check_names, num_evaluations
-from aigc_jax.samplers.solver import Solver
+from aigc_jax.samplers.solver import Observer, Solver, StepSolver
 from aigc_jax.samplers.thresholding import clip_x_0
 from aigc_jax.types import Condition, DenoiseFn, Guidance, Keys, UsageError
 
-__all__ = ["Plan", "SamplerFn", "Sampling", "check", "make_plan", "make_sampler", "num_evaluations"]
+__all__ = ["Plan", "Sampler", "SamplerFn", "Sampling", "check", "make_plan", "make_sampler", "num_evaluations"]
 
 DYNAMIC_PERCENTILE = 99.5
 """Percentile of dynamic thresholding, as in Saharia et al. 2022, appendix D."""
@@ -68,6 +68,65 @@ class Plan(NamedTuple):
     solver: Solver
     times: Array
     guidance: Guidance
+
+
+class Sampler(NamedTuple):
+    """A :class:`SamplerFn` made of a plan.
+
+    Attributes:
+        process: the noise process.
+        plan: solver, grid and guidance.
+    """
+
+    process: Process
+    plan: Plan
+
+    def __call__(
+        self,
+        denoise: DenoiseFn,
+        shape: tuple[int, ...],
+        keys: Keys,
+        condition: Condition = None,
+        *,
+        noise: Array | None = None,
+    ) -> Array:
+        """Draw one sample per key, see :class:`SamplerFn`."""
+        x, solver_keys = self._begin(shape, keys, noise)
+        return self.plan.solver(self.plan.guidance(denoise), x, self.plan.times, solver_keys, condition)
+
+    @property
+    def is_observable(self) -> bool:
+        """Whether one can look on: the solver goes step by step over its grid. Restart does not."""
+        return isinstance(self.plan.solver, StepSolver)
+
+    def observe(
+        self, observer: Observer, denoise: DenoiseFn, shape: tuple[int, ...], keys: Keys, condition: Condition = None
+    ) -> tuple[Array, Any]:
+        """Draw the samples of a call while an observer looks on.
+
+        Args:
+            observer: see :class:`aigc_jax.samplers.solver.Observer`.
+            denoise: the denoiser.
+            shape: the shape of one sample.
+            keys: one key per sample [B].
+            condition: int32 [B], or None.
+
+        Returns:
+            The samples, and what was seen.
+
+        Raises:
+            UsageError: the sampler is not :attr:`is_observable`.
+        """
+        if not isinstance(self.plan.solver, StepSolver):
+            raise UsageError("restart goes back and forth, so that its steps cannot be observed: use another sampler")
+        x, solver_keys = self._begin(shape, keys, None)
+        guided = self.plan.guidance(denoise)
+        return self.plan.solver.observe(observer, guided, x, self.plan.times, solver_keys, condition=condition)
+
+    def _begin(self, shape: tuple[int, ...], keys: Keys, noise: Array | None) -> tuple[Array, Keys]:
+        named = split_by_name(keys, "noise", "solver")
+        noise = normal(named["noise"], shape) if noise is None else noise
+        return self.process.sigma(self.plan.times[0]) * noise, named["solver"]
 
 
 def make_plan(
@@ -140,7 +199,7 @@ def make_sampler(
     variance: VarianceFn | None = None,
     is_bounded: bool = True,
     is_consistency: bool = False,
-) -> SamplerFn:
+) -> Sampler:
     """Build the sampler that settings describe.
 
     Args:
@@ -172,21 +231,7 @@ def make_sampler(
         is_bounded=is_bounded,
         is_consistency=is_consistency,
     )
-    guide = chain(plan.guidance, guidance)
-
-    def sample(
-        denoise: DenoiseFn,
-        shape: tuple[int, ...],
-        keys: Keys,
-        condition: Condition = None,
-        *,
-        noise: Array | None = None,
-    ) -> Array:
-        named = split_by_name(keys, "noise", "solver")
-        x = process.sigma(plan.times[0]) * (normal(named["noise"], shape) if noise is None else noise)
-        return plan.solver(guide(denoise), x, plan.times, named["solver"], condition)
-
-    return sample
+    return Sampler(process, plan._replace(guidance=chain(plan.guidance, guidance)))
 
 
 def check(sampling: Sampling, num_classes: int = 0) -> None:

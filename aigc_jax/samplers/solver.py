@@ -65,10 +65,109 @@ Carry = Any
 """What a multistep method remembers of the steps before."""
 
 Advance = Callable[[DenoiseAt, Array, Carry, Interval, Keys], tuple[Array, Carry]]
-"""``(denoise, x, carry, interval, keys) -> (x, carry)``: one step; ``keys`` [B] are this step's own."""
+"""``(denoise, x, carry, interval, keys) -> (x, carry)``: one step; ``keys`` [B] are this step's own. Its first call of
+``denoise`` stands outside of any branch or loop: it is what observers see."""
 
 
-def make_solver(advance: Advance, init: Callable[[Array], Carry] = lambda x: ()) -> Solver:
+class Observer(NamedTuple):
+    """Looks on while a solver works, and changes nothing.
+
+    Attributes:
+        init: ``(x, times) -> state`` before the first step, from the state [B, ...] there and the grid [N + 1].
+        update: ``(state, x_0, interval) -> state`` after each step, from its first prediction of x_0 [B, ...].
+        compute: ``state -> `` what was seen, [B, ...] each.
+    """
+
+    init: Callable[[Array, Array], Any]
+    update: Callable[[Any, Array, Interval], Any]
+    compute: Callable[[Any], Any]
+
+
+class StepSolver(NamedTuple):
+    """A :class:`Solver` that repeats one step over the time grid, so that one can look on.
+
+    Attributes:
+        bind: ``(times, condition) -> advance``: the step, for one grid and one condition.
+        init: ``x -> carry`` before the first step.
+    """
+
+    bind: Callable[[Array, Condition], Advance]
+    init: Callable[[Array], Carry] = lambda x: ()
+
+    def __call__(
+        self, denoise: DenoiseFn, x: Array, times: Float[Array, " points"], keys: Keys, condition: Condition = None
+    ) -> Array:
+        """Integrate, see :class:`Solver`."""
+        return self.observe(NOBODY, denoise, x, times, keys, condition=condition)[0]
+
+    def observe(
+        self,
+        observer: Observer,
+        denoise: DenoiseFn,
+        x: Array,
+        times: Float[Array, " points"],
+        keys: Keys,
+        *,
+        condition: Condition = None,
+    ) -> tuple[Array, Any]:
+        """Integrate while an observer looks on.
+
+        Args:
+            observer: sees the first prediction of every step.
+            denoise: see :class:`Solver`, as all that follow.
+            x: the state at ``times[0]`` [B, ...].
+            times: decreasing [N + 1].
+            keys: one key per example [B].
+            condition: int32 [B], or None.
+
+        Returns:
+            The state at ``times[-1]``, to the bit the one that a call without observer gives; and what was seen.
+        """
+        advance = self.bind(times, condition)
+
+        def denoise_at(x: Array, t: Array) -> Array:
+            # A network that computes in bfloat16 must not change the type of the state.
+            return denoise(x, jnp.broadcast_to(t, x.shape[:1]), condition).astype(x.dtype)
+
+        def body(state: tuple[Array, Carry, Any], interval: Interval) -> tuple[tuple[Array, Carry, Any], None]:
+            (x, carry, seen), predictions = state, []
+
+            def remember(x: Array, t: Array) -> Array:
+                predictions.append(_rounded(denoise_at(x, t), interval.number))
+                return predictions[-1]
+
+            x, carry = advance(remember, x, carry, interval, fold(keys, interval.number))
+            return (x, carry, observer.update(seen, predictions[0], interval)), None
+
+        intervals = Interval(times[:-1], times[1:], jnp.arange(times.shape[0] - 1, dtype=jnp.int32))
+        (x, _, seen), _ = jax.lax.scan(body, (x, self.init(x), observer.init(x, times)), intervals)
+        return x, observer.compute(seen)
+
+
+@jax.custom_jvp
+def _rounded(x: Array, number: Array) -> Array:
+    """The very same number, but an opaque one for the compiler.
+
+    A product and a sum may become one operation with one rounding, and whether they do depends on what else is made of
+    the product: a sample would change in its last digits when somebody looks on. Nothing is contracted across an
+    operation on integers. (XLA removes ``optimization_barrier`` on CPU before that.)
+    """
+    if x.dtype != jnp.float32:
+        return x
+    never = jnp.minimum(number, 0)  # 0, but the compiler cannot know that steps are not numbered below 0
+    return jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(x, jnp.int32) ^ never, jnp.float32)
+
+
+@_rounded.defjvp
+def _rounded_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    return _rounded(*primals), tangents[0]
+
+
+NOBODY = Observer(lambda x, times: (), lambda seen, x_0, interval: seen, lambda seen: seen)
+"""Looks at nothing."""
+
+
+def make_solver(advance: Advance, init: Callable[[Array], Carry] = lambda x: ()) -> StepSolver:
     """A solver that repeats one step over the time grid.
 
     Args:
@@ -78,25 +177,12 @@ def make_solver(advance: Advance, init: Callable[[Array], Carry] = lambda x: ())
     Returns:
         The solver.
 
-    >>> halve = make_solver(lambda denoise, x, carry, interval, keys: (x / 2, carry))
+    >>> jump = make_solver(lambda denoise, x, carry, interval, keys: (denoise(x, interval.t), carry))
     >>> keys, times = jax.random.split(jax.random.key(0), 1), jnp.linspace(1.0, 0.0, 4)
-    >>> halve(lambda x, t, condition: x, jnp.ones((1, 1)), times, keys)
+    >>> jump(lambda x, t, condition: x / 2, jnp.ones((1, 1)), times, keys)
     Array([[0.125]], dtype=float32)
     """
-
-    def solve(denoise: DenoiseFn, x: Array, times: Array, keys: Keys, condition: Condition = None) -> Array:
-        def denoise_at(x: Array, t: Array) -> Array:
-            # A network that computes in bfloat16 must not change the type of the state.
-            return denoise(x, jnp.broadcast_to(t, x.shape[:1]), condition).astype(x.dtype)
-
-        def body(state: tuple[Array, Carry], interval: Interval) -> tuple[tuple[Array, Carry], None]:
-            return advance(denoise_at, *state, interval, fold(keys, interval.number)), None
-
-        intervals = Interval(times[:-1], times[1:], jnp.arange(times.shape[0] - 1, dtype=jnp.int32))
-        (x, _), _ = jax.lax.scan(body, (x, init(x)), intervals)
-        return x
-
-    return solve
+    return StepSolver(lambda times, condition: advance, init)
 
 
 def fold(keys: Keys, number: int | Int[Array, ""]) -> Keys:

@@ -101,8 +101,15 @@ def test_images_and_networks_in_half_precision():
 
 @pytest.mark.parametrize(
     ("process", "level", "num_draws"),
-    [(edm(), 0.0, 8), (edm(), -1.0, 8), (edm(), 1e3, 8), (edm(0.1, 80.0), 0.01, 8), (edm(), float("nan"), 8)]
-    + [(edm(), 0.1, 0), (rectified_flow(), float("inf"), 8)],
+    [
+        (edm(), 0.0, 8),
+        (edm(), -1.0, 8),
+        (edm(), 1e3, 8),
+        (edm(0.1, 80.0), 0.01, 8),
+        (edm(), float("nan"), 8),
+        (rectified_flow(), float("inf"), 8),
+        (edm(), 0.1, 0),
+    ],
 )
 def test_what_cannot_be_is_refused_in_one_line(process, level, num_draws):
     with pytest.raises(UsageError) as caught:
