@@ -2,63 +2,66 @@
 
 from __future__ import annotations
 
-from aigc_jax.report.report import Measurement, Report
+from aigc_jax.report.lights import Light, lights_of
+from aigc_jax.report.report import LAMP_TITLES, Lamp, Measurement, Report
+from aigc_jax.report.wording import format_interval, format_reference, format_value
+from aigc_jax.report.wording import format_share as format_share
+
+_MAX_WIDTH, _MAX_LEFT_OUT, _MAX_ACTIONS = 118, 5, 3
 
 
 def summary_lines(report: Report) -> list[str]:
-    """What the command line prints.
+    r"""What the command line prints.
 
     Args:
         report: what was measured.
 
     Returns:
-        One line per figure, then one per figure that was left out.
+        One line per light, one per figure, a few of what was left out, and what to try next.
 
     >>> from aigc_jax.report.report import Measurement
     >>> figure = Measurement("class_agreement", "class agreement", 0.985, 1000, "share", "", 0.9754, 0.9916)
-    >>> print(*summary_lines(Report("digits", "digits-classifier", 1000, [figure])))
+    >>> lamp = Lamp("follows_condition", False, "class_agreement")
+    >>> print(*summary_lines(Report("digits", "digits-classifier", 1000, [figure], [lamp])), sep="\n")
+    follows its condition  not distinguishable from real data at n = 1000: class agreement 98.5 %
     class agreement     98.5 %  (95 % interval 97.5 to 99.2, n = 1000)
     """
-    lines = [f"{_title(m):19} {_text(m, report)}" for m in report.measurements]
-    return lines + [f"{name.replace('_', ' '):19} left out: {reason}" for name, reason in report.left_out.items()]
+    lights = [_light_line(report, lamp, said) for lamp, said in lights_of(report)]
+    figures = [f"{_title(m):19} {_text(m, report)}" for m in report.measurements]
+    return lights + figures + _left_out_lines(report) + _action_lines(report)
 
 
-def format_share(value: float) -> str:
-    """A share in percent, as fine as a reader can use.
-
-    >>> format_share(0.985)
-    '98.5 %'
-    """
-    return f"{100 * value:.1f} %"
-
-
-def format_value(figure: Measurement) -> str:
-    """A figure as people read it; all of n samples is no certainty, so it is printed as a bound.
-
-    Args:
-        figure: one measurement.
-
-    Returns:
-        A share in percent, or a distance with three digits.
-
-    >>> format_value(Measurement("class_agreement", "", 1.0, 1000, "share", "", 0.9963, 1.0))
-    'at least 99.6 %'
-    """
-    if figure.unit != "share":
-        return format_distance(figure.value)
-    if figure.value == 1 and figure.low is not None:
-        # Rounded down: a bound must not promise more than it holds.
-        return f"at least {int(1000 * figure.low) / 10:.1f} %"
-    return format_share(figure.value)
+def _light_line(report: Report, lamp: Lamp, said: Light) -> str:
+    figure, details = report.find(lamp.headline), lamp.why_not
+    if figure is not None:
+        reference = format_reference(figure)
+        details = f"{figure.title} {format_value(figure)}{f' (beside it {reference})' if reference else ''}"
+    wanted = "; ".join(target.text for target in lamp.targets if target.state == said.kind != "met")
+    words = said.word + (f" ({wanted})" if wanted else "")
+    return f"{LAMP_TITLES[lamp.name].lower():22} {words}{f': {details}' if details else ''}"
 
 
-def format_distance(value: float) -> str:
-    """A distance, or nats, with three digits, without an exponent where it is of everyday size.
+def _left_out_lines(report: Report) -> list[str]:
+    """What one reason left out stands in one line."""
+    names: dict[str, list[str]] = {}
+    for name, reason in report.left_out.items():
+        names.setdefault(reason, []).append(name.replace("_", " "))
+    lines = [_short(f"left out            {', '.join(group)}: {reason}") for reason, group in names.items()]
+    if len(lines) > _MAX_LEFT_OUT:
+        num_more = len(lines) - _MAX_LEFT_OUT + 1
+        lines = [*lines[: _MAX_LEFT_OUT - 1], f"left out            for {num_more} more reasons: see the report"]
+    return lines
 
-    >>> format_distance(9.312), format_distance(1234.5)
-    ('9.31', '1234')
-    """
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+def _action_lines(report: Report) -> list[str]:
+    lines = [_short(f"try next            {action.title}") for action in report.actions[:_MAX_ACTIONS]]
+    if (num_more := len(report.actions) - _MAX_ACTIONS) > 0:
+        lines[-1] = _short(f"{lines[-1]} (and {num_more} more: see the report)")
+    return lines
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= _MAX_WIDTH else line[: _MAX_WIDTH - 3].rstrip() + "..."
 
 
 def _title(figure: Measurement) -> str:
@@ -67,18 +70,17 @@ def _title(figure: Measurement) -> str:
 
 
 def _text(figure: Measurement, report: Report) -> str:
-    value = format_value(figure)
-    interval = ""
-    if figure.low is not None and figure.high is not None:
-        interval = f"{100 * figure.low:.1f} to {100 * figure.high:.1f}"
+    value, interval = format_value(figure), format_interval(figure).removesuffix(" %")
     if figure.name == "worst_class":
         return f"{figure.title.removeprefix('worst class: ')}: {value}  (95 % interval {interval}, n = {figure.n})"
     if figure.name == "classifier_accuracy":
         return f"{value} accurate on {figure.n} held-out images of {report.data} ({interval})"
     if figure.unit == "share":
         return f"{value}  ({f'95 % interval {interval}, ' if interval else ''}n = {figure.n})"
-    if figure.unit == "nats":
-        reference = "" if figure.reference is None else f"; real {format_distance(figure.reference)}"
-        return f"{value} nats at n = {figure.n}{reference}"
-    reference = "" if figure.reference is None else f"; real against real {format_distance(figure.reference)}"
-    return f"{value} at n = {figure.n}{reference}"
+    unit = " nats" if figure.unit == "nats" else ""
+    end = ""
+    if figure.reference is not None:
+        # Without what stands in brackets: "real against real (training images)".
+        title = "real" if figure.unit == "nats" else figure.reference_title.partition(" (")[0] or "real"
+        end = f"; {title} {format_reference(figure)}"
+    return f"{value}{unit} at n = {figure.n}{f' (95 % interval {interval})' if interval else ''}{end}"
