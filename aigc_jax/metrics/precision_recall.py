@@ -90,8 +90,10 @@ def overlap(real: Features, fake: Features, *, k: int = 3, density_k: int = 5, b
 
     >>> real = np.array([[0.0], [1.0], [2.0], [3.0], [4.0]])
     >>> result = overlap(real, np.array([[1.0], [9.0], [10.0]]), k=1, density_k=2)
-    >>> result.precision, result.recall, result.coverage, result.realism.tolist()[1:]
-    (0.3333333333333333, 0.2, 0.8, [0.2, 0.16666666666666666])
+    >>> result.is_inside.tolist(), result.is_covered.tolist()
+    ([True, False, False], [True, True, True, False, False])
+    >>> result.recall, result.coverage, result.realism.round(6).tolist()
+    (1.0, 0.6, [inf, 0.2, 0.166667])
     """
     real_array, fake_array = checked_features(real=real, fake=fake)
     radii = nearest_others(real_array, max(k, density_k), block_size=block_size, title="real-real").distances
