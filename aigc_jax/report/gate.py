@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aigc_jax.report.report import INTERVAL_NAMES, NAMES, Report
+from aigc_jax.report.report import INTERVAL_NAMES, NAMES, LampName, Measurement, Report, Target
 from aigc_jax.types import UsageError
 
 Gates = Mapping[str, Mapping[str, float]]
@@ -94,14 +94,58 @@ def check_gates(report: Report, gates: Gates) -> list[str]:
     ]
 
 
-def _check(report: Report, name: str, bound: str, number: float) -> str | None:
-    is_min = bound.startswith("min")
-    wanted = f"shall be at {'least' if is_min else 'most'} {number:g}"
+def targets(report: Report, gates: Gates) -> dict[LampName, list[Target]]:
+    """What a model's lights say of the gates.
+
+    A bound on the figure itself is undecided where it lies within the 95 % interval: another thousand samples could
+    turn it. A bound on an end of the interval is decided by that end.
+
+    Args:
+        report: what was measured; its lights are not needed.
+        gates: what it shall reach, from :func:`read_gates`.
+
+    Returns:
+        The targets of each light that has any. One that was not measured is missed.
+
+    >>> figure = Measurement("class_agreement", "", 0.985, 1000, "share", "", 0.9754, 0.9916)
+    >>> found = targets(Report("digits", "", 1000, [figure]), {"class_agreement": {"min": 0.98, "min_low": 0.97}})
+    >>> [target.state for target in found["follows_condition"]]
+    ['undecided', 'met']
+    """
+    found: dict[LampName, list[Target]] = {}
+    for name, bounds in gates.items():
+        for bound, number in bounds.items():
+            found.setdefault(NAMES[name], []).append(_target(report, name, bound, number))
+    return found
+
+
+def _target(report: Report, name: str, bound: str, number: float) -> Target:
     figure = report.find(name)
-    value = None if figure is None else getattr(figure, _BOUNDS[bound])
+    text = f"{name}: {_WORDS[_BOUNDS[bound]]}at {'least' if bound.startswith('min') else 'most'} {number:g}"
+    if figure is None:
+        return Target(f"{text} (not measured)", "missed")
+    if _BOUNDS[bound] == "value" and figure.low is not None and figure.high is not None:
+        # The end of the interval that is worst, and the one that is best, for this bound.
+        worst, best = (figure.low, figure.high) if bound == "min" else (figure.high, figure.low)
+        if _holds(best, bound, number) and not _holds(worst, bound, number):
+            return Target(text, "undecided")
+    return Target(text, "met" if _holds(_value(figure, bound), bound, number) else "missed")
+
+
+def _check(report: Report, name: str, bound: str, number: float) -> str | None:
+    wanted = f"shall be at {'least' if bound.startswith('min') else 'most'} {number:g}"
+    value = _value(report.find(name), bound)
     if value is None:
         return f"{name} was not measured ({report.left_out.get(name, 'no such figure')}), but {wanted}"
-    # Not the reverse comparison: a NaN passes neither.
-    if value >= number if is_min else value <= number:
-        return None
-    return f"{name}: {_WORDS[_BOUNDS[bound]]}{value:.4g} {wanted}"
+    return None if _holds(value, bound, number) else f"{name}: {_WORDS[_BOUNDS[bound]]}{value:.4g} {wanted}"
+
+
+def _value(figure: Measurement | None, bound: str) -> float | None:
+    return None if figure is None else getattr(figure, _BOUNDS[bound])
+
+
+def _holds(value: float | None, bound: str, number: float) -> bool:
+    """Not the reverse comparison: a NaN passes neither."""
+    if value is None:
+        return False
+    return value >= number if bound.startswith("min") else value <= number

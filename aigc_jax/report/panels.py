@@ -66,7 +66,7 @@ def _plot(figure: Lines | Histogram) -> str:
     y_title = figure.y_title if isinstance(figure, Lines) else "share of each set"
     return (
         tag("ul", keys, class_="legend")
-        + tag("p", text(y_title), class_="axis")
+        + (tag("p", text(y_title), class_="axis") if y_title else "")
         + drawing.svg
         + tag("p", text(figure.x_title), class_="axis x")
     )
