@@ -194,22 +194,26 @@ def figure_json(figure: Figure) -> dict[str, Any]:
     >>> figure_json(Bars("violations", "Violations", "", [Bar("blank", 0.5)]))["bars"][0]["value"]
     0.5
     """
-    values = {key: _plain(value) for key, value in figure._asdict().items() if key != "groups"}
+    values = {key: plain(value) for key, value in figure._asdict().items() if key != "groups"}
     return {"kind": type(figure).__name__.lower(), **values}
 
 
-def _plain(value: Any) -> Any:
-    """Lists, dicts, numbers and text; JSON has no NaN."""
+def plain(value: Any) -> Any:
+    """Lists, dicts, numbers and text; a number that is none becomes None, since JSON has no NaN.
+
+    >>> plain((np.float64("nan"), {"n": np.int64(3)}))
+    [None, {'n': 3}]
+    """
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {key: _plain(item) for key, item in value._asdict().items()}  # pyright: ignore[reportAttributeAccessIssue]
+        return {key: plain(item) for key, item in value._asdict().items()}  # pyright: ignore[reportAttributeAccessIssue]
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from aigc_jax.report.figures import Figure, figure_json
+from aigc_jax.report.figures import Figure, figure_json, plain
 
 FORMAT = 2
 """The layout of ``report.json``."""
@@ -229,7 +229,7 @@ def to_json(report: Report) -> dict[str, Any]:
     >>> to_json(Report("digits", "digits classifier", 0, ()))["format"]
     2
     """
-    return {
+    content = {
         "format": FORMAT,
         "data": report.data,
         "encoder": report.encoder,
@@ -241,6 +241,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "actions": [action._asdict() for action in report.actions],
         "left_out": dict(report.left_out),
     }
+    return plain(content)
 
 
 def _lamp_json(lamp: Lamp) -> dict[str, Any]:
