@@ -1,0 +1,262 @@
+"""Consistency across seeds (C1), and across models (C2) or checkpoints (C3) that share their noise.
+
+Of the five figures of consistency, which are never blended into a score, the others are in
+:mod:`aigc_jax.metrics.stability`: determinism (C0), the drift of shares (C3) and the reach of a small change (C4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, Float64, Int
+from scipy.stats import norm
+
+from aigc_jax.metrics.agreement import clopper_pearson
+from aigc_jax.metrics.bootstrap import NUM_RESAMPLES, bootstrap_interval
+from aigc_jax.types import UsageError
+
+Values = Int[np.ndarray, " _"] | Int[Array, " _"]
+"""What each sample shows of one attribute; -1 where nothing could be read, which counts as a value of its own."""
+
+Conditions = Int[np.ndarray, " _"] | Int[Array, " _"] | None
+"""What each sample was asked for; None for an unconditional model."""
+
+Features = Float[np.ndarray, "_ feature"] | Float[Array, "_ feature"]
+
+SAME_ABOVE = 0.6
+"""Cosine similarity above which two images count as the same: Zhang et al. 2024, for SSCD features."""
+
+MAX_BLOCK = 2**24
+"""Numbers in a block of similarities."""
+
+
+class SeedConsistency(NamedTuple):
+    """C1: what other seeds show of an attribute.
+
+    Attributes:
+        value: mean over the conditions of ``1 - H / ln K``; 1 where all seeds show the same, 0 where all values are
+            equally likely.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        per_condition: the same of each condition that occurs, rising [C].
+        entropy: H of each, in nats: for a free attribute, compare with the entropy of the true conditional.
+        n: number of samples.
+    """
+
+    value: float
+    low: float
+    high: float
+    per_condition: Float64[np.ndarray, " num_conditions"]
+    entropy: Float64[np.ndarray, " num_conditions"]
+    n: int
+
+
+def seed_consistency(
+    attribute: Values,
+    condition: Conditions,
+    num_values: int,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> SeedConsistency:
+    """C1: ``1 - H(attribute | condition) / ln K`` over the seeds of each condition.
+
+    The entropy is Miller and Madow's: the plug-in one is too low by about (values seen - 1) / (2 n), which would make
+    few seeds look consistent. The interval is a bootstrap within each condition; where every seed of every condition
+    showed the same, its lower end is Fano's bound at the exact bound of the share that may yet show another.
+
+    Args:
+        attribute: what each sample shows.
+        condition: what it was asked for.
+        num_values: K >= 2, the values that the attribute can take.
+        num_resamples: of the bootstrap.
+        seed: of the resamples.
+
+    Returns:
+        The figure.
+
+    Raises:
+        UsageError: no samples, or an attribute of one value.
+
+    Reference:
+        Miller, "Note on the bias of information estimates", 1955; Cover & Thomas, "Elements of Information Theory",
+        theorem 2.10.1, for Fano's inequality.
+
+    >>> result = seed_consistency(np.array([1, 1, 1, 0, 1, 2]), np.array([0, 0, 0, 1, 1, 1]), 3, num_resamples=10)
+    >>> result.per_condition.tolist()
+    [1.0, 0.0]
+    """
+    values, groups = np.asarray(attribute), _groups(condition, len(attribute))
+    if num_values < 2 or not len(values):
+        raise UsageError(f"expected samples of an attribute of 2 values or more, got {len(values)} of {num_values}")
+    order = np.concatenate(groups)
+    sizes = [len(group) for group in groups]
+    ordered, cuts = values[order], np.cumsum(sizes)[:-1]
+
+    def consistencies(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        entropy = np.array([_entropy(part) for part in np.split(ordered[index], cuts)])
+        return np.clip(1 - entropy / np.log(num_values), 0, 1), entropy
+
+    per_condition, entropy = consistencies(np.arange(len(order)))
+    value = float(per_condition.mean())
+    low, high = bootstrap_interval(
+        lambda index: float(consistencies(index)[0].mean()), sizes, num_resamples=num_resamples, seed=seed
+    )
+    if not entropy.any():
+        low = _fano(clopper_pearson(len(values), len(values))[0], num_values)
+    return SeedConsistency(value, min(low, value), max(high, value), per_condition, entropy, len(values))
+
+
+class PairedAgreement(NamedTuple):
+    """C2 and C3: how often two models make the same of the same noise.
+
+    Attributes:
+        value: share of the pairs that are the same.
+        low: lower end of its exact 95 % interval.
+        high: upper end.
+        chance: the share among pairs of different noise and the same condition: what needs no shared noise at all.
+        excess: value - chance; the figure to judge by.
+        excess_low: lower end of its 95 % interval.
+        excess_high: upper end.
+        n: number of pairs.
+    """
+
+    value: float
+    low: float
+    high: float
+    chance: float
+    excess: float
+    excess_low: float
+    excess_high: float
+    n: int
+
+
+def attribute_agreement(a: Values, b: Values, condition: Conditions = None) -> PairedAgreement:
+    """C2, C3: share of pairs that show the same value of an attribute.
+
+    Args:
+        a: what the samples of the one model show.
+        b: what those of the other show, from the same noise and conditions, in the same order.
+        condition: of each pair.
+
+    Returns:
+        The agreement, beside that of shuffled pairs. The chance line is the exact mean over all shuffles within the
+        conditions; it is NaN, and the excess with it, where no condition has two pairs.
+
+    Raises:
+        UsageError: there are no pairs, or not as many of each.
+
+    >>> result = attribute_agreement(np.array([0, 1, 2, 3]), np.array([0, 1, 2, 0]))
+    >>> result.value, round(result.chance, 4)
+    (0.75, 0.0833)
+    """
+    values_a, values_b = np.asarray(a), np.asarray(b)
+    return _paired(lambda i, j: values_a[i][:, None] == values_b[j][None], (len(values_a), len(values_b)), condition)
+
+
+def reproducibility(
+    a: Features, b: Features, condition: Conditions = None, *, threshold: float = SAME_ABOVE
+) -> PairedAgreement:
+    """C2, C3: share of pairs whose features have a cosine similarity above a threshold, the RP score.
+
+    The threshold was chosen for SSCD features. With others, all of whose cosines may be near 1, the chance line says
+    what the figure is worth.
+
+    Args:
+        a: features of the samples of the one model.
+        b: of those of the other, from the same noise and conditions, in the same order.
+        condition: of each pair.
+        threshold: similarity above which two samples are the same.
+
+    Returns:
+        As :func:`attribute_agreement`.
+
+    Raises:
+        UsageError: there are no pairs, or not as many of each.
+
+    Reference:
+        Zhang et al., "The Emergence of Reproducibility and Consistency in Diffusion Models", 2024, equation 2.
+
+    >>> features = np.eye(3)
+    >>> result = reproducibility(features, 2.0 * features)
+    >>> result.value, result.chance
+    (1.0, 0.0)
+    """
+    unit_a, unit_b = _normalized(a), _normalized(b)
+    return _paired(lambda i, j: unit_a[i] @ unit_b[j].T > threshold, (len(unit_a), len(unit_b)), condition)
+
+
+def _paired(
+    is_same: Callable[[np.ndarray, np.ndarray], np.ndarray], sizes: tuple[int, int], condition: Conditions
+) -> PairedAgreement:
+    """The figures of :class:`PairedAgreement`, from what compares samples i of the one with samples j of the other."""
+    n = sizes[0]
+    if not n or sizes[1] != n:
+        raise UsageError(f"expected as many samples of both models, at least one, got {sizes[0]} and {sizes[1]}")
+    own, by_row, by_column = np.zeros(n), np.full(n, np.nan), np.full(n, np.nan)
+    groups = _groups(condition, n)
+    for group in groups:
+        own[group], others = _compared(is_same, group)
+        if len(group) > 1:
+            by_row[group], by_column[group] = (total / (len(group) - 1) for total in others)
+    value, ends = float(own.mean()), clopper_pearson(int(own.sum()), n)
+    has_others = ~np.isnan(by_row)
+    if not has_others.any():
+        nan = float("nan")
+        return PairedAgreement(value, *ends, nan, nan, nan, nan, n)
+    chance = float(by_row[has_others].mean())
+    excess = float((own - by_row)[has_others].mean())
+    # What a pair moves: its own term, and the row and the column of it in the chance line, a mean over pairs of pairs.
+    influence = own - by_row - by_column
+    squares = sum(len(group) * influence[group].var() for group in groups if len(group) > 1)
+    num = int(has_others.sum())
+    degrees = num - sum(len(group) > 1 for group in groups)
+    reach = norm.ppf(0.975) * np.sqrt(squares / degrees / num)
+    low, high = min(excess - reach, ends[0] - chance), max(excess + reach, ends[1] - chance)
+    return PairedAgreement(value, *ends, chance, excess, float(low), float(high), n)
+
+
+def _compared(
+    is_same: Callable[[np.ndarray, np.ndarray], np.ndarray], group: np.ndarray
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """For each pair: is it the same; with how many others of b is its a the same, with how many others of a its b."""
+    own, rows, columns = (np.zeros(len(group)) for _ in range(3))
+    height = max(1, MAX_BLOCK // len(group))
+    for start in range(0, len(group), height):
+        block = is_same(group[start : start + height], group)
+        index = np.arange(start, start + len(block))
+        own[index] = block[np.arange(len(block)), index]
+        rows[index] = block.sum(axis=1)
+        columns += block.sum(axis=0)
+    return own, (rows - own, columns - own)
+
+
+def _groups(condition: Conditions, n: int) -> list[np.ndarray]:
+    """The samples of each condition."""
+    if condition is None:
+        return [np.arange(n)]
+    values = np.asarray(condition)
+    return [np.flatnonzero(values == c) for c in np.unique(values)]
+
+
+def _entropy(values: np.ndarray) -> float:
+    """Miller and Madow's, in nats."""
+    counts = np.unique(values, return_counts=True)[1]
+    share = counts / len(values)
+    return float(-np.sum(share * np.log(share)) + (len(counts) - 1) / (2 * len(values)))
+
+
+def _fano(share: float, num_values: int) -> float:
+    """The least consistency of an attribute one of whose values has this share."""
+    rest = 1 - share
+    entropy = -(share * np.log(share) + rest * np.log(rest)) + rest * np.log(num_values - 1)
+    return max(float(1 - entropy / np.log(num_values)), 0.0)
+
+
+def _normalized(features: Features) -> np.ndarray:
+    """Rows of length 1 in float32; a row of zeros stays, and is like no other."""
+    rows = np.asarray(features, np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)

@@ -1,0 +1,150 @@
+"""Consistency across seeds and models: closed forms, shuffles drawn one by one, coverage in simulations."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aigc_jax.metrics import consistency
+from aigc_jax.metrics.agreement import clopper_pearson
+from aigc_jax.metrics.consistency import attribute_agreement, reproducibility, seed_consistency
+from aigc_jax.types import UsageError
+
+
+def test_fixed_attribute_is_consistent_but_never_for_certain():
+    condition = np.arange(60) % 3
+    result = seed_consistency(condition, condition, 10)
+    assert (result.value, result.high) == (1, 1)
+    assert 0.6 < result.low < 0.9
+    assert result.per_condition.tolist() == [1, 1, 1]
+    assert result.entropy.tolist() == [0, 0, 0]
+    assert result.n == 60
+    longer = np.arange(6000) % 3
+    assert 0.99 < seed_consistency(longer, longer, 10).low < 1
+
+
+def test_free_attribute_has_the_entropy_of_its_law():
+    law = np.array([0.5, 0.25, 0.125, 0.125])
+    rng = np.random.default_rng(0)
+    attribute = rng.choice(4, 40_000, p=law)
+    result = seed_consistency(attribute, np.arange(40_000) % 4, 4, num_resamples=50)
+    entropy = -np.sum(law * np.log(law))
+    np.testing.assert_allclose(result.entropy, entropy, rtol=0.01)
+    assert result.value == pytest.approx(1 - entropy / np.log(4), abs=0.005)
+
+
+def test_miller_madow_mends_the_handbooks_bias():
+    # Ten samples of ten equally likely values: plug-in 1.773 for 2.303; the plain figure would claim 0.23 consistency.
+    rng = np.random.default_rng(1)
+    result = seed_consistency(rng.integers(0, 10, 20_000), np.arange(20_000) // 10, 10, num_resamples=2)
+    plug_in = 1.773
+    assert abs(result.entropy.mean() - np.log(10)) < 0.5 * (np.log(10) - plug_in)
+
+
+def test_interval_of_seeds_covers_the_truth():
+    law = np.array([0.8, 0.1, 0.05, 0.05])
+    truth, rng = 1 + np.sum(law * np.log(law)) / np.log(4), np.random.default_rng(2)
+    is_covered = []
+    for seed in range(100):
+        attribute = rng.choice(4, 400, p=law)
+        result = seed_consistency(attribute, np.arange(400) % 4, 4, num_resamples=100, seed=seed)
+        is_covered.append(result.low <= truth <= result.high)
+    assert np.mean(is_covered) >= 0.9
+
+
+def test_what_cannot_be_read_is_a_value_of_its_own():
+    mixed = seed_consistency(np.array([1, 1, -1, -1]), None, 2, num_resamples=10)
+    assert mixed.value == 0
+    assert seed_consistency(jnp.array([2, 2]), jnp.array([5, 9]), 3, num_resamples=10).entropy.tolist() == [0, 0]
+
+
+def test_nothing_to_be_consistent_about_is_refused():
+    with pytest.raises(UsageError, match="2 values"):
+        seed_consistency(np.array([0, 0]), None, 1)
+    with pytest.raises(UsageError, match="got 0"):
+        seed_consistency(np.zeros(0, int), None, 3)
+
+
+def shuffled_share(a, b, condition, num_shuffles=4000):
+    """The share of equal pairs after shuffles within the conditions, pairs of the same noise left out."""
+    rng, shares = np.random.default_rng(0), []
+    for _ in range(num_shuffles):
+        order = np.arange(len(a))
+        for c in np.unique(condition):
+            (of_condition,) = np.nonzero(condition == c)
+            order[of_condition] = rng.permutation(of_condition)
+        is_moved = order != np.arange(len(a))
+        shares.append((np.sum((a == b[order])[is_moved]), is_moved.sum()))
+    return np.sum(shares, axis=0)[0] / np.sum(shares, axis=0)[1]
+
+
+def test_chance_line_is_the_mean_of_shuffles_within_a_condition():
+    rng = np.random.default_rng(3)
+    condition = np.repeat([0, 1], 20)
+    a = np.where(rng.random(40) < 0.6, condition, rng.integers(0, 3, 40))
+    b = np.where(rng.random(40) < 0.5, a, rng.integers(0, 3, 40))
+    result = attribute_agreement(a, b, condition)
+    assert result.value == np.mean(a == b)
+    assert (result.low, result.high) == clopper_pearson(int(np.sum(a == b)), 40)
+    assert result.chance == pytest.approx(shuffled_share(a, b, condition), abs=0.01)
+    # Across conditions chance would be another: they differ in what they show.
+    assert attribute_agreement(a, b).chance < result.chance - 0.05
+    assert result.excess == pytest.approx(result.value - result.chance)
+
+
+@pytest.mark.parametrize("copied", [0.0, 0.4])
+def test_interval_of_the_excess_covers_the_truth_95_times_in_100(copied):
+    law, rng, is_covered = np.array([0.6, 0.3, 0.1]), np.random.default_rng(4), []
+    truth = copied * (1 - np.sum(law**2))
+    for _ in range(300):
+        a, b = rng.choice(3, 100, p=law), rng.choice(3, 100, p=law)
+        b = np.where(rng.random(100) < copied, a, b)
+        result = attribute_agreement(a, b, np.arange(100) % 2)
+        is_covered.append(result.excess_low <= truth <= result.excess_high)
+    assert 0.925 <= np.mean(is_covered) <= 0.99
+
+
+def test_models_that_share_nothing_but_the_condition_have_no_excess():
+    condition = np.arange(200) % 10
+    result = attribute_agreement(condition, condition, condition)
+    assert (result.value, result.chance, result.excess) == (1, 1, 0)
+
+
+def test_reproducibility_by_hand():
+    a = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
+    b = np.array([[5.0, 1.0], [1.0, -1.0], [0.0, 1.0]])
+    # Cosines: own 0.98, -0.71, 0.71; others 0.71, 0.0 | 0.20, 1.0 | 0.83, 0.0.
+    result = reproducibility(a, jnp.asarray(b))
+    assert result.value == pytest.approx(2 / 3)
+    assert result.chance == pytest.approx(3 / 6)
+    assert result.excess_low <= result.excess <= result.excess_high
+    assert reproducibility(a, b, threshold=0.9).value == pytest.approx(1 / 3)
+
+
+def test_threshold_is_not_reached_by_zeros():
+    result = reproducibility(np.zeros((3, 2)), np.ones((3, 2)))
+    assert (result.value, result.chance) == (0, 0)
+
+
+def test_blocks_change_nothing(monkeypatch):
+    rng = np.random.default_rng(5)
+    a, condition = rng.normal(size=(30, 4)), np.arange(30) % 2
+    b = a + rng.normal(size=a.shape)
+    whole = reproducibility(a, b, condition)
+    monkeypatch.setattr(consistency, "MAX_BLOCK", 31)
+    assert reproducibility(a, b, condition) == pytest.approx(whole)
+
+
+def test_single_pairs_have_no_chance_line():
+    result = attribute_agreement(np.array([0, 1]), np.array([0, 2]), np.array([0, 1]))
+    assert result.value == 0.5
+    assert np.isnan([result.chance, result.excess, result.excess_low, result.excess_high]).all()
+    mixed = attribute_agreement(np.array([0, 1, 1]), np.array([0, 1, 0]), np.array([0, 1, 1]))
+    assert mixed.value == pytest.approx(2 / 3)
+    assert (mixed.chance, mixed.excess) == (0.5, 0.0)
+
+
+def test_unequal_numbers_are_refused():
+    with pytest.raises(UsageError, match="got 2 and 3"):
+        attribute_agreement(np.zeros(2, int), np.zeros(3, int))
+    with pytest.raises(UsageError, match="at least one"):
+        reproducibility(np.zeros((0, 2)), np.zeros((0, 2)))
