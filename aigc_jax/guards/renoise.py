@@ -40,8 +40,8 @@ def renoise_stability(
         keys: one key per sample [B]; score i depends on ``keys[i]`` alone.
         condition: what the samples were asked to be, int32 [B]; None for a denoiser without condition.
         level: the noise level sigma_t / alpha_t > 0: one to five standard deviations of the data within a mode, for
-            beyond that modes blur into each other and the score says nothing. :func:`aigc_jax.guards.roc.choose` finds
-            the best of several on labelled samples.
+            beyond that modes blur into each other and the score says nothing.
+            :func:`aigc_jax.guards.assess.choose` finds the best of several on labelled samples.
         num_draws: draws of the noise over which the expectation is taken, each one evaluation.
 
     Returns:

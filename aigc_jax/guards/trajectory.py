@@ -1,7 +1,7 @@
 """Trajectory variance: how much the denoiser changed its mind on the last steps to a sample.
 
 It needs no further evaluation, but the sample's own trajectory. Which steps are looked at decides whether it is worth
-anything: choose the window on labelled samples (:func:`aigc_jax.guards.roc.choose`). Under deterministic samplers it
+anything: choose the window on labelled samples (:func:`aigc_jax.guards.assess.choose`). Under deterministic samplers it
 may be turned around: a point in the middle between two modes can be a stable one for the ODE.
 
 Reference:

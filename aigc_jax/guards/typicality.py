@@ -1,0 +1,45 @@
+"""Typicality: a likelihood is no detector by itself, its distance to that of real examples is one.
+
+A blank image may be likelier than any real one, so that neither a low nor a high likelihood says that a sample is
+reliable: what real examples have does.
+
+Reference:
+    Nalisnick et al., "Detecting Out-of-Distribution Inputs to Deep Generative Models Using Typicality", 2019.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Array, Float, Float64
+
+from aigc_jax.types import UsageError
+
+Values = Float[np.ndarray, " _"] | Float[Array, " _"]
+"""One number per example."""
+
+
+def typicality(values: Values, real: Values) -> Float64[np.ndarray, " num"]:
+    """|value - median(real)| / MAD(real): how far from the middle of real examples, in their own spread.
+
+    Args:
+        values: raw scores of samples [N], such as those of a detector with ``is_typical_best``.
+        real: raw scores of real examples, held out from training.
+
+    Returns:
+        float64 [N], >= 0, higher = less typical. MAD is the median of the distances to the median; where it is 0,
+        everything off the median is infinitely far. A value that is NaN has the score NaN.
+
+    Raises:
+        UsageError: there are no real scores, or none that is a number.
+
+    >>> typicality(np.array([2.0, 6.0, -1.0]), np.array([1.0, 2.0, 3.0])).tolist()
+    [0.0, 4.0, 3.0]
+    """
+    reference = np.asarray(real, np.float64)
+    if not np.isfinite(reference).any():
+        raise UsageError(f"expected finite scores of real examples, got none among {len(reference)}: hold some out")
+    reference = reference[~np.isnan(reference)]
+    middle = np.median(reference)
+    spread = np.median(np.abs(reference - middle))
+    away = np.abs(np.asarray(values, np.float64) - middle)
+    return away / spread if spread > 0 else np.where(away > 0, np.where(np.isnan(away), np.nan, np.inf), away)

@@ -1,0 +1,141 @@
+"""The guarantee of a calibrated filter, put to the test: over many draws it fails no oftener than it may."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binom, norm
+
+from aigc_jax.guards.calibration import DESIGN, calibrate, fewest, upper_bound
+from aigc_jax.types import UsageError
+
+DELTA, REPEATS = 0.05, 300
+# More failures than these have a probability below 0.1 % where each has 5 %.
+MOST = int(binom.ppf(0.999, REPEATS, DELTA))
+
+
+def draw(n, seed, *, shift=3.5, share=0.05):
+    rng = np.random.default_rng(seed)
+    truth = rng.uniform(size=n) < share
+    return rng.normal(size=n) + shift * truth, truth
+
+
+def true_risk(threshold, shift=3.5, share=0.05):
+    """The share of unreliable samples among those of a score <= threshold, by the law of :func:`draw`."""
+    bad, good = share * norm.cdf(threshold - shift), (1 - share) * norm.cdf(threshold)
+    return 0.0 if threshold == -math.inf else bad / (bad + good)
+
+
+@pytest.mark.parametrize(("n", "alpha", "accepted"), [(2000, 0.01, 0.75), (600, 0.02, 0.7)])
+def test_the_guarantee_holds_and_most_is_accepted(n, alpha, accepted):
+    found = [calibrate(*draw(n, seed), alpha, DELTA) for seed in range(REPEATS)]
+    assert sum(true_risk(each.value) > alpha for each in found) <= MOST
+    assert np.mean([each.is_certified for each in found]) > 0.9
+    assert np.mean([each.acceptance for each in found]) > accepted
+
+
+def test_the_guarantee_holds_where_every_threshold_is_a_violation():
+    """The hardest case: a useless score, and a base risk just above what is allowed."""
+    found = [calibrate(*draw(1000, seed, shift=0.0, share=0.051), 0.05, DELTA) for seed in range(REPEATS)]
+    assert sum(each.is_certified for each in found) <= MOST
+
+
+def test_the_guarantee_holds_for_a_risk_that_is_not_monotone():
+    """Low and high scores are both bad: the risk among the accepted falls and rises again."""
+
+    def bent(seed):
+        rng = np.random.default_rng(seed)
+        scores = rng.uniform(size=1500)
+        return scores, rng.uniform(size=1500) < np.where((scores < 0.1) | (scores > 0.9), 0.2, 0.002)
+
+    def risk(value):
+        value = min(value, 1.0)
+        low, middle, high = min(value, 0.1), np.clip(value - 0.1, 0, 0.8), max(value - 0.9, 0)
+        return (0.2 * low + 0.002 * middle + 0.2 * high) / value
+
+    found = [calibrate(*bent(seed), 0.036, DELTA) for seed in range(REPEATS)]
+    certified = [each for each in found if each.is_certified]
+    assert len(certified) > 0.5 * REPEATS
+    assert sum(risk(each.value) > 0.036 for each in certified) <= MOST
+
+
+def test_a_threshold_picked_by_its_observed_risk_would_fail():
+    """So that the tests above can: without the binomial bound the guarantee is broken every other time."""
+    failures = 0
+    for seed in range(REPEATS):
+        scores, truth = draw(2000, seed)
+        order = np.argsort(scores)
+        risks = np.cumsum(truth[order]) / np.arange(1, 2001)
+        failures += true_risk(scores[order][np.flatnonzero(risks <= 0.01)[-1]]) > 0.01
+    assert failures > 3 * MOST
+
+
+def test_a_small_risk_lets_everything_pass():
+    scores, _ = draw(2000, 0)
+    found = calibrate(scores, np.zeros(2000, bool), 0.01)
+    assert (found.value, found.acceptance, found.risk) == (math.inf, 1.0, 0.0)
+    assert found.risk_bound == pytest.approx(1 - 0.05 ** (1 / found.num_tested))
+    assert found.accepts(np.array([1e9, np.nan])).tolist() == [True, False]
+
+
+def test_where_nothing_is_certified_nothing_is_accepted_and_it_is_said():
+    for scores, truth in [(np.arange(100.0), np.ones(100, bool)), draw(50, 0), draw(2000, 0, shift=0.0, share=0.5)]:
+        found = calibrate(scores, truth, 0.01)
+        assert not found.is_certified
+        assert not found.accepts(scores).any()
+        assert (found.acceptance, found.risk_bound) == (0.0, 1.0)
+        assert math.isnan(found.risk)
+        assert "nothing is accepted" in found.guarantee
+        assert "299" in found.guarantee  # (1 - 0.01)^299 <= 5 %
+
+
+def test_the_guarantee_says_its_numbers():
+    found = calibrate(*draw(4000, 1), 0.01, 0.1)
+    assert found.is_certified
+    for word in ("90 %", "1 %", "4000", f"{found.acceptance:.1%}"):
+        assert word in found.guarantee
+    assert found.n == 4000
+    assert found.num_tested == 4000 - int(DESIGN * 4000)
+    assert found.risk <= found.risk_bound <= 0.01
+
+
+def test_a_constant_score_and_ties():
+    _, truth = draw(2000, 3, share=0.02)
+    constant = calibrate(np.ones(2000), truth, 0.05)
+    assert constant.acceptance == 1.0
+    assert not calibrate(np.ones(2000), truth, 0.01).is_certified
+    scores, truth = draw(2000, 4)
+    rounded = calibrate(np.round(scores), truth, 0.02)
+    assert 0.5 < rounded.acceptance < 1
+    assert rounded.value == round(rounded.value)
+
+
+def test_nan_is_never_accepted():
+    scores, truth = draw(2000, 5)
+    scores = np.where(truth, np.nan, scores)
+    found = calibrate(scores, truth, 0.01)
+    assert found.is_certified
+    assert found.risk == 0
+    assert not found.accepts(scores)[truth].any()
+    assert not calibrate(np.full(2000, np.nan), truth, 0.01).is_certified
+
+
+def test_the_result_is_a_function_of_samples_and_seed():
+    scores, truth = draw(2000, 6)
+    assert calibrate(scores, truth, 0.01) == calibrate(scores, truth, 0.01)
+    assert calibrate(scores, truth, 0.01) != calibrate(scores, truth, 0.01, seed=1)
+
+
+def test_the_bound_covers():
+    """At the bound so few events or fewer have the probability delta."""
+    k, n = np.array([0, 1, 7, 30]), np.array([20, 100, 100, 1000])
+    np.testing.assert_allclose(binom.cdf(k, n, upper_bound(k, n, 0.05)), 0.05, rtol=1e-9)
+    assert upper_bound(np.array([0, 5]), np.array([0, 5]), 0.05).tolist() == [1.0, 1.0]
+    assert (1 - 0.02) ** fewest(0.02, 0.05) <= 0.05 < (1 - 0.02) ** (fewest(0.02, 0.05) - 1)
+
+
+@pytest.mark.parametrize(("n", "alpha", "delta"), [(0, 0.1, 0.1), (9, 0.0, 0.1), (9, 1.0, 0.1), (9, 0.1, 0.0)])
+def test_what_cannot_be_is_refused_in_one_line(n, alpha, delta):
+    with pytest.raises(UsageError) as caught:
+        calibrate(np.zeros(n), np.zeros(n, bool), alpha, delta)
+    assert "\n" not in str(caught.value)
