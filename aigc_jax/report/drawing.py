@@ -27,9 +27,9 @@ NUM_COLOURS = 6
 _INK, _SOFT, _FAINT, _CURVE = "#0a0c01", "#0a0c02", "#0a0c03", "#0a0b{:02x}"
 """What matplotlib is told; the page's own colours take their place."""
 
-_DASHES = ((), (5, 2), (1.5, 1.5), (7, 2, 1.5, 2), (3, 3), (9, 3))
+_DASHES = ((), (5.0, 2.0), (1.5, 1.5), (7.0, 2.0, 1.5, 2.0), (3.0, 3.0), (9.0, 3.0))
 _MARKERS = "os^DvP"
-_FLOOR_DASHES = ((4, 2.5), (1, 2), (6, 2, 1, 2), (9, 2))
+_FLOOR_DASHES = ((4.0, 2.5), (1.0, 2.0), (6.0, 2.0, 1.0, 2.0), (9.0, 2.0))
 _MAX_MARKED, _MAX_ERROR_BARS, _CELLS = 25, 12, 300
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -99,7 +99,7 @@ def draw(figure: Lines | Histogram) -> Drawing:
     else:
         keys = [Key(name, _sign(i, is_filled=True)) for i, name in enumerate(figure.shares)]
         marks = enumerate(figure.marks.items())
-        keys += [Key(f"{name}: {format_distance(value)}", _floor_sign(i)) for i, (name, value) in marks]
+        keys += [Key(f"{name}: {format_distance(float(value))}", _floor_sign(i)) for i, (name, value) in marks]
         is_empty = not figure.shares
         plot = lambda axes: _plot_histogram(axes, figure)  # noqa: E731
     return Drawing("" if is_empty else _render(plot, anchor(figure.name), figure.title), keys)
@@ -192,7 +192,7 @@ def _name_ticks(axes: Axes, figure: Lines) -> None:
         axes.set_ylim(max(low, -0.03 * (high - low)), min(high, 1 + 0.03 * (high - low)))
         axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
     if figure.is_log_x:
-        places = sorted({value for series in figure.series for value in series.x if value > 0})
+        places = sorted({float(value) for series in figure.series for value in series.x if value > 0})
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         if _are_apart(places):
@@ -220,7 +220,7 @@ def _colour(index: int) -> str:
     return _CURVE.format(index % NUM_COLOURS)
 
 
-def _array(values: Sequence[float | None]) -> Float[np.ndarray, " num"]:
+def _array(values: Any) -> Float[np.ndarray, " num"]:
     return np.array([math.nan if value is None else value for value in values], np.float64)
 
 
@@ -243,8 +243,8 @@ def _curve_key(index: int, series: Series) -> Key:
 
 def _floor_keys(figure: Lines) -> list[Key]:
     number = format_share if figure.is_share else format_distance
-    keys = [Key(f"{name}: {number(v)}", _floor_sign(i)) for i, (name, v) in enumerate(figure.floors.items())]
-    return keys + ([Key(figure.diagonal, _stroke("soft", (1, 2)))] if figure.diagonal else [])
+    keys = [Key(f"{name}: {number(float(v))}", _floor_sign(i)) for i, (name, v) in enumerate(figure.floors.items())]
+    return keys + ([Key(figure.diagonal, _stroke("soft", (1.0, 2.0)))] if figure.diagonal else [])
 
 
 def _floor_sign(index: int) -> str:
@@ -268,7 +268,7 @@ def _sign(index: int, *, is_marked: bool = False, is_filled: bool = False) -> st
 
 def _stroke(colour: str, dashes: Sequence[float], shape: str = "", *, is_filled: bool = False) -> str:
     """A short piece of a line, as the curves have it."""
-    pattern = f' stroke-dasharray="{" ".join(map(str, dashes))}"' if dashes else ""
+    pattern = f' stroke-dasharray="{" ".join(f"{dash:g}" for dash in dashes)}"' if dashes else ""
     area = '<path d="M0 6h28v6h-28z" fill-opacity=".16"/>' if is_filled else ""
     return (
         f'<svg class="sign" viewBox="0 0 28 12" aria-hidden="true" style="fill:var(--{colour});'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from collections.abc import Mapping
@@ -45,8 +46,10 @@ def write_report(
     page = to_html(report, title=Path(run_dir).resolve().name, grid=grid)
     # allow_nan=False: other languages' readers refuse a NaN, so it shall fail here.
     data = json.dumps(to_json(report), indent=2, allow_nan=False) + "\n"
-    (folder / _SAMPLES).unlink(missing_ok=True)
-    if per_sample is not None:
+    if per_sample is None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            (folder / _SAMPLES).unlink()
+    else:
         with whole_file(folder / _SAMPLES) as file:
             np.savez_compressed(file, **per_sample)  # pyright: ignore[reportArgumentType]: its stub takes no **dict
     write_text(folder / _DATA, data)
@@ -98,11 +101,12 @@ def read_per_sample(run_dir: str | Path) -> dict[str, np.ndarray]:
     """
     file = Path(run_dir) / "report" / _SAMPLES
     try:
-        with np.load(file, allow_pickle=False) as content:
+        # Opened here: of a torn file, np.load itself would leave it open.
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
             return {name: content[name] for name in content.files}
     except FileNotFoundError as error:
         raise _not_evaluated(run_dir) from error
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise UsageError(f"{file} cannot be read ({error}): run aigc-jax evaluate {run_dir}") from error
 
 

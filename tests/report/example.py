@@ -1,0 +1,70 @@
+"""A small report with a light of each state and a figure of each kind."""
+
+import numpy as np
+
+from aigc_jax.report.figures import Bar, Bars, Gallery, Histogram, Lines, Matrix, Series, Table
+from aigc_jax.report.report import Action, Check, Lamp, Measurement, Report, Target
+
+MEASUREMENTS = (
+    Measurement("valid_samples", "valid samples", 0.931, 1000, "share", "Allowed ones.", 0.913, 0.946, 0.998, "real"),
+    Measurement(
+        "class_agreement", "class agreement", 0.985, 1000, "share", "Seen.", 0.9754, 0.9916, 0.985, "real", True
+    ),
+    Measurement("worst_class", "worst class: 2", 0.94, 100, "share", "The lowest.", 0.874, 0.978, is_proxy=True),
+    Measurement("classifier_accuracy", "classifier accuracy", 0.985, 1000, "share", "Its word.", 0.9754, 0.9916),
+    Measurement("repeatability", "repeatability", 1.0, 64, "share", "Same bits.", 0.944, 1.0),
+    Measurement("copied_samples", "copied samples", 0.0, 1000, "share", "", 0.0, 0.0037, 0.0, "real", False, True),
+    Measurement("frechet_distance", "FD[cnn]", 3.73, 1000, "distance", "Far.", None, None, 3.49, "real against real"),
+    Measurement("log_prob", "log density", -1.23, 1000, "nats", "Mean.", None, None, -1.1, "real"),
+)
+
+LAMPS = (
+    Lamp("valid", True, "valid_samples", [Check("not allowed", 0.069, 0.002, 1e-15, True)]),
+    Lamp(
+        "follows_condition",
+        False,
+        "class_agreement",
+        [Check("another class", 0.015, 0.015, 0.57, False)],
+        [Target("class_agreement: at least 0.98", "undecided"), Target("worst_class: at least 0.9", "met")],
+    ),
+    Lamp("consistent", False, "repeatability", [Check("changed when repeated", 0.0, 0.0, None, False)]),
+    Lamp("not_copied", None, "", why_not="no training images to compare with"),
+    Lamp("diverse", False, "frechet_distance", (), [Target("frechet_distance: at most 3.6", "missed")]),
+)
+
+PICTURES = np.arange(3 * 28 * 28, dtype=np.uint8).reshape(3, 28, 28, 1)
+
+FIGURES = (
+    Lines(
+        "sampler_sweep",
+        "Violations by steps",
+        "Fewer is better.",
+        "evaluations per sample",
+        "violations",
+        [
+            Series("ddpm", [10, 100, 1000], [0.04, 0.01, None], [0.03, 0.005, 0.0], [0.05, 0.02, 0.01]),
+            Series("ddim", [10, 100, 1000], [0.06, 0.03, 0.02]),
+        ],
+        {"exact score": 0.0005},
+        is_log_x=True,
+        is_share=True,
+    ),
+    Lines("roc", "ROC", "", "flagged", "found", [Series("re-noise", [0, 1], [0, 1])], diagonal="chance"),
+    Bars("violations", "Violations", "", [Bar("blank", 0.0, 0.0, 0.0037, 1000, 0.0), Bar("none asked for", None)]),
+    Histogram("nearest", "Nearest", "", "distance", [0, 1, 2], {"samples": [0.4, 0.6], "real": [0.5, 0.5]}, {"copy": 1}),
+    Matrix("adherence", "Asked and seen", "", ["0", "1"], ["0", "1", "invalid"], [[9, 1, 0], [0, 8, 2]], ["1"]),
+    Table("attributes", "Attributes", "", ["attribute", "share"], [["shape", "98.5 %"]]),
+    Gallery("worst", "Worst", "By distance.", [PICTURES], [["blank", "blank", "torn"]]),
+)
+
+REPORT = Report(
+    "digits",
+    "digits classifier",
+    1000,
+    MEASUREMENTS,
+    LAMPS,
+    FIGURES,
+    (Action("Train longer", "Both samplers are above the floor.", "aigc-jax train ddpm_digits --steps 9"),),
+    {"path_length": "the model has no latents", "inception_score": "the model has no latents"},
+    {"checkpoint": "step 2000"},
+)

@@ -1,0 +1,110 @@
+"""``docs/report.md`` names every key of ``report.json`` and no other; a report survives JSON and back."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aigc_jax.report.reading import from_json
+from aigc_jax.report.report import FORMAT, INTERVAL_NAMES, NAMES, Measurement, Report, to_json
+from aigc_jax.types import UsageError
+from tests.report.example import REPORT
+
+DOCUMENT = (Path(__file__).parent.parent.parent / "docs" / "report.md").read_text(encoding="utf-8")
+COMMON = {"kind", "name", "title", "caption"}
+LISTS = {"lamps": "lamp", "checks": "check", "targets": "target", "measurements": "measurement"} | {
+    "actions": "action",
+    "series": "series",
+    "bars": "bar",
+}
+
+
+def documented():
+    """``{heading: names in the first column of the table below it}``."""
+    parts = re.split(r"^## (.*)$", DOCUMENT, flags=re.MULTILINE)
+    tables = {
+        heading: re.findall(r"^\| `([^`]+)` \|", text, flags=re.MULTILINE)
+        for heading, text in zip(parts[1::2], parts[2::2], strict=True)
+    }
+    return {heading: set(keys) for heading, keys in tables.items() if keys}
+
+
+def written(value, heading, found):
+    """``{heading: keys}`` of a report's JSON, its parts included."""
+    found.setdefault(heading, set()).update(value)
+    for key, items in value.items():
+        if key == "figures":
+            for figure in items:
+                written(figure, f"figure: {figure['kind']}", found)
+        elif key in LISTS and isinstance(items, list):
+            for item in items:
+                written(item, LISTS[key], found)
+    return found
+
+
+def test_every_key_is_documented_and_every_documented_key_is_written():
+    found = {
+        heading: keys - COMMON if heading.startswith("figure: ") else keys
+        for heading, keys in written(to_json(REPORT), "report", {}).items()
+    }
+    described = documented()
+    assert described.pop("names") == set(NAMES)
+    described["figure: lines"] -= COMMON
+    assert described == found
+
+
+def test_every_name_stands_with_its_light_and_its_interval():
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (yes|no) \|", DOCUMENT, flags=re.MULTILINE)
+    assert {name: lamp for name, lamp, _ in rows} == NAMES
+    assert {name for name, _, has_interval in rows if has_interval == "yes"} == set(INTERVAL_NAMES)
+
+
+def test_the_version_is_the_one_described():
+    assert DOCUMENT.startswith(f"# report.json, format {FORMAT}\n")
+    assert f"**{FORMAT}**:" in DOCUMENT
+
+
+def test_the_example_is_what_would_be_written():
+    (example,) = re.findall(r"```json\n(.*?)```", DOCUMENT, flags=re.DOTALL)
+    content = json.loads(example)
+    assert json.dumps(to_json(from_json(content)), indent=2) + "\n" == example
+
+
+def test_there_and_back():
+    content = json.loads(json.dumps(to_json(REPORT), allow_nan=False))
+    back = from_json(content)
+    assert to_json(back) == content
+    assert back.find("valid_samples") == REPORT.find("valid_samples")
+    assert back.lamp("diverse").targets[0] == REPORT.lamp("diverse").targets[0]
+    assert back.figures[-1].groups[0].shape == (3, 0, 0, 1)  # the pixels are in the page
+
+
+def test_numbers_of_any_kind_become_plain_ones():
+    odd = Measurement("density", "density", np.float64(math.nan), np.int64(3), "score", "", high=math.inf)
+    content = json.loads(json.dumps(to_json(Report("digits", "", 3, [odd])), allow_nan=False))
+    (row,) = content["measurements"]
+    assert (row["value"], row["n"], row["high"]) == (None, 3, None)
+    assert math.isnan(from_json(content).measurements[0].value)
+
+
+def test_keys_of_a_later_version_are_left_alone():
+    content = to_json(REPORT)
+    content["measurements"][0]["new"] = content["new"] = content["figures"][0]["new"] = 1
+    assert to_json(from_json(content)) == to_json(REPORT)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"format": 1}, "got format 1: evaluate the run again"),
+        ({"format": FORMAT}, "in which 'data' is wrong"),
+        ({}, "got no report"),
+        ([], "got no report"),
+    ],
+)
+def test_anything_else_is_refused_in_one_line(content, reason):
+    with pytest.raises(UsageError, match=reason):
+        from_json(content)
