@@ -17,8 +17,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from aigc_jax import commands, latent_pictures
-from aigc_jax.cli_arguments import Edit, Evaluate, Info, Latents, Likelihood, List, Prepare, Sample
+from aigc_jax import commands, evaluation, latent_pictures
+from aigc_jax.cli_arguments import Compare, Edit, Evaluate, Info, Latents, Likelihood, List, Prepare, Sample
 from aigc_jax.experiments import config_names, load_config
 from aigc_jax.train.finite import NonFiniteError
 from aigc_jax.types import UsageError
@@ -29,7 +29,8 @@ usage: aigc-jax COMMAND ...
   train CONFIG      train a shipped experiment (gan_digits) or one in a .py file like it
   sample RUN        draw samples from a run directory: a .png grid or an .npz file
   edit RUN          change held-out images: in-painting, image-to-image
-  evaluate RUN      measure a run and write its report
+  evaluate RUN      measure how far a run can be relied on, and write its report
+  compare RUN RUN   put the reports of evaluated runs side by side, with paired differences
   likelihood RUN    how likely a run finds held-out examples: nats, bits/dim
   latents RUN       what an autoencoder makes of held-out images
   data list         which data there is           data prepare tfds:NAME   download and write it
@@ -77,7 +78,8 @@ def _dispatch(words: list[str]) -> int:
     table: dict[str, tuple[type, Callable[..., int]]] = {
         "sample": (Sample, commands.sample),
         "edit": (Edit, commands.edit),
-        "evaluate": (Evaluate, commands.evaluate_run),
+        "evaluate": (Evaluate, evaluation.evaluate_run),
+        "compare": (Compare, evaluation.compare_runs),
         "likelihood": (Likelihood, commands.likelihood),
         "latents": (Latents, latent_pictures.latents),
         "data prepare": (Prepare, commands.prepare_data),

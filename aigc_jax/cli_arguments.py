@@ -81,9 +81,34 @@ class Evaluate(Sampler, Trained):
     num_samples: int = 5000
     """Number of samples to measure."""
     gate: Path | None = None
-    """A TOML file of limits, for example [class_agreement] min = 0.98."""
+    """A TOML file of limits, for example [class_agreement] min = 0.98: the targets that colour the lights."""
     seed: int = 0
     """Which sequence of samples."""
+    sweep_samples: int = 200
+    """Samples at each point of the sweeps over samplers, guidance or truncation; 0 leaves them out."""
+    detector_samples: int = 1000
+    """How many of the samples the detectors of hallucination score."""
+    risk: float = 0.01
+    """The risk of violations that a calibrated filter shall guarantee, in (0, 1)."""
+    partner: Path | None = None
+    """Another run of the same data: do both make the like of the same noise?"""
+    denoiser: Path | None = None
+    """The run of a denoising model whose detectors score this run's samples too."""
+    inception: Path | None = None
+    """The published Inception weights (pt_inception-2015-12-05-6726825d.pth): its features take the place of the
+    classifier's in every distance."""
+    cas: bool = False
+    """Also train a classifier on samples alone and test it on real images: a minute or two more."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare:
+    """Put the reports of two or more evaluated runs side by side, with paired differences and their intervals."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run directories, each evaluated with the same --seed and --num-samples; the first is compared with."""
+    out: Path | None = None
+    """A .html page to write; None prints the tables only."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,17 +12,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from aigc_jax.cli_arguments import Edit, Evaluate, Info, Likelihood, List, Prepare, Sample, Trained
+from aigc_jax.cli_arguments import Edit, Info, Likelihood, List, Prepare, Sample, Trained
 from aigc_jax.data.arrays import take
-from aigc_jax.data.images import make_grid, to_float, to_png, to_uint8, write_npz, write_png
+from aigc_jax.data.images import make_grid, to_float, to_uint8, write_npz, write_png
 from aigc_jax.data.points import scatter
 from aigc_jax.data.prepare import list_data, prepare
-from aigc_jax.experiments import config_names, group_values, load_run, run_training, told_values
-from aigc_jax.measuring import make_evaluate_fn, make_report_fn
-from aigc_jax.report.gate import check_gates, read_gates
+from aigc_jax.experiments import config_names, group_values, load_run, run_training
+from aigc_jax.measuring import make_evaluate_fn
 from aigc_jax.report.likelihood import likelihood_lines, mean_rows, write_likelihood
-from aigc_jax.report.text import summary_lines
-from aigc_jax.report.write import write_report
 from aigc_jax.train.config import TrainConfig, validate
 from aigc_jax.train.likelihood import likelihood_rows
 from aigc_jax.train.loop import abstract_state
@@ -74,13 +70,13 @@ def sample(arguments: Sample) -> int:
     out = arguments.out or arguments.run / "samples" / f"sample_seed{seed}_num{num}{how}.png"
     if out.suffix not in (".png", ".npz"):
         raise UsageError(f"expected an --out that ends in .png or .npz, got {out}")
-    labels = _conditions(experiment.num_classes, arguments.condition, num)
+    labels = conditions_of(experiment.num_classes, arguments.condition, num)
     samples = make_sample_fn(experiment, variables, seed)(0, labels, num)
     if out.suffix == ".npz":
         is_image = experiment.example_name == "image"
         write_npz(out, to_uint8(samples) if is_image else samples, labels, name=experiment.example_name)
     else:
-        picture = _picture(experiment, samples, labels)
+        picture = picture_of(experiment, samples, labels)
         if picture is None:
             raise UsageError(f"there is no picture of samples of shape {samples.shape[1:]}: pass --out samples.npz")
         write_png(out, picture)
@@ -101,38 +97,13 @@ def edit(arguments: Edit) -> int:
     edit_fn = make_edit_fn(experiment, variables, keep=arguments.keep, strength=arguments.strength)
     held_out = experiment.open_data().held_out
     batch = take(held_out, np.linspace(0, len(held_out) - 1, num).astype(np.int64))
-    image, condition = to_float(batch["image"]), _conditions(experiment.num_classes, arguments.condition, num)
+    image, condition = to_float(batch["image"]), conditions_of(experiment.num_classes, arguments.condition, num)
     if arguments.condition is None and condition is not None:
         condition = batch["label"]
     rows = [image, *(edit_fn(image, condition, 3 * arguments.seed, row) for row in range(3))]
     write_png(out, make_grid(to_uint8(np.concatenate(rows)), num, row_labels=["given", *["made"] * 3]))
     print(f"wrote {num} images and three results of each to {out}")
     return 0
-
-
-def evaluate_run(arguments: Evaluate) -> int:
-    """Measure a run, write its report, print its figures, and check its gates."""
-    num_samples, overrides = arguments.num_samples, arguments.overrides()
-    if num_samples < 1:
-        raise UsageError(f"expected at least one sample, got {num_samples}: pass --num-samples 100 or more")
-    gates = read_gates(arguments.gate) if arguments.gate else None
-    experiment, values, variables = _load(arguments, {"sampling": overrides})
-    sample_fn = make_sample_fn(experiment, variables, arguments.seed)
-    data = experiment.open_data()
-    report = make_report_fn(experiment, values, data)(sample_fn, num_samples)
-    how = told_values(values, "sampling")
-    report = report._replace(facts={**report.facts, **{f"sampling {name}": str(value) for name, value in how.items()}})
-    num_shown = 100 if experiment.example_name == "image" else 1000
-    labels = _conditions(experiment.num_classes, None, num_shown)
-    picture = _picture(experiment, sample_fn(0, labels, num_shown), labels)
-    grid = None if picture is None else to_png(picture)
-    html, json_file = write_report(arguments.run, report, grid=grid)
-    print("\n".join(summary_lines(report)))
-    print(f"report: {html}    {json_file}")
-    failures = check_gates(report, gates) if gates is not None else []
-    for line in failures:
-        print(f"gate failed: {line}", file=sys.stderr)
-    return 1 if failures else 0
 
 
 def likelihood(arguments: Likelihood) -> int:
@@ -196,7 +167,7 @@ def info(arguments: Info) -> int:
     return 0
 
 
-def _conditions(num_classes: int | None, condition: int | None, num: int) -> np.ndarray | None:
+def conditions_of(num_classes: int | None, condition: int | None, num: int) -> np.ndarray | None:
     """One class for all samples, or the classes in turn: sample i's does not depend on how many are drawn."""
     if num_classes is None:
         if condition is not None:
@@ -209,7 +180,7 @@ def _conditions(num_classes: int | None, condition: int | None, num: int) -> np.
     return np.full(num, condition, np.int32)
 
 
-def _picture(experiment: Experiment, samples: np.ndarray, labels: np.ndarray | None) -> np.ndarray | None:
+def picture_of(experiment: Experiment, samples: np.ndarray, labels: np.ndarray | None) -> np.ndarray | None:
     """Images in a grid, points of the plane where they are, and None of anything else."""
     if experiment.example_name == "image":
         return _grid(to_uint8(samples), labels)

@@ -89,20 +89,36 @@ def load_run(
     Raises:
         UsageError: the run, its config or its checkpoint cannot be loaded, or the overrides do not fit.
     """
-    described = read_run(run)
-    if config_file is None and described.config not in config_names():
-        raise UsageError(f"{run} was trained with the config file {described.config}: name it with --config FILE")
     if not re.fullmatch(r"latest|best|\d+", checkpoint):
         raise UsageError(f"expected --checkpoint latest, best or a step; got {checkpoint!r}")
-    module = load_config(str(config_file) if config_file else described.config)
+    module = run_module(run, config_file)
     # One device suffices to sample, however many trained.
-    values = {**described.values, "parallel": "jit"} | ({"data_dir": data_dir} if data_dir else {})
+    values = {**read_run(run).values, "parallel": "jit"} | ({"data_dir": data_dir} if data_dir else {})
     config: TrainConfig = config_from_values(module.Config, values)
     for group, settings in (overrides or {}).items():
         config = override(config, group, settings)
     experiment: Experiment = module.build(config)
     which: Any = int(checkpoint) if checkpoint.isdigit() else checkpoint
     return experiment, config, load_variables(run, abstract_state(experiment), which=which)
+
+
+def run_module(run: Path, config_file: Path | None = None) -> ModuleType:
+    """The config module that a run was trained with.
+
+    Args:
+        run: the run directory; no code in it is executed.
+        config_file: the config file, for a run of one that is not shipped.
+
+    Returns:
+        A module with a dataclass ``Config`` and a function ``build``.
+
+    Raises:
+        UsageError: there is no such run, or its config file is not named.
+    """
+    described = read_run(run)
+    if config_file is None and described.config not in config_names():
+        raise UsageError(f"{run} was trained with the config file {described.config}: name it with --config FILE")
+    return load_config(str(config_file) if config_file else described.config)
 
 
 _WHAT = {"sampling": "sampler", "likelihood": "likelihood"}

@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,17 @@ import numpy as np
 
 from aigc_jax.data.pipeline import epoch
 from aigc_jax.experiments import load_config, run_training
-from aigc_jax.report.encode import Encoder
-from aigc_jax.report.evaluate import evaluate
-from aigc_jax.report.judge import judge
+from aigc_jax.report.evaluate import Settings, evaluate
 from aigc_jax.report.report import Report
+from aigc_jax.report.subject import Judge, Subject, classifier_judge, world_judge
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.loop import EvaluateFn, abstract_state
-from aigc_jax.train.sampling import SampleBlocksFn, make_encode_fn, make_sample_fn
+from aigc_jax.train.sampling import make_encode_fn, make_sample_fn
 from aigc_jax.types import Data, Experiment, UsageError, Variables
+
+Encoder = Callable[[np.ndarray], Mapping[str, Any]]
+"""``images -> {"logits": [num, K], "features": [num, F]}``."""
 
 
 def load_encoder(config: TrainConfig, data: Data) -> tuple[str, Encoder]:
@@ -81,17 +83,19 @@ def make_evaluate_fn(experiment: Experiment, config: TrainConfig, data: Data) ->
     """What is measured during training: samples of a generator, held-out examples of any other model."""
     if experiment.algorithm.sample is None:
         return functools.partial(_held_out_means, experiment, data)
-    report_fn = make_report_fn(experiment, config, data)
+    judge = load_judge(experiment, config, data)
 
     def evaluate_samples(variables: Variables, step: int) -> dict[str, float]:
         del step
-        return _figures(report_fn(make_sample_fn(experiment, variables, config.seed), 1000))
+        subject = Subject(make_sample_fn(experiment, variables, config.seed), experiment.num_classes)
+        settings = Settings(1000, num_detected=0, num_swept=0)
+        return _figures(evaluate(subject=subject, judge=judge, data=data, settings=settings).report)
 
     return evaluate_samples
 
 
-def make_report_fn(experiment: Experiment, config: TrainConfig, data: Data) -> Callable[[SampleBlocksFn, int], Report]:
-    """What measures samples: the world that the data come from, or else a classifier of them.
+def load_judge(experiment: Experiment, config: TrainConfig, data: Data) -> Judge:
+    """What looks at examples: the world that the data come from, or else a classifier of them.
 
     Args:
         experiment: what was trained.
@@ -99,19 +103,15 @@ def make_report_fn(experiment: Experiment, config: TrainConfig, data: Data) -> C
         data: the opened data.
 
     Returns:
-        ``(sample_fn, num_samples) -> report``.
+        The judge.
 
     Raises:
         UsageError: there is neither a world nor a class to tell apart.
     """
-    given: dict[str, Any] = {"data": data, "num_classes": experiment.num_classes}
     if experiment.world is not None:
-        world = experiment.world
-        return lambda sample_fn, num_samples: judge(sample_fn=sample_fn, world=world, num_samples=num_samples, **given)
-    encoder, encode_fn = load_encoder(config, data)
-    return lambda sample_fn, num_samples: evaluate(
-        sample_fn=sample_fn, encode_fn=encode_fn, encoder=encoder, num_samples=num_samples, **given
-    )
+        return world_judge(experiment.world)
+    name, encode_fn = load_encoder(config, data)
+    return classifier_judge(name, encode_fn, data.class_names)
 
 
 def _figures(report: Report) -> dict[str, float]:

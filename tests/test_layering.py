@@ -26,9 +26,11 @@ MAY_IMPORT = {
 EVERYTHING = METHOD | {"algorithms", "train", "report", "configs"}
 # The command line, from below: finding experiments, judging them, its arguments, what each command does, its parsing.
 MAY_IMPORT |= {"experiments": EVERYTHING, "measuring": EVERYTHING | {"experiments"}, "cli_arguments": set()}
+MAY_IMPORT |= {"subjects": MAY_IMPORT["measuring"]}
 MAY_IMPORT |= {"commands": MAY_IMPORT["measuring"] | {"measuring", "cli_arguments"}}
+MAY_IMPORT |= {"evaluation": MAY_IMPORT["commands"] | {"commands", "subjects"}}
 MAY_IMPORT |= {"latent_pictures": MAY_IMPORT["commands"]}
-MAY_IMPORT |= {"cli": MAY_IMPORT["commands"] | {"commands", "latent_pictures"}, "__main__": {"cli"}}
+MAY_IMPORT |= {"cli": MAY_IMPORT["commands"] | {"commands", "evaluation", "latent_pictures"}, "__main__": {"cli"}}
 MAY_IMPORT |= {"scripts": set(MAY_IMPORT), "__init__": EVERYTHING}
 
 FILES = sorted([*ROOT.glob("aigc_jax/**/*.py"), *ROOT.glob("configs/**/*.py"), *ROOT.glob("scripts/**/*.py")])
@@ -38,7 +40,9 @@ DOING_IO = {
     "report",
     "experiments",
     "measuring",
+    "subjects",
     "commands",
+    "evaluation",
     "cli_arguments",
     "latent_pictures",
     "cli",

@@ -36,9 +36,9 @@ def _light_line(report: Report, lamp: Lamp, said: Light) -> str:
     if figure is not None:
         reference = format_reference(figure)
         details = f"{figure.title} {format_value(figure)}{f' (beside it {reference})' if reference else ''}"
-    wanted = "; ".join(target.text for target in lamp.targets if target.state == said.kind != "met")
-    words = said.word + (f" ({wanted})" if wanted else "")
-    return f"{LAMP_TITLES[lamp.name].lower():22} {words}{f': {details}' if details else ''}"
+    wanted = (target.text for target in lamp.targets if target.state == said.kind != "met")
+    words = "; ".join(part for part in (details, *wanted) if part)
+    return _short(f"{LAMP_TITLES[lamp.name].lower():22} {said.word}{f': {words}' if words else ''}")
 
 
 def _left_out_lines(report: Report) -> list[str]:

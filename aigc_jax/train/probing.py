@@ -65,7 +65,7 @@ def truncate(limit: float) -> MoveFn:
     Returns:
         The transform.
 
-    >>> truncate(0.5)(jnp.array([[-9.0, 0.0, 9.0]]), jnp.zeros(1))
+    >>> truncate(0.5)(jnp.array([[-9.0, 0.0, 9.0]]), jnp.zeros(1)).round(3)
     Array([[-0.5,  0. ,  0.5]], dtype=float32)
     """
     if not limit > 0:

@@ -146,6 +146,21 @@ def read_run(path: Path) -> Run:
         raise _broken(file, f"{type(error).__name__}: {error}") from error
 
 
+def checkpoint_steps(path: Path) -> list[int]:
+    """The steps of which a run holds a checkpoint, oldest first.
+
+    Args:
+        path: the run directory.
+
+    Returns:
+        The steps; [] where there is none.
+
+    >>> checkpoint_steps(Path("nowhere"))
+    []
+    """
+    return sorted(int(each.name) for each in (path / "checkpoints").glob("[0-9]*") if each.name.isdigit())
+
+
 def check_resume(old: Run, config: str, values: Any) -> None:
     """Refuse to go on with other settings than the run began with.
 

@@ -1,0 +1,166 @@
+"""What to try next, and why: rules from figures to remedies, as printed at the end of a report.
+
+Each rule names the figures that call for it; a rule whose figures are missing says nothing. They are rules of thumb
+from measured effects (docs/results.md), not promises: measure again after each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from aigc_jax.report.figures import Figure, Lines
+from aigc_jax.report.report import Action, Lamp, LampName, Measurement
+
+
+class Findings(NamedTuple):
+    """What the rules look at.
+
+    Attributes:
+        measurements: by name.
+        lamps: by name.
+        figures: by name.
+        best_auc: the largest area under the ROC curve of any detector, or None.
+        acceptance: share of the samples that the calibrated filter accepts, or None where none is certified.
+    """
+
+    measurements: dict[str, Measurement]
+    lamps: dict[LampName, Lamp]
+    figures: dict[str, Figure]
+    best_auc: float | None = None
+    acceptance: float | None = None
+
+    def value(self, name: str) -> float | None:
+        """A measured figure, None where there is none."""
+        row = self.measurements.get(name)
+        return None if row is None else row.value
+
+    def is_lit(self, name: LampName) -> bool:
+        """Whether a light says that the samples are worse than real data."""
+        lamp = self.lamps.get(name)
+        return bool(lamp and lamp.is_lit)
+
+
+Rule = Callable[[Findings], Action | None]
+
+
+def actions(findings: Findings) -> list[Action]:
+    """What to try next.
+
+    Args:
+        findings: what was measured.
+
+    Returns:
+        The most urgent first; [] where nothing calls for any.
+
+    >>> actions(Findings({}, {}, {}))
+    []
+    """
+    return [action for rule in RULES if (action := rule(findings)) is not None]
+
+
+def _sampler(findings: Findings) -> Action | None:
+    """High rate, and a sampler that errs less: the sampler alone moves the rate by orders of magnitude."""
+    sweep = findings.figures.get("sampler_sweep")
+    if (not findings.is_lit("valid") and not findings.is_lit("follows_condition")) or not isinstance(sweep, Lines):
+        return None
+    # The last point of each curve: the most evaluations.
+    ends = {series.name: series.y[-1] for series in sweep.series if series.y[-1] is not None}
+    best = min(ends, key=lambda name: ends[name])  # pyright: ignore[reportArgumentType]
+    own = sweep.series[0].name
+    floor = max(sweep.floors.values(), default=0.0)
+    if best != own and ends[own] > 1.5 * max(ends[best], floor):
+        reason = f"{own} errs in {ends[own]:.1%}, {best} in {ends[best]:.1%} of the samples at the most steps tried"
+        return Action(f"Draw with {best}", reason, f"aigc-jax evaluate RUN --sampler {best}")
+    if ends[own] > 2 * floor:
+        reason = f"every sampler errs above the floor of {floor:.1%}: the network is what is wrong, not the sampler"
+        return Action("Train longer, on more data, or a larger network", reason, "aigc-jax train CONFIG --steps ...")
+    return None
+
+
+def _filter(findings: Findings) -> Action | None:
+    if findings.best_auc is None or findings.best_auc < 0.9:
+        return None
+    accepted = "" if findings.acceptance is None else f"; the calibrated threshold accepts {findings.acceptance:.1%}"
+    return Action(
+        "Filter with the calibrated detector",
+        f"a detector tells violations from good samples with an AUC of {findings.best_auc:.3f}{accepted}",
+    )
+
+
+def _adherence(findings: Findings) -> Action | None:
+    if not findings.is_lit("follows_condition"):
+        return None
+    agreement, worst = findings.value("class_agreement"), findings.measurements.get("worst_class")
+    reason = f"class agreement is {agreement:.1%}" if agreement is not None else "conditions are not followed"
+    reason += "" if worst is None else f", {worst.title} {worst.value:.1%}"
+    sweep = findings.figures.get("guidance_sweep")
+    if isinstance(sweep, Lines):
+        curves = {series.name: series for series in sweep.series}
+        followed = curves.get("class agreement")
+        if followed is not None:
+            best = max(range(len(followed.x)), key=lambda i: followed.y[i] or 0.0)
+            command = f"aigc-jax evaluate RUN --guidance {followed.x[best]:g}"
+            reason += f"; {followed.y[best]:.1%} at guidance weight {followed.x[best]:g}"
+            return Action("Raise the guidance weight, and watch recall", reason, command)
+    return Action("Train longer, or weigh the worst class more", reason)
+
+
+def _truncation(findings: Findings) -> Action | None:
+    if not findings.is_lit("valid") or "truncation_sweep" not in findings.figures:
+        return None
+    return Action(
+        "Truncate the latents",
+        "samples off the data come from the tails of the latent; the truncation figure shows what recall it costs",
+    )
+
+
+def _copying(findings: Findings) -> Action | None:
+    if not findings.is_lit("not_copied"):
+        return None
+    copied = findings.value("copied_samples")
+    reason = "samples lie nearer to training examples than held-out examples do"
+    reason += "" if copied is None else f": {copied:.1%} of them by the calibrated distance"
+    return Action("Remove duplicates from the data, augment, stop earlier", reason, "aigc-jax train CONFIG --steps ...")
+
+
+def _coverage(findings: Findings) -> Action | None:
+    if not findings.is_lit("diverse"):
+        return None
+    row = findings.measurements.get("coverage")
+    reason = "parts of the data are not reached"
+    if row is not None and row.reference is not None:
+        reason = f"coverage is {row.value:.1%} where real examples reach {row.reference:.1%}"
+    if (findings.value("copied_samples") or 0.0) > 0.05:
+        return Action("More data before more training", reason + ", and samples are copied")
+    return Action("Less guidance or truncation; for a GAN, regularise the discriminator and train longer", reason)
+
+
+def _consistency(findings: Findings) -> Action | None:
+    if not findings.is_lit("consistent"):
+        return None
+    distinct = findings.value("distinct_samples")
+    reason = "the same keys do not give the same samples, or different keys do"
+    reason += "" if distinct is None else f": {distinct:.1%} of the samples are distinct"
+    return Action("Look for a key that is used twice, or for state outside of the function", reason)
+
+
+def _reproducible(findings: Findings) -> Action | None:
+    row = findings.measurements.get("model_consistency")
+    if row is None or row.reference is None or row.value - row.reference > 0.3:
+        return None
+    reason = f"two models agree on {row.value:.1%} of the noises, chance is {row.reference:.1%}"
+    return Action("More data, a weight average, or a deterministic sampler, for models that agree", reason)
+
+
+RULES: Sequence[Rule] = (
+    _consistency,
+    _copying,
+    _sampler,
+    _adherence,
+    _truncation,
+    _coverage,
+    _filter,
+    _reproducible,
+)
+"""The rules, most urgent first."""

@@ -1,0 +1,176 @@
+"""Reports side by side: every figure of every run, and paired differences with their intervals.
+
+Two runs that were evaluated with the same seed and number of samples have a sample i each, of the same noise and
+condition: differences of shares are paired, which makes their intervals narrower than those of two separate shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from aigc_jax.metrics.bootstrap import bootstrap_interval
+from aigc_jax.metrics.consistency import reproducibility
+from aigc_jax.report.figures import Table
+from aigc_jax.report.report import LAMP_TITLES, NAMES, Report
+from aigc_jax.report.text import format_share, format_value
+from aigc_jax.types import UsageError
+
+
+class Contender(NamedTuple):
+    """One run of a comparison.
+
+    Attributes:
+        name: of the run.
+        report: its report.
+        per_sample: what is known of each of its samples, as :class:`aigc_jax.report.evaluate.Evaluation` has it.
+    """
+
+    name: str
+    report: Report
+    per_sample: Mapping[str, np.ndarray]
+
+
+class Difference(NamedTuple):
+    """A figure of one run less that of the first.
+
+    Attributes:
+        title: which figure.
+        run: the run.
+        value: the difference, a share in [-1, 1]; negative where the run has less.
+        low: lower end of its 95 % interval, by paired bootstrap over samples.
+        high: upper end.
+        n: number of pairs.
+    """
+
+    title: str
+    run: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def compare(contenders: Sequence[Contender]) -> tuple[list[Table], list[Difference]]:
+    """Put runs side by side.
+
+    Args:
+        contenders: two or more, of the same data, judge, seed and number of samples; the first is compared with.
+
+    Returns:
+        Tables for people, and the paired differences.
+
+    Raises:
+        UsageError: fewer than two runs, or runs that cannot be paired.
+
+    Reference:
+        Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 8.
+    """
+    if len(contenders) < 2:
+        raise UsageError("expected two runs or more to compare: aigc-jax compare RUN RUN")
+    first = contenders[0]
+    for other in contenders[1:]:
+        _check_paired(first, other)
+    differences = [each for other in contenders[1:] for each in _differences(first, other)]
+    tables = [_lights(contenders), _figures(contenders), _paired(first, differences)]
+    return [*tables, _common_noise(contenders)], differences
+
+
+def _check_paired(first: Contender, other: Contender) -> None:
+    for what in ("data", "encoder", "num_samples"):
+        ours, theirs = getattr(first.report, what), getattr(other.report, what)
+        if ours != theirs:
+            raise UsageError(
+                f"{first.name} was evaluated with {what} {ours}, {other.name} with {theirs}: evaluate both alike"
+            )
+    ours, theirs = (each.report.facts.get("seed") for each in (first, other))
+    if ours != theirs:
+        raise UsageError(f"{first.name} was evaluated with --seed {ours}, {other.name} with {theirs}: use one seed")
+
+
+def _shares(contender: Contender) -> dict[str, np.ndarray]:
+    """What is true or false of each sample."""
+    table = contender.per_sample
+    shares = {"violations": np.asarray(table["violates"], bool)}
+    if "condition" in table and "observed" in table:
+        shares["class agreement"] = table["observed"] == table["condition"]
+    return shares
+
+
+def _differences(first: Contender, other: Contender) -> list[Difference]:
+    ours, theirs = _shares(first), _shares(other)
+    found = []
+    for title in ours.keys() & theirs.keys():
+        change = theirs[title].astype(float) - ours[title]
+        low, high = bootstrap_interval(lambda index, change=change: float(change[index].mean()), len(change))
+        found.append(Difference(title, other.name, float(change.mean()), low, high, len(change)))
+    return sorted(found)
+
+
+def _lights(contenders: Sequence[Contender]) -> Table:
+    words = {True: "worse than real data", False: "not told from real data", None: "not measured"}
+    rows = []
+    for name, title in LAMP_TITLES.items():
+        lamps = [contender.report.lamp(name) for contender in contenders]
+        rows.append([title, *(words[None if lamp is None else lamp.is_lit] for lamp in lamps)])
+    caption = "Each light compares a run's samples with real examples; see its own report."
+    return Table("lights", "The lights", caption, ["", *(each.name for each in contenders)], rows)
+
+
+def _figures(contenders: Sequence[Contender]) -> Table:
+    rows = []
+    for name in NAMES:
+        found = [contender.report.find(name) for contender in contenders]
+        if any(found):
+            title = next(row.title for row in found if row is not None).partition(":")[0]
+            rows.append([title, *("left out" if row is None else _cell(row) for row in found)])
+    caption = "With 95 % intervals. Intervals that overlap may still hide a difference: the paired ones below decide."
+    return Table("figures", "Figures", caption, ["", *(each.name for each in contenders)], rows)
+
+
+def _cell(row: object) -> str:
+    text = format_value(row)  # pyright: ignore[reportArgumentType]
+    low, high = getattr(row, "low", None), getattr(row, "high", None)
+    return text if low is None or high is None else f"{text} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _paired(first: Contender, differences: Sequence[Difference]) -> Table:
+    rows = [
+        [
+            each.title,
+            each.run,
+            f"{100 * each.value:+.2f} points",
+            f"{100 * each.low:+.2f} to {100 * each.high:+.2f}",
+            "yes" if each.low > 0 or each.high < 0 else "no",
+            str(each.n),
+        ]
+        for each in differences
+    ]
+    caption = (
+        f"Share of each run less that of {first.name}, sample by sample; 95 % intervals by paired bootstrap, each for "
+        "itself: of twenty equal pairs one is found different by chance."
+    )
+    columns = ["figure", "run", f"less {first.name}", "95 % interval", "beyond chance", "pairs"]
+    return Table("differences", "Paired differences", caption, columns, rows)
+
+
+def _common_noise(contenders: Sequence[Contender]) -> Table:
+    """C2, whether the runs make the like of the same noise."""
+    rows = []
+    for place, ours in enumerate(contenders):
+        for theirs in contenders[place + 1 :]:
+            features = [np.asarray(each.per_sample["features"], np.float32) for each in (ours, theirs)]
+            centre = np.concatenate(features).mean(axis=0)
+            condition = ours.per_sample.get("condition")
+            result = reproducibility(features[0] - centre, features[1] - centre, condition=condition)
+            interval = f"{format_share(result.low)} to {format_share(result.high)}"
+            alike, chance = format_share(result.value), format_share(result.chance)
+            rows.append([f"{ours.name}, {theirs.name}", alike, interval, chance])
+    caption = (
+        "Share of samples whose features are alike (cosine above 0.6) to the other run's sample of the same noise "
+        "(C2); chance: shuffled pairs of the same condition. Only runs that draw latents of one shape share their noise."
+    )
+    columns = ["runs", "alike", "95 % interval", "chance"]
+    return Table("model_consistency", "The same noise in each model", caption, columns, rows)

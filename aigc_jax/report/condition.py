@@ -1,0 +1,241 @@
+"""Does a sample show what was asked for? Class agreement, what it is behind the classifier's errors, attributes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from aigc_jax.metrics.agreement import class_agreement, clopper_pearson
+from aigc_jax.metrics.confusion import corrected_agreement
+from aigc_jax.report.examples import Examples
+from aigc_jax.report.figures import Bar, Bars, Figure, Matrix, Table
+from aigc_jax.report.lamps import more_often
+from aigc_jax.report.report import Measurement
+from aigc_jax.report.section import Evidence, Section, number, share
+from aigc_jax.report.text import format_share
+from aigc_jax.types import UsageError
+
+_NOTES = {
+    "class_agreement": "Share of samples in which the judge sees the class that was asked for; its own errors on real "
+    "examples set how high this can be read.",
+    "world_agreement": "Share of samples that are valid and of the class that was asked for.",
+    "corrected_agreement": "Class agreement with the classifier's errors taken out, by its confusion on real examples; "
+    "it assumes that it errs on samples as it does on those.",
+    "worst_class": "Agreement of the class that follows its condition least; being picked as the lowest, it is lower "
+    "than a class chosen beforehand.",
+    "classifier_accuracy": "How often {} is right on real examples that no training saw: how far its word goes.",
+    "unseen_combinations": "Share of samples that are right under conditions that the training data never showed.",
+    "accuracy_from_samples": "Accuracy on real held-out images of a classifier that learned from samples alone "
+    "(classification accuracy score); beside it one that learned from as many real ones.",
+    "accuracy_on_samples": "How often a classifier that learned from real images sees in samples what was asked for.",
+}
+
+
+def follows_condition(evidence: Evidence) -> Section:
+    """How well samples follow their conditions.
+
+    Args:
+        evidence: what was looked at.
+
+    Returns:
+        The section; of an unconditional model only the reason why it is empty.
+    """
+    samples, held_out = evidence.samples, evidence.held_out
+    if samples.condition is None:
+        reason = "the model is unconditional: nothing is asked for"
+        return Section(left_out=dict.fromkeys(("class_agreement", "worst_class", "corrected_agreement"), reason))
+    if samples.verdicts.predicted is None:
+        return Section(left_out={"class_agreement": f"{evidence.judge.name} knows no classes"})
+    given, real = _agreement(samples), None if held_out.condition is None else _agreement(held_out)
+    measurements, left_out = _measurements(evidence, given, real)
+    checks = []
+    if real is not None:
+        wrong, real_wrong = (round(row["n"] * (1 - row["agreement"])) for row in (given, real))
+        checks.append(more_often("samples that do not show their class", wrong, given["n"], real_wrong, real["n"]))
+    return Section(measurements, checks, _figures(evidence, given, real), left_out, "class_agreement")
+
+
+def observed(examples: Examples) -> np.ndarray:
+    """What each example shows: its class, or the number of classes for one that the world finds invalid."""
+    predicted, violation = np.asarray(examples.verdicts.predicted), examples.verdicts.violation
+    return predicted if violation is None else np.where(violation == 0, predicted, -1)
+
+
+def _agreement(examples: Examples) -> dict[str, Any]:
+    """Agreement of condition and class; an invalid example of a world is of a class of its own, the last."""
+    condition, seen = np.asarray(examples.condition), observed(examples)
+    num_classes = 1 + int(max(condition.max(), np.asarray(examples.verdicts.predicted).max()))
+    if examples.verdicts.logits is not None:
+        num_classes = max(num_classes, examples.verdicts.logits.shape[-1])
+    is_judged_exactly = examples.verdicts.violation is not None
+    metric = class_agreement(num_classes + is_judged_exactly)
+    seen = np.where(seen < 0, num_classes, seen)
+    results = metric.compute(metric.update(metric.init(), seen, condition))
+    return {**results, "num_classes": num_classes}
+
+
+def _measurements(
+    evidence: Evidence, given: dict[str, Any], real: dict[str, Any] | None
+) -> tuple[list[Measurement], dict[str, str]]:
+    is_exact, left_out = evidence.judge.world is not None, {}
+    beside = "real held-out examples" if is_exact else "same classifier on real held-out images"
+    worst = given["worst_class"]
+    note = _NOTES["world_agreement" if is_exact else "class_agreement"]
+    right = round(given["agreement"] * given["n"])
+    shared = {"reference_title": "" if real is None else beside, "is_proxy": not is_exact}
+    overall, of_worst = (None, None) if real is None else (real["agreement"], _at(real, worst))
+    rows = [
+        share("class_agreement", "class agreement", count=right, n=given["n"], note=note)._replace(
+            reference=overall, **shared
+        ),
+        share(
+            "worst_class",
+            f"worst class: {evidence.class_name(worst)}",
+            count=round(given["worst_value"] * given["per_class_n"][worst]),
+            n=int(given["per_class_n"][worst]),
+            note=_NOTES["worst_class"],
+        )._replace(reference=of_worst, **shared),
+    ]
+    if is_exact:
+        left_out["corrected_agreement"] = "the world makes no errors: there is nothing to correct"
+        left_out["classifier_accuracy"] = "the world itself judges"
+    elif real is None:
+        left_out["classifier_accuracy"] = f"the examples of {evidence.data} have no classes"
+        left_out["corrected_agreement"] = left_out["classifier_accuracy"]
+    else:
+        corrected, why_not = _corrected(given, real)
+        rows[1:1] = corrected
+        left_out |= why_not
+        rows.append(_accuracy(evidence, real))
+    return rows + _unseen(evidence) + _from_training(evidence, left_out), left_out
+
+
+def _corrected(given: dict[str, Any], real: dict[str, Any]) -> tuple[list[Measurement], dict[str, str]]:
+    try:
+        result = corrected_agreement(given["confusion"], real["confusion"])
+    except UsageError as error:
+        return [], {"corrected_agreement": str(error)}
+    row = Measurement(
+        name="corrected_agreement",
+        title="corrected class agreement",
+        value=result.agreement,
+        n=result.n,
+        unit="share",
+        note=_NOTES["corrected_agreement"],
+        low=result.low,
+        high=result.high,
+        is_proxy=True,
+    )
+    return [row], {}
+
+
+def _accuracy(evidence: Evidence, real: dict[str, Any]) -> Measurement:
+    return share(
+        "classifier_accuracy",
+        "classifier accuracy",
+        count=round(real["agreement"] * real["n"]),
+        n=real["n"],
+        note=_NOTES["classifier_accuracy"].format(evidence.judge.name),
+    )
+
+
+def _unseen(evidence: Evidence) -> list[Measurement]:
+    """Agreement under the conditions that training never showed, apart."""
+    condition = np.asarray(evidence.samples.condition)
+    is_unseen = np.isin(condition, list(evidence.subject.withheld))
+    if not is_unseen.any():
+        return []
+    is_right = observed(evidence.samples) == condition
+    seen = is_right[~is_unseen]
+    row = share(
+        "unseen_combinations",
+        "unseen combinations",
+        count=int(is_right[is_unseen].sum()),
+        n=int(is_unseen.sum()),
+        note=_NOTES["unseen_combinations"],
+    )
+    return [row._replace(reference=float(seen.mean()) if seen.size else None, reference_title="seen combinations")]
+
+
+def _from_training(evidence: Evidence, left_out: dict[str, str]) -> list[Measurement]:
+    """Classification accuracy score, both ways: Ravuri and Vinyals 2019."""
+    names = ("accuracy_from_samples", "accuracy_on_samples")
+    if evidence.subject.accuracy_fn is None:
+        left_out |= {name: evidence.subject.left_out.get(name, "pass --cas to train a classifier") for name in names}
+        return []
+    samples = evidence.samples
+    results = evidence.subject.accuracy_fn(samples.floats(), np.asarray(samples.condition))
+    titles = {names[0]: "learned from samples, tested on real", names[1]: "learned from real, tested on samples"}
+    rows = []
+    for name in names:
+        right, n = results[name]
+        row = share(name, titles[name], count=right, n=n, note=_NOTES[name])
+        if "accuracy_from_real" in results:
+            real_right, real_n = results["accuracy_from_real"]
+            row = row._replace(reference=real_right / real_n, reference_title="learned from real, tested on real")
+        rows.append(row)
+    return rows
+
+
+def _figures(evidence: Evidence, given: dict[str, Any], real: dict[str, Any] | None) -> list[Figure]:
+    names = [evidence.class_name(index) for index in range(given["num_classes"])]
+    is_exact = evidence.judge.world is not None
+    columns = [*names, "invalid"] if is_exact else names
+    unseen = [names[index] for index in evidence.subject.withheld if index < len(names)]
+    bars = [
+        Bar(
+            name,
+            number(given["per_class"][index]),
+            *clopper_pearson(int(given["confusion"][index, index]), int(given["per_class_n"][index])),
+            int(given["per_class_n"][index]),
+            None if real is None else _at(real, index),
+        )
+        for index, name in enumerate(names)
+    ]
+    caption = "Share of the samples of each class that show it; the worst class is the one to look at."
+    confusion = given["confusion"][: len(names)].tolist()
+    figures: list[Figure] = [
+        Bars("per_class", "Agreement by class", caption, bars, "" if real is None else "real held-out examples"),
+        Matrix(
+            "adherence",
+            "What was asked for, and what came",
+            "Numbers of samples by condition (row) and by what the judge sees (column)."
+            + (" Hatched rows were never shown in training." if unseen else ""),
+            names,
+            columns,
+            confusion,
+            unseen,
+        ),
+    ]
+    return figures + _attributes(evidence)
+
+
+def _attributes(evidence: Evidence) -> list[Figure]:
+    """Adherence attribute by attribute, and all at once, with unseen combinations apart."""
+    world, samples = evidence.judge.world, evidence.samples
+    if world is None or not world.mode_attributes:
+        return []
+    condition = np.asarray(samples.condition)
+    is_unseen = np.isin(condition, list(evidence.subject.withheld))
+    is_right = {
+        name: samples.verdicts.attributes[name] == np.asarray(wanted)[condition]
+        for name, wanted in world.mode_attributes.items()
+    }
+    is_right["all together"] = np.stack(list(is_right.values())).all(axis=0)
+    groups = {"seen combinations": ~is_unseen, "unseen combinations": is_unseen}
+    rows = [[name, *(_cell(right[chosen]) for chosen in groups.values())] for name, right in is_right.items()]
+    caption = "Share of samples that show the value that was asked for, with its 95 % interval."
+    return [Table("attributes", "Adherence by attribute", caption, ["attribute", *groups], rows)]
+
+
+def _cell(is_right: np.ndarray) -> str:
+    if not is_right.size:
+        return "none asked for"
+    low, high = clopper_pearson(int(is_right.sum()), is_right.size)
+    return f"{format_share(float(is_right.mean()))} ({format_share(low)} to {format_share(high)})"
+
+
+def _at(results: dict[str, Any], index: int) -> float | None:
+    """The agreement of one class, None where there is none."""
+    return number(results["per_class"][index]) if index < len(results["per_class"]) else None

@@ -1,0 +1,203 @@
+"""Is the model the same each time, in each way? Five separate figures (C0 to C4), never blended into one.
+
+C0: the same key gives the same sample, however it is computed, and two keys never the same. C1: what a condition
+fixes is fixed over all seeds. C2: another model makes the like of the same noise. C3: so does an earlier checkpoint.
+C4: a little change of the latent, of the number of steps or of the precision changes little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from aigc_jax.data.images import to_uint8
+from aigc_jax.metrics.consistency import reproducibility, seed_consistency
+from aigc_jax.report.condition import observed
+from aigc_jax.report.examples import Examples, condition_of, draw
+from aigc_jax.report.figures import Figure, Gallery, Table
+from aigc_jax.report.lamps import more_often, never
+from aigc_jax.report.report import Check, Measurement
+from aigc_jax.report.section import Evidence, Section, share
+from aigc_jax.report.subject import Repeat
+
+NUM_PAIRED = 256
+"""Samples that are drawn anew from each counterpart."""
+
+_TITLES = {
+    "model_consistency": "C2, across models",
+    "checkpoint_consistency": "C3, across checkpoints",
+    "perturbation": "C4, a latent moved a little",
+    "step_consistency": "C4, twice the steps",
+    "half_precision": "C4, weights in half precision",
+}
+
+
+class Pair(NamedTuple):
+    """Samples and their counterparts.
+
+    Attributes:
+        measurement: what they are measured for.
+        title: what was changed.
+        samples: the counterparts.
+    """
+
+    measurement: str
+    title: str
+    samples: Examples
+
+
+def consistency(evidence: Evidence) -> Section:
+    """Five figures of consistency.
+
+    Args:
+        evidence: what was looked at.
+
+    Returns:
+        The section; its light is judged by C0 alone, the others have no natural pass mark: declare a target.
+    """
+    subject = evidence.subject
+    repeats, rows = _repeats(evidence)
+    distinct, check = _distinct(evidence)
+    left_out = {name: subject.left_out[name] for name in _TITLES if name in subject.left_out}
+    measurements: list[Measurement] = [*repeats.measurements, distinct]
+    seeds = _seeds(evidence)
+    if seeds is None:
+        left_out["seed_consistency"] = "no condition fixes what a sample shows: the model is unconditional"
+    else:
+        measurements.append(seeds)
+    pairs = [_drawn(evidence, *counterpart) for counterpart in subject.counterparts]
+    measurements += [_paired(evidence, pair) for pair in pairs]
+    figures: list[Figure] = [rows] if subject.repeats else []
+    figures += _strip(evidence, pairs)
+    return Section(measurements, [*repeats.checks, check], figures, left_out, measurements[0].name)
+
+
+def first_occurrences(values: np.ndarray) -> np.ndarray:
+    """Numbers of the examples that equal no earlier one.
+
+    Args:
+        values: examples [N, ...].
+
+    Returns:
+        Increasing int [num_distinct].
+
+    >>> first_occurrences(np.array([[3], [1], [3], [2]]))
+    array([0, 1, 3])
+    """
+    _, first = np.unique(values.reshape(len(values), -1), axis=0, return_index=True)
+    return np.sort(first)
+
+
+def _repeats(evidence: Evidence) -> tuple[Section, Table]:
+    """C0: the first samples once more, in other ways."""
+    checks: list[Check] = []
+    rows: list[list[str]] = []
+    num_same = num_all = 0
+    for repeat in evidence.subject.repeats:
+        difference = _differences(evidence, repeat)
+        is_same = difference <= repeat.tolerance
+        num_same, num_all = num_same + int(is_same.sum()), num_all + len(is_same)
+        checks.append(never(f"samples that change when computed {repeat.title}", int((~is_same).sum()), len(is_same)))
+        allowed = f"{repeat.tolerance:.1g}" if repeat.tolerance else "none"
+        equal = f"{int((difference == 0).sum())} of {len(difference)}"
+        rows.append([repeat.title, equal, f"{difference.max():.2g}", allowed])
+    caption = (
+        "The first samples drawn again from the same keys. Where rounding is allowed, it is of another compilation."
+    )
+    columns = ["computed", "equal bit for bit", "largest difference", "allowed"]
+    table = Table("repeats", "The same keys, computed again (C0)", caption, columns, rows)
+    if not num_all:
+        return Section(), table
+    note = "Share of repeated samples that came out the same, within the rounding of the way they were computed."
+    row = share("repeatability", "C0, repeated samples that are the same", count=num_same, n=num_all, note=note)
+    return Section([row._replace(reference=1.0, reference_title="what a pure function gives")], checks), table
+
+
+def _differences(evidence: Evidence, repeat: Repeat) -> np.ndarray:
+    """The largest difference within each repeated sample."""
+    num = min(repeat.num, evidence.samples.num)
+    condition = condition_of(0, num, evidence.subject.num_classes)
+    ours, again = (
+        np.asarray(sample_fn(0, condition, num), np.float32).reshape(num, -1)
+        for sample_fn in (evidence.subject.sample_fn, repeat.sample_fn)
+    )
+    return np.abs(ours - again).max(axis=1)
+
+
+def _distinct(evidence: Evidence) -> tuple[Measurement, Check]:
+    """C0: two keys never give the same sample, unless real examples repeat themselves too."""
+    samples, num_distinct = evidence.samples, len(evidence.distinct)
+    n = samples.num
+    real = evidence.held_out.values[: min(n, evidence.held_out.num)]
+    num_real = len(first_occurrences(real))
+    note = (
+        "Share of samples that no earlier one equals. Fewer than all: keys are used twice, or few things can be made."
+    )
+    row = share("distinct_samples", "C0, distinct samples", count=num_distinct, n=n, note=note)
+    row = row._replace(reference=num_real / len(real), reference_title="real held-out examples")
+    title = "samples that equal an earlier one"
+    if num_real == len(real):
+        return row, never(title, n - num_distinct, n)
+    # Of as many samples as there are real examples: repetitions grow with the number.
+    equal = len(first_occurrences(samples.values[: len(real)]))
+    num = min(n, len(real))
+    return row, more_often(title, num - equal, num, len(real) - num_real, len(real))
+
+
+def _seeds(evidence: Evidence) -> Measurement | None:
+    """C1: how far each condition fixes the class, over all seeds."""
+    samples = evidence.samples
+    if samples.condition is None or samples.verdicts.predicted is None:
+        return None
+    seen = observed(samples)
+    num_values = 2 + int(max(seen.max(), samples.condition.max()))
+    # An invalid sample is a value of its own.
+    result = seed_consistency(np.where(seen < 0, num_values - 1, seen), samples.condition, num_values)
+    note = "1 - H(class | condition) / ln K, mean over conditions: 1 where every seed gives the same class."
+    return Measurement(
+        "seed_consistency", "C1, across seeds", result.value, result.n, "share", note, result.low, result.high
+    )._replace(is_proxy=evidence.judge.world is None)
+
+
+def _drawn(evidence: Evidence, measurement: str, title: str, sample_fn: object) -> Pair:
+    num = min(NUM_PAIRED, evidence.samples.num)
+    drawn = draw(sample_fn, evidence.judge, num, num_classes=evidence.subject.num_classes, title=title)  # pyright: ignore[reportArgumentType]
+    return Pair(measurement, title, drawn)
+
+
+def _paired(evidence: Evidence, pair: Pair) -> Measurement:
+    """How often a sample and its counterpart are alike, beside pairs that share only their condition."""
+    ours = evidence.samples.select(slice(0, pair.samples.num))
+    centre = evidence.train.verdicts.features.mean(axis=0)
+    result = reproducibility(
+        ours.verdicts.features - centre, pair.samples.verdicts.features - centre, condition=ours.condition
+    )
+    change = np.abs(ours.floats() - pair.samples.floats()).mean()
+    return Measurement(
+        pair.measurement,
+        f"{_TITLES[pair.measurement]}: {pair.title}",
+        result.value,
+        result.n,
+        "share",
+        "Share of samples whose features are alike (cosine above 0.6) to those of their counterpart of the same noise; "
+        f"mean absolute change of a value {change:.3f}.",
+        result.low,
+        result.high,
+        reference=result.chance,
+        reference_title="chance: shuffled pairs of the same condition",
+        is_proxy=True,
+    )
+
+
+def _strip(evidence: Evidence, pairs: Sequence[Pair]) -> list[Figure]:
+    """The first samples above their counterparts."""
+    if evidence.samples.values.dtype != np.uint8 or not pairs:
+        return []
+    num = min(10, pairs[0].samples.num)
+    groups = [evidence.samples.values[:num], *(pair.samples.values[:num] for pair in pairs)]
+    groups = [to_uint8(group) if group.dtype != np.uint8 else group for group in groups]
+    titles = ["the model", *(pair.title for pair in pairs)]
+    caption = "Each column is made of the same noise and the same condition, with one thing changed from row to row."
+    return [Gallery("paired_noise", "The same noise, otherwise", caption, groups, [[] for _ in groups], titles)]

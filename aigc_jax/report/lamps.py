@@ -1,0 +1,134 @@
+"""The five lights: comparisons with real data that chance does not explain.
+
+Colours come from the user's targets, never from our taste. Without targets a light says one thing: whether the
+samples are worse than real examples in their place, judged by the same judge at the same size. Exact tests, one-sided;
+all checks of a report together are wrong with probability :data:`FAMILY_ERROR` at most (Bonferroni).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int
+from scipy import stats
+
+from aigc_jax.report.report import LAMP_TITLES, Check, Lamp, LampName
+
+FAMILY_ERROR = 0.01
+"""Probability that a perfect sampler lights any light at all."""
+
+
+def more_often(title: str, count: int, n: int, real_count: int, real_n: int) -> Check:
+    """Whether something bad happens more often to samples than to real examples: Fisher's exact test.
+
+    Args:
+        title: what is counted.
+        count: how many samples it happens to.
+        n: number of samples.
+        real_count: how many real examples it happens to.
+        real_n: number of real examples.
+
+    Returns:
+        The check, not yet judged.
+
+    Reference:
+        Fisher, "The logic of inductive inference", Journal of the Royal Statistical Society 1935.
+
+    >>> round(more_often("blank", 3, 4, 1, 4).p_value, 6)
+    0.242857
+    """
+    table = [[count, n - count], [real_count, real_n - real_count]]
+    p_value = float(np.asarray(stats.fisher_exact(table, alternative="greater")[1]))
+    return Check(title, count / max(n, 1), real_count / max(real_n, 1), p_value, False)
+
+
+def fewer_reached(title: str, is_reached: Bool[np.ndarray, " num"], by_real: Bool[np.ndarray, " num"]) -> Check:
+    """Whether samples reach fewer of the same places than as many real examples do: McNemar's exact test.
+
+    Args:
+        title: what is reached.
+        is_reached: whether samples reach each place.
+        by_real: whether real examples do.
+
+    Returns:
+        The check, not yet judged.
+
+    Reference:
+        McNemar, "Note on the sampling error of the difference between correlated proportions", Psychometrika 1947.
+
+    >>> fewer_reached("places", np.array([0, 0, 0, 1], bool), np.array([1, 1, 1, 1], bool)).p_value
+    0.125
+    """
+    num_lost, num_won = int(np.sum(by_real & ~is_reached)), int(np.sum(is_reached & ~by_real))
+    p_value = 1.0
+    if num_lost + num_won:
+        p_value = float(stats.binomtest(num_lost, num_lost + num_won, 0.5, alternative="greater").pvalue)
+    return Check(title, float(is_reached.mean()), float(by_real.mean()), p_value, False)
+
+
+def other_shares(title: str, counts: Int[np.ndarray, " kind"], real_counts: Int[np.ndarray, " kind"]) -> Check:
+    """Whether kinds occur in other shares than among real examples: Pearson's chi-squared test of homogeneity.
+
+    Args:
+        title: what the kinds are.
+        counts: of samples.
+        real_counts: of real examples; kinds that occur in neither are left out.
+
+    Returns:
+        The check, not yet judged. Its value is the total variation distance of the shares, its reference the one
+        that chance alone gives at these sizes.
+
+    >>> other_shares("classes", np.array([50, 50]), np.array([50, 50])).p_value
+    1.0
+    """
+    occurs = counts + real_counts > 0
+    table = np.stack([counts[occurs], real_counts[occurs]]).astype(float)
+    p_value = float(np.asarray(stats.chi2_contingency(table, correction=False)[1])) if occurs.sum() > 1 else 1.0
+    shares = table / table.sum(axis=1, keepdims=True)
+    pooled = table.sum(axis=0) / table.sum()
+    # The mean absolute value of a normal difference of two shares.
+    spread = np.sqrt(pooled * (1 - pooled) * (1 / table.sum(axis=1)).sum())
+    return Check(
+        title, 0.5 * float(np.abs(shares[0] - shares[1]).sum()), 0.5 * float((spread * 0.8).sum()), p_value, False
+    )
+
+
+def never(title: str, count: int, n: int) -> Check:
+    """Something that may not happen at all.
+
+    >>> never("samples that change when repeated", 1, 64).is_worse
+    True
+    """
+    return Check(title, count / max(n, 1), 0.0, None, count > 0)
+
+
+def light(
+    checks: dict[LampName, Sequence[Check]], headlines: dict[LampName, str], why_not: dict[LampName, str]
+) -> list[Lamp]:
+    """Judge all checks together.
+
+    Args:
+        checks: what was compared, by light.
+        headlines: the measurement to print with each light.
+        why_not: why a light has no check.
+
+    Returns:
+        The five lights, in the order of the page.
+
+    >>> [lamp.is_lit for lamp in light({"valid": [never("broken", 1, 9)]}, {}, {})]
+    [True, None, None, None, None]
+    """
+    num_tests = sum(check.p_value is not None for group in checks.values() for check in group)
+    limit = FAMILY_ERROR / max(num_tests, 1)
+
+    def judged(check: Check) -> Check:
+        return check if check.p_value is None else check._replace(is_worse=check.p_value < limit)
+
+    lamps = []
+    for name in LAMP_TITLES:
+        group = [judged(check) for check in checks.get(name, ())]
+        is_lit = any(check.is_worse for check in group) if group else None
+        reason = "" if group else why_not.get(name, "nothing was compared")
+        lamps.append(Lamp(name, is_lit, headlines.get(name, ""), group, why_not=reason))
+    return lamps
