@@ -94,7 +94,7 @@ def load_inception(path: str | Path, network: nn.Module, *, sha256: str = SHA256
         raise UsageError(f"reading {file.name} needs PyTorch, which is not installed: pip install torch") from None
     # weights_only: a pickle that names anything but tensors is refused, not executed.
     state = torch.load(file, map_location="cpu", weights_only=True)
-    params = convert_inception({name: tensor.numpy() for name, tensor in state.items()})
+    params = convert_inception({name: tensor.detach().numpy() for name, tensor in state.items()})
     _check(params, network)
     return params
 

@@ -31,6 +31,11 @@ def tiny_state(seed=0):
     return {name: array.astype(np.float32) for name, array in state.items()}
 
 
+def tensor_of(array):
+    """As much of a tensor as is needed; one that learns, as those of a network do, has no ``numpy`` of its own."""
+    return SimpleNamespace(detach=lambda: SimpleNamespace(numpy=lambda: array))
+
+
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
     """A file, its digest, and a stand-in for PyTorch that reads the tiny network's arrays from it."""
@@ -40,7 +45,7 @@ def weights(tmp_path, monkeypatch):
 
     def load(file, **given):
         calls.append((file, given))
-        return {name: SimpleNamespace(numpy=lambda array=array: array) for name, array in state.items()}
+        return {name: tensor_of(array) for name, array in state.items()}
 
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(load=load))
     return SimpleNamespace(path=path, sha256=hashlib.sha256(b"anything").hexdigest(), state=state, calls=calls)
