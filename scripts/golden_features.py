@@ -1,6 +1,6 @@
 """Make the golden numbers of the metrics of feature sets: what published implementations say of the tests' examples.
 
-Needs torch, torch-fidelity 0.4.0 and prdc 0.2:
+Needs torch, torch-fidelity 0.4.0, prdc 0.2 and vendi-score 0.0.3 (``pip install --no-deps vendi-score``):
 
     PYTHONPATH=. python scripts/golden_features.py
 """
@@ -16,6 +16,7 @@ from prdc import compute_prdc  # pyright: ignore[reportMissingImports]
 from torch_fidelity.metric_fid import fid_statistics_to_metric  # pyright: ignore[reportMissingImports]
 from torch_fidelity.metric_kid import kid_features_to_metric  # pyright: ignore[reportMissingImports]
 from torch_fidelity.metric_prc import prc_features_to_metric  # pyright: ignore[reportMissingImports]
+from vendi_score import vendi  # pyright: ignore[reportMissingImports]
 
 from tests.metrics.feature_examples import discrete_features, example_features
 
@@ -29,6 +30,10 @@ def main() -> None:
     for name, pair in (("continuous", (real, fake)), ("discrete", discrete_features())):
         for k in (1, 3, 5):
             golden[f"prc_{name}_{k}"] = _precision_recall(*pair, k)
+    for name, features in (("tall", fake), ("wide", fake[:5])):
+        golden[f"vendi_{name}"] = float(vendi.score_dual(features, normalize=True))
+        directions = features / np.linalg.norm(features, axis=1, keepdims=True)
+        golden[f"vendi_{name}_kernel"] = float(vendi.score_K(directions @ directions.T))
     num = len(fake)
     given = {"kid_subsets": 1, "kid_subset_size": num, "rng_seed": 0, "verbose": False}
     # One subset of everything: no draw of theirs to repeat.

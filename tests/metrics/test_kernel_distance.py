@@ -1,0 +1,102 @@
+"""KID and CMMD against torch-fidelity, exact moments and extended precision."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from aigc_jax.metrics.kernel_distance import cmmd, kid, normalized
+from aigc_jax.types import UsageError
+from tests.metrics.feature_examples import example_features
+
+GOLDEN = json.loads((Path(__file__).parent / "golden_features.json").read_text())
+
+
+def test_torch_fidelity_agrees():
+    real, fake = example_features()
+    # One subset of everything, in whatever order: nothing is drawn.
+    result = kid(real[:260], fake, num_subsets=1, subset_size=260)
+    assert result.value == pytest.approx(GOLDEN["kid"], rel=1e-12)
+    assert result.std == 0.0
+
+
+def test_moments_of_gaussians():
+    # E (x y + 1)^3 by the moments 1, m, m^2 + 1, m^3 + 3 m of N(m, 1): 4, 32 and 7 for means 0 and 1.
+    rng = np.random.default_rng(0)
+    values = [
+        kid(rng.normal(size=(300, 1)), rng.normal(size=(300, 1)) + 1, num_subsets=1, subset_size=300).value
+        for _ in range(100)
+    ]
+    error = float(np.std(values, ddof=1)) / 10
+    assert error < 1.0
+    assert np.mean(values) == pytest.approx(4 + 32 - 2 * 7, abs=4 * error)
+
+
+def test_sets_of_one_law_are_at_distance_zero_on_average_so_often_below():
+    rng = np.random.default_rng(1)
+    values = np.array([kid(*rng.normal(size=(2, 200, 3)), num_subsets=1, subset_size=200).value for _ in range(200)])
+    assert abs(values.mean()) < 4 * values.std() / np.sqrt(200)
+    assert 0.3 < (values < 0).mean() < 0.8
+    with_diagonal = 2 * ((1.0 + 1.0) ** 3) / 200  # what the diagonal would add, about
+    assert values.std() < with_diagonal
+
+
+def test_subsets_are_drawn_from_the_seed():
+    real, fake = example_features()
+    a, b, other = (kid(real, fake, num_subsets=20, subset_size=50, seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(a.values, b.values)
+    assert not np.array_equal(a.values, other.values)
+    assert len(set(a.values)) == 20
+    assert (a.value, a.std) == (a.values.mean(), a.values.std())
+    assert a.value == pytest.approx(GOLDEN["kid"], abs=4 * a.std)
+
+
+@pytest.mark.parametrize("subset_size", [1, 261])
+def test_subsets_that_cannot_be_drawn_are_refused(subset_size):
+    with pytest.raises(UsageError, match="260 fake"):
+        kid(*example_features(), subset_size=subset_size)
+
+
+@pytest.mark.parametrize("block_size", [1000, 17])
+def test_extended_precision_agrees(block_size):
+    real, fake = (x.astype(np.float32) for x in example_features())
+    x, y = (
+        f.astype(np.longdouble) / np.sqrt((f.astype(np.longdouble) ** 2).sum(axis=1))[:, None] for f in (real, fake)
+    )
+
+    def mean_kernel(a, b):
+        return np.exp(-((a[:, None] - b) ** 2).sum(axis=-1) / 200).mean()
+
+    truth = float(1000 * (mean_kernel(x, x) + mean_kernel(y, y) - 2 * mean_kernel(x, y)))
+    assert cmmd(real, fake, block_size=block_size) == pytest.approx(truth, rel=1e-10)
+    # Lengths are divided out.
+    assert cmmd(real * np.float32(8), fake) == pytest.approx(truth, rel=1e-10)
+
+
+def test_the_width_of_the_kernel():
+    real, fake = (normalized(x) for x in example_features())
+    kernels = [
+        np.exp(-cdist(a, b, "sqeuclidean") / (2 * 0.3**2)).mean() for a, b in ((real, real), (fake, fake), (real, fake))
+    ]
+    assert cmmd(real, fake, sigma=0.3) == pytest.approx(1000 * (kernels[0] + kernels[1] - 2 * kernels[2]), rel=1e-9)
+
+
+def test_cmmd_of_a_set_and_itself_and_its_bias():
+    rng = np.random.default_rng(2)
+    real = rng.normal(size=(50, 16))
+    assert abs(cmmd(real, real[::-1])) < 1e-10
+    values = np.array([cmmd(rng.normal(size=(40, 16)), rng.normal(size=(80, 16))) for _ in range(200)])
+    error = values.std(ddof=1) / np.sqrt(200)
+    # Directions of one law around 0: |x - y|^2 has the mean 2 and hardly varies, so 1 - E k is about 0.01.
+    expected = 1000 * (1 - np.exp(-2 / 200)) * (1 / 40 + 1 / 80)
+    assert error < 0.03 * expected
+    assert values.mean() == pytest.approx(expected, abs=3 * error)
+
+
+def test_features_without_direction_are_refused():
+    real, fake = example_features()
+    fake[3] = 0.0
+    with pytest.raises(UsageError, match="1 of 260"):
+        cmmd(real, fake)
