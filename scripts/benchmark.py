@@ -1,12 +1,13 @@
-"""How long the training step of a shipped experiment takes, alone or beside the same computation in PyTorch.
+"""How long a training step, sampling or an evaluation takes, alone or beside the same computation elsewhere.
 
     python scripts/benchmark.py gan
     python scripts/benchmark.py gan --against torch
     python scripts/benchmark.py diffusion --against torch     the U-Net of flow_digits: training step and DDIM sampling
+    python scripts/benchmark.py metrics --against prdc        precision, recall, density and coverage of 10,000 examples
 
 Times are medians over rounds. Against another library the rounds alternate, so that whatever else the machine
 does meets both; trust the wall clock on a quiet machine only. On a busy one, pin both to one core
-(taskset -c 0 python ...) and read the CPU time. PyTorch is needed by ``--against torch`` alone.
+(taskset -c 0 python ...) and read the CPU time. PyTorch and prdc are needed by ``--against`` alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 
 import benchmark_diffusion
 import benchmark_gan
+import benchmark_metrics
 
 from aigc_jax.types import UsageError
 
@@ -25,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one benchmark; returns the exit status."""
     args = _parser().parse_args(argv)
     try:
-        return {"gan": benchmark_gan.run, "diffusion": benchmark_diffusion.run}[args.benchmark](args)
+        runs = {"gan": benchmark_gan.run, "diffusion": benchmark_diffusion.run, "metrics": benchmark_metrics.run}
+        return runs[args.benchmark](args)
     except UsageError as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2
@@ -41,6 +44,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--against", choices=["torch"], help="time the same in another library as well")
     command.add_argument("--num-images", type=_positive, default=64, help="images sampled at once (default 64)")
     command.add_argument("--sampling-steps", type=_positive, default=50, help="DDIM steps (default 50)")
+    command = commands.add_parser("metrics", help="precision, recall, density and coverage")
+    command.add_argument("--num-examples", type=_positive, default=10_000, help="examples of each set (default 10,000)")
+    command.add_argument("--num-features", type=_positive, default=128, help="features of an example (default 128)")
+    command.add_argument("--rounds", type=_positive, default=5, help="rounds (default 5)")
+    command.add_argument("--against", choices=["prdc"], help="time the same in another library as well")
     return parser
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import sys
+import types
 from pathlib import Path
 
 import jax
@@ -62,6 +63,29 @@ def test_diffusion_alone_prints_the_times_of_step_and_sampling(benchmark, capsys
     assert all(float(time) > 0 for _, time in rows)
     assert "2 images, 1 DDIM steps" in out
     assert "torch" not in out
+
+
+def test_metrics_alone_prints_its_time_and_the_figures(benchmark, capsys):
+    assert benchmark.main(["metrics", "--num-examples", "60", "--num-features", "3", "--rounds", "1"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^aigc_jax +[\d.]+ +[\d.]+", out, re.MULTILINE)
+    assert re.search(r"precision 0\.\d+, recall 0\.\d+, density [\d.]+, coverage 0\.\d+", out)
+    assert "/ prdc" not in out
+
+
+def test_metrics_against_a_library_that_is_missing_says_so_in_one_line(benchmark, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "prdc", None)
+    assert benchmark.main(["metrics", "--against", "prdc"]) == 2
+    assert "pip install prdc" in capsys.readouterr().err
+
+
+def test_metrics_against_a_library_that_differs_says_so(benchmark, capsys, monkeypatch):
+    wrong = types.ModuleType("prdc")
+    wrong.compute_prdc = lambda *_: {"precision": 0.5}  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "prdc", wrong)
+    words = ["metrics", "--against", "prdc", "--num-examples", "60", "--num-features", "3", "--rounds", "1"]
+    assert benchmark.main(words) == 1
+    assert "do not compute the same" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("norm", "patch_size", "num_channels"), [("rms", 2, 3), ("group", 1, 1)])
