@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from aigc_jax.types import UsageError, World
-from aigc_jax.worlds.mixture import grid, ring
+from aigc_jax.worlds.dots import dots, even_dots, parity
+from aigc_jax.worlds.factors import factors
+from aigc_jax.worlds.mixture import UNEQUAL_WEIGHTS, aithal_grid, cross, grid, line, ring
+from aigc_jax.worlds.puzzles import digit_sums, sudoku
+from aigc_jax.worlds.shapes import shapes
 
-WORLDS: dict[str, Callable[[], World]] = {"ring8": ring, "grid25": grid}
-"""``{name: constructor}``."""
+WORLDS: dict[str, Callable[[], World]] = {
+    "ring8": ring,
+    "grid25": grid,
+    "aithal25": aithal_grid,
+    "unequal8": functools.partial(ring, weights=UNEQUAL_WEIGHTS, name="unequal"),
+    "rotated8": functools.partial(ring, scale=(0.15, 0.03), name="rotated"),
+    "line3": line,
+    "line4": functools.partial(line, (1.0, 2.0, 4.0, 5.0)),
+    "mixture16": cross,
+    "shapes": shapes,
+    "dots": dots,
+    "even": even_dots,
+    "parity": parity,
+    "sums": digit_sums,
+    "sudoku": sudoku,
+    "factors": factors,
+}
+"""``{name: constructor}``: of points, then of images."""
 
 
 def open_world(name: str) -> World:
@@ -29,5 +50,5 @@ def open_world(name: str) -> World:
     kind, _, rest = name.partition(":")
     if kind != "world" or rest not in WORLDS:
         known = ", ".join(f"world:{name}" for name in WORLDS)
-        raise UsageError(f"this experiment takes data of a world, {known}; got {name!r}: pass --data world:ring8")
+        raise UsageError(f"expected data of a world, {known}; got {name!r}: pass --data world:ring8")
     return WORLDS[rest]()

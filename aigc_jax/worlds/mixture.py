@@ -1,93 +1,52 @@
-"""Mixtures of Gaussians: the smallest worlds in which a model can hallucinate, with the exact density.
-
-A sample far from every mode is a hallucination. The commonest lies between two neighbouring modes, where a smooth
-network interpolates a score or velocity that jumps: Aithal et al., "Understanding Hallucinations in Diffusion Models
-through Mode Interpolation", 2024, section 3.
-"""
+"""Mixtures by where their modes lie: lines, grids, rings, and a cross of axes in many dimensions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from scipy.linalg import hadamard
 
-from aigc_jax.rng import example_keys, split_by_name
-from aigc_jax.types import Condition, UsageError, World
+from aigc_jax.types import UsageError, World
+from aigc_jax.worlds.gaussian_mixture import gaussian_mixture
 
-NUM_SIGMAS = 5.0
-"""Standard deviations around a mode that count as of it: in two dimensions all but 4 of a million examples."""
-
-VIOLATIONS = ("valid", "between modes", "elsewhere")
-"""Near a mode; near the line from one mode to a neighbour; anywhere else."""
+UNEQUAL_WEIGHTS = (0.3, 0.2, 0.15, 0.12, 0.1, 0.07, 0.04, 0.02)
+"""Of ``world:unequal8``."""
 
 
-def gaussian_mixture(
-    name: str,
-    means: Float[np.ndarray, "mode channel"],
-    scale: float,
-    *,
-    weights: Sequence[float] | None = None,
-    num_sigmas: float = NUM_SIGMAS,
-) -> World:
-    """A mixture of round Gaussians.
+def line(places: Sequence[float] = (1.0, 2.0, 3.0), *, scale: float = 0.05) -> World:
+    """Modes on a line, by default those of Aithal et al. 2024, section 3; like theirs, neither centred nor scaled.
 
     Args:
-        name: what the world is called.
-        means: centres of the modes [K, D], K >= 1.
-        scale: standard deviation of every mode in every direction, > 0.
-        weights: probabilities of the modes, > 0, sum 1; None for equal ones.
-        num_sigmas: an example is valid within so many standard deviations of a mode.
+        places: the centres, at least one.
+        scale: standard deviation of a mode, > 0.
 
     Returns:
-        The world; its examples are float32 [N, D].
+        The world ``world:lineK``; its examples are float32 [N, 1].
 
-    Raises:
-        UsageError: the scale or the weights are not possible.
-
-    >>> world = gaussian_mixture("two", np.array([[-1.0], [1.0]]), 0.1)
-    >>> world.violation(jnp.array([[-1.1], [0.0], [2.0]]))
-    Array([0, 1, 2], dtype=int32)
+    >>> line((1.0, 2.0, 4.0, 5.0)).name
+    'world:line4'
     """
-    num_modes, num_channels = means.shape
-    shares = [1.0 / max(num_modes, 1)] * num_modes if weights is None else list(weights)
-    _check(num_modes, scale, shares)
-    centres, radius = jnp.asarray(means, jnp.float32), num_sigmas * scale
-    log_weights = jnp.log(jnp.asarray(shares, jnp.float32))
-
-    def sample(key: Array, num_samples: int, condition: Condition) -> Array:
-        keys = split_by_name(example_keys(key, num_samples), "mode", "noise")
-        if condition is None:
-            condition = jax.vmap(lambda key: jax.random.categorical(key, log_weights))(keys["mode"])
-        noise = jax.vmap(lambda key: jax.random.normal(key, (num_channels,)))(keys["noise"])
-        return centres[condition] + scale * noise
-
-    def mode(x: Float[Array, "num channel"]) -> Int[Array, " num"]:
-        return jnp.argmin(_distances(x, centres), axis=1).astype(jnp.int32)
-
-    def violation(x: Float[Array, "num channel"]) -> Int[Array, " num"]:
-        is_of_mode = jnp.min(_distances(x, centres), axis=1) <= radius
-        return jnp.where(is_of_mode, 0, jnp.where(is_between(x), 1, 2)).astype(jnp.int32)
-
-    def log_prob(x: Float[Array, "num channel"]) -> Float[Array, " num"]:
-        squares = jnp.square(_distances(x, centres) / scale)
-        normalizer = num_channels * (math.log(scale) + 0.5 * math.log(2.0 * math.pi))
-        return jax.nn.logsumexp(log_weights[None] - 0.5 * squares, axis=1) - normalizer
-
-    is_between = _between(means, radius)
-    return World(name, num_modes, tuple(shares), VIOLATIONS, sample, violation, mode, log_prob)
+    return gaussian_mixture(f"world:line{len(places)}", np.array(places)[:, None], scale)
 
 
-def ring(num_modes: int = 8, *, radius: float = math.sqrt(2.0), scale: float = 0.05) -> World:
+def ring(
+    num_modes: int = 8,
+    *,
+    radius: float = math.sqrt(2.0),
+    scale: float | tuple[float, float] = 0.05,
+    weights: Sequence[float] | None = None,
+    name: str = "ring",
+) -> World:
     """Modes on a circle; by default of unit variance in each direction, but for the modes' own.
 
     Args:
         num_modes: K >= 1.
         radius: of the circle.
-        scale: standard deviation of a mode, > 0.
+        scale: standard deviation of a mode, > 0; two of them along the circle's radius and across it.
+        weights: probabilities of the modes, counter-clockwise; None for equal ones.
+        name: what the world is called, before its number of modes.
 
     Returns:
         The world ``world:ringK``.
@@ -96,62 +55,85 @@ def ring(num_modes: int = 8, *, radius: float = math.sqrt(2.0), scale: float = 0
     ('world:ring8', 8)
     """
     angle = 2.0 * np.pi * np.arange(num_modes) / num_modes
-    means = radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return gaussian_mixture(f"world:ring{num_modes}", means, scale)
+    outward = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    across = np.stack([-np.sin(angle), np.cos(angle)], axis=1)
+    return gaussian_mixture(
+        f"world:{name}{num_modes}",
+        radius * outward,
+        np.broadcast_to(scale, (num_modes, 2)),
+        # Round modes have no axes: the identity leaves every bit of the noise as it is.
+        axes=np.stack([outward, across], axis=2) if isinstance(scale, tuple) else None,
+        weights=weights,
+    )
 
 
-def grid(side: int = 5, *, spacing: float = math.sqrt(0.5), scale: float = 0.05) -> World:
-    """Modes on a square grid; by default, five a side, of unit variance in each direction, but for the modes' own.
+def grid(
+    side: int = 5,
+    *,
+    num_channels: int = 2,
+    spacing: float = math.sqrt(0.5),
+    scale: float = 0.05,
+    name: str = "grid",
+) -> World:
+    """Modes on a grid; by default, five a side of a square, of unit variance in each direction but for the modes' own.
 
     Args:
         side: modes a side, >= 1.
+        num_channels: dimensions, >= 1.
         spacing: distance between neighbours.
+        scale: standard deviation of a mode, > 0.
+        name: what the world is called, before its number of modes.
+
+    Returns:
+        The world ``world:gridK`` with K = side^num_channels.
+
+    >>> grid().name, grid(3, num_channels=3).num_modes
+    ('world:grid25', 27)
+    """
+    ticks = spacing * (np.arange(side) - (side - 1) / 2)
+    means = np.stack(np.meshgrid(*[ticks] * num_channels, indexing="ij"), axis=-1).reshape(-1, num_channels)
+    return gaussian_mixture(f"world:{name}{len(means)}", means, scale)
+
+
+def aithal_grid() -> World:
+    """The grid of Aithal et al. 2024: five a side, two apart, of scale 0.05, divided by their common deviation.
+
+    Its gaps are 40 standard deviations wide, those of :func:`grid` 14: more room for what lies between modes.
+
+    Returns:
+        The world ``world:aithal25``.
+
+    >>> aithal_grid().name
+    'world:aithal25'
+    """
+    deviation = math.sqrt(8.0 + 0.05**2)
+    return grid(5, spacing=2.0 / deviation, scale=0.05 / deviation, name="aithal")
+
+
+def cross(num_modes: int = 10, *, num_channels: int = 16, scale: float = 0.1) -> World:
+    """Modes at both ends of orthogonal axes that are oblique to those of coordinates (Hadamard's).
+
+    Of mean 0 and unit variance in each coordinate, but for the modes' own.
+
+    Args:
+        num_modes: an even number from 2 to twice num_channels.
+        num_channels: a power of 2.
         scale: standard deviation of a mode, > 0.
 
     Returns:
-        The world ``world:gridK`` with K = side^2.
+        The world ``world:mixtureD``; its examples are float32 [N, D].
 
-    >>> grid().name, grid().num_modes
-    ('world:grid25', 25)
+    Raises:
+        UsageError: there are no such axes.
+
+    >>> cross().name, cross().num_modes
+    ('world:mixture16', 10)
     """
-    line = spacing * (np.arange(side) - (side - 1) / 2)
-    means = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
-    return gaussian_mixture(f"world:grid{side * side}", means, scale)
-
-
-def _distances(x: Float[Array, "num channel"], centres: Float[Array, "mode channel"]) -> Float[Array, "num mode"]:
-    return jnp.linalg.norm(x[:, None] - centres[None], axis=-1)
-
-
-def _between(
-    means: Float[np.ndarray, "mode channel"], radius: float
-) -> Callable[[Float[Array, "num channel"]], Bool[Array, " num"]]:
-    """Whether points lie near a line from one mode to a neighbour.
-
-    Two modes are neighbours where no third lies in the ball of which their line is the diameter (the Gabriel graph),
-    so that the sides of a grid's squares count, and neither diagonals nor longer lines.
-    """
-    middle = 0.5 * (means[:, None] + means[None])
-    half = 0.5 * np.linalg.norm(means[:, None] - means[None], axis=-1)
-    is_in_ball = np.linalg.norm(middle[:, :, None] - means[None, None], axis=-1) <= half[:, :, None] * (1 + 1e-6)
-    # The ball holds its own two ends.
-    first, second = np.nonzero(np.triu(is_in_ball.sum(axis=-1) <= 2, k=1))
-    starts = jnp.asarray(means[first], jnp.float32)
-    lines = jnp.asarray(means[second] - means[first], jnp.float32)
-
-    def is_between(x: Float[Array, "num channel"]) -> Bool[Array, " num"]:
-        offset = x[:, None] - starts[None]
-        along = jnp.sum(offset * lines[None], axis=-1) / jnp.sum(jnp.square(lines), axis=-1)[None]
-        nearest = jnp.clip(along, 0.0, 1.0)[..., None] * lines[None]
-        is_near = jnp.linalg.norm(offset - nearest, axis=-1) <= radius
-        # Beside a mode is not between two.
-        return jnp.any(is_near & (along > 0.0) & (along < 1.0), axis=1)
-
-    return is_between
-
-
-def _check(num_modes: int, scale: float, weights: Sequence[float]) -> None:
-    if not scale > 0:
-        raise UsageError(f"expected a scale > 0 of the modes, got {scale}")
-    if len(weights) != num_modes or min(weights) <= 0 or abs(sum(weights) - 1.0) > 1e-6:
-        raise UsageError(f"expected {num_modes} weights > 0 that sum to 1, got {list(weights)}")
+    is_power = num_channels >= 1 and num_channels & (num_channels - 1) == 0
+    if not is_power or num_modes % 2 or not 2 <= num_modes <= 2 * num_channels:
+        raise UsageError(
+            f"expected a power of 2 as number of dimensions, and an even number of modes from 2 to twice that; got "
+            f"{num_channels} dimensions and {num_modes} modes"
+        )
+    axes = hadamard(num_channels)[: num_modes // 2].astype(np.float64)
+    return gaussian_mixture(f"world:mixture{num_channels}", np.concatenate([axes, -axes]), scale)

@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians: the density against scipy, and every planted violation is caught."""
+"""Mixtures of Gaussians: density and denoiser against scipy, quadrature and Tweedie; planted violations are caught."""
 
 import jax
 import jax.numpy as jnp
@@ -7,27 +7,105 @@ import pytest
 from scipy import stats
 
 from aigc_jax.types import UsageError
-from aigc_jax.worlds.catalog import WORLDS, open_world
-from aigc_jax.worlds.mixture import gaussian_mixture, grid, ring
+from aigc_jax.worlds.catalog import open_world
+from aigc_jax.worlds.gaussian_mixture import gaussian_mixture, valid_radius
+from aigc_jax.worlds.mixture import aithal_grid, cross, grid, line, ring
 
 KEY = jax.random.key(0)
 MEANS = np.array([[0.0, 0.0, 1.0], [2.0, 0.0, 0.0]])
 UNEQUAL = gaussian_mixture("unequal", MEANS, 0.2, weights=[0.8, 0.2])
 
 
-@pytest.mark.parametrize("world", [open_world(f"world:{name}") for name in WORLDS] + [UNEQUAL], ids=lambda w: w.name)
-def test_its_own_samples_are_valid_and_of_modes_by_weight(world):
-    x = world.sample(KEY, 4000, None)
-    assert bool(jnp.all(world.is_valid(x)))
-    counts = np.bincount(world.mode(x), minlength=world.num_modes)
-    assert stats.chisquare(counts, 4000 * np.asarray(world.mode_weights)).pvalue > 1e-3
+def turn(angle):
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+TURNS = np.stack([turn(0.3), turn(1.9)])
+LONG = np.array([[0.5, 0.05], [0.2, 0.1]])
+ROTATED = gaussian_mixture("rotated", MEANS[:, :2], LONG, axes=TURNS, weights=[0.3, 0.7])
+
+
+def names_of(world, points):
+    return [world.violation_names[index] for index in world.violation(jnp.asarray(points, jnp.float32))]
 
 
 def test_the_density_is_scipys():
-    x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     densities = [stats.multivariate_normal(mean, 0.2**2 * np.eye(3)).logpdf(x) for mean in MEANS]
     expected = np.logaddexp(densities[0] + np.log(0.8), densities[1] + np.log(0.2))
     np.testing.assert_allclose(UNEQUAL.log_prob(jnp.asarray(x)), expected, rtol=1e-4)
+
+
+def test_the_density_of_rotated_modes_is_scipys_and_so_are_their_examples():
+    covariances = [axes @ np.diag(scales**2) @ axes.T for axes, scales in zip(TURNS, LONG, strict=True)]
+    x = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    laws = [stats.multivariate_normal(mean[:2], cov) for mean, cov in zip(MEANS, covariances, strict=True)]
+    expected = np.logaddexp(laws[0].logpdf(x) + np.log(0.3), laws[1].logpdf(x) + np.log(0.7))
+    np.testing.assert_allclose(ROTATED.log_prob(jnp.asarray(x)), expected, rtol=1e-4)
+    for mode, covariance in enumerate(covariances):
+        of_mode = np.asarray(ROTATED.sample(KEY, 20_000, jnp.full(20_000, mode)))
+        np.testing.assert_allclose(np.cov(of_mode.T), covariance, atol=0.05 * covariance.max())
+
+
+@pytest.mark.parametrize("world", [line(), line((1.0, 2.0, 4.0, 5.0)), line((0.0, 1.0), scale=0.5)])
+def test_a_density_on_a_line_integrates_to_one(world):
+    x = np.linspace(-4.0, 9.0, 100_001, dtype=np.float32)
+    density = np.exp(np.asarray(world.log_prob(jnp.asarray(x[:, None])), np.float64))
+    assert np.trapezoid(density, x.astype(np.float64)) == pytest.approx(1.0, abs=1e-3)
+
+
+def quadrature(x_t, alpha, sigma, *, weights=(0.2, 0.3, 0.5), centres=(1.0, 2.0, 4.0), scale=0.3):
+    """E[x_0 | x_t] of a mixture on a line by brute force."""
+    x = np.linspace(-2.0, 8.0, 100_001)
+    prior = sum(w * stats.norm(c, scale).pdf(x) for w, c in zip(weights, centres, strict=True))
+    exponents = -0.5 * ((x_t - alpha * x) / sigma) ** 2
+    posterior = prior * np.exp(exponents - exponents.max())
+    return np.sum(posterior * x) / np.sum(posterior)
+
+
+@pytest.mark.parametrize(("alpha", "sigma"), [(1.0, 0.01), (0.9, 0.436), (0.5, 0.866), (0.1, 0.995), (1.0, 5.0)])
+def test_the_denoiser_is_that_of_quadrature(alpha, sigma):
+    world = gaussian_mixture("line", np.array([[1.0], [2.0], [4.0]]), 0.3, weights=[0.2, 0.3, 0.5])
+    x_t = np.linspace(-0.5, 5.0, 40, dtype=np.float32) * alpha
+    levels = jnp.full(40, alpha), jnp.full(40, sigma)
+    expected = [quadrature(x, alpha, sigma) for x in x_t.astype(np.float64)]
+    given = world.denoise(jnp.asarray(x_t[:, None]), *levels, None)[:, 0]
+    np.testing.assert_allclose(given, expected, rtol=2e-4, atol=2e-4)
+    # Condition K says that the mode is not known.
+    np.testing.assert_array_equal(world.denoise(jnp.asarray(x_t[:, None]), *levels, jnp.full(40, 3))[:, 0], given)
+    mode = [quadrature(x, alpha, sigma, weights=(1.0,), centres=(2.0,)) for x in x_t.astype(np.float64)]
+    told = world.denoise(jnp.asarray(x_t[:, None]), *levels, jnp.full(40, 1))[:, 0]
+    np.testing.assert_allclose(told, mode, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("condition", [None, 1])
+@pytest.mark.parametrize(("alpha", "sigma"), [(0.999, 0.0447), (0.8, 0.6), (0.2, 0.98)])
+def test_the_denoiser_in_the_plane_is_tweedies(alpha, sigma, condition):
+    noised = np.sqrt(alpha**2 * LONG**2 + sigma**2)
+    which = slice(None) if condition is None else slice(condition, condition + 1)
+    weights = [0.3, 0.7] if condition is None else [1.0]
+    world = gaussian_mixture("noised", alpha * MEANS[which, :2], noised[which], axes=TURNS[which], weights=weights)
+    x_t = jnp.asarray(np.random.default_rng(0).uniform(-1, 3, (40, 2)), jnp.float32)
+    score = jax.jit(jax.grad(lambda x: world.log_prob(x).sum()))(x_t)
+    given = None if condition is None else jnp.full(40, condition)
+    x_0 = ROTATED.denoise(x_t, jnp.full(40, alpha), jnp.full(40, sigma), given)
+    np.testing.assert_allclose(x_0, (x_t + sigma**2 * score) / alpha, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("world", "mean"),
+    [(line(), [2.0]), (cross(), [0.0] * 16), (ROTATED, [1.4, 0.0])],
+    ids=lambda value: str(value)[:20],
+)
+def test_the_denoiser_holds_at_both_ends(world, mean):
+    ones, noise = jnp.ones(40), np.random.default_rng(0).normal(size=(40, len(mean))).astype(np.float32)
+    for sigma in (0.0, 1e-30, 1e-6):
+        np.testing.assert_allclose(world.denoise(jnp.asarray(noise), ones, sigma * ones, None), noise, atol=1e-5)
+    # sqrt(1.3e-47) is the last alpha of the schedule of Aithal et al., 0 in float32; both tiny is no other case.
+    for alpha, sigma in ((0.0, 1.0), (3.6e-24, 1.0), (1e-30, 1e-5)):
+        x_0 = world.denoise(jnp.asarray(sigma * noise), alpha * ones, sigma * ones, None)
+        np.testing.assert_allclose(x_0, np.broadcast_to(mean, noise.shape), atol=1e-5)
+    assert bool(jnp.all(jnp.isfinite(world.denoise(jnp.asarray(noise) + 1e4, ones, 1e-3 * ones, None))))
 
 
 def test_examples_of_a_condition_are_of_that_mode_and_of_its_size():
@@ -39,16 +117,17 @@ def test_examples_of_a_condition_are_of_that_mode_and_of_its_size():
     assert stats.kstest(rest.ravel(), stats.norm(0, 0.05).cdf).pvalue > 1e-3
 
 
-def test_an_example_depends_on_its_own_key():
-    few, many = (ring().sample(KEY, num, None) for num in (5, 9))
-    np.testing.assert_array_equal(few, many[:5])
-    keys = jax.random.split(KEY, 3)
-    np.testing.assert_array_equal(ring().sample(keys[1:], 2, None), ring().sample(keys, 3, None)[1:])
+@pytest.mark.parametrize("num_channels", [1, 2, 16])
+def test_the_valid_radius_is_the_tail_of_the_chi_square_law(num_channels):
+    assert stats.chi2(num_channels).sf(valid_radius(num_channels) ** 2) == pytest.approx(1e-6, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", WORLDS)
-def test_data_have_unit_variance(name):
-    np.testing.assert_allclose(open_world(f"world:{name}").sample(KEY, 4000, None).var(axis=0), 1.0, atol=0.06)
+def test_five_standard_deviations_are_too_few_in_sixteen_dimensions():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4000, 16)), jnp.float32)
+    narrow = gaussian_mixture("narrow", np.zeros((1, 16)), 1.0, num_sigmas=5.0)
+    assert float(jnp.mean(narrow.is_valid(x))) == pytest.approx(stats.chi2(16).cdf(25.0), abs=0.015)
+    assert stats.chi2(16).cdf(25.0) < 0.95
+    assert bool(jnp.all(gaussian_mixture("wide", np.zeros((1, 16)), 1.0).is_valid(x)))
 
 
 def test_planted_violations_are_caught_by_name():
@@ -61,26 +140,44 @@ def test_planted_violations_are_caught_by_name():
         (0.5 * step, 0.5 * step): "elsewhere",  # the middle of a square: its diagonals join no neighbours
         (2.5 * step, 0.0): "elsewhere",
         (100.0, 100.0): "elsewhere",
+        (float("nan"), 0.0): "elsewhere",
     }
-    world = grid()
-    found = [world.violation_names[index] for index in world.violation(jnp.asarray(list(points), jnp.float32))]
-    assert found == list(points.values())
+    assert names_of(grid(), list(points)) == list(points.values())
+    assert names_of(line((1.0, 2.0, 4.0, 5.0)), [[1.1], [1.5], [3.0], [0.5], [5.3]]) == [
+        "valid", "between modes", "between modes", "elsewhere", "elsewhere"
+    ]  # fmt: skip
+    # Along a mode's long axis there is room, across it there is none.
+    rotated = open_world("world:rotated8")
+    assert names_of(rotated, [[2.0, 0.0], [1.2, 0.5], [1.0, 1.8]]) == ["valid", "between modes", "elsewhere"]
+
+
+def test_between_two_modes_in_sixteen_dimensions():
+    first, second = np.ones(16), np.tile([1.0, -1.0], 8)  # two rows of Hadamard's matrix
+    assert names_of(cross(), [first, (first + second) / 2, 5 * first]) == ["valid", "between modes", "elsewhere"]
 
 
 def test_only_neighbours_on_a_ring_have_a_between():
-    world = ring()
-    between = world.sample(KEY, 8, jnp.arange(8)) * np.cos(np.pi / 8)
-    turn = np.array([[np.cos(np.pi / 8), -np.sin(np.pi / 8)], [np.sin(np.pi / 8), np.cos(np.pi / 8)]], np.float32)
-    assert set(world.violation(between @ turn).tolist()) == {1}
-    assert world.violation(jnp.zeros((1, 2))).tolist() == [2]
+    angle = 2 * np.pi * (np.arange(8) + 0.5) / 8
+    between = 2**0.5 * np.cos(np.pi / 8) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    assert set(names_of(ring(), between)) == {"between modes"}
+    assert names_of(ring(), np.zeros((8, 2))) == ["elsewhere"] * 8
 
 
-def test_impossible_mixtures_and_unknown_names_are_refused():
+def test_the_grid_of_the_paper_is_of_unit_size_and_narrow():
+    deviation = 8.0025**0.5
+    corner = np.full((4, 2), 4.0) + 0.05 * np.array([[0, 0], [3, 3], [6, 0], [40, 0]])
+    assert names_of(aithal_grid(), corner / deviation) == ["valid", "valid", "elsewhere", "elsewhere"]
+    assert names_of(grid(), corner / deviation)[2] == "valid"
+
+
+def test_impossible_mixtures_are_refused():
     with pytest.raises(UsageError, match="scale > 0"):
         gaussian_mixture("x", MEANS, 0.0)
+    with pytest.raises(UsageError, match="axes that are orthogonal"):
+        gaussian_mixture("x", MEANS[:, :2], 0.1, axes=np.ones((2, 2, 2)))
     for weights in ([1.0], [0.5, 0.6], [1.5, -0.5]):
         with pytest.raises(UsageError, match="2 weights"):
             gaussian_mixture("x", MEANS, 0.1, weights=weights)
-    for name in ("digits", "world:", "world:mars"):
-        with pytest.raises(UsageError, match=r"world:ring8, world:grid25; got"):
-            open_world(name)
+    for num_modes, num_channels in ((3, 4), (10, 4), (4, 12)):
+        with pytest.raises(UsageError, match="power of 2"):
+            cross(num_modes, num_channels=num_channels)

@@ -1,0 +1,197 @@
+"""Images of equal cells that hold one glyph each, at any place in its cell: legal are the listed combinations.
+
+A cell alone is always simple; whether an image is legal depends on all of its cells together. Both are decided
+exactly: each cell by its nearest legal picture, the image by the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from aigc_jax.rng import example_keys, split_by_name
+from aigc_jax.types import Condition, UsageError, World
+from aigc_jax.worlds.modes import draw_modes, log_of, mode_weights, posterior
+from aigc_jax.worlds.renderings import MARGIN, all_renderings, check_tolerance, evidence, num_different, num_wrong
+from aigc_jax.worlds.silhouettes import placed
+
+TOLERANCE = 3
+"""Wrong pixels in a cell that still count as its glyph; of digits, no two are nearer than twice that."""
+
+
+class Codes(NamedTuple):
+    """The legal combinations of glyphs.
+
+    Attributes:
+        glyphs: which glyph each cell holds, row by row of cells [M, C].
+        modes: which mode, 0 ... K-1, each combination is of [M].
+    """
+
+    glyphs: Int[np.ndarray, "code cell"]
+    modes: Int[np.ndarray, " code"]
+
+
+def cell_world(
+    name: str,
+    codes: Codes,
+    glyphs: Sequence[Bool[np.ndarray, "height width"]],
+    *,
+    cell_size: int,
+    rule: str,
+    weights: Sequence[float] | None = None,
+    tolerance: int = TOLERANCE,
+    margin: float = MARGIN,
+) -> World:
+    """A world of cells.
+
+    Args:
+        name: what the world is called.
+        codes: the legal combinations, of a square number of cells.
+        glyphs: what a cell may hold, all of one size.
+        cell_size: pixels a side of a cell.
+        rule: what a combination is called that is not legal.
+        weights: probabilities of the modes; None for every combination equally often.
+        tolerance: wrong pixels in a cell that still count as a glyph.
+        margin: see :func:`aigc_jax.worlds.renderings.num_wrong`.
+
+    Returns:
+        The world; its examples are float32 [N, S, S, 1] with S = cells a side times cell_size.
+
+    Raises:
+        UsageError: the weights or the tolerance are not possible.
+
+    >>> codes, glyphs = Codes(np.array([[0], [1]]), np.array([0, 1])), [np.ones((2, 2), bool), np.eye(2, dtype=bool)]
+    >>> world = cell_world("two", codes, glyphs, cell_size=3, rule="forbidden", tolerance=0)
+    >>> world.sample(jax.random.key(0), 1, jnp.array([1])).shape
+    (1, 3, 3, 1)
+    """
+    sheet = _sheet(codes, glyphs, cell_size)
+    check_tolerance(all_renderings(list(sheet.pictures)), tolerance, margin)
+    counts = np.bincount(codes.modes)
+    shares = mode_weights(len(counts), tuple(counts / counts.sum()) if weights is None else weights)
+
+    def violation(x: Float[Array, "num height width 1"]) -> Int[Array, " num"]:
+        cells = _split(x, sheet)
+        nearest, different = _nearest(cells, sheet)
+        wrong = num_wrong(cells, jnp.asarray(sheet.pictures.reshape(-1, cell_size**2))[nearest], margin)
+        lit = num_wrong(cells, jnp.zeros(cells.shape, bool), margin)
+        is_clear, is_blank = (jnp.all(pixels.reshape(x.shape[0], -1) <= tolerance, axis=1) for pixels in (wrong, lit))
+        # The nearest legal combination is made of the nearest glyphs.
+        least = different.min(axis=2).sum(axis=1).astype(jnp.float32)
+        is_legal = _totals(different, sheet).min(axis=1) == least
+        found = jnp.where(is_legal, 0, 1)
+        return jnp.where(is_clear, found, jnp.where(is_blank, 3, 2)).astype(jnp.int32)
+
+    def mode(x: Float[Array, "num height width 1"]) -> Int[Array, " num"]:
+        _, different = _nearest(_split(x, sheet), sheet)
+        return jnp.asarray(codes.modes, jnp.int32)[jnp.argmin(_totals(different, sheet), axis=1)]
+
+    return World(
+        name,
+        len(counts),
+        shares,
+        ("valid", rule, "malformed", "blank"),
+        sample=_sampler(sheet, codes, log_of(shares)),
+        violation=violation,
+        mode=mode,
+        denoise=_denoiser(sheet, codes, log_of(shares)),
+    )
+
+
+class _Sheet(NamedTuple):
+    """Where cells are, and what may be in them.
+
+    Attributes:
+        side: cells a side.
+        size: pixels a side of a cell.
+        pictures: of each glyph at each place [K, L, size, size].
+        holds: whether glyph k is in cell c of each combination, 1 or 0 [M, C K].
+    """
+
+    side: int
+    size: int
+    pictures: Bool[np.ndarray, "glyph place size size"]
+    holds: Float[Array, "code cell_glyph"]
+
+    @property
+    def rows(self) -> Float[Array, "rendering pixel"]:
+        """The pictures in one list, 1 for white."""
+        return jnp.asarray(self.pictures.reshape(-1, self.size**2), jnp.float32)
+
+
+def _sheet(codes: Codes, glyphs: Sequence[Bool[np.ndarray, "height width"]], cell_size: int) -> _Sheet:
+    num_codes, num_cells = codes.glyphs.shape
+    side = round(num_cells**0.5)
+    if side**2 != num_cells:
+        raise UsageError(f"expected a square number of cells, got {num_cells}")
+    holds = np.eye(len(glyphs), dtype=np.float32)[codes.glyphs].reshape(num_codes, -1)
+    pictures = np.stack([placed(glyph, (cell_size, cell_size)) for glyph in glyphs])
+    return _Sheet(side, cell_size, pictures, jnp.asarray(holds))
+
+
+def _split(x: Array, sheet: _Sheet) -> Float[Array, "num_cell pixel"]:
+    cells = x.reshape(-1, sheet.side, sheet.size, sheet.side, sheet.size).transpose(0, 1, 3, 2, 4)
+    return cells.reshape(-1, sheet.size**2)
+
+
+def _join(cells: Float[Array, "num_cell pixel"], sheet: _Sheet) -> Float[Array, "num height width 1"]:
+    rows = cells.reshape(-1, sheet.side, sheet.side, sheet.size, sheet.size).transpose(0, 1, 3, 2, 4)
+    return rows.reshape(-1, sheet.side * sheet.size, sheet.side * sheet.size, 1)
+
+
+def _nearest(cells: Array, sheet: _Sheet) -> tuple[Int[Array, " num_cell"], Int[Array, "num cell glyph"]]:
+    """The nearest picture of each cell, and in how many pixels each glyph at its best place differs from it."""
+    different = num_different(cells > 0, sheet.rows)
+    best = different.reshape(-1, sheet.side**2, *sheet.pictures.shape[:2]).min(axis=3)
+    return jnp.argmin(different, axis=1), best
+
+
+def _totals(by_glyph: Array, sheet: _Sheet) -> Float[Array, "num code"]:
+    """Sums over the cells of each combination of one number per cell and glyph."""
+    rows = by_glyph.reshape(by_glyph.shape[0], -1).astype(jnp.float32)
+    return jnp.matmul(rows, sheet.holds.T, precision="highest")
+
+
+def _sampler(sheet: _Sheet, codes: Codes, log_weights: Float[Array, " mode"]) -> Callable[..., Array]:
+    order = np.argsort(codes.modes, kind="stable")
+    glyphs = jnp.asarray(codes.glyphs[order])
+    starts = jnp.asarray(np.searchsorted(codes.modes[order], np.arange(log_weights.shape[0])))
+    counts = jnp.asarray(np.bincount(codes.modes))
+    num_places = sheet.pictures.shape[1]
+
+    def draw(key: Array, mode: Array) -> Array:
+        keys = split_by_name(key, "code", "place")
+        chosen = glyphs[starts[mode] + jax.random.randint(keys["code"], (), 0, counts[mode])]
+        return chosen * num_places + jax.random.randint(keys["place"], chosen.shape, 0, num_places)
+
+    def sample(key: Array, num_samples: int, condition: Condition) -> Array:
+        keys = split_by_name(example_keys(key, num_samples), "mode", "cells")
+        if condition is None:
+            condition = draw_modes(keys["mode"], log_weights)
+        drawn = jax.vmap(draw)(keys["cells"], condition)
+        return _join(2.0 * sheet.rows[drawn.reshape(-1)] - 1.0, sheet)
+
+    return sample
+
+
+def _denoiser(sheet: _Sheet, codes: Codes, log_weights: Float[Array, " mode"]) -> Callable[..., Array]:
+    """E[x_0 | x_t], over all legal images: given the combination, the places in all cells are independent."""
+    of_code = log_weights[codes.modes] - jnp.log(jnp.asarray(np.bincount(codes.modes)[codes.modes], jnp.float32))
+    num_cells, (num_glyphs, num_places) = sheet.side**2, sheet.pictures.shape[:2]
+
+    def denoise(x_t: Array, alpha: Array, sigma: Array, condition: Condition) -> Array:
+        cells = _split(x_t, sheet)
+        logits = evidence(cells, sheet.rows, *(jnp.repeat(level, num_cells) for level in (alpha, sigma)))
+        logits = logits.reshape(-1, num_cells, num_glyphs, num_places)
+        by_code = _totals(jax.nn.logsumexp(logits, axis=3), sheet)
+        shares = jnp.matmul(posterior(by_code, of_code, condition, codes.modes), sheet.holds, precision="highest")
+        places = shares.reshape(-1, num_cells, num_glyphs, 1) * jax.nn.softmax(logits, axis=3)
+        white = jnp.matmul(places.reshape(-1, num_glyphs * num_places), sheet.rows, precision="highest")
+        return _join(2.0 * white - 1.0, sheet)
+
+    return denoise

@@ -1,0 +1,90 @@
+"""Every world by name: what it draws is its own, and what is none of it is caught."""
+
+import jax
+import numpy as np
+import pytest
+from scipy import stats
+
+from aigc_jax.rng import example_keys
+from aigc_jax.types import UsageError
+from aigc_jax.worlds.catalog import WORLDS, open_world
+from tests.worlds.opened import NUM, opened
+
+POINTS = {"ring8": 2, "grid25": 2, "aithal25": 2, "unequal8": 2, "rotated8": 2, "line3": 1, "line4": 1, "mixture16": 16}
+IMAGES = {
+    "shapes": (64, 64, 1),
+    "dots": (32, 32, 1),
+    "even": (32, 32, 1),
+    "parity": (32, 32, 1),
+    "sums": (28, 28, 1),
+    "sudoku": (32, 32, 1),
+    "factors": (32, 32, 3),
+}
+
+
+def test_every_world_is_in_a_table():
+    assert set(WORLDS) == set(POINTS) | set(IMAGES)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_its_own_examples_are_valid_and_of_modes_by_weight(name):
+    world, free, asked = opened(name).world, *opened(name).examples()
+    assert world.name == f"world:{name}"
+    assert free.dtype == asked.dtype == np.float32
+    assert free.shape == asked.shape == (NUM, *IMAGES.get(name, (POINTS.get(name),)))
+    names, modes = opened(name).judged(np.asarray(free))
+    assert set(names) == {"valid"} == {world.violation_names[0]}
+    counts, weights = np.bincount(modes, minlength=world.num_modes), np.asarray(world.mode_weights)
+    assert weights.sum() == pytest.approx(1.0)
+    assert tuple(np.flatnonzero(weights == 0)) == tuple(world.withheld)
+    assert set(counts[list(world.withheld)]) <= {0}
+    if world.num_modes > 1:
+        assert stats.chisquare(counts[weights > 0], NUM * weights[weights > 0]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_examples_of_a_condition_are_valid_and_of_that_mode(name):
+    names, modes = opened(name).judged(np.asarray(opened(name).examples()[1]))
+    assert set(names) == {"valid"}
+    np.testing.assert_array_equal(modes, opened(name).conditions())
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_an_example_depends_on_its_own_key_alone(name):
+    free, asked = (np.asarray(examples) for examples in opened(name).examples())
+    keys = example_keys(jax.random.key(0), NUM)
+    is_kept = np.arange(NUM) % 3 == 0
+    others, others_asked = opened(name).sample(keys.at[~is_kept].set(example_keys(jax.random.key(1), NUM)[~is_kept]))
+    np.testing.assert_array_equal(np.asarray(others)[is_kept], free[is_kept])
+    np.testing.assert_array_equal(np.asarray(others_asked)[is_kept], asked[is_kept])
+    assert np.mean(np.any(np.asarray(others_asked) != asked, axis=tuple(range(1, asked.ndim)))[~is_kept]) > 0.9
+    # Without condition, nor on its place.
+    np.testing.assert_array_equal(opened(name).sample(keys[::-1])[0][::-1], free)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_noise_grey_and_nan_are_no_images_of_any_world(name):
+    image = np.asarray(opened(name).examples()[0][0])
+    assert set(np.unique(image)) == {-1.0, 1.0}
+    noise = np.random.default_rng(0).normal(size=image.shape)
+    some = np.arange(image.size).reshape(image.shape) % 7 == 0
+    planted = [noise, 0 * image, 0 * image + 1, 0 * image - 0.3, np.nan * image, 0.4 * image, -image]
+    planted += [np.where(some, np.nan, image), np.where(some, 0.1 * image, image), 0 * image - 1, image, 0.8 * image]
+    assert opened(name).names(planted) == ["malformed"] * 9 + ["blank", "valid", "valid"]
+
+
+@pytest.mark.parametrize("name", ["ring8", "grid25", "aithal25", "rotated8", "mixture16"])
+def test_these_have_unit_variance(name):
+    np.testing.assert_allclose(opened(name).examples()[0].var(axis=0), 1.0, atol=0.25)
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_the_density_is_higher_at_examples_than_beside_them(name):
+    world, x = opened(name).world, opened(name).examples()[0]
+    assert world.log_prob(x).mean() > world.log_prob(x + 0.3).mean() + 1
+
+
+def test_unknown_names_are_refused_with_those_known():
+    for name in ("digits", "world:", "world:mars"):
+        with pytest.raises(UsageError, match=r"world:ring8, world:grid25, .*world:factors; got"):
+            open_world(name)
