@@ -214,7 +214,10 @@ def _paired(
     num = int(has_others.sum())
     degrees = num - sum(len(group) > 1 for group in groups)
     reach = norm.ppf(0.975) * np.sqrt(squares / degrees / num)
-    low, high = min(excess - reach, ends[0] - chance), max(excess + reach, ends[1] - chance)
+    low, high = excess - reach, excess + reach
+    if value in (0.0, 1.0):
+        # Pairs that are all the same, or none, show no spread of their own: as far as their exact interval, at least.
+        low, high = min(low, ends[0] - chance), max(high, ends[1] - chance)
     return PairedAgreement(value, *ends, chance, excess, float(low), float(high), n)
 
 
