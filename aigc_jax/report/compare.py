@@ -13,6 +13,7 @@ import numpy as np
 
 from aigc_jax.metrics.bootstrap import bootstrap_interval
 from aigc_jax.metrics.consistency import reproducibility
+from aigc_jax.report.consistency import without_class_means
 from aigc_jax.report.figures import Table
 from aigc_jax.report.report import LAMP_TITLES, NAMES, Report
 from aigc_jax.report.text import format_share, format_value
@@ -162,15 +163,15 @@ def _common_noise(contenders: Sequence[Contender]) -> Table:
     for place, ours in enumerate(contenders):
         for theirs in contenders[place + 1 :]:
             features = [np.asarray(each.per_sample["features"], np.float32) for each in (ours, theirs)]
-            centre = np.concatenate(features).mean(axis=0)
             condition = ours.per_sample.get("condition")
-            result = reproducibility(features[0] - centre, features[1] - centre, condition=condition)
+            result = reproducibility(*without_class_means(features, condition), condition=condition)
             interval = f"{format_share(result.low)} to {format_share(result.high)}"
             alike, chance = format_share(result.value), format_share(result.chance)
             rows.append([f"{ours.name}, {theirs.name}", alike, interval, chance])
     caption = (
-        "Share of samples whose features are alike (cosine above 0.6) to the other run's sample of the same noise "
-        "(C2); chance: shuffled pairs of the same condition. Only runs that draw latents of one shape share their noise."
+        "Share of samples whose features, less the mean of their condition, are alike (cosine above 0.6) to those of "
+        "the other run's sample of the same noise (C2); chance: shuffled pairs of the same condition. Only runs that "
+        "draw latents of one shape share their noise."
     )
     columns = ["runs", "alike", "95 % interval", "chance"]
     return Table("model_consistency", "The same noise in each model", caption, columns, rows)

@@ -54,6 +54,7 @@ NAMES: dict[str, LampName] = {
     "modes_covered": "diverse",
     "frechet_distance": "diverse",
     "kernel_distance": "diverse",
+    "cmmd": "diverse",
     "inception_score": "diverse",
     "vendi_score": "diverse",
     "path_length": "diverse",

@@ -1,0 +1,87 @@
+"""Samplers with one fault each, and a perfect one: what a report must tell apart."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aigc_jax.data.points import PointSource
+from aigc_jax.report.evaluate import Settings, evaluate
+from aigc_jax.report.subject import Repeat, Subject, world_judge
+from aigc_jax.types import Data
+from aigc_jax.worlds.mixture import gaussian_mixture
+
+NUM_CLASSES, NUM_SAMPLES = 10, 1500
+MEANS = np.random.default_rng(3).normal(size=(NUM_CLASSES, 8)) * 3
+WORLD = gaussian_mixture("world:planted", MEANS, 1.0, num_sigmas=7.0)
+KEYS = {name: jax.random.key(place) for place, name in enumerate(("train", "held_out", "samples", "other"))}
+
+
+def draw(name, num, condition=None):
+    points = WORLD.sample(KEYS[name], num, condition)
+    return np.asarray(points), np.asarray(WORLD.mode(points))
+
+
+TRAIN, HELD_OUT = draw("train", 3000), draw("held_out", 1500)
+DATA = Data("world:planted", PointSource(*TRAIN), PointSource(*HELD_OUT), [str(i) for i in range(NUM_CLASSES)])
+
+
+def perfect(start, condition, num):
+    """The world itself."""
+    keys = jax.random.split(KEYS["samples"], 4 * NUM_SAMPLES)[start : start + num]
+    return np.asarray(WORLD.sample(keys, num, None if condition is None else jnp.asarray(condition)))
+
+
+def copying(start, condition, num):
+    """One sample in twenty is a training example, of the right class."""
+    samples = perfect(start, condition, num).copy()
+    for row in range(num):
+        if (start + row) // NUM_CLASSES % 20 == 0:
+            is_same = TRAIN[1] == (condition[row] if condition is not None else TRAIN[1])
+            samples[row] = TRAIN[0][is_same][(start + row) % is_same.sum()]
+    return samples
+
+
+def dropping(start, condition, num):
+    """Unconditional, and never of the last two classes."""
+    assert condition is None
+    wide = perfect(0, None, 4 * NUM_SAMPLES)
+    return wide[np.asarray(WORLD.mode(jnp.asarray(wide))) < NUM_CLASSES - 2][start : start + num]
+
+
+def ignoring(start, condition, num):
+    """One sample in ten is of a class drawn at random."""
+    index = np.arange(start, start + num)
+    other = np.random.default_rng(0).integers(NUM_CLASSES, size=4 * NUM_SAMPLES)[index]
+    return perfect(start, np.where(index // NUM_CLASSES % 10 == 0, other, condition), num)
+
+
+def reusing(start, condition, num):
+    """Every second row of classes has the keys of the row before."""
+    index = np.arange(start, start + num)
+    used = np.where(index // NUM_CLASSES % 2 == 1, index - NUM_CLASSES, index)
+    keys = jax.random.split(KEYS["samples"], 4 * NUM_SAMPLES)[used]
+    return np.asarray(WORLD.sample(keys, num, None if condition is None else jnp.asarray(condition)))
+
+
+def hallucinating(start, condition, num):
+    """One sample in fifty lies between two modes."""
+    samples = perfect(start, condition, num).copy()
+    index = np.arange(start, start + num)
+    samples[index % 50 == 0] = MEANS[:2].mean(axis=0)
+    return samples
+
+
+def wavering(start, condition, num):
+    """State outside of the function: a sample depends on how many are asked for."""
+    return perfect(start, condition, num) + np.float32(1e-3 * num)
+
+
+def report_of(sample_fn, num_classes=NUM_CLASSES, again=None, **settings):
+    repeats = [Repeat("once more", again or sample_fn)]
+    subject = Subject(sample_fn, num_classes, repeats=repeats)
+    given = Settings(NUM_SAMPLES, num_detected=300, num_swept=0)._replace(**settings)
+    return evaluate(subject=subject, judge=world_judge(WORLD), data=DATA, settings=given).report
+
+
+def lit(report):
+    return {lamp.name for lamp in report.lamps if lamp.is_lit}
