@@ -30,7 +30,8 @@ class Tile(NamedTuple):
         rows: which queries.
         columns: which points.
         squares: squared distances, rounded down: below the truth by no more than rounding, never above it, >= 0. So
-            those of coinciding examples are 0, and ``squares <= radius**2`` asks whether a closed ball holds them.
+            those of coinciding examples are 0, and ``squares <= radius**2`` asks whether a closed ball holds them,
+            with a margin for the rounding of a radius that was found as a distance itself.
     """
 
     rows: slice
@@ -147,21 +148,6 @@ def tiles(
                 bar.update()
 
 
-def rounding(num_features: int) -> float:
-    """Relative rounding error of a sum of so many products in float64, with room to spare.
-
-    Args:
-        num_features: number of products.
-
-    Returns:
-        The bound.
-
-    >>> rounding(2048) < 1e-12
-    True
-    """
-    return 2.0 * (num_features + 2) * float(np.finfo(np.float64).eps)
-
-
 def checked_features(**features: Features) -> list[np.ndarray]:
     """Features as numpy arrays, float32 or float64, once they are known to be fit for distances.
 
@@ -218,8 +204,9 @@ def _right(block: np.ndarray, center: np.ndarray) -> np.ndarray:
 
 def _centered(block: np.ndarray, center: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x = block.astype(np.float64) - center
-    # |2 x.y| <= |x|^2 + |y|^2, so that this outweighs every rounding error of the product.
-    return x, np.einsum("nd,nd->n", x, x)[:, None] * (1.0 - 2.0 * rounding(len(center)))
+    # A sum of d + 2 products errs by (d + 2) eps / 2 of the sum of their sizes, which is at most 2 (|x|^2 + |y|^2), as
+    # 2 x.y <= |x|^2 + |y|^2. The norms and the centring err by less: four times that leaves a margin.
+    return x, np.einsum("nd,nd->n", x, x)[:, None] * (1.0 - 4.0 * (len(center) + 2) * np.finfo(np.float64).eps)
 
 
 class _Best:

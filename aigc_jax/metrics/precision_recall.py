@@ -13,15 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from aigc_jax.metrics.neighbors import (
-    BLOCK_SIZE,
-    Features,
-    Tile,
-    checked_features,
-    nearest_others,
-    rounding,
-    tiles,
-)
+from aigc_jax.metrics.neighbors import BLOCK_SIZE, Features, Tile, checked_features, nearest_others, tiles
 
 
 class Overlap(NamedTuple):
@@ -98,7 +90,7 @@ def overlap(real: Features, fake: Features, *, k: int = 3, density_k: int = 5, b
     real_array, fake_array = checked_features(real=real, fake=fake)
     radii = nearest_others(real_array, max(k, density_k), block_size=block_size, title="real-real").distances
     fake_radii = nearest_others(fake_array, k, block_size=block_size, title="fake-fake").distances
-    balls = _Balls(radii[:, k - 1], radii[:, density_k - 1], fake_radii[:, k - 1], real_array.shape[1])
+    balls = _Balls(radii[:, k - 1], radii[:, density_k - 1], fake_radii[:, k - 1])
     for tile in tiles(real_array, fake_array, block_size=block_size, title="real-fake"):
         balls.add(tile)
     with np.errstate(divide="ignore"):
@@ -137,11 +129,8 @@ def expected_coverage(num_real: int, num_fake: int, k: int = 5) -> float:
 class _Balls:
     """What the tiles seen so far say of each example."""
 
-    def __init__(self, radii: np.ndarray, density_radii: np.ndarray, fake_radii: np.ndarray, num_features: int) -> None:
-        # A distance that equals the radius but for rounding is within: the ball is closed.
-        self._limits, self._density_limits, self._fake_limits = (
-            r**2 * (1.0 + rounding(num_features)) for r in (radii, density_radii, fake_radii)
-        )
+    def __init__(self, radii: np.ndarray, density_radii: np.ndarray, fake_radii: np.ndarray) -> None:
+        self._limits, self._density_limits, self._fake_limits = radii**2, density_radii**2, fake_radii**2
         median = np.median(radii)
         self._is_small = radii < median if (radii < median).any() else radii <= median
         # No ball of radius 0: it holds what coincides with its centre and has the ratio 0 to everything else.
