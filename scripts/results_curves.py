@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from aigc_jax.experiments import load_run
-from aigc_jax.measuring import make_report_fn
+from aigc_jax.measuring import load_judge
+from aigc_jax.report.evaluate import Settings, evaluate
 from aigc_jax.report.report import Report
+from aigc_jax.report.subject import Subject
 from aigc_jax.samplers.settings import num_evaluations
 from aigc_jax.train.sampling import make_sample_fn
 from aigc_jax.types import UsageError
@@ -73,7 +75,10 @@ def _measure(path: Path, sampler: str, num_steps: int, args: argparse.Namespace)
     settings = {"sampler": sampler, "num_steps": num_steps, **{k: v for k, v in chosen.items() if v is not None}}
     experiment, config, variables = load_run(path, data_dir=args.data_dir, overrides={"sampling": settings})
     data = experiment.open_data()
-    report = make_report_fn(experiment, config, data)(make_sample_fn(experiment, variables, 0), args.num_samples)
+    subject = Subject(make_sample_fn(experiment, variables, 0), experiment.num_classes)
+    amount = Settings(args.num_samples, num_detected=0, num_swept=0)
+    judge = load_judge(experiment, config, data)
+    report = evaluate(subject=subject, judge=judge, data=data, settings=amount).report
     cost = num_evaluations(config.sampling)  # pyright: ignore[reportAttributeAccessIssue]
     agreement = _value(report, "class_agreement")
     return Point(path.name, sampler, *cost, _value(report, "frechet_distance") or float("nan"), agreement)
