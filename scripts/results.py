@@ -3,6 +3,7 @@
 python scripts/results.py orders
 python scripts/results.py closed-forms
 python scripts/results.py curves runs/flow_digits --out docs/curves.png
+python scripts/results.py interpolation --out runs/interpolation --plots docs
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from collections.abc import Sequence
 
 import results_closed_forms
 import results_curves
+import results_interpolation
 import results_orders
 
 from aigc_jax.types import UsageError
 
-COMMANDS = (results_orders, results_closed_forms, results_curves)
+COMMANDS = (results_orders, results_closed_forms, results_curves, results_interpolation)
 """Modules with a function ``register(commands)`` that adds a parser whose default ``run`` takes the arguments."""
 
 
