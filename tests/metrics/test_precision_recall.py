@@ -51,6 +51,10 @@ def test_open_balls_would_find_nothing_where_all_is_right():
     assert (result.precision, result.recall, result.coverage) == (1.0, 1.0, 1.0)
     assert result.density == pytest.approx(20 / 5)
     assert np.isinf(result.realism).all()
+    # A ball of radius 0 holds nothing else, however near.
+    beside = overlap(features, features + 1e-3)
+    assert (beside.precision, beside.recall, beside.density, beside.coverage) == (0.0, 0.0, 0.0, 0.0)
+    assert beside.realism.max() < 1e-100
 
 
 def test_what_is_said_of_each_example():
