@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from aigc_jax.cli_arguments import Compare, Evaluate
 from aigc_jax.commands import conditions_of, picture_of
 from aigc_jax.data.images import to_png
 from aigc_jax.experiments import told_values
-from aigc_jax.measuring import load_judge
+from aigc_jax.measuring import load_classifier, load_judge, make_accuracy_fn, with_inception
 from aigc_jax.report.compare import Contender, compare
 from aigc_jax.report.evaluate import Settings, evaluate
 from aigc_jax.report.gate import check_gates, read_gates
@@ -18,7 +21,8 @@ from aigc_jax.report.side_by_side import table_lines, write_tables
 from aigc_jax.report.text import summary_lines
 from aigc_jax.report.write import read_per_sample, read_report, write_report
 from aigc_jax.subjects import Loaded, load_subject, make_subject
-from aigc_jax.types import UsageError
+from aigc_jax.train.probing import features_fn, make_path_fn
+from aigc_jax.types import Data, UsageError
 
 
 def evaluate_run(arguments: Evaluate) -> int:
@@ -32,6 +36,11 @@ def evaluate_run(arguments: Evaluate) -> int:
     subject = make_subject(loaded, partner=partner, denoiser=denoiser)
     data = loaded.experiment.open_data()
     judge = load_judge(loaded.experiment, loaded.config, data)
+    if arguments.inception is not None:
+        judge = with_inception(judge, arguments.inception)
+    if arguments.cas and loaded.experiment.num_classes is not None and judge.world is None:
+        subject = subject._replace(accuracy_fn=make_accuracy_fn(loaded.config, data))
+    subject = subject._replace(path_lengths=_path_lengths(loaded, data))
     settings = Settings(arguments.num_samples, arguments.detector_samples, arguments.sweep_samples, arguments.risk)
     evaluation = evaluate(subject=subject, judge=judge, data=data, settings=settings, gates=gates)
     report = evaluation.report._replace(facts=_facts(loaded, arguments))
@@ -42,6 +51,14 @@ def evaluate_run(arguments: Evaluate) -> int:
     for line in failures:
         print(f"gate failed: {line}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _path_lengths(loaded: Loaded, data: Data) -> Callable[[int], np.ndarray] | None:
+    """Path lengths in the features of the data's classifier; None where the model starts from no one latent."""
+    if loaded.experiment.algorithm.generate is None or loaded.experiment.world is not None:
+        return None
+    _, classifier, weights = load_classifier(loaded.config, data)
+    return make_path_fn(loaded.experiment, loaded.variables, loaded.seed, features_fn(classifier, weights))
 
 
 def compare_runs(arguments: Compare) -> int:

@@ -21,27 +21,34 @@ from typing import Any
 
 import numpy as np
 
+from aigc_jax.data.arrays import ArraySource, take
+from aigc_jax.data.images import to_float, to_uint8
 from aigc_jax.data.pipeline import epoch
 from aigc_jax.experiments import load_config, run_training
+from aigc_jax.nets.inception import InceptionV3
 from aigc_jax.report.evaluate import Settings, evaluate
 from aigc_jax.report.report import Report
-from aigc_jax.report.subject import Judge, Subject, classifier_judge, world_judge
+from aigc_jax.report.subject import Judge, Subject, Verdicts, classifier_judge, world_judge
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.inception import ENCODER_NAME, make_inception_encoder
 from aigc_jax.train.loop import EvaluateFn, abstract_state
 from aigc_jax.train.sampling import make_encode_fn, make_sample_fn
 from aigc_jax.types import Data, Experiment, UsageError, Variables
+
+AccuracyFn = Callable[[np.ndarray, np.ndarray], Mapping[str, tuple[int, int]]]
+"""``(images [num, H, W, C] in [-1, 1], condition int [num]) -> {name: (right, n)}``."""
 
 Encoder = Callable[[np.ndarray], Mapping[str, Any]]
 """``images -> {"logits": [num, K], "features": [num, F]}``."""
 
 
 def load_encoder(config: TrainConfig, data: Data) -> tuple[str, Encoder]:
-    """The classifier of a data set, trained on first use and cached.
+    """The classifier of a data set as an encoder, see :func:`load_classifier`.
 
     Args:
         config: names the data, image shape and classes.
-        data: the opened data; the classifier learns from its training part.
+        data: the opened data.
 
     Returns:
         Its name, and the function images -> logits and features.
@@ -49,18 +56,26 @@ def load_encoder(config: TrainConfig, data: Data) -> tuple[str, Encoder]:
     Raises:
         UsageError: the data has no classes to tell apart.
     """
+    name, experiment, variables = load_classifier(config, data)
+    return name, make_encode_fn(experiment, variables)
+
+
+def load_classifier(config: TrainConfig, data: Data) -> tuple[str, Experiment, Variables]:
+    """The classifier of a data set, trained on first use and cached.
+
+    Args:
+        config: names the data, image shape and classes.
+        data: the opened data; the classifier learns from its training part.
+
+    Returns:
+        Its name, what was trained, and its weights.
+
+    Raises:
+        UsageError: the data has no classes to tell apart.
+    """
     if not data.class_names:
         raise UsageError(f"{data.name} has no classes, so no classifier can judge: evaluate on labelled data")
-    module = load_config("classifier_digits")
-    settings = module.Config(
-        data=config.data,
-        data_dir=config.data_dir,
-        image_shape=config.image_shape,
-        num_classes=len(data.class_names),
-        parallel="jit",
-        log_every=250,
-    )
-    experiment: Experiment = module.build(settings)
+    settings, experiment = _classifier(config, data)
     # What the classifier learns from, and not only what it is called: a folder may change under its name.
     examples = [data.train[i]["image"].tobytes() for i in range(0, len(data.train), max(len(data.train) // 8, 1))]
     identity = {
@@ -76,7 +91,63 @@ def load_encoder(config: TrainConfig, data: Data) -> tuple[str, Encoder]:
         print(f"training the classifier of {data.name} once; it is kept in {workdir}", file=sys.stderr)
         _train_into(workdir, experiment, settings, data)
     variables = load_variables(workdir, abstract_state(experiment))
-    return f"{data.name} classifier", make_encode_fn(experiment, variables)
+    return f"{data.name} classifier", experiment, variables
+
+
+def _classifier(config: TrainConfig, data: Data) -> tuple[TrainConfig, Experiment]:
+    """The settings of a data set's classifier, and what they build."""
+    module = load_config("classifier_digits")
+    settings = module.Config(
+        data=config.data,
+        data_dir=config.data_dir,
+        image_shape=config.image_shape,
+        num_classes=len(data.class_names),
+        parallel="jit",
+        log_every=250,
+    )
+    return settings, module.build(settings)
+
+
+def make_accuracy_fn(config: TrainConfig, data: Data) -> AccuracyFn:
+    """Classification accuracy scores: a classifier learns from samples alone, and is tested on real images.
+
+    Args:
+        config: names the data, image shape and classes.
+        data: the opened data.
+
+    Returns:
+        ``(images in [-1, 1], condition) -> {name: (right, n)}``: learned from samples and tested on real held-out
+        images, learned from real ones and tested on the samples, and real on real.
+
+    Reference:
+        Ravuri & Vinyals, "Classification Accuracy Score for Conditional Generative Models", 2019, section 3.
+    """
+
+    def accuracies(images: np.ndarray, condition: np.ndarray) -> dict[str, tuple[int, int]]:
+        settings, experiment = _classifier(config, data)
+        made = Data(
+            "samples", ArraySource(to_uint8(images), condition.astype(np.int32)), data.held_out, data.class_names
+        )
+        print("training a classifier on the samples alone", file=sys.stderr)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            workdir = Path(folder) / "run"
+            _train_into(workdir, experiment, settings, made)
+            from_samples = make_encode_fn(experiment, load_variables(workdir, abstract_state(experiment)))
+        _, from_real = load_encoder(config, data)
+        real = take(data.held_out, np.arange(len(data.held_out)))
+        return {
+            "accuracy_from_samples": _num_right(from_samples, to_float(real["image"]), real["label"]),
+            "accuracy_on_samples": _num_right(from_real, images, condition),
+            "accuracy_from_real": _num_right(from_real, to_float(real["image"]), real["label"]),
+        }
+
+    return accuracies
+
+
+def _num_right(encode: Encoder, images: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
+    """How many images are classified right, and of how many."""
+    blocks = [encode(images[first : first + 256])["logits"].argmax(axis=-1) for first in range(0, len(images), 256)]
+    return int(np.sum(np.concatenate(blocks) == truth)), len(images)
 
 
 def make_evaluate_fn(experiment: Experiment, config: TrainConfig, data: Data) -> EvaluateFn:
@@ -112,6 +183,27 @@ def load_judge(experiment: Experiment, config: TrainConfig, data: Data) -> Judge
         return world_judge(experiment.world)
     name, encode_fn = load_encoder(config, data)
     return classifier_judge(name, encode_fn, data.class_names)
+
+
+def with_inception(judge: Judge, weights: Path) -> Judge:
+    """A judge whose features are those of the published Inception network, so that FD is the published FID.
+
+    Args:
+        judge: whose word on classes is kept.
+        weights: the published weight file.
+
+    Returns:
+        The judge.
+
+    Raises:
+        UsageError: the file is missing, or another one.
+    """
+    encode = make_inception_encoder(weights, InceptionV3())
+
+    def look(examples: np.ndarray) -> Verdicts:
+        return judge.look(examples)._replace(features=encode(examples)["features"])
+
+    return judge._replace(name=ENCODER_NAME, look=look)
 
 
 def _figures(report: Report) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from aigc_jax.metrics.agreement import class_agreement, clopper_pearson
+from aigc_jax.metrics.classification import calibration, class_average_precision, f_scores
 from aigc_jax.metrics.confusion import corrected_agreement
 from aigc_jax.report.examples import Examples
 from aigc_jax.report.figures import Bar, Bars, Figure, Matrix, Table
@@ -208,7 +209,7 @@ def _figures(evidence: Evidence, given: dict[str, Any], real: dict[str, Any] | N
             unseen,
         ),
     ]
-    return figures + _attributes(evidence)
+    return [*figures, *_attributes(evidence), *_judge(evidence)]
 
 
 def _attributes(evidence: Evidence) -> list[Figure]:
@@ -239,3 +240,26 @@ def _cell(is_right: np.ndarray) -> str:
 def _at(results: dict[str, Any], index: int) -> float | None:
     """The agreement of one class, None where there is none."""
     return number(results["per_class"][index]) if index < len(results["per_class"]) else None
+
+
+def _judge(evidence: Evidence) -> list[Figure]:
+    """How good the classifier is, on real examples that it never saw."""
+    logits, truth = evidence.held_out.verdicts.logits, evidence.held_out.condition
+    if logits is None or truth is None:
+        return []
+    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    num_classes = logits.shape[-1]
+    confusion = np.zeros((num_classes, num_classes), np.int64)
+    np.add.at(confusion, (truth, logits.argmax(axis=1)), 1)
+    scores, trust = f_scores(confusion), calibration(probabilities, truth)
+    areas = [area.value for area in class_average_precision(probabilities, truth, num_resamples=1) if area is not None]
+    rows = [
+        ["accuracy", format_share(float(np.mean(logits.argmax(axis=1) == truth)))],
+        ["F1, mean over classes", f"{scores.macro:.3f}"],
+        ["F1, worst class", f"{np.nanmin(scores.per_class):.3f}"],
+        ["area under precision and recall, mean over classes", f"{np.mean(areas):.3f}"],
+        ["expected calibration error", f"{trust.ece:.3f}"],
+    ]
+    caption = f"{evidence.judge.name} on {len(truth)} real examples that no training saw: how far its word goes."
+    return [Table("judge", "The classifier that judges", caption, ["", "value"], rows)]

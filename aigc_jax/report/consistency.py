@@ -14,6 +14,7 @@ import numpy as np
 
 from aigc_jax.data.images import to_uint8
 from aigc_jax.metrics.consistency import reproducibility, seed_consistency
+from aigc_jax.metrics.stability import determinism, drift, sensitivity
 from aigc_jax.report.condition import observed
 from aigc_jax.report.examples import Examples, condition_of, draw
 from aigc_jax.report.figures import Figure, Gallery, Table
@@ -119,17 +120,20 @@ def _repeats(evidence: Evidence) -> tuple[Section, Table]:
     rows: list[list[str]] = []
     num_same = num_all = 0
     for repeat in evidence.subject.repeats:
-        difference = _differences(evidence, repeat)
+        ours, again = _repeated(evidence, repeat)
+        difference = np.abs(ours - again).max(axis=1)
         is_same = difference <= repeat.tolerance
         num_same, num_all = num_same + int(is_same.sum()), num_all + len(is_same)
         checks.append(never(f"samples that change when computed {repeat.title}", int((~is_same).sum()), len(is_same)))
         allowed = f"{repeat.tolerance:.1g}" if repeat.tolerance else "none"
         equal = f"{int((difference == 0).sum())} of {len(difference)}"
-        rows.append([repeat.title, equal, f"{difference.max():.2g}", allowed])
+        found = determinism(ours, again)
+        ulp = "" if found.max_ulp is None else f"{found.max_ulp:.2g}"
+        rows.append([repeat.title, equal, f"{difference.max():.2g}", ulp, allowed])
     caption = (
         "The first samples drawn again from the same keys. Where rounding is allowed, it is of another compilation."
     )
-    columns = ["computed", "equal bit for bit", "largest difference", "allowed"]
+    columns = ["computed", "equal bit for bit", "largest difference", "in units of the last place", "allowed"]
     table = Table("repeats", "The same keys, computed again (C0)", caption, columns, rows)
     if not num_all:
         return Section(), table
@@ -138,15 +142,14 @@ def _repeats(evidence: Evidence) -> tuple[Section, Table]:
     return Section([row._replace(reference=1.0, reference_title="what a pure function gives")], checks), table
 
 
-def _differences(evidence: Evidence, repeat: Repeat) -> np.ndarray:
-    """The largest difference within each repeated sample."""
+def _repeated(evidence: Evidence, repeat: Repeat) -> list[np.ndarray]:
+    """The first samples and their repetitions, each [num, numbers of a sample]."""
     num = min(repeat.num, evidence.samples.num)
     condition = condition_of(0, num, evidence.subject.num_classes)
-    ours, again = (
+    return [
         np.asarray(sample_fn(0, condition, num), np.float32).reshape(num, -1)
         for sample_fn in (evidence.subject.sample_fn, repeat.sample_fn)
-    )
-    return np.abs(ours - again).max(axis=1)
+    ]
 
 
 def _distinct(evidence: Evidence) -> tuple[Measurement, Check]:
@@ -195,7 +198,8 @@ def _paired(evidence: Evidence, pair: Pair) -> Measurement:
     ours = evidence.samples.select(slice(0, pair.samples.num))
     features = without_class_means([ours.verdicts.features, pair.samples.verdicts.features], ours.condition)
     result = reproducibility(*features, condition=ours.condition)
-    change = np.abs(ours.floats() - pair.samples.floats()).mean()
+    values = ours.floats()
+    change = sensitivity(values, pair.samples.floats(), values)
     return Measurement(
         pair.measurement,
         f"{_TITLES[pair.measurement]}: {pair.title}",
@@ -203,13 +207,24 @@ def _paired(evidence: Evidence, pair: Pair) -> Measurement:
         result.n,
         "share",
         "Share of samples whose features are alike (cosine above 0.6, class means taken out) to those of "
-        f"their counterpart of the same noise; mean absolute change of a value {change:.3f}.",
+        f"their counterpart of the same noise; median change relative to "
+        f"the sample {change.median:.2g}, 95 % of samples below {change.quantile_95:.2g}.{_drift(ours, pair)}",
         result.low,
         result.high,
         reference=result.chance,
         reference_title="chance: shuffled pairs of the same condition",
         is_proxy=True,
     )
+
+
+def _drift(ours: Examples, pair: Pair) -> str:
+    """Whether the classes are seen in other shares than at the earlier checkpoint."""
+    classes, earlier = ours.verdicts.predicted, pair.samples.verdicts.predicted
+    if pair.measurement != "checkpoint_consistency" or classes is None or earlier is None:
+        return ""
+    num_values = 1 + int(max(classes.max(), earlier.max()))
+    found = drift(*(np.bincount(each, minlength=num_values) for each in (earlier, classes)))
+    return f" Drift of the class shares (PSI) {found.psi:.3f}; chance alone stays below {found.limit:.3f}."
 
 
 def _strip(evidence: Evidence, pairs: Sequence[Pair]) -> list[Figure]:

@@ -53,6 +53,7 @@ NAMES: dict[str, LampName] = {
     "coverage": "diverse",
     "modes_covered": "diverse",
     "frechet_distance": "diverse",
+    "frechet_infinity": "diverse",
     "kernel_distance": "diverse",
     "cmmd": "diverse",
     "inception_score": "diverse",

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr, ndtri
 
+from aigc_jax.metrics.path_length import path_speed
 from aigc_jax.rng import example_keys, normal, split_by_name
 from aigc_jax.train.sampling import BLOCK, SampleBlocksFn, blockwise, sample_key
 from aigc_jax.types import Detector, Experiment, UsageError, Variables
@@ -173,3 +174,65 @@ def make_trace_fn(
         )
 
     return draw
+
+
+def features_fn(classifier: Experiment, variables: Variables) -> Callable[[jax.Array], jax.Array]:
+    """The features of a trained classifier as a pure function of images.
+
+    Args:
+        classifier: what was trained; its ``evaluate`` gives ``features``.
+        variables: its weights.
+
+    Returns:
+        ``images [B, H, W, C] -> features [B, F]``.
+
+    Raises:
+        UsageError: the model has no features.
+    """
+    evaluate = classifier.algorithm.evaluate
+    if evaluate is None:
+        raise UsageError("this model has no features: name a classifier")
+    return lambda images: evaluate(variables, {"image": images}, jax.random.key(0))["features"]
+
+
+def make_path_fn(
+    experiment: Experiment, variables: Variables, seed: int, features: Callable[[jax.Array], jax.Array]
+) -> Callable[[int], np.ndarray]:
+    """Squared speeds in feature space along paths between latents, see :mod:`aigc_jax.metrics.path_length`.
+
+    Args:
+        experiment: what was trained; its algorithm has ``latent`` and ``generate``.
+        variables: its weights.
+        seed: of the latents.
+        features: images -> features [B, F].
+
+    Returns:
+        ``num -> speeds [num]``; both ends of a path have the same condition.
+
+    Raises:
+        UsageError: the model starts from no one latent.
+    """
+    latent, generate = experiment.algorithm.latent, experiment.algorithm.generate
+    if latent is None or generate is None:
+        raise UsageError("this model starts from no one latent: there is no path")
+    key = sample_key(seed)
+
+    @jax.jit
+    def block(variables: Variables, index: jax.Array, condition: jax.Array | None) -> jax.Array:
+        keys = example_keys(key, index)
+        named = split_by_name(keys, "path_end", "path_time")
+        ends = latent(keys, BLOCK), latent(named["path_end"], BLOCK)
+        t = jax.vmap(jax.random.uniform)(named["path_time"])
+        flat = tuple(end.reshape(BLOCK, -1) for end in ends)
+
+        def decode(z: jax.Array) -> jax.Array:
+            return generate(variables, z.reshape(ends[0].shape), keys, condition)
+
+        return path_speed(features, decode, (flat[0], flat[1]), t)
+
+    def speeds(num: int) -> np.ndarray:
+        classes = experiment.num_classes
+        condition = None if classes is None else (np.arange(num) % classes).astype(np.int32)
+        return blockwise(lambda index, given: block(variables, index, given))(0, condition, num)
+
+    return speeds

@@ -51,7 +51,9 @@ FIGURES = (
     ),
     Lines("roc", "ROC", "", "flagged", "found", [Series("re-noise", [0, 1], [0, 1])], diagonal="chance"),
     Bars("violations", "Violations", "", [Bar("blank", 0.0, 0.0, 0.0037, 1000, 0.0), Bar("none asked for", None)]),
-    Histogram("nearest", "Nearest", "", "distance", [0, 1, 2], {"samples": [0.4, 0.6], "real": [0.5, 0.5]}, {"copy": 1}),
+    Histogram(
+        "nearest", "Nearest", "", "distance", [0, 1, 2], {"samples": [0.4, 0.6], "real": [0.5, 0.5]}, {"copy": 1}
+    ),
     Matrix("adherence", "Asked and seen", "", ["0", "1"], ["0", "1", "invalid"], [[9, 1, 0], [0, 8, 2]], ["1"]),
     Table("attributes", "Attributes", "", ["attribute", "share"], [["shape", "98.5 %"]]),
     Gallery("worst", "Worst", "By distance.", [PICTURES], [["blank", "blank", "torn"]]),

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from aigc_jax.report.judge import judge
 
 from aigc_jax.data.points import PointSource
 from aigc_jax.report.gate import check_gates
 from aigc_jax.report.html import to_html
-from aigc_jax.report.judge import judge
 from aigc_jax.report.text import summary_lines
 from aigc_jax.types import Data, UsageError
 from aigc_jax.worlds.mixture import ring
