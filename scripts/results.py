@@ -16,10 +16,11 @@ import results_closed_forms
 import results_curves
 import results_interpolation
 import results_orders
+import results_planted
 
 from aigc_jax.types import UsageError
 
-COMMANDS = (results_orders, results_closed_forms, results_curves, results_interpolation)
+COMMANDS = (results_orders, results_closed_forms, results_curves, results_interpolation, results_planted)
 """Modules with a function ``register(commands)`` that adds a parser whose default ``run`` takes the arguments."""
 
 
