@@ -73,6 +73,19 @@ def test_z_is_standard_normal_and_the_p_value_uniform_on_fresh_samples():
     assert kstest([result.p_value for result in results], "uniform").pvalue > 0.01
 
 
+def test_cells_weigh_by_their_share_of_held_out_examples():
+    rng = np.random.default_rng(5)
+    train, held_out, samples = (
+        rng.normal(size=(200, 2)) + 50 * (np.arange(200) < num)[:, None] for num in (100, 150, 40)
+    )
+    samples[:40] = train[:40] + 1e-4
+    result = judged(train, held_out, samples, num_cells=2)
+    weights = result.num_held_out / 200
+    assert sorted(weights) == [0.25, 0.75]
+    assert result.value == pytest.approx(weights @ result.z)
+    assert result.num_samples[result.worst_cell] == 40
+
+
 def test_cells_with_few_examples_are_not_judged():
     rng = np.random.default_rng(4)
     train = np.concatenate([rng.normal(size=(100, 2)), rng.normal(size=(100, 2)) + 50])

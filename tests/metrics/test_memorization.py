@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import binomtest
 
-from aigc_jax.metrics.memorization import flag_copies, memorization
+from aigc_jax.metrics.memorization import Closeness, Memorization, flag_copies, memorization
 from aigc_jax.types import UsageError
 
 
@@ -76,6 +76,26 @@ def test_fresh_samples_are_flagged_at_the_promised_rate():
     # The p-value is discrete, so rarer than its level; and it does happen.
     assert binomtest(small, 200, 0.1, alternative="greater").pvalue > 0.01
     assert small > 0
+
+
+@pytest.mark.parametrize(
+    ("ratios", "num_flagged", "p_value"),
+    [
+        ([0.5], 1, 1 / 10),  # below all of nine held-out ones: the first of ten equally likely ranks
+        ([0.5, 0.6], 2, 1 / 55),  # both first of eleven: one of C(11, 2) pairs
+        ([0.5, 7.0], 1, 1 - 9 * 10 / 110),  # one at least: not that both come after the first of the nine
+        ([7.0, 8.0], 0, 1.0),
+        ([1.0], 0, 1.0),  # a tie with the threshold is not below it
+    ],
+)
+def test_the_p_value_counts_ranks(ratios, num_flagged, p_value):
+    def made(values):
+        num = len(values)
+        return Closeness(np.zeros(num, np.int64), np.ones(num), np.asarray(values, np.float64), np.ones(num, bool))
+
+    copies = flag_copies(Memorization(made(ratios), made(np.arange(9.0, 0.0, -1.0))), rate=0.1)
+    assert (copies.is_flagged.sum(), copies.threshold) == (num_flagged, 1.0)
+    assert copies.p_value == pytest.approx(p_value, rel=1e-9)
 
 
 def test_duplicates_in_the_training_set():

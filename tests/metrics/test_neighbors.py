@@ -94,6 +94,12 @@ def test_duplicates_are_at_distance_zero_and_the_first_comes_first(block_size):
     assert others.distances[5, 0] > 0
 
 
+@pytest.mark.parametrize("block_size", [7, 50, 1000])
+def test_of_many_equals_the_first_come_first(block_size):
+    points = np.tile([[3.3, 0.1]], (150, 1))
+    np.testing.assert_array_equal(nearest(points[:2], points, 40, block_size=block_size).indices, [np.arange(40)] * 2)
+
+
 @pytest.mark.parametrize("is_rising", [True, False])
 def test_points_in_order_of_distance(is_rising):
     # Falling: every tile holds nothing but better candidates than all before.
