@@ -11,11 +11,11 @@ echo "== training gan_digits on 4,000 real handwritten digits"
 .venv/bin/aigc-jax train gan_digits --workdir "$run"
 echo "== drawing samples: a row per class"
 .venv/bin/aigc-jax sample "$run" --num 100 --out "$run/samples/grid.png"
-echo "== measuring 1,000 samples"
+echo "== the reliability report, of 1,000 samples"
 .venv/bin/aigc-jax evaluate "$run" --num-samples 1000
 echo
 echo "done in $(($(date +%s) - started)) s"
 echo "  pictures     $run/samples/grid.png, and one for each 500 steps beside it"
-echo "  figures      $run/report/index.html (open it in a browser), $run/report/report.json"
+echo "  report       $run/report/index.html (open it in a browser), $run/report/report.json"
 echo "  curves       $run/metrics.jsonl"
 echo "  checkpoints  $run/checkpoints"
