@@ -25,6 +25,7 @@ from aigc_jax.algorithms.denoiser import (
     make_latent_fn,
     make_sample_fn,
 )
+from aigc_jax.algorithms.detecting import renoise_detectors
 from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.gaussian import Process, expand
 from aigc_jax.processes.times import TimeSampler, lognormal_times
@@ -139,6 +140,7 @@ def consistency(
         sample=make_sample_fn(denoiser, sampler, lambda denoise: denoise),
         latent=make_latent_fn(denoiser),
         generate=make_generate_fn(denoiser, sampler, lambda denoise: denoise),
+        detectors=renoise_detectors(denoiser),
     )
 
 

@@ -36,6 +36,9 @@ from aigc_jax.types import (
 PLAYER = "denoiser"
 """The one player's name in params and model_state."""
 
+RENOISE_LEVELS = (0.5, 0.2, 1.0)
+"""Of images in [-1, 1]."""
+
 SamplerFn = Callable[..., Array]
 """``(denoise, shape of one example, keys [B], condition) -> x_0 [B, ...]``, as from ``samplers.sampling``."""
 
@@ -52,6 +55,8 @@ class Denoiser(NamedTuple):
         num_classes: number of classes, 0 for an unconditional model; class ``num_classes`` stands for no condition.
         name: the batch's entry with the examples, ``image``, ``latent`` or ``point``.
         bounds: limits that samples are clipped to; None for data without limits.
+        renoise_levels: noise levels sigma / alpha at which samples are noised again to see whether they are stable; the
+            first is the default, the others are there to be chosen from (:mod:`aigc_jax.guards.renoise`).
     """
 
     net: nn.Module
@@ -61,6 +66,7 @@ class Denoiser(NamedTuple):
     num_classes: int = 0
     name: str = "image"
     bounds: tuple[float, float] | None = (-1.0, 1.0)
+    renoise_levels: tuple[float, ...] = RENOISE_LEVELS
 
     def init(self, key: Key, batch: Batch) -> PyTree:
         """Initial parameters; only the shapes of the batch matter."""

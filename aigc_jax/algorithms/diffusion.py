@@ -33,6 +33,7 @@ from aigc_jax.algorithms.denoiser import (
     make_sample_fn,
     mean_square,
 )
+from aigc_jax.algorithms.detecting import make_trace_fn, renoise_detectors
 from aigc_jax.losses.variational import discretized_gaussian, gaussian_kl
 from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.gaussian import expand, posterior
@@ -53,6 +54,7 @@ from aigc_jax.types import (
     Player,
     PyTree,
     SampleFn,
+    TraceFn,
     UsageError,
     Variables,
 )
@@ -159,6 +161,8 @@ def diffusion(
         sample=_sample_fn(denoiser, sampler, guidance, is_learned=not is_simple),
         latent=make_latent_fn(denoiser),
         generate=_generate_fn(denoiser, sampler, guidance, is_learned=not is_simple),
+        detectors=renoise_detectors(denoiser),
+        trace=_trace_fn(denoiser, sampler, guidance, is_learned=not is_simple),
         evaluate=None if log_likelihood is None else make_evaluate_fn(denoiser, log_likelihood),
         edit=None if editor is None else _edit_fn(denoiser, editor, guidance, is_learned=not is_simple),
     )
@@ -248,6 +252,18 @@ def _generate_fn(denoiser: Denoiser, sampler: MakeSampler, guidance: Guidance, *
         return make_generate_fn(denoiser, made, guidance)(variables, latents, key, condition)
 
     return generate
+
+
+def _trace_fn(denoiser: Denoiser, sampler: MakeSampler, guidance: Guidance, *, is_learned: bool) -> TraceFn | None:
+    """The ``trace`` of the algorithm, with the variances that ``sample`` has."""
+
+    def trace(variables: Variables, key: Array, num_samples: int, condition: Condition) -> tuple[Array, dict]:
+        made = make_trace_fn(denoiser, sampler(variance=_variance_fn(denoiser, variables)), guidance)
+        assert made is not None  # for the type checker: the variance does not matter to that
+        return made(variables, key, num_samples, condition)
+
+    fixed = make_trace_fn(denoiser, sampler(variance=None), guidance)
+    return trace if is_learned and fixed is not None else fixed
 
 
 def _edit_fn(denoiser: Denoiser, editor: Callable[..., EditorFn], guidance: Guidance, *, is_learned: bool) -> EditFn:

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from aigc_jax.algorithms.detecting import elbo_detector
 from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.discrete import CategoricalProcess
 from aigc_jax.rng import example_keys, split_by_name
@@ -151,7 +152,7 @@ def discrete_diffusion(
     """
     sampling = TokenSampling() if sampling is None else sampling
     _check(denoiser, sampling, num_times, condition_dropout)
-    num_dims = math.prod(denoiser.shape)
+    num_dims, evaluate = math.prod(denoiser.shape), _make_evaluate_fn(denoiser, num_times)
 
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:
         keys = split_by_name(example_keys(key, batch["index"]), "noise", "condition", "dropout")
@@ -169,7 +170,8 @@ def discrete_diffusion(
         init=lambda key, batch: init_state(players, {PLAYER: denoiser.init(key, batch)}, {}, ema_names=ema_names),
         step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
         sample=_make_sample_fn(denoiser, sampling),
-        evaluate=_make_evaluate_fn(denoiser, num_times),
+        evaluate=evaluate,
+        detectors={"elbo": elbo_detector(evaluate, denoiser.num_classes, null=denoiser.num_classes)},
     )
 
 

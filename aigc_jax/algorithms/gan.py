@@ -23,14 +23,17 @@ from aigc_jax.types import (
     Algorithm,
     Batch,
     Condition,
+    Detector,
     GenerateFn,
     Key,
+    Keys,
     LatentFn,
     LossTransform,
     Metrics,
     Player,
     PyTree,
     SampleFn,
+    ScoreFn,
     UsageError,
     Variables,
 )
@@ -164,6 +167,7 @@ def gan(
         latent=_latent_fn(networks),
         generate=_generator(networks),
         evaluate=_evaluator(networks),
+        detectors={"discriminator_logit": Detector(_critic(networks))},
     )
 
 
@@ -251,11 +255,30 @@ def _generator(networks: Networks) -> GenerateFn:
     return generate
 
 
+def _critic(networks: Networks) -> ScoreFn:
+    """The negative logit: how fake the discriminator finds samples; without a condition by its unconditional part."""
+
+    def score(variables: Variables, samples: Array, condition: Condition, keys: Keys) -> Array:
+        del keys
+
+        def alone(image: Array, condition: Condition) -> Array:
+            condition = None if condition is None else condition[None]
+            return -_logits(networks, variables, image[None], condition)[0]
+
+        # Each by itself: a discriminator that compares the images of a batch would tell of its neighbours.
+        return jax.vmap(alone)(samples, condition)
+
+    return score
+
+
+def _logits(networks: Networks, variables: Variables, images: Array, condition: Condition) -> Array:
+    weights = {"params": variables["params"]["discriminator"], **variables["model_state"]["discriminator"]}
+    return networks.discriminator.apply(weights, images, condition, train=False)[0]
+
+
 def _evaluator(networks: Networks) -> Callable[[Variables, Batch, Key], dict[str, Array]]:
     def evaluate(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
         del key
-        weights = {"params": variables["params"]["discriminator"], **variables["model_state"]["discriminator"]}
-        logits, _ = networks.discriminator.apply(weights, batch["image"], networks.condition(batch), train=False)
-        return {"discriminator_logit": logits}
+        return {"discriminator_logit": _logits(networks, variables, batch["image"], networks.condition(batch))}
 
     return evaluate

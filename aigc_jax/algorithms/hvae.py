@@ -17,6 +17,7 @@ import optax
 from jaxtyping import Array, Float
 
 from aigc_jax.algorithms.autoencoder import bound_rows, check_bound, check_condition, condition_of
+from aigc_jax.algorithms.detecting import NUM_DRAWS, elbo_detector
 from aigc_jax.losses.bounds import free_bits
 from aigc_jax.losses.likelihoods import Likelihood, binarize, normal_log_prob, sum_per_example
 from aigc_jax.losses.variational import gaussian_kl
@@ -195,7 +196,17 @@ def hvae(
 
     players = [Player(NAME, loss_fn, tx)]
     step = make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches)
-    return Algorithm(init, step, model.sample, model.evaluate, model.encode, model.decode)
+    return Algorithm(
+        init,
+        step,
+        model.sample,
+        model.evaluate,
+        model.encode,
+        model.decode,
+        detectors={
+            "elbo": elbo_detector(model._replace(num_importance_samples=NUM_DRAWS).evaluate, model.ladder.num_classes)
+        },
+    )
 
 
 def _means(level: int, prior: Gaussian, posterior: Gaussian | None) -> Array:

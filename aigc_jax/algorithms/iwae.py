@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array
 
 from aigc_jax.algorithms.autoencoder import NAME, Model, check_bound
+from aigc_jax.algorithms.detecting import NUM_DRAWS, elbo_detector
 from aigc_jax.losses.bounds import draw_keys, log_mean_exp
 from aigc_jax.players import init_state, make_step
 from aigc_jax.rng import example_keys, split_by_name
@@ -87,4 +88,5 @@ def iwae(
         model.decode,
         latent=model.latent,
         generate=model.generate,
+        detectors={"elbo": elbo_detector(model._replace(num_importance_samples=NUM_DRAWS).evaluate, model.num_classes)},
     )

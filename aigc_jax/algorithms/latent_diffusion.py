@@ -10,7 +10,18 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from aigc_jax.rng import split_by_name
-from aigc_jax.types import Algorithm, Batch, Condition, Key, Metrics, TrainState, UsageError, Variables
+from aigc_jax.types import (
+    Algorithm,
+    Batch,
+    Condition,
+    Key,
+    Keys,
+    Metrics,
+    ScoreFn,
+    TrainState,
+    UsageError,
+    Variables,
+)
 
 
 def latent_diffusion(
@@ -72,7 +83,27 @@ def latent_diffusion(
         made = inner.generate(variables, latents, key, condition) / scale
         return jnp.clip(decode(autoencoder_variables, made, condition), -1.0, 1.0)
 
+    def in_latents(score: ScoreFn) -> ScoreFn:
+        """What the inner method says of the latents of samples; it is a function of the latent's own scale."""
+
+        def score_images(variables: Variables, samples: Array, condition: Condition, keys: Keys) -> Array:
+            batch = {"image": samples} if condition is None else {"image": samples, "label": condition}
+            return score(variables, to_latents(batch, keys)["latent"], condition, keys)
+
+        return score_images
+
+    def trace(variables: Variables, key: Array, num_samples: int, condition: Condition) -> tuple[Array, dict]:
+        assert inner.trace is not None  # for the type checker: it is not used otherwise
+        latents, scores = inner.trace(variables, key, num_samples, condition)
+        return jnp.clip(decode(autoencoder_variables, latents / scale, condition), -1.0, 1.0), scores
+
     has_latent = inner.latent is not None and inner.generate is not None
     return Algorithm(
-        init=init, step=step, sample=sample, latent=inner.latent, generate=generate if has_latent else None
+        init=init,
+        step=step,
+        sample=sample,
+        latent=inner.latent,
+        generate=generate if has_latent else None,
+        detectors={name: each._replace(score=in_latents(each.score)) for name, each in inner.detectors.items()},
+        trace=None if inner.trace is None else trace,
     )

@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array
 
 from aigc_jax.algorithms.autoencoder import NAME, Model, check_bound
+from aigc_jax.algorithms.detecting import NUM_DRAWS, elbo_detector
 from aigc_jax.losses.bounds import free_bits
 from aigc_jax.losses.likelihoods import sum_per_example
 from aigc_jax.losses.variational import gaussian_kl
@@ -93,4 +94,5 @@ def vae(
         model.decode,
         latent=model.latent,
         generate=model.generate,
+        detectors={"elbo": elbo_detector(model._replace(num_importance_samples=NUM_DRAWS).evaluate, model.num_classes)},
     )

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from aigc_jax.algorithms.autoencoder import apply, check_condition, condition_of
 from aigc_jax.algorithms.codebook import Codebook, draw_vectors, nearest, new_codebook, restart, update
+from aigc_jax.algorithms.detecting import elbo_detector
 from aigc_jax.losses.likelihoods import Likelihood, bits_per_dim, sum_per_example
 from aigc_jax.players import init_state, make_step
 from aigc_jax.rng import example_keys, split_by_name
@@ -200,4 +201,12 @@ def vqvae(
 
     players = [Player(NAME, loss_fn, tx)]
     step = make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches)
-    return Algorithm(init, step, model.sample, model.evaluate, model.encode, model.decode)
+    return Algorithm(
+        init,
+        step,
+        model.sample,
+        model.evaluate,
+        model.encode,
+        model.decode,
+        detectors={"elbo": elbo_detector(model.evaluate, model.num_classes)},
+    )

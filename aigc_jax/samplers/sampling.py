@@ -95,6 +95,11 @@ class Sampler(NamedTuple):
         return self.plan.solver(self.plan.guidance(denoise), x, self.plan.times, solver_keys, condition)
 
     @property
+    def num_steps(self) -> int:
+        """Steps of the grid."""
+        return self.plan.times.shape[0] - 1
+
+    @property
     def is_observable(self) -> bool:
         """Whether one can look on: the solver goes step by step over its grid. Restart does not."""
         return isinstance(self.plan.solver, StepSolver)

@@ -1,0 +1,111 @@
+"""What detectors say where no condition is given, at which levels and windows, and who has none."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from aigc_jax.algorithms.denoiser import Denoiser
+from aigc_jax.algorithms.detecting import elbo_detector, make_trace_fn, renoise_detectors
+from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
+from aigc_jax.algorithms.latent_diffusion import latent_diffusion
+from aigc_jax.nets.mlp import MLPDenoiser
+from aigc_jax.processes.gaussian import rectified_flow
+from aigc_jax.processes.prediction import predict
+from aigc_jax.samplers.sampling import Sampling, make_sampler
+from aigc_jax.types import Algorithm, UsageError
+
+FLOW = rectified_flow()
+KEYS = jax.random.split(jax.random.key(0), 5)
+
+
+def denoiser_of(num_classes=0, **options):
+    net = MLPDenoiser((8,), num_classes=num_classes)
+    return Denoiser(net, FLOW, predict(FLOW, "velocity"), (2,), num_classes, "point", None, **options)
+
+
+def variables_of(denoiser):
+    label = {"label": jnp.zeros(1, jnp.int32)} if denoiser.num_classes else {}
+    params = denoiser.init(jax.random.key(1), {denoiser.name: jnp.zeros((1, 2)), **label})
+    params = jax.tree.map(lambda p: p + 0.2 * jax.random.normal(jax.random.key(2), p.shape), params)
+    return {"params": {"denoiser": params}, "model_state": {}}
+
+
+def test_no_condition_is_the_null_condition_of_a_denoiser():
+    denoiser = denoiser_of(3)
+    variables, points = variables_of(denoiser), jax.random.normal(jax.random.key(3), (5, 2))
+    score = renoise_detectors(denoiser)["renoise"].score
+    left_out = score(variables, points, None, KEYS)
+    np.testing.assert_array_equal(left_out, score(variables, points, jnp.full(5, 3), KEYS))
+    assert np.all(left_out != score(variables, points, jnp.zeros(5, jnp.int32), KEYS))
+
+
+def test_levels_have_names_and_the_first_has_the_plain_one():
+    found = renoise_detectors(denoiser_of(renoise_levels=(0.1, 0.25)))
+    assert list(found) == ["renoise", "renoise_0.25"]
+    assert not any(detector.is_typical_best for detector in found.values())
+    variables = variables_of(denoiser_of())
+    alone = renoise_detectors(denoiser_of(renoise_levels=(0.25,)))["renoise"]
+    given = variables, jnp.ones((5, 2)), None, KEYS
+    np.testing.assert_array_equal(found["renoise_0.25"].score(*given), alone.score(*given))
+    with pytest.raises(UsageError, match="noise level"):
+        renoise_detectors(denoiser_of(renoise_levels=(-1.0,)))
+
+
+def trace_of(*settings):
+    return make_trace_fn(denoiser_of(), make_sampler(FLOW, Sampling(*settings), is_bounded=False), lambda d: d)
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "names"),
+    [
+        (2, ["trajectory_variance"]),
+        (6, ["trajectory_variance", "trajectory_variance_0_4"]),
+        (20, ["trajectory_variance", "trajectory_variance_0_4", "trajectory_variance_0_19"]),
+    ],
+)
+def test_windows_that_a_trajectory_is_long_enough_for(num_steps, names):
+    trace = trace_of("euler", num_steps)
+    assert trace is not None
+    assert list(trace(variables_of(denoiser_of()), KEYS, 5, None)[1]) == names
+
+
+def test_samplers_without_a_trace():
+    assert trace_of("restart", 20) is None
+    assert trace_of("euler", 1) is None
+    assert make_trace_fn(denoiser_of(), lambda denoise, shape, keys, condition: keys, lambda d: d) is None
+
+
+def fake_evaluate(variables, batch, keys):
+    """log p(x | c) = -x - c, and of no class at all where a model takes one."""
+    return {"elbo": -batch["image"][:, 0, 0, 0] - batch["label"].astype(jnp.float32)}
+
+
+def test_no_class_is_the_mean_over_all_classes_where_there_is_no_null_condition():
+    images = jnp.arange(5.0)[:, None, None, None]
+    detector = elbo_detector(fake_evaluate, 3)
+    assert detector.is_typical_best
+    np.testing.assert_allclose(detector.score({}, images, jnp.full(5, 2), KEYS), np.arange(5) + 2.0)
+    mixture = np.log(np.mean(np.exp([0.0, -1.0, -2.0])))
+    np.testing.assert_allclose(detector.score({}, images, None, KEYS), np.arange(5) - mixture, rtol=1e-6)
+    null = elbo_detector(fake_evaluate, 3, null=3)
+    np.testing.assert_allclose(null.score({}, images, None, KEYS), np.arange(5) + 3.0)
+
+
+def test_latent_diffusion_scores_the_latents_at_their_scale():
+    denoiser = straight_flow(MLPDenoiser((8,)), (2,), name="latent")
+    sampler = make_sampler(FLOW, Sampling("euler", 4), is_bounded=False)
+    inner = flow_matching(denoiser, tx=optax.sgd(1e-3), sampler=sampler)
+    halved = Algorithm(
+        inner.init,
+        inner.step,
+        encode=lambda variables, batch, key: batch["image"][:, 0, :, 0],
+        decode=lambda variables, latents, condition: jnp.tanh(latents)[:, None, :, None],
+    )
+    outer = latent_diffusion(inner, halved, {}, scale=0.5)
+    variables, images = variables_of(denoiser), jax.random.normal(jax.random.key(4), (5, 2, 2, 1))
+    np.testing.assert_array_equal(
+        outer.detectors["renoise"].score(variables, images, None, KEYS),
+        inner.detectors["renoise"].score(variables, 0.5 * images[:, 0, :, 0], None, KEYS),
+    )

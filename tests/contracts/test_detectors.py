@@ -1,0 +1,100 @@
+"""Every score is a function of (variables, sample, its condition, its key) alone; a trace draws what sample draws."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aigc_jax.rng import example_keys
+from aigc_jax.types import UsageError
+
+from .table import NUM_CLASSES, ROWS, batch_at, plain_run
+from .test_sample import condition, draw
+
+# Of one detector at several noise levels the first stands for all.
+DETECTORS = [(name, found) for name in ROWS for found in ROWS[name].build(None).detectors if "renoise_" not in found]
+TRACES = [name for name in ROWS if ROWS[name].build(None).trace is not None]
+WITHOUT_TRACE = {
+    "gan-": "one step",
+    "vae-": "one step",
+    "iwae-": "one step",
+    "vqvae": "one step",
+    "hvae": "one step, level by level",
+    "consistency-": "its steps jump to the data: they are not one path",
+    "discrete-": "tokens have no mean that could move",
+    "classifier": "draws no samples",
+}
+
+
+@functools.cache
+def score_fn(name, detector):
+    return jax.jit(plain_run(name).algorithm.detectors[detector].score)
+
+
+def scores(name, detector, images, conditions, keys):
+    return score_fn(name, detector)(plain_run(name).states[2].variables, images, conditions, keys)
+
+
+def test_every_row_that_draws_samples_has_a_detector():
+    found = {name for name, _ in DETECTORS}
+    assert found == {name for name in ROWS if ROWS[name].build(None).sample is not None}
+
+
+def test_every_row_has_a_trace_or_a_reason():
+    for name in ROWS:
+        assert (name in TRACES) != any(name.startswith(prefix) for prefix in WITHOUT_TRACE), name
+
+
+@pytest.mark.parametrize(("name", "detector"), DETECTORS)
+def test_a_score_is_a_finite_number_of_its_own_sample_and_key(name, detector):
+    images, keys = batch_at(ROWS[name], 5)["image"][:6], example_keys(jax.random.key(2), 6)
+    found = scores(name, detector, images, condition(name, 6), keys)
+    assert (found.shape, found.dtype) == ((6,), jnp.float32)
+    assert jnp.all(jnp.isfinite(found))
+    assert len(np.unique(found)) == 6
+    # The same samples with their keys and conditions, but beside others in another order, and other ones behind.
+    turn = np.array([3, 0, 1, 2, 4, 5])
+    conditions = condition(name, 6)
+    turned = scores(
+        name,
+        detector,
+        images[turn].at[4:].set(0.5),
+        None if conditions is None else conditions[turn],
+        keys[turn].at[4:].set(example_keys(jax.random.key(9), 2)),
+    )
+    np.testing.assert_allclose(turned[:4], found[turn[:4]], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "detector"), [pair for pair in DETECTORS if ROWS[pair[0]].num_classes])
+def test_the_condition_may_be_left_out(name, detector):
+    """What is said then, tests/algorithms/test_detecting.py looks at."""
+    images, keys = batch_at(ROWS[name], 5)["image"][:6], example_keys(jax.random.key(2), 6)
+    run = plain_run(name)
+    score = functools.partial(run.algorithm.detectors[detector].score, run.states[2].variables, images)
+    assert jax.eval_shape(lambda keys: score(None, keys), keys).shape == (6,)
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_a_trace_draws_what_sample_draws_bit_for_bit(name):
+    trace, variables = jax.jit(plain_run(name).algorithm.trace, static_argnums=2), plain_run(name).states[2].variables
+    keys = example_keys(jax.random.key(3), 8)
+    samples, found = trace(variables, keys, 8, condition(name, 8))
+    np.testing.assert_array_equal(samples, draw(name, 8, keys))
+    assert "trajectory_variance" in found
+    turned, others = trace(variables, jnp.roll(keys, NUM_CLASSES), 8, condition(name, 8))
+    np.testing.assert_allclose(turned[NUM_CLASSES:], samples[:-NUM_CLASSES], atol=1e-6)
+    for detector, score in found.items():
+        assert (score.shape, score.dtype) == ((8,), jnp.float32)
+        assert jnp.all(score > 0)
+        assert jnp.all(jnp.isfinite(score))
+        np.testing.assert_allclose(others[detector][NUM_CLASSES:], score[:-NUM_CLASSES], rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_a_trace_refuses_the_wrong_condition_in_one_line(name):
+    wrong = None if ROWS[name].num_classes else jnp.zeros(4, jnp.int32)
+    with pytest.raises(UsageError) as caught:
+        plain_run(name).algorithm.trace(plain_run(name).states[2].variables, jax.random.key(0), 4, wrong)
+    assert "\n" not in str(caught.value)
