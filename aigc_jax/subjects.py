@@ -23,7 +23,7 @@ from aigc_jax.samplers.settings import Sampling, num_evaluations
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.loop import abstract_state
-from aigc_jax.train.probing import make_moved_fn, make_score_fn, make_trace_fn, perturb, truncate
+from aigc_jax.train.probing import make_ideal_fn, make_moved_fn, make_score_fn, make_trace_fn, perturb, truncate
 from aigc_jax.train.run_dir import checkpoint_steps
 from aigc_jax.train.sampling import make_sample_fn
 from aigc_jax.types import Experiment, UsageError, Variables
@@ -233,7 +233,12 @@ def _sampler_variants(loaded: Loaded, left_out: dict[str, str]) -> Iterator[Vari
         for num_steps in NUM_STEPS:
             config = override(loaded.config, "sampling", {"sampler": name, "num_steps": num_steps})
             cost = num_evaluations(config.sampling).num_network  # pyright: ignore[reportAttributeAccessIssue]
-            yield Variant("sampler", name, cost, _with(loaded, {"sampler": name, "num_steps": num_steps}))
+            settings = {"sampler": name, "num_steps": num_steps}
+            yield Variant("sampler", name, cost, _with(loaded, settings))
+            # Under guidance even the exact denoiser leaves the data's law: it is then no floor.
+            exact = make_ideal_fn(loaded.build(config), loaded.seed) if sampling.guidance == 1 else None
+            if exact is not None:
+                yield Variant("sampler", f"{name}, exact denoiser", cost, exact, is_ideal=True)
 
 
 def _guidance_variants(loaded: Loaded) -> Iterator[Variant]:

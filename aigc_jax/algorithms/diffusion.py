@@ -34,6 +34,7 @@ from aigc_jax.algorithms.denoiser import (
     mean_square,
 )
 from aigc_jax.algorithms.detecting import make_trace_fn, renoise_detectors
+from aigc_jax.algorithms.ideal import make_ideal_fn
 from aigc_jax.losses.variational import discretized_gaussian, gaussian_kl
 from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.gaussian import expand, posterior
@@ -161,6 +162,8 @@ def diffusion(
         sample=_sample_fn(denoiser, sampler, guidance, is_learned=not is_simple),
         latent=make_latent_fn(denoiser),
         generate=_generate_fn(denoiser, sampler, guidance, is_learned=not is_simple),
+        # A learned variance needs its network.
+        ideal=make_ideal_fn(denoiser, sampler(variance=None), guidance) if is_simple else None,
         detectors=renoise_detectors(denoiser),
         trace=_trace_fn(denoiser, sampler, guidance, is_learned=not is_simple),
         evaluate=None if log_likelihood is None else make_evaluate_fn(denoiser, log_likelihood),

@@ -26,6 +26,7 @@ from aigc_jax.algorithms.denoiser import (
     mean_square,
 )
 from aigc_jax.algorithms.detecting import make_trace_fn, renoise_detectors
+from aigc_jax.algorithms.ideal import make_ideal_fn
 from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.gaussian import rectified_flow
 from aigc_jax.processes.prediction import predict
@@ -115,6 +116,7 @@ def flow_matching(
         sample=make_sample_fn(denoiser, sampler, guidance),
         latent=make_latent_fn(denoiser),
         generate=make_generate_fn(denoiser, sampler, guidance),
+        ideal=make_ideal_fn(denoiser, sampler, guidance),
         detectors=renoise_detectors(denoiser),
         trace=make_trace_fn(denoiser, sampler, guidance),
         evaluate=None if log_likelihood is None else make_evaluate_fn(denoiser, log_likelihood),

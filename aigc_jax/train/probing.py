@@ -54,6 +54,25 @@ def make_moved_fn(experiment: Experiment, variables: Variables, seed: int, move:
     return blockwise(lambda index, condition: block(variables, index, condition))
 
 
+def make_ideal_fn(experiment: Experiment, seed: int) -> SampleBlocksFn | None:
+    """Samples with the world's own denoiser in the network's place, from the noise of the model's own samples.
+
+    Args:
+        experiment: what was trained.
+        seed: of the samples.
+
+    Returns:
+        The function; None where the world's denoiser is not known, or the model has none to replace.
+    """
+    ideal = experiment.algorithm.ideal
+    exact = None if experiment.world is None else experiment.world.denoise
+    if ideal is None or exact is None:
+        return None
+    key = sample_key(seed)
+    compiled = jax.jit(lambda index, condition: ideal(exact, example_keys(key, index), BLOCK, condition))
+    return blockwise(lambda index, condition: compiled(index, condition))
+
+
 def truncate(limit: float) -> MoveFn:
     """Latents within so many standard deviations: each number is carried to the truncated normal, in its order.
 

@@ -67,6 +67,12 @@ LatentFn = Callable[[Array, int], Array]
 GenerateFn = Callable[[Variables, Array, Array, Condition], Array]
 """``(variables, latents [B, ...], key or keys [B], condition) -> samples``: ``sample`` with its latents given."""
 
+ExactDenoiseFn = Callable[[Array, Array, Array, Condition], Array]
+"""``(x_t [B, ...], alpha [B], sigma [B], condition or None) -> E[x_0 | x_t]``: the denoiser of a world itself."""
+
+IdealFn = Callable[[ExactDenoiseFn, Array, int, Condition], Array]
+"""``(exact denoiser, key or keys, num_samples, condition) -> samples``: ``sample`` without its network."""
+
 ScoreFn = Callable[[Variables, Array, Condition, Array], Array]
 """``(variables, samples [B, ...], condition int32 [B] or None, keys [B]) -> score [B]``."""
 
@@ -109,6 +115,7 @@ class Algorithm(NamedTuple):
         edit: changes given examples, see :class:`EditFn`, or None.
         latent: the latents that ``sample`` starts from, see :data:`LatentFn`; None where it starts from no one latent.
         generate: ``sample(v, key, n, c) == generate(v, latent(key, n), key, c)``, see :data:`GenerateFn`, or None.
+        ideal: what the sampler draws when a world's exact denoiser takes the network's place, or None.
         detectors: ``{name: what it says of given samples}``, see :class:`Detector`; {} where it says nothing.
         trace: samples with scores of their making, see :class:`TraceFn`, or None.
     """
@@ -122,6 +129,7 @@ class Algorithm(NamedTuple):
     edit: EditFn | None = None
     latent: LatentFn | None = None
     generate: GenerateFn | None = None
+    ideal: IdealFn | None = None
     detectors: Mapping[str, Detector] = {}
     trace: TraceFn | None = None
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from aigc_jax.types.algorithm import Algorithm
+from aigc_jax.types.algorithm import Algorithm, ExactDenoiseFn
 from aigc_jax.types.base import Condition
 
 
@@ -87,7 +87,7 @@ class World(NamedTuple):
     violation: Callable[[Array], Array]
     mode: Callable[[Array], Array]
     log_prob: Callable[[Array], Array] | None = None
-    denoise: Callable[[Array, Array, Array, Condition], Array] | None = None
+    denoise: ExactDenoiseFn | None = None
     withheld: Sequence[int] = ()
     attributes: Mapping[str, Sequence[str]] = {}
     mode_attributes: Mapping[str, np.ndarray] = {}

@@ -41,3 +41,18 @@ def test_samples_are_made_of_their_latents(name):
     samples, made, zero = both(variables)
     np.testing.assert_array_equal(samples, made)
     assert jnp.any(samples != zero)  # the latent is looked at
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if name.startswith(("flow", "diffusion"))])
+def test_an_exact_denoiser_takes_the_networks_place(name):
+    run, row = plain_run(name), ROWS[name]
+    ideal = run.algorithm.ideal
+    if ideal is None:
+        assert name in ("diffusion-hybrid", "diffusion-vlb")  # a learned variance needs its network
+        return
+    condition = jnp.arange(4) % row.num_classes if row.num_classes else None
+    keys = jax.random.split(jax.random.key(5), 4)
+
+    # All data are at one point: every sampler ends there.
+    samples = jax.jit(lambda: ideal(lambda x, alpha, sigma, condition: 0 * x + 0.25, keys, 4, condition))()
+    np.testing.assert_allclose(samples, np.full_like(samples, 0.25), atol=1e-5)
