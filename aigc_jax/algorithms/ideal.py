@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from aigc_jax.algorithms.denoiser import Denoiser, SamplerFn
@@ -31,7 +32,7 @@ def make_ideal_fn(denoiser: Denoiser, sampler: SamplerFn, guidance: Guidance) ->
         def denoise(x_t: Array, t: Array, condition: Condition) -> Array:
             x_0 = exact(x_t, process.alpha(t), process.sigma(t), condition)
             # Without noise there is nothing to remove, and no exact posterior to divide by.
-            return expand(process.sigma(t) > 0, x_0) * x_0 + expand(process.sigma(t) <= 0, x_0) * x_t
+            return jnp.where(expand(process.sigma(t), x_0) > 0, x_0, x_t)
 
         return sampler(guidance(denoise), denoiser.shape, example_keys(key, num_samples), condition)
 
