@@ -31,6 +31,8 @@ _DASHES = ((), (5.0, 2.0), (1.5, 1.5), (7.0, 2.0, 1.5, 2.0), (3.0, 3.0), (9.0, 3
 _MARKERS = "os^DvP"
 _FLOOR_DASHES = ((4.0, 2.5), (1.0, 2.0), (6.0, 2.0, 1.0, 2.0), (9.0, 2.0))
 _MAX_MARKED, _MAX_ERROR_BARS, _CELLS = 25, 12, 300
+_MAX_POINTS = 2400
+"""Points of a whole picture, the ends of intervals included: it shall stay below 60 kB."""
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "aigc_jax",
@@ -143,8 +145,9 @@ def _for_page(svg: str, prefix: str, title: str) -> str:
 def _plot_lines(axes: Axes, figure: Lines) -> None:
     if figure.is_log_x:
         axes.set_xscale("log", nonpositive="mask")
+    num_lines = sum(3 if len(series.low) else 1 for series in figure.series)
     for index, series in enumerate(figure.series):
-        _plot_series(axes, series, index, is_log=figure.is_log_x)
+        _plot_series(axes, series, index, is_log=figure.is_log_x, max_points=_MAX_POINTS // max(num_lines, 1))
     for index, value in enumerate(figure.floors.values()):
         axes.axhline(value, color=_INK, linewidth=1.1, linestyle=(0, _FLOOR_DASHES[index % len(_FLOOR_DASHES)]))
     if figure.diagonal:
@@ -152,9 +155,9 @@ def _plot_lines(axes: Axes, figure: Lines) -> None:
     _name_ticks(axes, figure)
 
 
-def _plot_series(axes: Axes, series: Series, index: int, *, is_log: bool) -> None:
+def _plot_series(axes: Axes, series: Series, index: int, *, is_log: bool, max_points: int) -> None:
     x, y = _array(series.x), _array(series.y)
-    shown = _thinned(np.where(x > 0, np.log(np.where(x > 0, x, 1)), np.nan) if is_log else x, y)
+    shown = _thinned(np.where(x > 0, np.log(np.where(x > 0, x, 1)), np.nan) if is_log else x, y, max_points)
     colour = _colour(index)
     if len(series.low) and len(series.high):
         low, high = _array(series.low)[shown], _array(series.high)[shown]
@@ -224,8 +227,8 @@ def _array(values: Any) -> Float[np.ndarray, " num"]:
     return np.array([math.nan if value is None else value for value in values], np.float64)
 
 
-def _thinned(x: Float[np.ndarray, " num"], y: Float[np.ndarray, " num"]) -> Bool[np.ndarray, " num"]:
-    """Which points to draw: of neighbours that no eye tells apart, the first; a curve may have 10,000 of them."""
+def _thinned(x: Float[np.ndarray, " num"], y: Float[np.ndarray, " num"], max_points: int) -> Bool[np.ndarray, " num"]:
+    """Which points to draw: of neighbours that no eye tells apart, the first; of too many still, an even part."""
     cells = []
     for values in (x, y):
         finite = values[np.isfinite(values)]
@@ -234,6 +237,10 @@ def _thinned(x: Float[np.ndarray, " num"], y: Float[np.ndarray, " num"]) -> Bool
     corner = np.stack(cells)
     is_new = np.ones(len(x), bool)
     is_new[1:-1] = (corner[:, 1:-1] != corner[:, :-2]).any(axis=0)
+    kept = np.flatnonzero(is_new)
+    if len(kept) > max_points:
+        is_new[:] = False
+        is_new[kept[np.linspace(0, len(kept) - 1, max_points).astype(int)]] = True
     return is_new
 
 

@@ -52,6 +52,15 @@ def test_a_curve_of_many_points_keeps_its_shape_and_stays_small():
     assert np.abs(inside[:, 1] - expected).max() < 0.02
 
 
+def test_no_picture_is_large_whatever_is_in_it():
+    x = np.linspace(0, 1, 5000)
+    noise = np.random.default_rng(0).normal(size=(10, 5000))
+    svg = draw(lines([Series(str(i), x, y, y - 1, y + 1) for i, y in enumerate(noise)])).svg
+    assert len(svg) < 60_000
+    first, last = curves(svg)[0][[0, -1], 0]
+    assert last - first > 250  # from end to end
+
+
 def test_an_interval_is_drawn_only_where_there_is_one():
     y, low, high = [0.2, 0.3, 0.4], [0.1, 0.2, 0.3], [0.3, 0.4, 0.5]
     bare, barred = draw(lines([Series("a", X, y)])).svg, draw(lines([Series("a", X, y, low, high)])).svg

@@ -197,6 +197,7 @@ def test_pictures_keep_their_pixels_and_are_large_enough():
     np.testing.assert_array_equal(np.stack(pixels(html)), PICTURES[..., 0])
     assert {int(size) for size in re.findall(r'(?:width|height)="(\d+)"', html)} == {56}
     assert re.findall(r"<span>(.)</span>", html) == ["a", "b", "c"]
+    assert re.findall(r'alt="(.*?)"', html) == ["a", "b", "c"]
     small = panel(Gallery("g", "G", "", [np.zeros((1, 5, 9, 3), np.uint8)], [[]]))
     width, height = (int(re.search(rf'{side}="(\d+)"', small)[1]) for side in ("width", "height"))
     assert (width % 9, height % 5, width // 9) == (0, 0, height // 5)
