@@ -1,0 +1,66 @@
+"""The report works for every method that draws samples: what a family lacks is left out with a word why."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aigc_jax.data.arrays import ArraySource
+from aigc_jax.report.evaluate import Settings, evaluate
+from aigc_jax.report.html import to_html
+from aigc_jax.report.report import LAMP_TITLES, NAMES, to_json
+from aigc_jax.report.subject import classifier_judge
+from aigc_jax.subjects import Loaded, make_subject
+from aigc_jax.train.config import TrainConfig
+from aigc_jax.types import Data, Experiment
+
+from .table import NUM_CLASSES, ROWS, SHAPE, plain_run, quick_compilation
+
+NUM = 64
+WEIGHTS = np.random.default_rng(0).normal(size=(64, NUM_CLASSES)).astype(np.float32)
+
+
+def source(seed):
+    generator = np.random.default_rng(seed)
+    images = generator.integers(0, 256, size=(3 * NUM, *SHAPE), dtype=np.uint8)
+    return ArraySource(images, generator.integers(0, NUM_CLASSES, size=len(images)).astype(np.int32))
+
+
+def encode(images):
+    logits = images.reshape(len(images), -1) @ WEIGHTS
+    return {"logits": logits, "features": np.tanh(logits)}
+
+
+DATA = Data("noise", source(0), source(1), [str(i) for i in range(NUM_CLASSES)])
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if name != "classifier"])
+def test_every_method_has_its_report(name):
+    run, row = plain_run(name), ROWS[name]
+    spec = {"image": jax.ShapeDtypeStruct((row.batch_size, *SHAPE), jnp.float32)}
+    num_classes = row.num_classes or None
+    experiment = Experiment(run.algorithm, lambda: DATA, spec, num_classes)
+    loaded = Loaded(Path("nowhere"), experiment, TrainConfig(num_classes=num_classes), run.states[-1].variables, None)
+    with quick_compilation():
+        subject = make_subject(loaded)
+        subject = subject._replace(repeats=subject.repeats[:1], variants=subject.variants[:1])
+        settings = Settings(NUM, num_detected=NUM, num_swept=NUM)
+        judge = classifier_judge("a classifier", encode, DATA.class_names)
+        report, per_sample = evaluate(subject=subject, judge=judge, data=DATA, settings=settings)
+    assert [lamp.name for lamp in report.lamps] == list(LAMP_TITLES)
+    assert report.lamp("consistent").is_lit is False
+    assert (report.lamp("follows_condition").is_lit is None) == (num_classes is None)
+    names = {row.name for row in report.measurements}
+    assert names <= set(NAMES)
+    # Each measurement is there, or left out with a reason.
+    assert {"half_precision", "manifold_precision", "copied_samples", "coverage"} <= names
+    assert all(reason for reason in report.left_out.values())
+    missing = set(NAMES) - names - set(report.left_out) - {"unseen_combinations", "accuracy_from_samples"}
+    assert missing <= {"worst_class", "classifier_accuracy", "accuracy_on_samples", "seed_consistency"}
+    scored = {name for name in per_sample if name.startswith("score/")}
+    assert {f"score/{name}" for name in run.algorithm.detectors} <= scored
+    json.dumps(to_json(report), allow_nan=False)
+    assert "Not copied" in to_html(report, title=name)
