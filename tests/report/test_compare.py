@@ -1,0 +1,71 @@
+"""Reports side by side: differences are paired, runs that cannot be paired are refused."""
+
+import numpy as np
+import pytest
+
+from aigc_jax.report.compare import Contender, compare
+from aigc_jax.report.report import Measurement, Report
+from aigc_jax.report.side_by_side import table_lines, write_tables
+from aigc_jax.types import UsageError
+
+N = 400
+RNG = np.random.default_rng(0)
+CONDITION = np.arange(N) % 4
+FEATURES = RNG.normal(size=(N, 6)).astype(np.float32)
+
+
+def contender(name, num_wrong, *, features=FEATURES, seed="0", num_samples=N):
+    violates = np.arange(N) < num_wrong
+    figure = Measurement("class_agreement", "class agreement", 1 - num_wrong / N, N, "share", "", 0.5, 0.9)
+    report = Report("digits", "a classifier", num_samples, [figure], facts={"seed": seed})
+    seen = np.where(violates, (CONDITION + 1) % 4, CONDITION)
+    return Contender(
+        name, report, {"features": features, "violates": violates, "condition": CONDITION, "observed": seen}
+    )
+
+
+def test_differences_are_of_pairs():
+    _, differences = compare([contender("a", 40), contender("b", 20)])
+    found = {each.title: each for each in differences}
+    violations = found["violations"]
+    assert violations.value == pytest.approx(-0.05)
+    # All that b gets wrong a gets wrong too: the spread is that of 20 single differences, sqrt(.05 .95 / n).
+    half = 1.96 * np.sqrt(0.05 * 0.95 / N)
+    assert (violations.high - violations.low) / 2 == pytest.approx(half, rel=0.15)
+    assert found["class agreement"].value == pytest.approx(0.05)
+
+
+def test_equal_runs_do_not_differ_and_agree_on_every_noise():
+    tables, differences = compare([contender("a", 40), contender("b", 40)])
+    assert all(each.low == each.high == 0.0 for each in differences)
+    by_name = {table.name: table for table in tables}
+    assert [row[4] for row in by_name["differences"].rows] == ["no", "no"]
+    assert by_name["model_consistency"].rows[0][1] in ("100.0 %", "at least 99.2 %")
+    assert by_name["figures"].rows[0][:2] == ["class agreement", "90.0 % (50.0 to 90.0)"]
+
+
+def test_models_that_share_no_noise_agree_by_chance():
+    other = RNG.normal(size=FEATURES.shape).astype(np.float32)
+    tables, _ = compare([contender("a", 40), contender("b", 40, features=other)])
+    _, alike, _, chance = next(table for table in tables if table.name == "model_consistency").rows[0]
+    assert abs(float(alike.split()[0]) - float(chance.split()[0])) < 6
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [([], "two runs"), ([contender("b", 1, seed="3")], "--seed"), ([contender("b", 1, num_samples=9)], "num_samples")],
+)
+def test_runs_that_cannot_be_paired_are_refused_in_one_line(others, words):
+    with pytest.raises(UsageError, match=words) as info:
+        compare([contender("a", 40), *others])
+    assert "\n" not in str(info.value)
+
+
+def test_tables_for_people(tmp_path):
+    tables, _ = compare([contender("a<b>", 40), contender("b", 20)])
+    lines = table_lines(tables[2])
+    assert len({line.index("-5.00") for line in lines if "-5.00" in line}) == 1
+    write_tables(tmp_path / "page.html", tables, title="a<b> and b")
+    page = (tmp_path / "page.html").read_text()
+    assert "a&lt;b&gt;" in page
+    assert "<b>" not in page

@@ -1,0 +1,69 @@
+"""The comparisons behind the lights: exact tests, judged together, wrong no more often than they say."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from aigc_jax.report import lamps
+
+
+def test_fishers_tea_lady():
+    # Fisher 1935: three of four cups right, and one of the other four: p = 17 / 70.
+    assert lamps.more_often("cups", 3, 4, 1, 4).p_value == pytest.approx(17 / 70)
+    assert lamps.more_often("cups", 1, 4, 3, 4).p_value == pytest.approx(69 / 70)
+
+
+def test_fewer_reached_counts_the_discordant_places_alone():
+    reached = np.array([True] * 50 + [False] * 9 + [True])
+    by_real = np.array([True] * 50 + [True] * 9 + [False])
+    check = lamps.fewer_reached("places", reached, by_real)
+    assert check.p_value == pytest.approx(11 / 1024)  # nine or more of ten fair coins
+    assert (check.value, check.reference) == (51 / 60, 59 / 60)
+
+
+def test_shares_of_kinds_that_occur_nowhere_do_not_count():
+    counts, real = np.array([30, 70, 0]), np.array([50, 50, 0])
+    check = lamps.other_shares("kinds", counts, real)
+    assert check.p_value == pytest.approx(stats.chi2.sf(2 * (20**2 / 80 + 20**2 / 120) / 2, 1), rel=1e-6)
+    assert check.value == pytest.approx(0.2)
+    assert lamps.other_shares("kinds", np.array([0, 9]), np.array([0, 4])).p_value == 1.0
+
+
+def test_all_checks_share_one_error():
+    def check(p_value):
+        return lamps.Check("", 0.1, 0.0, p_value, False)
+
+    alone = lamps.light({"valid": [check(0.009)]}, {}, {})
+    many = lamps.light({"valid": [check(0.009)], "diverse": [check(0.5)]}, {}, {})
+    assert [lamp.is_lit for lamp in alone] == [True, None, None, None, None]
+    assert [lamp.is_lit for lamp in many] == [False, None, None, None, False]
+
+
+def test_a_light_without_checks_says_why():
+    (lamp,) = [
+        lamp for lamp in lamps.light({"valid": []}, {"valid": "x"}, {"valid": "too few"}) if lamp.name == "valid"
+    ]
+    assert (lamp.is_lit, lamp.why_not, lamp.headline) == (None, "too few", "x")
+
+
+def test_what_may_never_happen_needs_no_test():
+    assert lamps.never("a", 1, 10**9).is_worse
+    assert not lamps.never("a", 0, 10).is_worse
+    (lamp, *_) = lamps.light({"valid": [lamps.never("a", 1, 10**9)]}, {}, {})
+    assert lamp.is_lit
+
+
+@pytest.mark.parametrize("kind", ["more_often", "fewer_reached", "other_shares"])
+def test_chance_alone_is_called_a_difference_no_more_often_than_said(kind):
+    rng, num_wrong, level = np.random.default_rng(0), 0, 0.05
+    for _ in range(400):
+        if kind == "more_often":
+            check = lamps.more_often("", int(rng.binomial(200, 0.1)), 200, int(rng.binomial(100, 0.1)), 100)
+        elif kind == "fewer_reached":
+            check = lamps.fewer_reached("", rng.random(200) < 0.9, rng.random(200) < 0.9)
+        else:
+            counts = [np.bincount(rng.integers(5, size=n), minlength=5) for n in (300, 200)]
+            check = lamps.other_shares("", *counts)
+        num_wrong += check.p_value < level
+    # An exact test may be wrong less often; 400 draws at 5 % give more than 33 in 1 of 1,000 cases.
+    assert num_wrong <= 33
