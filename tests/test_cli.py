@@ -129,12 +129,15 @@ def test_evaluate_writes_a_report_and_checks_gates(run, tmp_path, monkeypatch, c
     )
     monkeypatch.setenv("AIGC_JAX_CACHE", str(tmp_path / "cache"))
     (tmp_path / "gates.toml").write_text("[class_agreement]\nmin = 0.999\n")
-    words = ["evaluate", str(run), "--num-samples", "40"]
+    words = ["evaluate", str(run), "--num-samples", "40", "--sweep-samples", "8", "--cas"]
     assert cli.main(words) == 0
     assert "class agreement" in capsys.readouterr().out
     report = json.loads((run / "report" / "report.json").read_text())
     names = {row["name"] for row in report["measurements"]}
-    assert {"class_agreement", "worst_class", "frechet_distance"} <= names
+    assert {"class_agreement", "worst_class", "frechet_distance", "accuracy_from_samples"} <= names
+    figures = {figure["name"] for figure in report["figures"]}
+    assert {"adherence", "per_class", "repeats", "paired_noise", "nearest_strip", "truncation_sweep", "worst"} <= figures
+    assert np.load(run / "report" / "per_sample.npz")["observed"].shape == (40,)
     assert "<html" in (run / "report" / "index.html").read_text()
     # The classifier is trained once; the second evaluation finds it.
     trained = next((tmp_path / "cache" / "classifiers").iterdir()) / "metrics.jsonl"
@@ -142,6 +145,9 @@ def test_evaluate_writes_a_report_and_checks_gates(run, tmp_path, monkeypatch, c
     assert cli.main([*words, "--gate", str(tmp_path / "gates.toml")]) == 1
     assert "class_agreement" in capsys.readouterr().err
     assert trained.stat().st_mtime_ns == before
+    assert cli.main(["compare", str(run), str(run), "--out", str(tmp_path / "both.html")]) == 0
+    assert "Paired differences" in capsys.readouterr().out
+    assert "<html" in (tmp_path / "both.html").read_text()
 
 
 def test_a_config_file_trains_but_its_run_executes_nothing_by_itself(tmp_path, capsys):
