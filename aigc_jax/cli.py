@@ -113,7 +113,8 @@ def _train(words: list[str]) -> int:
         frozen=True,
         namespace={"__doc__": module.__doc__},
     )
-    arguments = _parse(command, f"aigc-jax train {name}", rest)
+    # A setting is --name VALUE whatever its type; an option of the other commands that is on or off is a word alone.
+    arguments = _parse(command, f"aigc-jax train {name}", rest, tyro.conf.FlagConversionOff)
     resume_command = shlex.join(["aigc-jax", "train", *words])
     return commands.train_config(
         module, name, arguments.config, workdir=arguments.workdir, resume_command=resume_command
@@ -123,12 +124,12 @@ def _train(words: list[str]) -> int:
 _WORKDIR = "The run directory; None for runs/CONFIG. A run that it already holds goes on."
 
 
-def _parse(cls: type, program: str, words: Sequence[str]) -> Any:
+def _parse(cls: type, program: str, words: Sequence[str], *marks: Any) -> Any:
     """Parse with tyro; its boxed error report becomes one line."""
     report = io.StringIO()
     try:
         with contextlib.redirect_stderr(report):
-            return tyro.cli(cls, prog=program, args=list(words), config=(tyro.conf.FlagConversionOff,))
+            return tyro.cli(cls, prog=program, args=list(words), config=marks)
     except SystemExit as error:
         if not error.code:
             raise
