@@ -137,7 +137,8 @@ def _for_page(svg: str, prefix: str, title: str) -> str:
     body = re.sub("#0a0b([0-9a-f]{2})", lambda match: f"var(--c{int(match[1], 16)})", body)
     for sentinel, colour in ((_INK, "text"), (_SOFT, "soft"), (_FAINT, "line")):
         body = body.replace(sentinel, f"var(--{colour})")
-    body = re.sub(r"(\d\.\d\d)\d+", r"\1", re.sub(r"\s*\n\s*", " ", body))
+    # Places, to a hundredth of a point; not the numbers of the axes, which stand between the tags.
+    body = re.sub(r"<[^>]*>", lambda match: re.sub(r"(\d\.\d\d)\d+", r"\1", match[0]), re.sub(r"\s*\n\s*", " ", body))
     start = tag("svg", class_="plot", role="img", aria_label=title).removesuffix("></svg>")
     return f"{start} {view[0] if view else ''}>{body.strip()}"
 

@@ -31,12 +31,13 @@ def tag(name: str, *content: str, **attributes: str | None) -> str:
 
 
 def text(words: str) -> str:
-    """Words as markup; a number stays on the line of its percent sign.
+    """Words as markup; a number stays on the line of its unit, or of what it is.
 
     >>> text("<b>")
     '&lt;b&gt;'
     """
-    return escape(words).replace(" %", "\N{NO-BREAK SPACE}%").replace("n = ", "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+    joined_up = re.sub(r"\b([np]) ([=<]) (?=\d)", "\\1\N{NO-BREAK SPACE}\\2\N{NO-BREAK SPACE}", words)
+    return escape(joined_up.replace(" %", "\N{NO-BREAK SPACE}%"))
 
 
 def definitions(facts: Mapping[str, str], **attributes: str | None) -> str:

@@ -81,7 +81,6 @@ def _bars(figure: Bars) -> str:
         tag("th", scope="col"),
         tag("th", tag("span", "0"), tag("span", text(f"{100 * scale:g} %")), class_="bar", scope="col"),
         tag("th", text(f"share, n = {common}") if common else "share", scope="col"),
-        *([tag("th", "n", scope="col")] if common is None else []),
         *([tag("th", "real", scope="col")] if has_reference else []),
     ]
     rows = "".join(tag("tr", *_bar_row(bar, scale, common is None, has_reference)) for bar in figure.bars)
@@ -99,17 +98,18 @@ def _bar_row(bar: Bar, scale: float, has_n: bool, has_reference: bool) -> list[s
         value = format_count_share(bar.value, bar.n, bar.low, bar.high)
         marks = tag("i", style=f"width:{_place(bar.value, scale)}")
     if bar.low is not None and bar.high is not None:
-        interval = tag("small", f"{format_share(bar.low).removesuffix(' %')} to {format_share(bar.high)}")
+        interval = f"{format_share(bar.low).removesuffix(' %')} to {format_share(bar.high)}"
         width = 100 * min(max(bar.high - bar.low, 0), scale) / scale
         marks += tag("s", style=f"left:{_place(bar.low, scale)};width:{width:.2f}%")
     if bar.reference is not None:
         marks += tag("b", style=f"left:{_place(bar.reference, scale)}")
+    # A column of its own for n would be too much for a phone.
+    small = ", ".join(part for part in (interval, f"n = {bar.n}" if has_n and bar.n else "") if part)
     reference = "" if bar.reference is None else format_share(bar.reference) if bar.reference else "none"
     return [
         tag("th", text(bar.name), scope="row"),
         tag("td", tag("div", marks), class_="bar"),
-        tag("td", value, interval),
-        *([tag("td", str(bar.n))] if has_n else []),
+        tag("td", text(value), tag("small", text(small)) if small else ""),
         *([tag("td", reference)] if has_reference else []),
     ]
 

@@ -86,7 +86,9 @@ th:first-child { text-align: left; }
 .scroll td { white-space: nowrap; }
 .scroll th:first-child { position: sticky; left: 0; background: var(--page); max-width: 9rem; }
 .scroll td.long { white-space: normal; min-width: 15rem; text-align: left; }
-.scroll th:first-child { min-width: 5.5rem; } .scroll .matrix th:first-child { min-width: 0; }
+.scroll th:first-child { min-width: 5.5rem; overflow-wrap: anywhere; }
+.scroll .matrix th:first-child { min-width: 3rem; overflow-wrap: anywhere; }
+.matrix thead th { max-width: 6rem; overflow-wrap: anywhere; }
 .bars { width: 100%; max-width: 48rem; }
 .bars td { white-space: nowrap; } .bars small { white-space: normal; }
 .bars th:first-child { padding-left: 0; max-width: 10rem; overflow-wrap: anywhere; }

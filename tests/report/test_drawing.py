@@ -127,6 +127,21 @@ def test_ticks_of_a_logarithmic_axis_are_the_places_themselves():
     assert re.findall(r">([\d.]+)</text>", dense)[:4] == ["1", "10", "100", "1000"]
 
 
+@pytest.mark.parametrize("top", [1e-3, 0.0125, 0.375, 1.0])
+def test_the_numbers_of_an_axis_are_those_of_its_ticks(top):
+    """Read the places of the y axis off its labels, and the curve by them: it ends where its data do."""
+    svg = draw(lines([Series("a", [0.0, 1.0], [0.0, top])])).svg
+    pairs = re.findall(r'<text [^>]*text-anchor: end[^>]*y="([\d.]+)"[^>]*>([^<]*)</text>', svg)
+    places, numbers = (np.array(column, float) for column in zip(*pairs, strict=True))
+    assert len(set(numbers)) == len(numbers) >= 3
+    slope, offset = np.polyfit(places, numbers, 1)
+    assert np.abs(slope * places + offset - numbers).max() < 0.005 * top
+    ((start, end),) = curves(svg)
+    assert slope * (end - start)[1] == pytest.approx(top, rel=0.01)
+    log = draw(lines([Series("a", [0.001, 0.0125, 10.0], [1.0, 2.0, 3.0])], is_log_x=True)).svg
+    assert re.findall(r">([\d.]+)</text>", log)[:3] == ["0.001", "0.0125", "10"]
+
+
 @pytest.mark.parametrize("series", [[], [Series("a", [], [])], [Series("a", [1.0], [None])]])
 def test_nothing_to_draw(series):
     assert draw(lines(series)).svg == ""

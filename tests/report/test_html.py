@@ -170,7 +170,8 @@ def test_bars_have_the_length_of_their_values():
     assert 'style="left:25.00%;width:50.00%"' in html
     assert '<b style="left:10.00%">' in html
     assert "share, n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}40" in html
-    assert "<td>39</td>" in bars(Bar("a", 0.1, n=40), Bar("b", 0.2, n=39))
+    mixed = bars(Bar("a", 0.1, 0.05, 0.15, 40), Bar("b", 0.2, n=39)).replace("\N{NO-BREAK SPACE}", " ")
+    assert re.findall(r"<small>(.*?)</small>", mixed) == ["5.0 to 15.0 %, n = 40", "n = 39"]
 
 
 def test_a_matrix_shows_errors_in_another_colour_and_hatches_unseen_rows():
