@@ -136,7 +136,7 @@ def _repeats(loaded: Loaded) -> Iterator[Repeat]:
 
     yield Repeat("without compilation", uncompiled, ROUNDING, num=2)
     if (loaded.run / "config.json").is_file() and loaded.experiment.example_name == "image":
-        yield Repeat("in another process, 8 bits", lambda *given: _elsewhere(loaded, *given), 0.5 / 127.5 + 1e-6)
+        yield Repeat("in another process, to 8 bits", lambda *given: _elsewhere(loaded, *given), is_eight_bit=True)
 
 
 def _elsewhere(loaded: Loaded, start: int, condition: np.ndarray | None, num: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aigc_jax.data.images import to_uint8
+from aigc_jax.data.images import to_float, to_uint8
 from aigc_jax.metrics.consistency import reproducibility, seed_consistency
 from aigc_jax.metrics.stability import determinism, drift, sensitivity
 from aigc_jax.report.condition import observed
@@ -146,10 +146,13 @@ def _repeated(evidence: Evidence, repeat: Repeat) -> list[np.ndarray]:
     """The first samples and their repetitions, each [num, numbers of a sample]."""
     num = min(repeat.num, evidence.samples.num)
     condition = condition_of(0, num, evidence.subject.num_classes)
-    return [
-        np.asarray(sample_fn(0, condition, num), np.float32).reshape(num, -1)
+    ours, again = (
+        np.asarray(sample_fn(0, condition, num), np.float32)
         for sample_fn in (evidence.subject.sample_fn, repeat.sample_fn)
-    ]
+    )
+    if repeat.is_eight_bit:
+        ours = to_float(to_uint8(ours))
+    return [ours.reshape(num, -1), again.reshape(num, -1)]
 
 
 def _distinct(evidence: Evidence) -> tuple[Measurement, Check]:

@@ -65,12 +65,14 @@ class Repeat(NamedTuple):
         sample_fn: draws them.
         tolerance: largest difference that rounding explains; 0 where results must be equal bit for bit.
         num: how many samples are repeated.
+        is_eight_bit: whether they come from a file of 8 bits: the samples are rounded so before they are compared.
     """
 
     title: str
     sample_fn: Sampler
     tolerance: float = 0.0
     num: int = 64
+    is_eight_bit: bool = False
 
 
 class Scored(NamedTuple):
