@@ -15,6 +15,8 @@ from jaxtyping import Array
 
 from aigc_jax.algorithms.denoiser import (
     PLAYER,
+    POINT_LEVELS,
+    RENOISE_LEVELS,
     Denoiser,
     SamplerFn,
     corrupt,
@@ -43,14 +45,15 @@ def straight_flow(net: nn.Module, shape: tuple[int, ...], *, num_classes: int = 
         net: see :class:`aigc_jax.algorithms.denoiser.Denoiser`.
         shape: shape of one example.
         num_classes: number of classes, 0 for an unconditional model.
-        name: the batch's entry with the examples; images are bounded by -1 and 1.
+        name: the batch's entry with the examples; images are bounded by -1 and 1, and points are noised again
+            by less than images.
 
     Returns:
         The denoiser.
     """
     process = rectified_flow()
-    bounds = (-1.0, 1.0) if name == "image" else None
-    return Denoiser(net, process, predict(process, "velocity"), shape, num_classes, name, bounds)
+    bounds, levels = (-1.0, 1.0) if name == "image" else None, POINT_LEVELS if name == "point" else RENOISE_LEVELS
+    return Denoiser(net, process, predict(process, "velocity"), shape, num_classes, name, bounds, levels)
 
 
 def flow_matching(

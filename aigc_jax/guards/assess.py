@@ -196,6 +196,8 @@ def _checked(scores: Scores, is_unreliable: Truth) -> tuple[np.ndarray, np.ndarr
     values, truth = np.asarray(scores, np.float64), np.asarray(is_unreliable)
     if not len(values):
         raise UsageError("expected labelled samples, got none: draw some")
+    if values.shape != truth.shape or values.ndim != 1:
+        raise UsageError(f"expected one score and one truth per sample, got shapes {values.shape} and {truth.shape}")
     is_nan = np.isnan(values)
     return np.where(is_nan, np.inf, values), truth, int(is_nan.sum())
 

@@ -113,3 +113,9 @@ def test_what_cannot_be_judged_is_refused_in_one_line():
         with pytest.raises(UsageError) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+def test_scores_and_truth_must_fit():
+    with pytest.raises(Exception, match="shape") as caught:
+        assess(np.ones(3), np.array([True, False]))
+    assert isinstance(caught.value, UsageError | TypeError)  # the type checker of the tests is faster
