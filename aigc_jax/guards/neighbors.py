@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from aigc_jax.metrics.neighbors import Features, nearest
-from aigc_jax.metrics.precision_recall import overlap
+from aigc_jax.metrics.precision_recall import Overlap
 
 
 def neighbor_distance(real: Features, fake: Features, *, k: int = 5) -> Float64[np.ndarray, " num_fake"]:
@@ -37,26 +37,22 @@ def neighbor_distance(real: Features, fake: Features, *, k: int = 5) -> Float64[
     return nearest(fake, real, k, title="neighbours").distances[:, k - 1]
 
 
-def unrealism(real: Features, fake: Features, *, k: int = 3) -> Float64[np.ndarray, " num_fake"]:
+def unrealism(inside: Overlap) -> Float64[np.ndarray, " num_fake"]:
     """One over the realism score: the distance to a real example, in radii of its ball; the least over all balls.
 
     Args:
-        real: features of real examples [N, d].
-        fake: features of samples [M, d], of the same encoder.
-        k: neighbours of a ball, in 1 ... min(N, M) - 1.
+        inside: where samples lie among real examples, :func:`aigc_jax.metrics.precision_recall.overlap`.
 
     Returns:
         float64 [M], higher = less reliable; at most 1 within one of the (smaller half of the) balls around real ones.
 
-    Raises:
-        UsageError: too few examples for k, or features are not finite.
-
     Reference:
         Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models", 2019, equation 3.
 
+    >>> from aigc_jax.metrics.precision_recall import overlap
     >>> real = np.array([[0.0], [1.0], [2.0], [3.0], [4.0]])
-    >>> unrealism(real, np.array([[1.0], [9.0], [10.0]]), k=1).round(6).tolist()
+    >>> unrealism(overlap(real, np.array([[1.0], [9.0], [10.0]]), k=1, density_k=1)).round(6).tolist()
     [0.0, 5.0, 6.0]
     """
     with np.errstate(divide="ignore"):
-        return 1.0 / overlap(real, fake, k=k, density_k=k).realism
+        return 1.0 / inside.realism

@@ -6,6 +6,7 @@ import pytest
 from aigc_jax.guards.assess import assess
 from aigc_jax.guards.neighbors import neighbor_distance, unrealism
 from aigc_jax.guards.typicality import typicality
+from aigc_jax.metrics.precision_recall import overlap
 from aigc_jax.types import UsageError
 
 
@@ -35,7 +36,11 @@ def test_typicality_of_values_that_are_no_numbers_or_all_alike():
             typicality(np.ones(2), real)
 
 
-@pytest.mark.parametrize("score_fn", [neighbor_distance, unrealism])
+def unreal(real, fake, k=3):
+    return unrealism(overlap(real, fake, k=k, density_k=k))
+
+
+@pytest.mark.parametrize("score_fn", [neighbor_distance, unreal])
 def test_samples_off_the_data_are_farther(score_fn):
     rng = np.random.default_rng(2)
     angle = rng.uniform(0, 2 * np.pi, size=(2, 400))
@@ -47,6 +52,6 @@ def test_samples_off_the_data_are_farther(score_fn):
 
 def test_unrealism_of_at_most_one_is_inside_a_ball():
     real = np.arange(10.0)[:, None] ** 2
-    scores = unrealism(real, np.array([[0.0], [1.5], [2.5], [60.0]]), k=1)
+    scores = unreal(real, np.array([[0.0], [1.5], [2.5], [60.0]]), k=1)
     # Radii 1, 1, 3, 5, ...: the smaller half of the balls are those around 0, 1, 4, 9, 16.
     assert (scores <= 1).tolist() == [True, True, True, False]
