@@ -18,6 +18,7 @@ import numpy as np
 
 from aigc_jax.data.images import to_float
 from aigc_jax.experiments import load_run, override, run_module
+from aigc_jax.report.actions import IDEAL
 from aigc_jax.report.subject import Counterpart, Repeat, Scored, Subject, Variant
 from aigc_jax.samplers.settings import Sampling, num_evaluations
 from aigc_jax.train.checkpoint import load_variables
@@ -238,7 +239,7 @@ def _sampler_variants(loaded: Loaded, left_out: dict[str, str]) -> Iterator[Vari
             # Under guidance even the exact denoiser leaves the data's law: it is then no floor.
             exact = make_ideal_fn(loaded.build(config), loaded.seed) if sampling.guidance == 1 else None
             if exact is not None:
-                yield Variant("sampler", f"{name}, exact denoiser", cost, exact, is_ideal=True)
+                yield Variant("sampler", f"{name}{IDEAL}", cost, exact, is_ideal=True)
 
 
 def _guidance_variants(loaded: Loaded) -> Iterator[Variant]:

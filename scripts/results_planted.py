@@ -94,8 +94,11 @@ def _samplers(data: Data, pool: dict[str, np.ndarray]) -> dict[str, tuple[Sample
         return made
 
     def ignoring(index: np.ndarray, condition: np.ndarray) -> np.ndarray:
-        other = np.random.default_rng(2).integers(NUM_CLASSES, size=10**6)[index]
-        return of_class(index, np.where(index // NUM_CLASSES % 10 == 0, other, condition))
+        made = of_class(index, condition).copy()
+        # From the end of the shuffled pool, each digit once: nothing but the condition shall be wrong.
+        for row in np.flatnonzero(index // NUM_CLASSES % 10 == 0):
+            made[row] = images[shuffled[-1 - (index[row] // 100 * 10 + index[row] % 10)]]
+        return made
 
     def reusing(index: np.ndarray, condition: np.ndarray) -> np.ndarray:
         return of_class(np.where(index // NUM_CLASSES % 20 == 1, index - NUM_CLASSES, index), condition)

@@ -16,7 +16,7 @@ from aigc_jax.metrics.consistency import reproducibility
 from aigc_jax.report.consistency import without_class_means
 from aigc_jax.report.figures import Table
 from aigc_jax.report.report import LAMP_TITLES, NAMES, Report
-from aigc_jax.report.text import format_share, format_value
+from aigc_jax.report.wording import format_share, format_value
 from aigc_jax.types import UsageError
 
 

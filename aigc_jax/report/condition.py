@@ -14,7 +14,7 @@ from aigc_jax.report.figures import Bar, Bars, Figure, Matrix, Table
 from aigc_jax.report.lamps import more_often
 from aigc_jax.report.report import Measurement
 from aigc_jax.report.section import Evidence, Section, number, share
-from aigc_jax.report.text import format_share
+from aigc_jax.report.wording import format_share
 from aigc_jax.types import UsageError
 
 _NOTES = {

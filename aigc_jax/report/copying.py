@@ -10,9 +10,8 @@ import numpy as np
 from aigc_jax.data.arrays import take
 from aigc_jax.data.images import to_float, to_uint8
 from aigc_jax.metrics.data_copying import DataCopying, data_copying
-from aigc_jax.metrics.memorization import Memorization, flag_copies, memorization
+from aigc_jax.metrics.memorization import Copies, Memorization, flag_copies, memorization
 from aigc_jax.report.figures import Figure, Gallery, Histogram
-from aigc_jax.report.lamps import more_often
 from aigc_jax.report.report import Check, Measurement
 from aigc_jax.report.section import Evidence, Section, share
 from aigc_jax.types import Data, UsageError
@@ -24,8 +23,8 @@ NUM_NEIGHBORS, TAIL = 50, 0.01
 """Training examples that a distance is held against; share of held-out examples whose distance marks the left tail."""
 
 _NOTES = {
-    "copied_samples": "Share of samples nearer to one training example than half their mean distance to the 50 nearest "
-    "ones (calibrated distance below 1).",
+    "copied_samples": "Share of samples whose calibrated distance (to the nearest training example, over half the mean "
+    "distance to the 50 nearest) is below that of all but 1 % of held-out examples.",
     "authenticity": "Share of samples farther from their nearest training example than that one's own nearest "
     "neighbour; fresh samples do not give one half, held-out examples say what they give.",
     "copying_test": "C_T: z value of the distances to the training set against those of held-out examples, mean over "
@@ -50,18 +49,21 @@ def copying(evidence: Evidence, data: Data) -> Section:
         return Section(left_out=dict.fromkeys(_NOTES, reason))
     flat, real, ours = (_flat(each) for each in (train, evidence.held_out.floats(), evidence.samples.floats()))
     found = memorization(flat, real, ours, num_neighbors=NUM_NEIGHBORS)
-    measurements, left_out = _shares(found), dict[str, str]()
-    num_copied, num_real = (int(np.sum(each.ratios < 1)) for each in (found.samples, found.held_out))
-    checks = [more_often("samples that count as copies", num_copied, len(ours), num_real, len(real))]
+    measurements, left_out, copies = [_authentic(found)], dict[str, str](), None
+    checks: list[Check] = []
     try:
         copies = flag_copies(found, rate=TAIL)
         title = f"samples nearer than the nearest {copies.rate:.1%} of real ones"
         checks.append(Check(title, copies.share, copies.rate, copies.p_value, False))
+        measurements.insert(0, _copied(found, copies))
+    except UsageError as error:
+        left_out["copied_samples"] = str(error)
+    try:
         measurements += _tested(data_copying(flat, real, ours, found), len(ours))
     except UsageError as error:
         left_out |= dict.fromkeys(("copying_test", "copying_worst_cell"), str(error))
-    figures = [_histogram(found), *_strip(evidence, found, train)]
-    return Section(measurements, checks, figures, left_out, "copied_samples")
+    figures = [_histogram(found, None if copies is None else copies.threshold), *_strip(evidence, found, train)]
+    return Section(measurements, checks, figures, left_out, measurements[0].name)
 
 
 def _training(data: Data) -> np.ndarray:
@@ -76,18 +78,21 @@ def _flat(values: np.ndarray) -> np.ndarray:
     return values.reshape(len(values), -1).astype(np.float32)
 
 
-def _shares(found: Memorization) -> list[Measurement]:
-    """Samples that count as copies, and authentic ones, beside held-out examples."""
-    ours, real = found.samples, found.held_out
-    shared = {"reference_title": "real held-out examples"}
-    rows = []
-    for name, title, these, those in (
-        ("copied_samples", "copied samples", ours.ratios < 1, real.ratios < 1),
-        ("authenticity", "authenticity", ours.is_authentic, real.is_authentic),
-    ):
-        row = share(name, title, count=int(these.sum()), n=len(these), note=_NOTES[name])
-        rows.append(row._replace(reference=float(those.mean()), is_less_better=name == "copied_samples", **shared))
-    return rows
+def _copied(found: Memorization, copies: Copies) -> Measurement:
+    """Samples that lie nearer to a training example than held-out examples hardly ever do."""
+    n, count = len(copies.is_flagged), int(copies.is_flagged.sum())
+    ours, real = (float(np.mean(each.ratios < 1)) for each in (found.samples, found.held_out))
+    rule = f"The fixed rule of Carlini et al. (below 1) flags {ours:.1%}, and {real:.1%} of held-out examples."
+    note = f"{_NOTES['copied_samples']} {rule}"
+    row = share("copied_samples", "copied samples", count=count, n=n, note=note)
+    title = "what as many fresh examples give"
+    return row._replace(reference=copies.rate, reference_title=title, is_less_better=True)
+
+
+def _authentic(found: Memorization) -> Measurement:
+    ours, real = found.samples.is_authentic, found.held_out.is_authentic
+    row = share("authenticity", "authenticity", count=int(ours.sum()), n=len(ours), note=_NOTES["authenticity"])
+    return row._replace(reference=float(real.mean()), reference_title="real held-out examples")
 
 
 def _tested(result: DataCopying, n: int) -> list[Measurement]:
@@ -100,7 +105,7 @@ def _tested(result: DataCopying, n: int) -> list[Measurement]:
     ]
 
 
-def _histogram(found: Memorization) -> Figure:
+def _histogram(found: Memorization, threshold: float | None) -> Figure:
     ours, real = found.samples, found.held_out
     top = float(np.quantile(np.concatenate([ours.ratios, real.ratios]), 0.995)) or 1.0
     edges = np.linspace(0.0, max(top, 1.05), 41)
@@ -110,10 +115,11 @@ def _histogram(found: Memorization) -> Figure:
     }
     caption = (
         "Distance to the nearest training example over half the mean distance to the 50 nearest: copies lie at 0, and "
-        "left of 1 counts as copied. Samples should lie where held-out examples lie, the left tail above all."
+        "left of the mark counts as copied. Samples should lie where held-out examples lie, the left tail above all."
     )
+    marks = {} if threshold is None else {"counts as copied": threshold}
     title = "Distance to the nearest training example"
-    return Histogram("nearest_training", title, caption, "calibrated distance", edges.tolist(), shares, {"copy": 1.0})
+    return Histogram("nearest_training", title, caption, "calibrated distance", edges.tolist(), shares, marks)
 
 
 def _strip(evidence: Evidence, found: Memorization, train: np.ndarray) -> list[Figure]:

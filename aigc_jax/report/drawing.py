@@ -168,7 +168,7 @@ def _plot_series(axes: Axes, series: Series, index: int, *, is_log: bool, max_po
             axes.vlines(x[shown], low, high, colors=colour, linewidth=1.1)
     has_markers = shown.sum() <= _MAX_MARKED
     marker = _MARKERS[index % len(_MARKERS)] if has_markers else None
-    dashes = _DASHES[index % len(_DASHES)]
+    dashes = _dashes(index)
     style: Any = (0, dashes) if dashes else "solid"
     axes.plot(x[shown], y[shown], color=colour, linewidth=1.7, linestyle=style, marker=marker, markersize=4.5)
 
@@ -177,7 +177,7 @@ def _plot_histogram(axes: Axes, figure: Histogram) -> None:
     from matplotlib.ticker import FuncFormatter
 
     for index, values in enumerate(figure.shares.values()):
-        colour, dashes = _colour(index), _DASHES[index % len(_DASHES)]
+        colour, dashes = _colour(index), _dashes(index)
         axes.stairs(_array(values), _array(figure.edges), fill=True, color=colour, alpha=0.16)
         style: Any = (0, dashes) if dashes else "solid"
         axes.stairs(_array(values), _array(figure.edges), color=colour, linewidth=1.6, linestyle=style)
@@ -222,6 +222,11 @@ def _percent_tick(value: float, _: int | None) -> str:
 
 def _colour(index: int) -> str:
     return _CURVE.format(index % NUM_COLOURS)
+
+
+def _dashes(index: int) -> tuple[float, ...]:
+    """A colour that comes again has other dashes: so 36 curves differ."""
+    return _DASHES[(index + index // NUM_COLOURS) % len(_DASHES)]
 
 
 def _array(values: Any) -> Float[np.ndarray, " num"]:
@@ -271,7 +276,7 @@ _SHAPES = {
 
 def _sign(index: int, *, is_marked: bool = False, is_filled: bool = False) -> str:
     shape = _SHAPES[_MARKERS[index % len(_MARKERS)]] if is_marked else ""
-    return _stroke(f"c{index % NUM_COLOURS}", _DASHES[index % len(_DASHES)], shape, is_filled=is_filled)
+    return _stroke(f"c{index % NUM_COLOURS}", _dashes(index), shape, is_filled=is_filled)
 
 
 def _stroke(colour: str, dashes: Sequence[float], shape: str = "", *, is_filled: bool = False) -> str:

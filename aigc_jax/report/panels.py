@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import assert_never
 
 import numpy as np
@@ -22,6 +23,9 @@ SIDE = 56
 _LONG_NAME = 10
 """Letters of a name beside a bar; on a phone, longer ones stand above it."""
 
+_HALF = 56
+"""Letters in the rows of a table that has half of a desktop's width."""
+
 _MAX_SHORT = 4
 """Groups of up to so many pictures stand side by side; longer ones of one length stand above each other, in columns."""
 
@@ -36,7 +40,7 @@ def panel(figure: Figure) -> str:
         Markup.
 
     >>> panel(Table("t", "Rates", "", ["sampler"], [["ddim"]]))[:50]
-    '<figure class="panel wide" id="figure-t"><h3>Rates'
+    '<figure class="panel" id="figure-t"><h3>Rates</h3>'
     """
     match figure:
         case Lines() | Histogram():
@@ -46,7 +50,7 @@ def panel(figure: Figure) -> str:
         case Matrix():
             content, is_wide = scrolling(_matrix(figure), figure.title), len(figure.columns) > 14
         case Table():
-            content, is_wide = scrolling(_table(figure), figure.title), True
+            content, is_wide = scrolling(_table(figure), figure.title), _letters(figure) > _HALF
         case Gallery():
             content, is_wide = _gallery(figure), True
         case _:
@@ -159,6 +163,11 @@ def _table(figure: Table) -> str:
         for row in figure.rows
     )
     return tag("table", tag("thead", tag("tr", head)), tag("tbody", rows))
+
+
+def _letters(figure: Table) -> int:
+    """How wide a table is."""
+    return sum(max(map(len, column)) for column in zip_longest(figure.columns, *figure.rows, fillvalue=""))
 
 
 def _cell(words: str) -> str:

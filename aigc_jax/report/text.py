@@ -5,7 +5,6 @@ from __future__ import annotations
 from aigc_jax.report.lights import Light, lights_of
 from aigc_jax.report.report import LAMP_TITLES, Lamp, Measurement, Report
 from aigc_jax.report.wording import format_interval, format_reference, format_value
-from aigc_jax.report.wording import format_share as format_share
 
 _MAX_WIDTH, _MAX_LEFT_OUT, _MAX_ACTIONS = 118, 5, 3
 

@@ -90,6 +90,16 @@ def test_colours_are_the_pages_and_curves_differ_without_them():
     assert len(set(signs)) == NUM_COLOURS
 
 
+@pytest.mark.parametrize("num_points", [3, 60])
+def test_no_two_curves_look_alike(num_points):
+    """More curves than colours, as of eight detectors; long ones have no markers."""
+    x = np.linspace(1, 2, num_points)
+    drawing = draw(lines([Series(str(i), x, x + i) for i in range(3 * NUM_COLOURS)]))
+    assert len({key.sign for key in drawing.keys}) == 3 * NUM_COLOURS
+    looks = re.findall(r'style="fill: none; ([^"]*stroke: var\(--c\d\); stroke-width: 1.7)', drawing.svg)
+    assert len(set(looks)) == len(looks) == 3 * NUM_COLOURS
+
+
 def test_it_brings_nothing_of_its_own_to_the_page():
     svg = draw(lines([Series("a", X, [0.1, 0.2, 0.3])])).svg
     for word in ("<style", "<metadata", "<?xml", "font-family", "xlink", "http", "DejaVu"):

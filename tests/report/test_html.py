@@ -189,6 +189,11 @@ def test_wide_things_scroll_in_a_box_of_their_own():
         assert '<div class="scroll" tabindex="0" role="region"' in panel(figure)
 
 
+def test_a_small_table_leaves_room_beside_it():
+    assert 'class="panel"' in panel(Table("t", "T", "", ["what", "value"], [["accuracy", "98.5 %"]]))
+    assert 'class="panel wide"' in panel(Table("t", "T", "", ["what", "value"], [["accuracy", "a sentence " * 9]]))
+
+
 def pixels(html):
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in re.findall(r"base64,([^\"]*)", html)]
 
