@@ -12,7 +12,7 @@ from aigc_jax.worlds.mixture import gaussian_mixture
 
 NUM_CLASSES, NUM_SAMPLES = 10, 1500
 MEANS = np.random.default_rng(3).normal(size=(NUM_CLASSES, 8)) * 3
-WORLD = gaussian_mixture("world:planted", MEANS, 1.0, num_sigmas=7.0)
+WORLD = gaussian_mixture("world:planted", MEANS, 0.5, num_sigmas=7.0)
 KEYS = {name: jax.random.key(place) for place, name in enumerate(("train", "held_out", "samples", "other"))}
 
 
@@ -67,7 +67,7 @@ def hallucinating(start, condition, num):
     """One sample in fifty lies between two modes."""
     samples = perfect(start, condition, num).copy()
     index = np.arange(start, start + num)
-    samples[index % 50 == 0] = MEANS[:2].mean(axis=0) + 1e-3 * index[index % 50 == 0, None]
+    samples[index % 50 == 0] = MEANS[:2].mean(axis=0) + 1e-4 * index[index % 50 == 0, None]
     return samples
 
 
