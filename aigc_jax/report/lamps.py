@@ -1,7 +1,7 @@
 """The five lights: comparisons with real data that chance does not explain.
 
 Colours come from the user's targets, never from our taste. Without targets a light says one thing: whether the
-samples are worse than real examples in their place, judged by the same judge at the same size. Exact tests, one-sided;
+samples are worse than real examples in their place, judged by the same judge at the same size. One-sided tests;
 all checks of a report together are wrong with probability :data:`FAMILY_ERROR` at most (Bonferroni).
 """
 
@@ -41,6 +41,42 @@ def more_often(title: str, count: int, n: int, real_count: int, real_n: int) -> 
     table = [[count, n - count], [real_count, real_n - real_count]]
     p_value = float(np.asarray(stats.fisher_exact(table, alternative="greater")[1]))
     return Check(title, count / max(n, 1), real_count / max(real_n, 1), p_value, False)
+
+
+def more_often_in_strata(
+    title: str, samples: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarray]
+) -> Check:
+    """Whether something bad happens more often to samples than to real examples of the same class.
+
+    Classes differ in how often it happens to real examples; a model that draws them in other shares must not be told
+    for that: it is another light's matter. The Mantel-Haenszel test, one-sided, without continuity correction.
+
+    Args:
+        title: what is counted.
+        samples: ``(is it so bool [M], class int [M])`` of the samples.
+        real: the same of real examples.
+
+    Returns:
+        The check, not yet judged; its shares are those of all classes together.
+
+    Reference:
+        Mantel & Haenszel, "Statistical aspects of the analysis of data from retrospective studies of disease", Journal
+        of the National Cancer Institute 1959, equation 1.
+
+    >>> bad, good = np.array([True] * 30 + [False] * 70), np.array([True] * 10 + [False] * 90)
+    >>> round(more_often_in_strata("off", (bad, np.zeros(100, int)), (good, np.zeros(100, int))).p_value, 6)
+    0.00021
+    """
+    (is_bad, stratum), (is_real_bad, real_stratum) = samples, real
+    excess = variance = 0.0
+    for each in np.unique(stratum):
+        ours, theirs = is_bad[stratum == each], is_real_bad[real_stratum == each]
+        n, bad = len(ours) + len(theirs), int(ours.sum() + theirs.sum())
+        if n > 1:
+            excess += ours.sum() - bad * len(ours) / n
+            variance += len(ours) * len(theirs) * bad * (n - bad) / (n * n * (n - 1))
+    p_value = float(stats.norm.sf(excess / np.sqrt(variance))) if variance > 0 else 1.0
+    return Check(title, float(is_bad.mean()), float(is_real_bad.mean()), p_value, False)
 
 
 def fewer_reached(title: str, is_reached: Bool[np.ndarray, " num"], by_real: Bool[np.ndarray, " num"]) -> Check:

@@ -7,7 +7,8 @@ import numpy as np
 from aigc_jax.metrics.agreement import clopper_pearson
 from aigc_jax.metrics.precision_recall import Overlap
 from aigc_jax.report.figures import Bar, Bars, Figure
-from aigc_jax.report.lamps import more_often
+from aigc_jax.report.lamps import more_often, more_often_in_strata
+from aigc_jax.report.report import Check
 from aigc_jax.report.section import Evidence, Section, share
 
 _PRECISION = (
@@ -43,9 +44,17 @@ def validity(evidence: Evidence, inside: Overlap | None, real_inside: Overlap | 
         measurements.append(row._replace(reference=real_share, reference_title="real held-out examples", is_proxy=True))
         if evidence.judge.world is None:
             # Exact knowledge leaves nothing for a stand-in to say.
-            checks.append(more_often("samples off the data", n - count, n, real_n - real_count, real_n))
+            checks.append(_off_the_data(evidence, inside, real_inside))
     headline = measurements[0].name if measurements else ""
     return Section(measurements, checks, figures, left_out, headline)
+
+
+def _off_the_data(evidence: Evidence, inside: Overlap, real_inside: Overlap) -> Check:
+    """Samples outside, beside held-out examples of the class that each looks like."""
+    ours, real = evidence.samples.verdicts.predicted, evidence.held_out.verdicts.predicted
+    if ours is None or real is None:
+        ours, real = (np.zeros(len(each.is_inside), np.int64) for each in (inside, real_inside))
+    return more_often_in_strata("samples off the data", (~inside.is_inside, ours), (~real_inside.is_inside, real))
 
 
 def _exact(evidence: Evidence) -> Section:

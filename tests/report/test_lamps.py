@@ -13,6 +13,22 @@ def test_fishers_tea_lady():
     assert lamps.more_often("cups", 1, 4, 3, 4).p_value == pytest.approx(69 / 70)
 
 
+def test_a_class_drawn_more_often_is_no_fault_of_its_samples():
+    # Class 1 is off the data in half of all real cases, class 0 never; the samples are of class 1 twice as often.
+    stratum, real_stratum = np.repeat([0, 1], [100, 200]), np.repeat([0, 1], [200, 100])
+    is_bad, is_real_bad = (each * (np.arange(300) % 2 == 0) == 1 for each in (stratum, real_stratum))
+    assert lamps.more_often("off", int(is_bad.sum()), 300, int(is_real_bad.sum()), 300).p_value < 1e-4
+    assert lamps.more_often_in_strata("off", (is_bad, stratum), (is_real_bad, real_stratum)).p_value > 0.4
+    worse = (is_bad | (np.arange(300) % 5 == 0), stratum)
+    assert lamps.more_often_in_strata("off", worse, (is_real_bad, real_stratum)).p_value < 1e-4
+
+
+def test_one_stratum_is_nearly_fishers_test():
+    is_bad, is_real_bad = np.arange(1000) < 130, np.arange(800) < 80
+    one = lamps.more_often_in_strata("off", (is_bad, np.zeros(1000, int)), (is_real_bad, np.zeros(800, int)))
+    assert one.p_value == pytest.approx(lamps.more_often("off", 130, 1000, 80, 800).p_value, rel=0.3)
+
+
 def test_fewer_reached_counts_the_discordant_places_alone():
     reached = np.array([True] * 50 + [False] * 9 + [True])
     by_real = np.array([True] * 50 + [True] * 9 + [False])
