@@ -24,6 +24,7 @@ from aigc_jax.train.config import TrainConfig, validate
 from aigc_jax.train.likelihood import likelihood_rows
 from aigc_jax.train.loop import abstract_state
 from aigc_jax.train.sampling import check_seed, make_edit_fn, make_sample_fn
+from aigc_jax.train.world_data import list_worlds
 from aigc_jax.types import Experiment, UsageError, Variables
 
 
@@ -146,7 +147,7 @@ def prepare_data(arguments: Prepare) -> int:
 
 def list_all_data(arguments: List) -> int:
     """Print a table of the data sets that can be trained on."""
-    rows = [("name", "classes", "shape", "examples", "where"), *list_data(arguments.data_dir)]
+    rows = [("name", "classes", "shape", "examples", "where"), *list_data(arguments.data_dir), *list_worlds()]
     widths = [max(len(str(row[column])) for row in rows) for column in range(4)]
     for row in rows:
         print("  ".join(str(cell).ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4], sep="  ")

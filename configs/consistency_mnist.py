@@ -41,7 +41,7 @@ class Config(TrainConfig):
     batch_size: int = 128
     """Examples per update, over all devices."""
     data: str = "tfds:mnist"
-    """The data: digits, tfds:NAME or folder:DIR."""
+    """The data: digits, tfds:NAME, folder:DIR or world:NAME."""
     teacher: str | None = None
     """Run directory of a trained flow_digits to distil; None for consistency training."""
     teacher_guidance: float = 1.5

@@ -39,7 +39,7 @@ class Config(TrainConfig):
     batch_size: int = 128
     """Examples per update, over all devices."""
     data: str = "tfds:mnist"
-    """The data: digits, tfds:NAME or folder:DIR."""
+    """The data: digits, tfds:NAME, folder:DIR or world:NAME."""
     objective: Objective = "hybrid"
     """What is minimised: simple, vlb, or hybrid; the last two learn the variances."""
     num_train_steps: int = 1000

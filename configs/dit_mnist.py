@@ -38,7 +38,7 @@ class Config(TrainConfig):
     batch_size: int = 256
     """Examples per update, over all devices."""
     data: str = "tfds:mnist"
-    """The data: digits, tfds:NAME or folder:DIR."""
+    """The data: digits, tfds:NAME, folder:DIR or world:NAME."""
     sample_every: int = 5000
     """Steps between sample grids; 0 for none."""
     learning_rate: float = 4e-4

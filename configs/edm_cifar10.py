@@ -41,7 +41,7 @@ class Config(TrainConfig):
     batch_size: int = 512
     """Examples per update, over all devices."""
     data: str = "tfds:cifar10"
-    """The data: digits, tfds:NAME or folder:DIR."""
+    """The data: digits, tfds:NAME, folder:DIR or world:NAME."""
     image_shape: tuple[int, int, int] = (32, 32, 3)
     """Height, width and channels of an image."""
     learning_rate: float = 1e-3

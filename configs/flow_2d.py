@@ -27,6 +27,7 @@ from aigc_jax.samplers.settings import Sampling
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.experiment import point_experiment
 from aigc_jax.train.parallel import axis_name
+from aigc_jax.train.world_data import example_shape
 from aigc_jax.tree import warmed_up
 from aigc_jax.types import Experiment
 from aigc_jax.worlds.catalog import open_world
@@ -47,7 +48,7 @@ class Config(TrainConfig):
     checkpoint_every: int = 5000
     """Steps between checkpoints; 0 for one at the end only."""
     data: str = "world:ring8"
-    """The world: world:ring8 or world:grid25."""
+    """A world of points, in any dimension: world:ring8, world:grid25, world:line3, world:mixture16 ..."""
     num_classes: int | None = None
     """The number of modes, for a model that is told the mode; None for one that is not."""
     image_shape: Suppress[tuple[int, int, int]] = (1, 1, 2)
@@ -76,7 +77,8 @@ def build(config: Config) -> Experiment:
         The experiment, ready for :func:`aigc_jax.train.loop.train`.
     """
     world, classes = open_world(config.data), config.num_classes or 0
-    denoiser = straight_flow(MLPDenoiser(config.widths, num_classes=classes), (2,), num_classes=classes, name="point")
+    shape = example_shape(world)
+    denoiser = straight_flow(MLPDenoiser(config.widths, num_classes=classes), shape, num_classes=classes, name="point")
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, min(config.num_warmup_steps, config.steps // 2), config.steps
     )

@@ -26,7 +26,7 @@ class Config(TrainConfig):
     """Settings of gan_mnist."""
 
     data: str = "tfds:mnist"
-    """The data: digits, tfds:NAME or folder:DIR."""
+    """The data: digits, tfds:NAME, folder:DIR or world:NAME."""
     steps: int = 50_000
     """Number of training steps."""
     latent_dim: int = 100

@@ -45,7 +45,7 @@ class Config(TrainConfig):
     """Settings of iwae_mnist."""
 
     data: str = "tfds:mnist"
-    """The data: digits, tfds:NAME or folder:DIR."""
+    """The data: digits, tfds:NAME, folder:DIR or world:NAME."""
     num_classes: int | None = None
     """Number of classes to condition on; None for an unconditional model."""
     steps: int = 9_840_000

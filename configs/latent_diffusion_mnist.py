@@ -41,7 +41,7 @@ class Config(TrainConfig):
     batch_size: int = 128
     """Examples per update, over all devices."""
     data: str = "tfds:mnist"
-    """The data: digits, tfds:NAME or folder:DIR."""
+    """The data: digits, tfds:NAME, folder:DIR or world:NAME."""
     learning_rate: float = 1e-3
     """Adam's largest step size; it rises over the first steps and falls along a cosine."""
     num_warmup_steps: int = 500

@@ -29,7 +29,7 @@ class Config(TrainConfig):
     """Settings of sngan_cifar10."""
 
     data: str = "tfds:cifar10"
-    """The data: digits, tfds:NAME or folder:DIR."""
+    """The data: digits, tfds:NAME, folder:DIR or world:NAME."""
     image_shape: tuple[int, int, int] = (32, 32, 3)
     """Height, width and channels of an image."""
     steps: int = 50_000

@@ -46,7 +46,7 @@ class Config(TrainConfig):
     """Settings of vae_mnist."""
 
     data: str = "tfds:mnist"
-    """The data: digits, tfds:NAME or folder:DIR."""
+    """The data: digits, tfds:NAME, folder:DIR or world:NAME."""
     steps: int = 10_000
     """Number of training steps."""
     batch_size: int = 64

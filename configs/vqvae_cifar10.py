@@ -31,7 +31,7 @@ class Config(TrainConfig):
     """Settings of vqvae_cifar10."""
 
     data: str = "tfds:cifar10"
-    """The data: digits, tfds:NAME or folder:DIR."""
+    """The data: digits, tfds:NAME, folder:DIR or world:NAME."""
     image_shape: tuple[int, int, int] = (32, 32, 3)
     """Height, width and channels of an image."""
     num_classes: int | None = None

@@ -28,7 +28,7 @@ class Config(TrainConfig):
     """Settings of wgan_gp_mnist."""
 
     data: str = "tfds:mnist"
-    """The data: digits, tfds:NAME or folder:DIR."""
+    """The data: digits, tfds:NAME, folder:DIR or world:NAME."""
     steps: int = 40_000
     """Number of generator updates."""
     n_critic: int = 5

@@ -7,8 +7,8 @@ from aigc_jax.data.folder import open_folder
 from aigc_jax.data.tfds_source import open_tfds
 from aigc_jax.types import Data, UsageError
 
-FORMS = "digits, tfds:NAME (for example tfds:mnist) or folder:DIR (one sub-folder of images per class)"
-"""What ``open_data`` understands."""
+FORMS = "digits, tfds:NAME (for example tfds:mnist), folder:DIR (one sub-folder of images per class) or world:NAME"
+"""What data are called. Worlds are opened by their experiments, the others by ``open_data``."""
 
 
 def open_data(

@@ -44,7 +44,7 @@ class TrainConfig:
     best_mode: Literal["min", "max"] = "max"
     """Whether the best value of best_metric is the smallest or the largest."""
     data: str = "digits"
-    """The data: digits, tfds:NAME or folder:DIR."""
+    """The data: digits, tfds:NAME, folder:DIR or world:NAME."""
     data_dir: str | None = None
     """Where prepared tfds data lies."""
     image_shape: tuple[int, int, int] = (28, 28, 1)

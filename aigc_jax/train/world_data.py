@@ -1,0 +1,102 @@
+"""Worlds as data: examples to train on and examples held out, drawn once and always the same."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from aigc_jax.data.arrays import ArraySource
+from aigc_jax.data.images import to_uint8
+from aigc_jax.data.points import PointSource
+from aigc_jax.data.prepare import Row
+from aigc_jax.rng import example_keys, split_by_name
+from aigc_jax.types import Data, DataSource, World
+from aigc_jax.worlds.catalog import WORLDS, open_world
+
+NUM_POINTS = (50_000, 10_000)
+"""Points that a world is asked for, to train on and held out."""
+
+NUM_IMAGES = (5_000, 1_000)
+"""The same of images."""
+
+_BLOCK = 1000
+"""Examples that are drawn at a time."""
+
+
+def example_shape(world: World) -> tuple[int, ...]:
+    """The shape of a world's examples: (height, width, channels) of images, (dimensions,) of points.
+
+    >>> example_shape(open_world("world:line3"))
+    (1,)
+    """
+    return jax.eval_shape(lambda: world.sample(jax.random.key(0), 1, None)).shape[1:]
+
+
+def is_of_images(world: World) -> bool:
+    """Whether a world's examples are images.
+
+    >>> is_of_images(open_world("world:ring8"))
+    False
+    """
+    return len(example_shape(world)) == 3
+
+
+def world_data(world: World, *, is_labelled: bool) -> Callable[[], Data]:
+    """What opens a world as data.
+
+    Args:
+        world: where the examples come from.
+        is_labelled: whether each example comes with its mode as label.
+
+    Returns:
+        A function that draws the examples when it is first called, and returns the same ones ever after. They are
+        the same in every process: the seed of a run is that of its training alone.
+    """
+
+    @functools.cache
+    def open_data() -> Data:
+        keys = split_by_name(jax.random.key(0), "train", "held_out")
+        names = [f"mode {index}" for index in range(world.num_modes)] if is_labelled else []
+        num_train, num_held_out = NUM_IMAGES if is_of_images(world) else NUM_POINTS
+        draw = jax.jit(lambda keys: _labelled(world, keys))
+        train, held_out = (
+            _source(draw, example_keys(keys[part], num), is_labelled=is_labelled)
+            for part, num in (("train", num_train), ("held_out", num_held_out))
+        )
+        return Data(world.name, train, held_out, names)
+
+    return open_data
+
+
+def list_worlds() -> list[Row]:
+    """The worlds by name, for ``aigc-jax data list``.
+
+    Returns:
+        Their names, modes and shapes.
+    """
+    rows = []
+    for world in (open_world(f"world:{name}") for name in WORLDS):
+        shape = " x ".join(map(str, example_shape(world))) if is_of_images(world) else f"{example_shape(world)[0]}-D"
+        num_train, num_held_out = NUM_IMAGES if is_of_images(world) else NUM_POINTS
+        examples = f"train {num_train}, held out {num_held_out}"
+        rows.append(Row(world.name, str(world.num_modes), shape, examples, "drawn when asked for, and decidable"))
+    return rows
+
+
+def _labelled(world: World, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+    examples = world.sample(keys, _BLOCK, None)
+    return examples, world.mode(examples)
+
+
+def _source(
+    draw: Callable[[jax.Array], tuple[jax.Array, jax.Array]], keys: jax.Array, *, is_labelled: bool
+) -> DataSource:
+    blocks = [draw(keys[start : start + _BLOCK]) for start in range(0, len(keys), _BLOCK)]
+    examples = [np.asarray(examples) for examples, _ in blocks]
+    labels = np.concatenate([np.asarray(modes) for _, modes in blocks]) if is_labelled else None
+    if examples[0].ndim == 2:
+        return PointSource(np.concatenate(examples), labels)
+    return ArraySource(np.concatenate([to_uint8(images) for images in examples]), labels)
