@@ -11,6 +11,7 @@ Reference:
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Callable
 from functools import partial
@@ -41,8 +42,8 @@ from aigc_jax.worlds.mixture import gaussian_mixture
 
 WINDOWS = ((0, 4), (0, 9), (0, 19), (0, 39), (0, 79), (10, 19), (20, 39), (40, 79))
 """Steps over which the variance is taken, counted from the data; (0, 9) is the released code's."""
-RENOISE_STEP = 3
-"""Noise level of the re-noise score, a step of the chain: the third, t = 2 where steps are counted from 0."""
+RENOISE_STEPS = (1, 3, 8, 20)
+"""Noise levels of the re-noise score, steps of the chain; the third is t = 2 where steps are counted from 0."""
 CHAIN = 1000
 """Steps of the chain, in training and in sampling."""
 CHUNK, BLOCK = 500, 5000
@@ -127,18 +128,30 @@ def train(setting: Setting, seed: int, budget: Budget) -> dict[str, PyTree]:
 
 
 def judge_fn(setting: Setting, name: str, denoise: DenoiseFn) -> Callable[[Array], dict[str, Array]]:
-    """Keys of samples -> the samples, whether each is a hallucination, and what each detector says."""
-    process, worlds = setting.process, {radius: setting.world(radius) for radius in RADII}
+    """Keys of samples -> the samples, whether each is a hallucination, and its trajectory's variance."""
+    worlds = {radius: setting.world(radius) for radius in RADII}
     observer = gather({f"variance {first}-{last}": trajectory_variance((first, last)) for first, last in WINDOWS})
-    sampler, level = sampler_of(setting, name), float(process.noise_ratio(RENOISE_STEP / CHAIN))
+    sampler = sampler_of(setting, name)
 
     def judge(keys: Array) -> dict[str, Array]:
         x, scores = sampler.observe(observer, denoise, setting.mixture.means.shape[1:], keys)
-        scores["renoise"] = renoise_stability(process, denoise, x, keys, level=level, num_draws=8)
         far = {f"far {radius}": world.violation(x) != 0 for radius, world in worlds.items()}
         return {"x": x, "violation": worlds[RADII[0]].violation(x), **far, **scores}
 
     return jax.jit(judge)
+
+
+@functools.cache
+def renoise_fn(name: str) -> Callable[[PyTree, Array, Array], dict[str, Array]]:
+    """Weights, samples and their keys -> the re-noise score at each level; compiled once for all seeds."""
+    setting = settings()[name]
+    levels = {f"renoise {step}": float(setting.process.noise_ratio(step / CHAIN)) for step in RENOISE_STEPS}
+
+    def renoise(params: PyTree, x: Array, keys: Array) -> dict[str, Array]:
+        denoise = at_one_time(model_of(setting)[0].denoise_fn({"params": params}))
+        return {k: renoise_stability(setting.process, denoise, x, keys, level=level) for k, level in levels.items()}
+
+    return jax.jit(renoise)
 
 
 def exact(setting: Setting) -> DenoiseFn:
@@ -184,27 +197,45 @@ def weights(folder: Path, name: str, seed: int, budget: Budget) -> dict[str, np.
     return kept(path, lambda: flatten_dict(train(setting, seed, budget), sep="/"))
 
 
-def samples(folder: Path, name: str, source: int | None, sampler: str, budget: Budget) -> dict[str, np.ndarray]:
-    """Judged samples of a training seed, or of the exact denoiser (None)."""
-    setting = settings()[name]
-    trained = "exact" if source is None else f"seed{source}_{budget.num_steps}x{budget.batch_size}"
-    path = folder / f"{name}_{trained}_{sampler}_{budget.num_samples}.npz"
+def params_of(folder: Path, name: str, seed: int, budget: Budget) -> PyTree:
+    """The trained weights as the network takes them."""
+    flat = {k: v for k, v in weights(folder, name, seed, budget).items() if k != "seconds"}
+    return unflatten_dict(flat, sep="/")
 
-    def make() -> dict[str, Any]:
+
+def samples(folder: Path, name: str, source: int | None, sampler: str, budget: Budget) -> dict[str, np.ndarray]:
+    """Judged samples of a training seed, or of the exact denoiser (None), with all scores."""
+    setting, root = settings()[name], jax.random.key(1000 + (source or 0))
+    trained = "exact" if source is None else f"seed{source}_{budget.num_steps}x{budget.batch_size}"
+    stem = f"{name}_{trained}_{sampler}_{budget.num_samples}"
+
+    def draw() -> dict[str, Any]:
         denoise = exact(setting)
         if source is not None:
-            flat = {k: v for k, v in weights(folder, name, source, budget).items() if k != "seconds"}
-            params = unflatten_dict(flat, sep="/")
+            params = params_of(folder, name, source, budget)
             denoise = at_one_time(model_of(setting)[0].denoise_fn({"params": params}))
-        judge, root = judge_fn(setting, sampler, denoise), jax.random.key(1000 + (source or 0))
-        # Whole blocks, so that nothing compiles twice; the last one's surplus is left out.
-        size = min(BLOCK, budget.num_samples)
-        starts = range(0, budget.num_samples, size)
-        blocks = [judge(example_keys(root, start + jnp.arange(size))) for start in starts]
-        joined = {k: np.concatenate([np.asarray(block[k]) for block in blocks]) for k in blocks[0]}
-        return {k: values[: budget.num_samples] for k, values in joined.items()}
+        judge = judge_fn(setting, sampler, denoise)
+        return in_blocks(lambda index: judge(example_keys(root, index)), budget.num_samples)
 
-    return kept(path, make)
+    drawn = kept(folder / f"{stem}.npz", draw)
+    drawn["mode"] = np.asarray(setting.world().mode(jnp.asarray(drawn["x"])))
+    if source is None:
+        return drawn
+
+    def score() -> dict[str, Any]:
+        params, x = params_of(folder, name, source, budget), jnp.asarray(drawn["x"])
+        renoise = renoise_fn(name)
+        return in_blocks(lambda index: renoise(params, x[index], example_keys(root, index)), len(x))
+
+    return drawn | kept(folder / f"{stem}_renoise.npz", score)
+
+
+def in_blocks(make: Callable[[Array], dict[str, Array]], num: int) -> dict[str, np.ndarray]:
+    """Of 0 ... num - 1 what a function makes of each, in blocks of one size, so that nothing compiles twice."""
+    size = min(BLOCK, num)
+    blocks = [make(jnp.minimum(start + jnp.arange(size), num - 1)) for start in range(0, num, size)]
+    # The last block's surplus is left out.
+    return {k: np.concatenate([np.asarray(block[k]) for block in blocks])[:num] for k in blocks[0]}
 
 
 def register(commands: Any) -> None:

@@ -17,7 +17,7 @@ Judged = Mapping[tuple[str, int | None, str], Mapping[str, np.ndarray]]
 
 KEPT = 0.96
 """Share of the valid samples that a filter lets pass, as in the paper's headline."""
-RELEASED, RENOISE = "variance 0-9", "renoise"
+RELEASED, RENOISE = "variance 0-9", "renoise 3"
 RADII = (6, 10, 15)
 """Standard deviations from every mode beyond which a sample counts as a hallucination; the first is the headline's."""
 NAMES = {"ancestral": "DDPM", "ddim": "DDIM"}
@@ -53,11 +53,10 @@ def groups(judged: Judged) -> Iterator[tuple[str, str, dict[int | None, Mapping[
         yield setting, sampler, {key[1]: one for key, one in judged.items() if key[0] == setting and key[2] == sampler}
 
 
-def best_window(seeds: Mapping[int, Mapping[str, np.ndarray]]) -> tuple[str, int] | None:
-    """The window of the largest AUC on the first seed with hallucinations, and that seed; None without any."""
+def best(kind: str, seeds: Mapping[int, Mapping[str, np.ndarray]]) -> tuple[str, int] | None:
+    """The score of a kind with the largest AUC on the first seed that has hallucinations, and that seed; or None."""
     for seed, one in seeds.items():
-        windows = [name for name in one if name.startswith("variance")]
-        found = {name: quality(one[name], one[f"far {RADII[0]}"]) for name in windows}
+        found = {name: quality(one[name], one[f"far {RADII[0]}"]) for name in one if name.startswith(kind)}
         areas = {name: made.auc[0] for name, made in found.items() if made is not None}
         if areas:
             return max(areas, key=lambda name: areas[name]), seed
@@ -68,7 +67,7 @@ def show(judged: Judged) -> None:
     """Print all tables in Markdown."""
     rates_table(judged)
     detectors_table(judged)
-    windows_table(judged)
+    spreads_table(judged)
     radii_table(judged)
 
 
@@ -79,46 +78,53 @@ def rates_table(judged: Judged) -> None:
         f"| world, schedule | sampler | denoiser | n | beyond {first} sigma (95 %) | of these between two modes ",
         end="",
     )
-    print(f"| beyond {strict} sigma (95 %) |\n|---|---|---|---:|---|---:|---|")
+    print(f"| beyond {strict} sigma (95 %) | modes' shares |\n|---|---|---|---:|---|---:|---|---|")
     for setting, sampler, sources in groups(judged):
         for source, one in sources.items():
             num, num_far = len(one["violation"]), int((one["violation"] != 0).sum())
             between = percent(float(np.mean(one["violation"][one["violation"] != 0] == 1))) if num_far else "-"
             name = "exact" if source is None else f"seed {source}"
             both = [rate(one[f"far {radius}"]) for radius in (first, strict)]
-            print(f"| {setting} | {NAMES[sampler]} | {name} | {num} | {both[0]} | {between} | {both[1]} |")
+            shares = np.bincount(one["mode"]) / num
+            modes = f"{percent(shares.min())} to {percent(shares.max())}"
+            print(f"| {setting} | {NAMES[sampler]} | {name} | {num} | {both[0]} | {between} | {both[1]} | {modes} |")
     print()
 
 
 def detectors_table(judged: Judged) -> None:
     """AUC, and what is removed when 96 % of the valid samples are kept, for each seed."""
-    print(
-        "| world, schedule | sampler | seed | variance, last 10: AUC | removed | variance, best window: AUC | removed ",
-        end="",
-    )
-    print("| re-noise: AUC | removed |\n|---|---|---:|---|---|---|---|---|---|")
+    heads = ["variance, last 10", "variance, best window", "re-noise, t = 2", "re-noise, best level"]
+    print(f"| world, schedule | sampler | seed | {' | '.join(f'{head}: AUC | removed' for head in heads)} |")
+    print("|---|---|---:|" + "---|" * (2 * len(heads)))
     for setting, sampler, sources in groups(judged):
         seeds = {source: one for source, one in sources.items() if source is not None}
-        window, chosen_on = best_window(seeds) or (RELEASED, -1)
+        window, level = (best(kind, seeds) or (kind, -1) for kind in ("variance", "renoise"))
         for seed, one in seeds.items():
-            cells = []
-            for score in (RELEASED, window, RENOISE):
-                made = quality(one[score], one[f"far {RADII[0]}"])
-                steps = f"{score.removeprefix('variance ')}: " if score == window else ""
-                note = " *" if score == window and seed == chosen_on else ""
-                cells += (
-                    ["-", "-"] if made is None else [steps + interval(made.auc) + note, interval(made.removed, "%")]
-                )
+            cells = [
+                *_cells(one, RELEASED),
+                *_cells(one, *window, seed),
+                *_cells(one, RENOISE),
+                *_cells(one, *level, seed),
+            ]
             print(f"| {setting} | {NAMES[sampler]} | {seed} | {' | '.join(cells)} |")
     print()
 
 
-def windows_table(judged: Judged) -> None:
-    """AUC of the variance by window, least and largest over the seeds."""
-    names = [name for name in next(iter(judged.values())) if name.startswith("variance")]
-    names.sort(key=lambda name: [int(step) for step in name.removeprefix("variance ").split("-")])
-    steps = " | ".join(name.removeprefix("variance ") for name in names)
-    print(f"| world, schedule | sampler | {steps} |\n|---|---|{'---|' * len(names)}")
+def _cells(one: Mapping[str, np.ndarray], score: str, chosen_on: int = -1, seed: int | None = None) -> list[str]:
+    """AUC and share removed; of a chosen score its name, and a star on the seed that it was chosen on."""
+    made = quality(one[score], one[f"far {RADII[0]}"]) if score in one else None
+    if made is None:
+        return ["-", "-"]
+    name = "" if seed is None else f"{score.split(' ')[1]}: "
+    return [name + interval(made.auc) + (" *" if seed == chosen_on else ""), interval(made.removed, "%")]
+
+
+def spreads_table(judged: Judged) -> None:
+    """AUC of the variance by window and of re-noise by step, least and largest over the seeds."""
+    one = next(one for (_, source, _), one in judged.items() if source is not None)
+    names = [name for name in one if name.startswith(("variance", "renoise "))]
+    names.sort(key=lambda name: (not name.startswith("variance"), [int(n) for n in name.split(" ")[1].split("-")]))
+    print(f"| world, schedule | sampler | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}")
     for setting, sampler, sources in groups(judged):
         cells = [spread(sources, name, RADII[0]) for name in names]
         print(f"| {setting} | {NAMES[sampler]} | {' | '.join(cells)} |")
@@ -179,15 +185,16 @@ def plot_rates(judged: Judged) -> Figure:
         color = "C0" if sampler == "ancestral" else "C3"
         for number, one in enumerate(seeds.values()):
             _point(rates, place + 0.12 * (number - 1), one[f"far {RADII[0]}"], color)
+            between = float(np.mean(one["violation"] == 1))
+            rates.plot(place + 0.12 * (number - 1), between or np.nan, "x", color=color, ms=5)
         if None in sources:
             _point(rates, place + 0.36, sources[None][f"far {RADII[0]}"], "C2")
-        window = (best_window(seeds) or (RELEASED, 0))[0]
-        for number, (score, mark) in enumerate([(RELEASED, "v"), (window, "^"), (RENOISE, "o")]):
-            found = [quality(one[score], one[f"far {RADII[0]}"]) for one in seeds.values()]
+        window, level = ((best(kind, seeds) or (kind, 0))[0] for kind in ("variance", "renoise"))
+        for number, (score, mark) in enumerate([(RELEASED, "v"), (window, "^"), (RENOISE, "o"), (level, "s")]):
+            found = [quality(one[score], one[f"far {RADII[0]}"]) for one in seeds.values() if score in one]
             values = [made.auc[0] for made in found if made is not None]
-            areas.plot(
-                [place + 0.2 * (number - 1)] * len(values), values, mark, color=f"C{4 + number}", ms=5, alpha=0.8
-            )
+            spot = [place + 0.16 * (number - 1.5)] * len(values)
+            areas.plot(spot, values, mark, color=f"C{4 + number}", ms=5, alpha=0.8)
     rates.set(yscale="log", ylabel="share beyond 6 sigma")
     areas.set(ylim=(-0.03, 1.03), ylabel="AUC of the detector")
     areas.axhline(0.5, color="grey", linewidth=0.8)
@@ -201,7 +208,9 @@ def plot_rates(judged: Judged) -> Figure:
 
 
 RATES_LEGEND = [("DDPM, each seed", "o", "C0"), ("DDIM, each seed", "o", "C3"), ("exact denoiser", "v", "C2")]
-AREAS_LEGEND = [("variance, last 10", "v", "C4"), ("variance, best window", "^", "C5"), ("re-noise", "o", "C6")]
+RATES_LEGEND += [("between two modes alone", "x", "black")]
+AREAS_LEGEND = [("variance, last 10", "v", "C4"), ("variance, best window", "^", "C5"), ("re-noise, t = 2", "o", "C6")]
+AREAS_LEGEND += [("re-noise, best level", "s", "C7")]
 
 
 def _point(axes: Axes, place: float, is_far: np.ndarray, color: str) -> None:

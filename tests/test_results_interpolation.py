@@ -51,7 +51,7 @@ def test_command_prints_its_tables_and_makes_nothing_twice(tmp_path, capsys):
         assert main(words) == 0
     first = capsys.readouterr().out
     files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
-    assert len(files) == 5  # weights, and two samplers with and without them
+    assert len(files) == 7  # weights; two samplers with and without them; re-noise scores of the former
     assert main(words) == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")} == files
     assert capsys.readouterr().out == first[first.index("| world") :]
@@ -104,8 +104,8 @@ def test_best_window_is_chosen_on_the_first_seed_that_can_choose(table):
     none = judged_of(np.zeros(100, bool), **{"variance 0-9": np.zeros(100), "variance 0-19": np.zeros(100)})
     some = judged_of(is_far, **{"variance 0-9": -1.0 * is_far, "variance 0-19": 1.0 * is_far})
     other = judged_of(is_far, **{"variance 0-9": 1.0 * is_far, "variance 0-19": -1.0 * is_far})
-    assert table.best_window({0: none, 1: some, 2: other}) == ("variance 0-19", 1)
-    assert table.best_window({0: none}) is None
+    assert table.best("variance", {0: none, 1: some, 2: other}) == ("variance 0-19", 1)
+    assert table.best("variance", {0: none}) is None
 
 
 def test_nothing_found_is_an_upper_bound(table):
