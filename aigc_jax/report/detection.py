@@ -13,7 +13,7 @@ import numpy as np
 
 from aigc_jax.guards.assess import Assessment, assess, choose
 from aigc_jax.guards.calibration import Threshold, calibrate
-from aigc_jax.guards.neighbors import neighbor_distance
+from aigc_jax.guards.neighbors import neighbor_distance, unrealism
 from aigc_jax.guards.typicality import typicality
 from aigc_jax.metrics.precision_recall import Overlap
 from aigc_jax.report.examples import Examples
@@ -97,8 +97,7 @@ def _scores(evidence: Evidence, inside: Overlap | None, num: int) -> dict[str, n
     # Where being off the data is the truth itself, neighbours in the same features would only repeat it.
     is_independent = evidence.judge.world is not None or samples.condition is not None
     if inside is not None and is_independent:
-        with np.errstate(divide="ignore"):
-            scores["realism"] = 1.0 / inside.realism[:num]
+        scores["realism"] = unrealism(inside)[:num]
         scores["neighbor_distance"] = neighbor_distance(evidence.train.verdicts.features, samples.verdicts.features)
     for name, score_fn, is_typical_best in subject.detectors:
         values = np.asarray(score_fn(samples.floats(), samples.condition, 0), np.float64)
