@@ -83,7 +83,9 @@ def _copied(found: Memorization, copies: Copies) -> Measurement:
     n, count = len(copies.is_flagged), int(copies.is_flagged.sum())
     ours, real = (float(np.mean(each.ratios < 1)) for each in (found.samples, found.held_out))
     rule = f"The fixed rule of Carlini et al. (below 1) flags {ours:.1%}, and {real:.1%} of held-out examples."
-    note = f"{_NOTES['copied_samples']} {rule}"
+    tail = float(np.quantile(found.relative_distances, TAIL))
+    left = f"The nearest {TAIL:.0%} of the samples lie within {tail:.2g} times the median distance of real ones."
+    note = f"{_NOTES['copied_samples']} {rule} {left}"
     row = share("copied_samples", "copied samples", count=count, n=n, note=note)
     title = "what as many fresh examples give"
     return row._replace(reference=copies.rate, reference_title=title, is_less_better=True)
@@ -99,9 +101,10 @@ def _tested(result: DataCopying, n: int) -> list[Measurement]:
     """C_T and its worst cell."""
     note = _NOTES["copying_test"]
     title = f"C_T, worst of {int(np.isfinite(result.z).sum())} cells"
+    worst = f"{_NOTES['copying_worst_cell']} As low by chance in one of so many cells: p = {result.p_value:.2g}."
     return [
         Measurement("copying_test", "C_T", result.value, n, "score", note),
-        Measurement("copying_worst_cell", title, result.min_z, n, "score", _NOTES["copying_worst_cell"]),
+        Measurement("copying_worst_cell", title, result.min_z, n, "score", worst),
     ]
 
 

@@ -11,7 +11,7 @@ from aigc_jax.metrics.frechet import FrechetState, frechet_distance, frechet_sta
 from aigc_jax.metrics.frechet_infinity import frechet_infinity
 from aigc_jax.metrics.kernel_distance import cmmd, kid
 from aigc_jax.metrics.path_length import path_length
-from aigc_jax.metrics.precision_recall import Overlap
+from aigc_jax.metrics.precision_recall import Overlap, expected_coverage
 from aigc_jax.metrics.scores import inception_score
 from aigc_jax.metrics.vendi import vendi_score
 from aigc_jax.report.condition import observed
@@ -99,8 +99,10 @@ def diversity(evidence: Evidence, seen: Overlap | None, by_real: Overlap | None)
 
 def _reached(seen: Overlap, by_real: Overlap, is_proxy: bool) -> list[Measurement]:
     shared = {"reference_title": "as many real held-out examples", "is_proxy": is_proxy}
+    expected = expected_coverage(len(seen.is_covered), len(seen.is_inside), seen.density_k)
+    notes = {**_NOTES, "coverage": f"{_NOTES['coverage']} Samples of one and the same law reach {expected:.1%}."}
     rows = [
-        share(name, title, count=int(reached.sum()), n=len(reached), note=_NOTES[name])._replace(
+        share(name, title, count=int(reached.sum()), n=len(reached), note=notes[name])._replace(
             reference=float(by.mean()), **shared
         )
         for name, title, reached, by in (
