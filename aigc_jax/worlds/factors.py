@@ -67,9 +67,9 @@ def factors(
     sizes = {"small": 9, "large": 13} if sizes is None else sizes
     values = {"shape": tuple(shapes), "size": tuple(sizes), "colour": tuple(colours), "place": PLACES}
     table = np.array(list(itertools.product(*(range(len(names)) for names in values.values()))), np.int32)
+    scene = make_scene(shapes, list(sizes.values()), colours, image_size)
     left_out = _matching(values, table, withheld)
     shares = mode_weights(len(table), weights, withheld=left_out)
-    scene = make_scene(shapes, list(sizes.values()), colours, image_size)
     check_tolerance(scene.silhouettes, tolerance, margin)
 
     def look(x: Float[Array, "num height width 3"]) -> tuple[Int[Array, " num"], Bool[Array, " num"]]:
