@@ -112,6 +112,11 @@ def test_the_denoiser_holds_at_both_ends(world, mean):
     for alpha, sigma in ((0.0, 1.0), (3.6e-24, 1.0), (1e-30, 1e-5)):
         x_0 = denoise(jnp.asarray(sigma * noise), alpha * ones, sigma * ones)
         np.testing.assert_allclose(x_0, np.broadcast_to(mean, noise.shape), atol=1e-5)
+    # Only x_t : alpha : sigma matters, though squares of such numbers are 0 or infinite in float32.
+    usual = denoise(jnp.asarray(noise), ones, ones)
+    for scale in (1e-25, 1e25):
+        x_0 = denoise(jnp.asarray(scale * noise), scale * ones, scale * ones)
+        np.testing.assert_allclose(x_0, usual, rtol=1e-3, atol=1e-4)
     assert bool(jnp.all(jnp.isfinite(denoise(jnp.asarray(noise) + 1e4, ones, 1e-3 * ones))))
 
 
@@ -152,6 +157,9 @@ def test_planted_violations_are_caught_by_name():
     assert names_of(line((1.0, 2.0, 4.0, 5.0)), [[1.1], [1.5], [3.0], [0.5], [5.3]]) == [
         "valid", "between modes", "between modes", "elsewhere", "elsewhere"
     ]  # fmt: skip
+    # A tube between two modes is as wide as the wider of the two.
+    ends = gaussian_mixture("ends", np.array([[0.0, 0.0], [4.0, 0.0]]), np.array([[0.1, 0.1], [0.1, 0.5]]))
+    assert names_of(ends, [[2.0, 0.9], [2.0, 2.9], [0.0, 0.9]]) == ["between modes", "elsewhere", "elsewhere"]
     # Along a mode's long axis there is room, across it there is none.
     rotated = open_world("world:rotated8")
     assert names_of(rotated, [[2.0, 0.0], [1.2, 0.5], [1.0, 1.8]]) == ["valid", "between modes", "elsewhere"]
