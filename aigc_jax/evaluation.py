@@ -36,6 +36,8 @@ def evaluate_run(arguments: Evaluate) -> int:
     subject = make_subject(loaded, partner=partner, denoiser=denoiser)
     data = loaded.experiment.open_data()
     judge = load_judge(loaded.experiment, loaded.config, data)
+    if arguments.inception is not None and loaded.experiment.example_name != "image":
+        raise UsageError("the Inception network sees images, this run makes points: leave --inception out")
     if arguments.inception is not None:
         judge = with_inception(judge, arguments.inception)
     if arguments.cas and loaded.experiment.num_classes is not None and judge.world is None:

@@ -203,7 +203,7 @@ def with_inception(judge: Judge, weights: Path) -> Judge:
     def look(examples: np.ndarray) -> Verdicts:
         return judge.look(examples)._replace(features=encode(examples)["features"])
 
-    return judge._replace(name=ENCODER_NAME, look=look)
+    return judge._replace(look=look, encoder=ENCODER_NAME)
 
 
 def _figures(report: Report) -> dict[str, float]:

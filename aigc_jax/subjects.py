@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +51,7 @@ class Loaded(NamedTuple):
         build: makes an experiment of other settings.
         seed: of the samples.
         checkpoint: which of them: latest, best or a step.
+        options: what else the command line needs to load it: the config file, where the data lies.
     """
 
     run: Path
@@ -60,6 +61,7 @@ class Loaded(NamedTuple):
     build: Callable[[Any], Experiment]
     seed: int = 0
     checkpoint: str = "latest"
+    options: Sequence[str] = ()
 
 
 def load_subject(
@@ -79,7 +81,12 @@ def load_subject(
     experiment, config, variables = load_run(
         run, checkpoint=checkpoint, config_file=config_file, data_dir=data_dir, overrides=overrides
     )
-    return Loaded(run, experiment, config, variables, run_module(run, config_file).build, seed, checkpoint)
+    options = [
+        *(("--config", str(config_file)) if config_file else ()),
+        *(("--data-dir", data_dir) if data_dir else ()),
+    ]
+    build = run_module(run, config_file).build
+    return Loaded(run, experiment, config, variables, build, seed, checkpoint, options)
 
 
 def make_subject(loaded: Loaded, *, partner: Loaded | None = None, denoiser: Loaded | None = None) -> Subject:
@@ -122,21 +129,28 @@ def _check_shape(loaded: Loaded, other: Loaded) -> None:
     own, others = (each.experiment.batch_spec[each.experiment.example_name].shape[1:] for each in (loaded, other))
     if own != others:
         raise UsageError(f"{other.run} makes examples of shape {others}, {loaded.run} of {own}: name a run of the same")
+    classes = [each.experiment.num_classes for each in (loaded, other)]
+    if classes[0] != classes[1]:
+        raise UsageError(
+            f"{other.run} has {classes[1]} classes, {loaded.run} {classes[0]}: name a run of the same data"
+        )
 
 
 def _repeats(loaded: Loaded) -> Iterator[Repeat]:
     """The same samples, computed otherwise."""
     yield Repeat("once more", make_sample_fn(loaded.experiment, loaded.variables, loaded.seed))
     small = make_sample_fn(loaded.experiment, loaded.variables, loaded.seed, block_size=16)
-    yield Repeat("in batches of 16", small, ROUNDING)
+    yield Repeat("in batches of 16", small, ROUNDING, is_judged=False)
     plain = make_sample_fn(loaded.experiment, loaded.variables, loaded.seed, block_size=2)
 
     def uncompiled(start: int, condition: np.ndarray | None, num: int) -> np.ndarray:
         with jax.disable_jit():
             return plain(start, condition, num)
 
-    yield Repeat("without compilation", uncompiled, ROUNDING, num=2)
-    if (loaded.run / "config.json").is_file() and loaded.experiment.example_name == "image":
+    yield Repeat("without compilation", uncompiled, ROUNDING, num=2, is_judged=False)
+    # An accelerator belongs to one process, and tunes its programs anew in each.
+    is_here = (loaded.run / "config.json").is_file() and jax.default_backend() == "cpu"
+    if is_here and loaded.experiment.example_name == "image":
         yield Repeat("in another process, to 8 bits", lambda *given: _elsewhere(loaded, *given), is_eight_bit=True)
 
 
@@ -145,7 +159,7 @@ def _elsewhere(loaded: Loaded, start: int, condition: np.ndarray | None, num: in
     del condition  # the command draws the classes in turn, as the report does
     sampling = getattr(loaded.config, "sampling", None)
     words = ["sample", str(loaded.run), "--num", str(start + num)]
-    words += ["--seed", str(loaded.seed), "--checkpoint", loaded.checkpoint]
+    words += ["--seed", str(loaded.seed), "--checkpoint", loaded.checkpoint, *loaded.options]
     for name in ("sampler", "num_steps", "guidance"):
         if hasattr(sampling, name):
             words += ["--" + name.replace("_", "-"), str(getattr(sampling, name))]
@@ -186,10 +200,12 @@ def _counterparts(loaded: Loaded, partner: Loaded | None, left_out: dict[str, st
 def _earlier(loaded: Loaded, left_out: dict[str, str]) -> Iterator[Counterpart]:
     """The checkpoint nearest to half of the training, if one was kept."""
     steps = checkpoint_steps(loaded.run)
-    if len(steps) < 2:
-        left_out["checkpoint_consistency"] = "one checkpoint was kept: train with --keep-checkpoints 2 or more"
+    last = int(loaded.checkpoint) if loaded.checkpoint.isdigit() else max(steps, default=0)
+    earlier_steps = [step for step in steps if step < last]
+    if not earlier_steps or loaded.checkpoint == "best":
+        left_out["checkpoint_consistency"] = "no earlier checkpoint is known: train with --keep-checkpoints 2 or more"
         return
-    step = min(steps[:-1], key=lambda step: abs(2 * step - steps[-1]))
+    step = min(earlier_steps, key=lambda step: abs(2 * step - last))
     variables = load_variables(loaded.run, abstract_state(loaded.experiment), which=step)
     earlier = make_sample_fn(loaded.experiment, variables, loaded.seed)
     yield Counterpart("checkpoint_consistency", f"checkpoint of step {step}", earlier)

@@ -34,6 +34,7 @@ def make_ideal_fn(denoiser: Denoiser, sampler: SamplerFn, guidance: Guidance) ->
             # Without noise there is nothing to remove, and no exact posterior to divide by.
             return jnp.where(expand(process.sigma(t), x_0) > 0, x_0, x_t)
 
-        return sampler(guidance(denoise), denoiser.shape, example_keys(key, num_samples), condition)
+        x_0 = sampler(guidance(denoise), denoiser.shape, example_keys(key, num_samples), condition)
+        return x_0 if denoiser.bounds is None else jnp.clip(x_0, *denoiser.bounds)
 
     return ideal

@@ -73,13 +73,21 @@ def _sampler(findings: Findings) -> Action | None:
     ends = {name: rate for name, rate in ends.items() if not name.endswith(IDEAL)}
     best, own = min(ends, key=lambda name: ends[name]), next(iter(ends))
     floor = max([*exact, *sweep.floors.values()], default=0.0)
-    if best != own and ends[own] > 1.5 * max(ends[best], floor):
+    is_sure = _ends(sweep, best)[1] < _ends(sweep, own)[0]
+    if best != own and ends[own] > 1.5 * max(ends[best], floor) and is_sure:
         reason = f"{own} errs in {ends[own]:.1%}, {best} in {ends[best]:.1%} of the samples at the most steps tried"
         return Action(f"Draw with {best}", reason, f"aigc-jax evaluate RUN --sampler {best}")
     if ends[own] > 2 * floor:
         reason = f"every sampler errs above the floor of {floor:.1%}: the network is what is wrong, not the sampler"
         return Action("Train longer, on more data, or a larger network", reason, "aigc-jax train CONFIG --steps ...")
     return None
+
+
+def _ends(sweep: Lines, name: str) -> tuple[float, float]:
+    """Both ends of the interval of a curve's last point; no interval is none to overlap with."""
+    series = next(series for series in sweep.series if series.name == name)
+    last = float(series.y[-1] or 0.0)
+    return (series.low[-1], series.high[-1]) if series.low and series.high else (last, last)
 
 
 def _filter(findings: Findings) -> Action | None:
@@ -102,11 +110,16 @@ def _adherence(findings: Findings) -> Action | None:
     if isinstance(sweep, Lines):
         curves = {series.name: series for series in sweep.series}
         followed = curves.get("class agreement")
-        if followed is not None:
-            best = max(range(len(followed.x)), key=lambda i: followed.y[i] or 0.0)
+        best = None if followed is None else max(range(len(followed.x)), key=lambda i: followed.y[i] or 0.0)
+        row = findings.measurements.get("class_agreement")
+        if (
+            followed is not None
+            and best is not None
+            and (followed.y[best] or 0.0) > (1.0 if row is None else row.high or 1.0)
+        ):
             command = f"aigc-jax evaluate RUN --guidance {followed.x[best]:g}"
             reason += f"; {followed.y[best]:.1%} at guidance weight {followed.x[best]:g}"
-            return Action("Raise the guidance weight, and watch recall", reason, command)
+            return Action("Another guidance weight; watch precision and recall", reason, command)
     return Action("Train longer, or weigh the worst class more", reason)
 
 
@@ -151,7 +164,7 @@ def _consistency(findings: Findings) -> Action | None:
 
 def _reproducible(findings: Findings) -> Action | None:
     row = findings.measurements.get("model_consistency")
-    if row is None or row.reference is None or row.value - row.reference > 0.3:
+    if row is None or row.reference is None or not row.value - row.reference <= 0.3:
         return None
     reason = f"two models agree on {row.value:.1%} of the noises, chance is {row.reference:.1%}"
     return Action("More data, a weight average, or a deterministic sampler, for models that agree", reason)

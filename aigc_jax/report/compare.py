@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import binomtest
 
 from aigc_jax.metrics.bootstrap import bootstrap_interval
 from aigc_jax.metrics.consistency import reproducibility
@@ -44,6 +45,7 @@ class Difference(NamedTuple):
         low: lower end of its 95 % interval, by paired bootstrap over samples.
         high: upper end.
         n: number of pairs.
+        p_value: of no difference, by McNemar's exact test over the pairs that differ.
     """
 
     title: str
@@ -52,6 +54,7 @@ class Difference(NamedTuple):
     low: float
     high: float
     n: int
+    p_value: float
 
 
 def compare(contenders: Sequence[Contender]) -> tuple[list[Table], list[Difference]]:
@@ -89,6 +92,9 @@ def _check_paired(first: Contender, other: Contender) -> None:
     ours, theirs = (each.report.facts.get("seed") for each in (first, other))
     if ours != theirs:
         raise UsageError(f"{first.name} was evaluated with --seed {ours}, {other.name} with {theirs}: use one seed")
+    ours, theirs = (each.per_sample.get("condition", np.zeros(0)) for each in (first, other))
+    if not np.array_equal(ours, theirs):
+        raise UsageError(f"{first.name} and {other.name} were asked for different classes: compare runs of the same")
 
 
 def _shares(contender: Contender) -> dict[str, np.ndarray]:
@@ -106,7 +112,9 @@ def _differences(first: Contender, other: Contender) -> list[Difference]:
     for title in ours.keys() & theirs.keys():
         change = theirs[title].astype(float) - ours[title]
         low, high = bootstrap_interval(lambda index, change=change: float(change[index].mean()), len(change))
-        found.append(Difference(title, other.name, float(change.mean()), low, high, len(change)))
+        more, fewer = int(np.sum(change > 0)), int(np.sum(change < 0))
+        p_value = float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0
+        found.append(Difference(title, other.name, float(change.mean()), low, high, len(change), p_value))
     return sorted(found)
 
 
@@ -144,14 +152,14 @@ def _paired(first: Contender, differences: Sequence[Difference]) -> Table:
             each.run,
             f"{100 * each.value:+.2f} points",
             f"{100 * each.low:+.2f} to {100 * each.high:+.2f}",
-            "yes" if each.low > 0 or each.high < 0 else "no",
+            "yes" if each.p_value < 0.05 else "no",
             str(each.n),
         ]
         for each in differences
     ]
     caption = (
-        f"Share of each run less that of {first.name}, sample by sample; 95 % intervals by paired bootstrap, each for "
-        "itself: of twenty equal pairs one is found different by chance."
+        f"Share of each run less that of {first.name}, sample by sample; 95 % intervals by paired bootstrap, and "
+        "McNemar's exact test, each for itself: of twenty equal pairs one is found different by chance."
     )
     columns = ["figure", "run", f"less {first.name}", "95 % interval", "beyond chance", "pairs"]
     return Table("differences", "Paired differences", caption, columns, rows)

@@ -11,7 +11,7 @@ from aigc_jax.metrics.classification import calibration, class_average_precision
 from aigc_jax.metrics.confusion import corrected_agreement
 from aigc_jax.report.examples import Examples
 from aigc_jax.report.figures import Bar, Bars, Figure, Matrix, Table
-from aigc_jax.report.lamps import more_often
+from aigc_jax.report.lamps import more_often_in_strata
 from aigc_jax.report.report import Measurement
 from aigc_jax.report.section import Evidence, Section, number, share
 from aigc_jax.report.wording import format_share
@@ -28,7 +28,7 @@ _NOTES = {
     "classifier_accuracy": "How often {} is right on real examples that no training saw: how far its word goes.",
     "unseen_combinations": "Share of samples that are right under conditions that the training data never showed.",
     "accuracy_from_samples": "Accuracy on real held-out images of a classifier that learned from samples alone "
-    "(classification accuracy score); beside it one that learned from as many real ones.",
+    "(classification accuracy score); beside it the judge, which learned from all real training images.",
     "accuracy_on_samples": "How often a classifier that learned from real images sees in samples what was asked for.",
 }
 
@@ -52,8 +52,8 @@ def follows_condition(evidence: Evidence) -> Section:
     measurements, left_out = _measurements(evidence, given, real)
     checks = []
     if real is not None:
-        wrong, real_wrong = (round(row["n"] * (1 - row["agreement"])) for row in (given, real))
-        checks.append(more_often("samples that do not show their class", wrong, given["n"], real_wrong, real["n"]))
+        ours, theirs = ((observed(e) != e.condition, np.asarray(e.condition)) for e in (samples, held_out))
+        checks.append(more_often_in_strata("samples that do not show their class", ours, theirs))
     return Section(measurements, checks, _figures(evidence, given, real), left_out, "class_agreement")
 
 

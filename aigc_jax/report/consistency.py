@@ -18,13 +18,14 @@ from aigc_jax.metrics.stability import determinism, drift, sensitivity
 from aigc_jax.report.condition import observed
 from aigc_jax.report.examples import Examples, condition_of, draw
 from aigc_jax.report.figures import Figure, Gallery, Table
-from aigc_jax.report.lamps import more_often, never
+from aigc_jax.report.lamps import never, too_many_repeats
 from aigc_jax.report.report import Check, Measurement
 from aigc_jax.report.section import Evidence, Section, share
 from aigc_jax.report.subject import Repeat
+from aigc_jax.types import UsageError
 
-NUM_PAIRED = 256
-"""Samples that are drawn anew from each counterpart."""
+NUM_PAIRED, MIN_PER_CLASS = 256, 10
+"""Samples that are drawn anew from each counterpart; pairs of a class from which its mean is taken."""
 
 _TITLES = {
     "model_consistency": "C2, across models",
@@ -68,8 +69,13 @@ def consistency(evidence: Evidence) -> Section:
         left_out["seed_consistency"] = "no condition fixes what a sample shows: the model is unconditional"
     else:
         measurements.append(seeds)
-    pairs = [_drawn(evidence, *counterpart) for counterpart in subject.counterparts]
-    measurements += [_paired(evidence, pair) for pair in pairs]
+    pairs = []
+    for counterpart in subject.counterparts:
+        try:
+            pairs.append(_drawn(evidence, *counterpart))
+            measurements.append(_paired(evidence, pairs[-1]))
+        except UsageError as error:
+            left_out[counterpart.measurement] = f"{counterpart.title}: {error}"
     figures: list[Figure] = [rows] if subject.repeats else []
     figures += _strip(evidence, pairs)
     return Section(measurements, [*repeats.checks, check], figures, left_out, measurements[0].name)
@@ -91,22 +97,42 @@ def first_occurrences(values: np.ndarray) -> np.ndarray:
     return np.sort(first)
 
 
+def repeated_pairs(sets: Sequence[np.ndarray]) -> int:
+    """How many pairs of examples are equal.
+
+    Args:
+        sets: examples [N, ...] of one shape.
+
+    Returns:
+        The number of pairs, within and across the sets.
+
+    >>> repeated_pairs([np.array([[3], [1], [3]]), np.array([[3]])])
+    3
+    """
+    values = np.concatenate([each.reshape(len(each), -1) for each in sets])
+    _, counts = np.unique(values, axis=0, return_counts=True)
+    return int(np.sum(counts * (counts - 1) // 2))
+
+
 def without_class_means(sets: Sequence[np.ndarray], condition: np.ndarray | None) -> list[np.ndarray]:
     """Features less the mean of their condition over all sets: what is left is what the condition does not say.
 
     Args:
         sets: features [N, F], row i of each of the same condition.
-        condition: of each row, int [N]; None for one mean of all.
+        condition: of each row, int [N]; None for one mean of all, as where a condition has hardly any rows.
 
     Returns:
         The differences, in the order of ``sets``.
 
-    >>> without_class_means([np.array([[1.0], [5.0]]), np.array([[3.0], [5.0]])], np.array([0, 1]))
-    [array([[-1.],
-           [ 0.]]), array([[1.],
-           [0.]])]
+    >>> without_class_means([np.array([[1.0], [5.0]]), np.array([[3.0], [7.0]])], None)
+    [array([[-3.],
+           [ 1.]]), array([[-1.],
+           [ 3.]])]
     """
     index = np.zeros(len(sets[0]), np.int64) if condition is None else np.unique(condition, return_inverse=True)[1]
+    if len(index) < MIN_PER_CLASS * (int(index.max()) + 1):
+        # A mean of one or two pairs would take away what they have in common.
+        index = np.zeros_like(index)
     total = np.zeros((int(index.max()) + 1, sets[0].shape[1]))
     for features in sets:
         np.add.at(total, index, features)
@@ -120,11 +146,17 @@ def _repeats(evidence: Evidence) -> tuple[Section, Table]:
     rows: list[list[str]] = []
     num_same = num_all = 0
     for repeat in evidence.subject.repeats:
-        ours, again = _repeated(evidence, repeat)
+        try:
+            ours, again = _repeated(evidence, repeat)
+        except UsageError as error:
+            rows.append([repeat.title, f"failed: {error}", "", "", ""])
+            continue
         difference = np.abs(ours - again).max(axis=1)
         is_same = difference <= repeat.tolerance
-        num_same, num_all = num_same + int(is_same.sum()), num_all + len(is_same)
-        checks.append(never(f"samples that change when computed {repeat.title}", int((~is_same).sum()), len(is_same)))
+        if repeat.is_judged:
+            num_same, num_all = num_same + int(is_same.sum()), num_all + len(is_same)
+            title = f"samples that change when computed {repeat.title}"
+            checks.append(never(title, int((~is_same).sum()), len(is_same)))
         allowed = f"{repeat.tolerance:.1g}" if repeat.tolerance else "none"
         equal = f"{int((difference == 0).sum())} of {len(difference)}"
         found = determinism(ours, again)
@@ -156,23 +188,16 @@ def _repeated(evidence: Evidence, repeat: Repeat) -> list[np.ndarray]:
 
 
 def _distinct(evidence: Evidence) -> tuple[Measurement, Check]:
-    """C0: two keys never give the same sample, unless real examples repeat themselves too."""
-    samples, num_distinct = evidence.samples, len(evidence.distinct)
-    n = samples.num
-    real = evidence.held_out.values[: min(n, evidence.held_out.num)]
-    num_real = len(first_occurrences(real))
+    """C0: two keys hardly ever give the same sample, where real examples do not repeat themselves."""
+    n, num_distinct = evidence.samples.num, len(first_occurrences(evidence.samples.values))
+    real = [evidence.held_out.values, evidence.train.values]
+    title, num_real = "samples that equal an earlier one", sum(map(len, real))
+    check = too_many_repeats(title, n - num_distinct, n, real_pairs=repeated_pairs(real), num_real=num_real)
     note = (
-        "Share of samples that no earlier one equals. Fewer than all: keys are used twice, or few things can be made."
+        "Share of samples that no earlier one equals. Fewer than expected: keys are used twice, or little can be made."
     )
     row = share("distinct_samples", "C0, distinct samples", count=num_distinct, n=n, note=note)
-    row = row._replace(reference=num_real / len(real), reference_title="real held-out examples")
-    title = "samples that equal an earlier one"
-    if num_real == len(real):
-        return row, never(title, n - num_distinct, n)
-    # Of as many samples as there are real examples: repetitions grow with the number.
-    equal = len(first_occurrences(samples.values[: len(real)]))
-    num = min(n, len(real))
-    return row, more_often(title, num - equal, num, len(real) - num_real, len(real))
+    return row._replace(reference=1 - check.reference, reference_title="at least, of independent draws"), check
 
 
 def _seeds(evidence: Evidence) -> Measurement | None:
@@ -201,6 +226,8 @@ def _paired(evidence: Evidence, pair: Pair) -> Measurement:
     ours = evidence.samples.select(slice(0, pair.samples.num))
     features = without_class_means([ours.verdicts.features, pair.samples.verdicts.features], ours.condition)
     result = reproducibility(*features, condition=ours.condition)
+    if np.isnan(result.chance):
+        raise UsageError("no two samples have one condition, so that chance cannot be told: ask for more samples")
     values = ours.floats()
     change = sensitivity(values, pair.samples.floats(), values)
     return Measurement(

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import logit
+from scipy.stats import norm
 
 from aigc_jax.guards.assess import Assessment, assess, choose
 from aigc_jax.guards.calibration import Threshold, calibrate
@@ -138,7 +140,7 @@ def _table(evidence: Evidence, assessed: Mapping[str, Assessment], best: str, th
         [
             _title(name),
             f"{each.auc.value:.3f} ({each.auc.low:.3f} to {each.auc.high:.3f})",
-            words[each.verdict],
+            words[_verdict(each, len(assessed))],
             "none" if np.isnan(each.removed) else f"{each.removed:.1%}",
         ]
         for name, each in sorted(assessed.items(), key=lambda item: -item[1].auc.value)
@@ -146,11 +148,24 @@ def _table(evidence: Evidence, assessed: Mapping[str, Assessment], best: str, th
     one = next(iter(assessed.values())).auc
     caption = (
         f"How well each score tells {what_is_wrong(evidence)} from the others: {one.num_positive} violations among "
-        f"{one.num_positive + one.num_negative} samples. Half of them chose {_title(best)}; the other half calibrated "
-        f"its threshold. {threshold.guarantee}"
+        f"{one.num_positive + one.num_negative} samples; verdicts at 95 % for all detectors together. Half "
+        f"of them chose {_title(best)}; the other half calibrated its threshold. {threshold.guarantee}"
     )
     columns = ["detector", "AUC (95 % interval)", "verdict", "removed where 96 % of the good are kept"]
     return Table("detectors", "Detectors of hallucination", caption, columns, rows)
+
+
+def _verdict(each: Assessment, num: int) -> str:
+    """The verdict where so many detectors are judged at once: all together at 95 % (Bonferroni)."""
+    if each.roc is None:
+        return "undecided"
+    # The interval on the logit scale, as wide as so many of them must be.
+    auc, low, high = (np.clip(x, 1e-9, 1 - 1e-9) for x in (each.auc.value, each.auc.low, each.auc.high))
+    centre, (below, above) = logit(auc), (logit(auc) - logit(low), logit(high) - logit(auc))
+    factor = norm.isf(0.025 / num) / norm.isf(0.025)
+    if centre - factor * below <= 0 <= centre + factor * above:
+        return "useless"
+    return "useful" if centre > 0 else "inverted"
 
 
 def _roc(evidence: Evidence, assessed: Mapping[str, Assessment]) -> Lines:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from aigc_jax.metrics.agreement import clopper_pearson
+from aigc_jax.metrics.coverage_test import coverage_test
 from aigc_jax.metrics.frechet import FrechetState, frechet_distance, frechet_statistics
 from aigc_jax.metrics.frechet_infinity import frechet_infinity
 from aigc_jax.metrics.kernel_distance import cmmd, kid
@@ -17,7 +18,7 @@ from aigc_jax.metrics.vendi import vendi_score
 from aigc_jax.report.condition import observed
 from aigc_jax.report.examples import Examples
 from aigc_jax.report.figures import Bar, Bars, Figure
-from aigc_jax.report.lamps import fewer_reached, other_shares
+from aigc_jax.report.lamps import other_shares
 from aigc_jax.report.report import Check, Measurement
 from aigc_jax.report.section import Evidence, Section, share
 from aigc_jax.types import UsageError
@@ -25,7 +26,7 @@ from aigc_jax.types import UsageError
 NUM_SUBSETS, NUM_PATHS = 20, 128
 """Subsets of the kernel distance, a fifth of the paper's: the mean hardly moves. Paths between latents."""
 
-_REAL = "real against real (training against held-out examples)"
+_REAL = "real against real (training, which the classifier knows, against held-out examples)"
 _NOTES = {
     "coverage": "Share of training examples with a sample within the distance to their 5th neighbour: what part of the "
     "data is reached. Held-out examples, as many, do not reach 100 % either.",
@@ -56,14 +57,14 @@ def diversity(evidence: Evidence, seen: Overlap | None, by_real: Overlap | None)
     """How much of the data samples reach, and how near their law is to the data's.
 
     Args:
-        evidence: what was looked at.
+        evidence: what was looked at, with samples and held-out examples of the same classes.
         seen: training examples among as many distinct samples as ``by_real`` has held-out ones; None for too few.
         by_real: training examples among held-out examples.
 
     Returns:
         The section.
     """
-    samples, held_out = evidence.distinct_samples, evidence.held_out
+    samples, held_out = evidence.samples, evidence.held_out
     measurements: list[Measurement] = []
     checks: list[Check] = []
     left_out: dict[str, str] = {}
@@ -72,7 +73,7 @@ def diversity(evidence: Evidence, seen: Overlap | None, by_real: Overlap | None)
         left_out |= dict.fromkeys(("coverage", "manifold_recall", "density"), reason)
     else:
         measurements += _reached(seen, by_real, evidence.judge.world is None)
-        checks.append(fewer_reached("training examples with a sample near", seen.is_covered, by_real.is_covered))
+        checks.append(_coverage(evidence, samples, held_out))
     distances: dict[str, Callable[[], Measurement]] = {
         "frechet_distance": lambda: _frechet(evidence, samples, held_out),
         "frechet_infinity": lambda: _infinity(evidence, samples, held_out),
@@ -115,6 +116,14 @@ def _reached(seen: Overlap, by_real: Overlap, is_proxy: bool) -> list[Measuremen
     return [*rows, density._replace(**shared)]
 
 
+def _coverage(evidence: Evidence, samples: Examples, held_out: Examples) -> Check:
+    """Training examples with a sample near, beside as many held-out examples."""
+    n = _equal(samples, held_out)
+    ours, real = (each.verdicts.features[:n] for each in (samples, held_out))
+    found = coverage_test(evidence.train.verdicts.features, ours, real)
+    return Check("training examples with a sample near", found.coverage, found.reference, found.p_value, False)
+
+
 def _equal(*sets: Examples) -> int:
     return min(each.num for each in sets)
 
@@ -124,7 +133,7 @@ def _frechet(evidence: Evidence, samples: Examples, held_out: Examples) -> Measu
     ours, real, train = (_moments(each, n) for each in (samples, held_out, evidence.train))
     return Measurement(
         name="frechet_distance",
-        title=f"FD[{evidence.judge.name}]",
+        title=f"FD[{evidence.judge.encoder_name}]",
         value=frechet_distance(ours, real),
         n=n,
         unit="distance",
@@ -153,7 +162,7 @@ def _kernel(evidence: Evidence, samples: Examples, held_out: Examples) -> Measur
     )
     return Measurement(
         name="kernel_distance",
-        title=f"KID[{evidence.judge.name}]",
+        title=f"KID[{evidence.judge.encoder_name}]",
         value=between.value,
         n=n,
         unit="distance",
@@ -170,7 +179,7 @@ def _cmmd(evidence: Evidence, samples: Examples, held_out: Examples) -> Measurem
     ours, real, train = (each.verdicts.features[:n] for each in (samples, held_out, evidence.train))
     return Measurement(
         name="cmmd",
-        title=f"CMMD[{evidence.judge.name}]",
+        title=f"CMMD[{evidence.judge.encoder_name}]",
         value=cmmd(real, ours),
         n=n,
         unit="distance",
@@ -215,9 +224,14 @@ def _modes(evidence: Evidence) -> Measurement:
     if world is None:
         raise UsageError("only a world has modes that can be counted")
     counts = np.bincount(observed(samples) + 1, minlength=world.num_modes + 1)[1:]
-    note, num_reached = _NOTES["modes_covered"], int(np.sum(counts > 0))
-    row = Measurement("modes_covered", "modes covered", num_reached / world.num_modes, samples.num, "share", note)
-    return row._replace(reference=1.0, reference_title=f"all {world.num_modes} modes")
+    # An unconditional model cannot know what its data never showed.
+    is_shown = np.ones(world.num_modes, bool)
+    is_shown[list(world.withheld)] = samples.condition is not None
+    real = np.bincount(np.asarray(evidence.held_out.verdicts.predicted), minlength=world.num_modes)
+    note, reached = _NOTES["modes_covered"], float(np.mean(counts[is_shown] > 0))
+    row = Measurement("modes_covered", "modes covered", reached, samples.num, "share", note)
+    title = f"{evidence.held_out.num} real held-out examples"
+    return row._replace(reference=float(np.mean(real[is_shown] > 0)), reference_title=title)
 
 
 def _log_prob(samples: Examples, held_out: Examples) -> Measurement:
@@ -245,7 +259,7 @@ def _infinity(evidence: Evidence, samples: Examples, held_out: Examples) -> Meas
     ours, real, train = (each.verdicts.features[:n] for each in (samples, held_out, evidence.train))
     return Measurement(
         name="frechet_infinity",
-        title=f"FD∞[{evidence.judge.name}]",
+        title=f"FD∞[{evidence.judge.encoder_name}]",
         value=frechet_infinity(real, ours).value,
         n=n,
         unit="distance",

@@ -10,7 +10,7 @@ import numpy as np
 from aigc_jax.metrics.precision_recall import Overlap, overlap
 from aigc_jax.report.actions import Findings, actions
 from aigc_jax.report.condition import follows_condition, observed
-from aigc_jax.report.consistency import consistency, first_occurrences
+from aigc_jax.report.consistency import consistency, first_occurrences, repeated_pairs
 from aigc_jax.report.copying import copying
 from aigc_jax.report.detection import Detection, detection
 from aigc_jax.report.diversity import diversity
@@ -25,7 +25,7 @@ from aigc_jax.report.validity import validity
 from aigc_jax.types import Data, UsageError
 
 MAX_TRAIN = 10_000
-"""Training examples whose features are compared; all of them are searched for copies."""
+"""Training examples whose features are compared; many more are searched for copies."""
 
 NUM_NEIGHBORS, NUM_DENSITY_NEIGHBORS = 3, 5
 """k of precision and recall, and of density and coverage, as in the papers."""
@@ -132,25 +132,49 @@ def _look(subject: Subject, judge: Judge, data: Data, settings: Settings) -> Evi
         )
     samples = draw(subject.sample_fn, judge, settings.num_samples, num_classes=num_classes, title="samples")
     # A world of few examples repeats itself; then repetitions of samples are no fault, and count.
-    is_repetitive = len(first_occurrences(held_out.values)) < held_out.num
+    is_repetitive = repeated_pairs([held_out.values, train.values]) > 0
     distinct = np.arange(samples.num) if is_repetitive else first_occurrences(samples.values)
     return Evidence(subject, judge, samples, held_out, train, distinct, data.name)
 
 
 def _measure(evidence: Evidence, data: Data, settings: Settings) -> _Found:
-    samples, held_out = evidence.distinct_samples, evidence.held_out
-    n = min(samples.num, held_out.num)
-    inside, real_inside = _manifold(evidence, evidence.samples), _manifold(evidence, held_out)
-    seen, by_real = (_manifold(evidence, each.select(slice(0, n))) for each in (samples, held_out))
+    inside, real_inside = _manifold(evidence, evidence.samples), _manifold(evidence, evidence.held_out)
+    alike = _alike(evidence)
+    n = min(alike.samples.num, alike.held_out.num)
+    seen, by_real = (_manifold(evidence, each.select(slice(0, n))) for each in (alike.samples, alike.held_out))
     sections: dict[LampName, Section] = {
         "valid": validity(evidence, inside, real_inside),
         "follows_condition": follows_condition(evidence),
         "consistent": consistency(evidence),
-        "not_copied": copying(evidence, data),
-        "diverse": diversity(evidence, seen, by_real),
+        "not_copied": copying(alike, data),
+        "diverse": diversity(alike, seen, by_real),
     }
     detected = detection(evidence, inside, num=settings.num_detected, risk=settings.risk)
     return _Found(sections, list(detected.figures), detected)
+
+
+def _alike(evidence: Evidence) -> Evidence:
+    """Distinct samples and held-out examples with equally many of each class.
+
+    Samples are asked for all classes in turn; real classes have shares of their own, and withheld ones none. That is
+    no fault of the model, and must not pass for one.
+    """
+    samples, held_out = evidence.distinct_samples, evidence.held_out
+    if samples.condition is None or held_out.condition is None:
+        return evidence._replace(samples=samples)
+    ours, real = np.asarray(samples.condition), np.asarray(held_out.condition)
+    num_classes = 1 + int(max(ours.max(), real.max()))
+    counts = np.minimum(*(np.bincount(each, minlength=num_classes) for each in (ours, real)))
+    if not counts.sum():
+        return evidence._replace(samples=samples)
+
+    def first_of_each(condition: np.ndarray) -> np.ndarray:
+        rank = np.zeros(len(condition), np.int64)
+        for each in range(num_classes):
+            rank[condition == each] = np.arange(np.sum(condition == each))
+        return np.flatnonzero(rank < counts[condition])
+
+    return evidence._replace(samples=samples.select(first_of_each(ours)), held_out=held_out.select(first_of_each(real)))
 
 
 def _manifold(evidence: Evidence, examples: Examples) -> Overlap | None:

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from scipy import stats
 
 from aigc_jax.report.report import LAMP_TITLES, Check, Lamp, LampName
+
+MAX_EXACT = 100.0
+"""Variance of a count up to which its law is computed exactly."""
 
 FAMILY_ERROR = 0.01
 """Probability that a perfect sampler lights any light at all."""
@@ -49,7 +52,8 @@ def more_often_in_strata(
     """Whether something bad happens more often to samples than to real examples of the same class.
 
     Classes differ in how often it happens to real examples; a model that draws them in other shares must not be told
-    for that: it is another light's matter. The Mantel-Haenszel test, one-sided, without continuity correction.
+    for that: it is another light's matter. The law of the count given all others is exact where it is spread little,
+    and normal otherwise (the Mantel-Haenszel test).
 
     Args:
         title: what is counted.
@@ -65,42 +69,47 @@ def more_often_in_strata(
 
     >>> bad, good = np.array([True] * 30 + [False] * 70), np.array([True] * 10 + [False] * 90)
     >>> round(more_often_in_strata("off", (bad, np.zeros(100, int)), (good, np.zeros(100, int))).p_value, 6)
-    0.00021
+    0.000325
     """
     (is_bad, stratum), (is_real_bad, real_stratum) = samples, real
-    excess = variance = 0.0
+    num_bad, law, mean, variance = 0, np.ones(1), 0.0, 0.0
     for each in np.unique(stratum):
         ours, theirs = is_bad[stratum == each], is_real_bad[real_stratum == each]
         n, bad = len(ours) + len(theirs), int(ours.sum() + theirs.sum())
-        if n > 1:
-            excess += ours.sum() - bad * len(ours) / n
-            variance += len(ours) * len(theirs) * bad * (n - bad) / (n * n * (n - 1))
-    p_value = float(stats.norm.sf(excess / np.sqrt(variance))) if variance > 0 else 1.0
+        num_bad += int(ours.sum())
+        mean += bad * len(ours) / n
+        variance += len(ours) * len(theirs) * bad * (n - bad) / (n * n * max(n - 1, 1))
+        if variance <= MAX_EXACT:
+            law = np.convolve(law, stats.hypergeom.pmf(np.arange(min(bad, len(ours)) + 1), n, bad, len(ours)))
+    if variance <= MAX_EXACT:
+        p_value = min(float(law[num_bad:].sum()), 1.0)
+    else:
+        p_value = float(stats.norm.sf((num_bad - mean) / np.sqrt(variance)))
     return Check(title, float(is_bad.mean()), float(is_real_bad.mean()), p_value, False)
 
 
-def fewer_reached(title: str, is_reached: Bool[np.ndarray, " num"], by_real: Bool[np.ndarray, " num"]) -> Check:
-    """Whether samples reach fewer of the same places than as many real examples do: McNemar's exact test.
+def too_many_repeats(title: str, num_repeats: int, n: int, *, real_pairs: int, num_real: int) -> Check:
+    """Whether samples equal earlier ones more often than independent draws of the data would.
 
     Args:
-        title: what is reached.
-        is_reached: whether samples reach each place.
-        by_real: whether real examples do.
+        title: what is counted.
+        num_repeats: samples that equal an earlier one.
+        n: number of samples.
+        real_pairs: pairs of equal real examples.
+        num_real: number of real examples that were looked at.
 
     Returns:
-        The check, not yet judged.
+        The check, not yet judged: pairs of independent draws are equal with one probability, of which the real pairs
+        give an upper bound (99 %); the number among n is then nearly Poisson. Its reference is the share expected
+        under that bound.
 
-    Reference:
-        McNemar, "Note on the sampling error of the difference between correlated proportions", Psychometrika 1947.
-
-    >>> fewer_reached("places", np.array([0, 0, 0, 1], bool), np.array([1, 1, 1, 1], bool)).p_value
-    0.125
+    >>> too_many_repeats("repeats", 50, 1000, real_pairs=0, num_real=5000).p_value < 1e-9
+    True
     """
-    num_lost, num_won = int(np.sum(by_real & ~is_reached)), int(np.sum(is_reached & ~by_real))
-    p_value = 1.0
-    if num_lost + num_won:
-        p_value = float(stats.binomtest(num_lost, num_lost + num_won, 0.5, alternative="greater").pvalue)
-    return Check(title, float(is_reached.mean()), float(by_real.mean()), p_value, False)
+    bound = float(stats.chi2.ppf(0.99, 2 * (real_pairs + 1))) / 2 / max(num_real * (num_real - 1) / 2, 1)
+    expected = n * (n - 1) / 2 * bound
+    p_value = float(stats.poisson.sf(num_repeats - 1, expected)) if num_repeats else 1.0
+    return Check(title, num_repeats / n, min(expected / n, 1.0), p_value, False)
 
 
 def other_shares(title: str, counts: Int[np.ndarray, " kind"], real_counts: Int[np.ndarray, " kind"]) -> Check:

@@ -78,13 +78,13 @@ INTERVAL_NAMES = (
     "seed_consistency",
     "model_consistency",
     "checkpoint_consistency",
+    "perturbation",
     "step_consistency",
     "half_precision",
     "copied_samples",
     "authenticity",
     "manifold_recall",
     "coverage",
-    "modes_covered",
 )
 """Those that have an interval."""
 

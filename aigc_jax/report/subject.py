@@ -65,6 +65,7 @@ class Repeat(NamedTuple):
         sample_fn: draws them.
         tolerance: largest difference that rounding explains; 0 where results must be equal bit for bit.
         num: how many samples are repeated.
+        is_judged: whether a difference lights the light, or is only told: another compilation may round otherwise.
         is_eight_bit: whether they come from a file of 8 bits: the samples are rounded so before they are compared.
     """
 
@@ -73,6 +74,7 @@ class Repeat(NamedTuple):
     tolerance: float = 0.0
     num: int = 64
     is_eight_bit: bool = False
+    is_judged: bool = True
 
 
 class Scored(NamedTuple):
@@ -156,12 +158,19 @@ class Judge(NamedTuple):
         look: shows it examples.
         class_names: what the classes are called; () where it knows none.
         world: the world, where the truth is decidable; None for a classifier.
+        encoder: the network whose features are compared, if it is another.
     """
 
     name: str
     look: LookFn
     class_names: Sequence[str] = ()
     world: World | None = None
+    encoder: str = ""
+
+    @property
+    def encoder_name(self) -> str:
+        """The name to give with every distance."""
+        return self.encoder or self.name
 
     @property
     def violation_names(self) -> Sequence[str]:

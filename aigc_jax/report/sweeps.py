@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -13,6 +14,10 @@ from aigc_jax.report.examples import Examples, draw
 from aigc_jax.report.figures import Figure, Lines, Series
 from aigc_jax.report.section import Evidence
 from aigc_jax.report.subject import Variant
+from aigc_jax.types import UsageError
+
+FEWEST = 5
+"""Examples that are too few for nearest neighbours."""
 
 _TITLES = {
     "sampler": ("Violations against the number of evaluations", "network evaluations per sample"),
@@ -34,15 +39,19 @@ def sweeps(evidence: Evidence, num: int) -> tuple[list[Figure], dict[str, str]]:
     """
     subject = evidence.subject
     names = [name for name in _TITLES if any(variant.sweep == name for variant in subject.variants)]
-    reason = "pass --sweep-samples 200 for it" if not num else "this model has no such setting"
+    reason = "this model has no such setting"
+    if num <= FEWEST:
+        num, reason = 0, "pass --sweep-samples 200 for it"
     left_out = {f"{name}_sweep": reason for name in _TITLES if name not in names or not num}
     left_out |= {name: why for name, why in subject.left_out.items() if name in left_out}
     if not num:
         return [], left_out
     figures = []
     for name in names:
-        variants = [variant for variant in subject.variants if variant.sweep == name]
-        drawn = [_draw(evidence, variant, num) for variant in variants]
+        variants, drawn = _drawn(evidence, name, num)
+        if not variants:
+            left_out[f"{name}_sweep"] = "all its samples hold NaN or Inf"
+            continue
         figures.append((_rates if name == "sampler" else _trade)(evidence, name, variants, drawn))
     return figures, left_out
 
@@ -59,8 +68,11 @@ def violates(evidence: Evidence, examples: Examples) -> np.ndarray:
     """
     if examples.verdicts.violation is not None:
         return examples.verdicts.violation != 0
-    if examples.condition is not None:
+    # What counts is what the model is asked for: held-out examples of an unconditional one have classes all the same.
+    if evidence.subject.num_classes is not None and examples.condition is not None:
         return observed(examples) != examples.condition
+    if min(examples.num, evidence.train.num) <= FEWEST:
+        return np.zeros(examples.num, bool)  # too few for the reach of the data
     return ~overlap(evidence.train.verdicts.features, examples.verdicts.features).is_inside
 
 
@@ -70,7 +82,18 @@ def what_is_wrong(evidence: Evidence) -> str:
         return f"samples that {evidence.judge.world.name} forbids"
     if evidence.subject.num_classes is not None:
         return f"samples in which {evidence.judge.name} sees another class (a proxy)"
-    return "samples off the data in the features of " + evidence.judge.name
+    return "samples off the data in the features of " + evidence.judge.encoder_name
+
+
+def _drawn(evidence: Evidence, name: str, num: int) -> tuple[list[Variant], list[Examples]]:
+    """The points of a sweep whose samples are finite: a few large steps may go astray."""
+    points, drawn = [], []
+    for variant in evidence.subject.variants:
+        if variant.sweep == name:
+            with contextlib.suppress(UsageError):
+                drawn.append(_draw(evidence, variant, num))
+                points.append(variant)
+    return points, drawn
 
 
 def _draw(evidence: Evidence, variant: Variant, num: int) -> Examples:
@@ -120,8 +143,8 @@ def _trade(evidence: Evidence, name: str, variants: Sequence[Variant], drawn: Se
         kinds = {**kinds, "class agreement": values(lambda e: float(np.mean(observed(e) == e.condition)))}
     held_out = overlap(reference, evidence.held_out.verdicts.features[:n])
     caption = (
-        f"n = {n} samples at each point, against as many training examples, in the features of {evidence.judge.name}. "
-        f"Real held-out examples reach precision {held_out.precision:.2f}, recall {held_out.recall:.2f}, density "
-        f"{held_out.density:.2f} and coverage {held_out.coverage:.2f} there."
+        f"n = {n} samples at each point, against as many training examples, in the features of "
+        f"{evidence.judge.encoder_name}. Real held-out examples reach precision {held_out.precision:.2f}, recall "
+        f"{held_out.recall:.2f}, density {held_out.density:.2f} and coverage {held_out.coverage:.2f} there."
     )
     return Lines(f"{name}_sweep", title, caption, x_title, "", [Series(kind, x, y) for kind, y in kinds.items()])

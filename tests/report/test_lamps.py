@@ -29,12 +29,23 @@ def test_one_stratum_is_nearly_fishers_test():
     assert one.p_value == pytest.approx(lamps.more_often("off", 130, 1000, 80, 800).p_value, rel=0.3)
 
 
-def test_fewer_reached_counts_the_discordant_places_alone():
-    reached = np.array([True] * 50 + [False] * 9 + [True])
-    by_real = np.array([True] * 50 + [True] * 9 + [False])
-    check = lamps.fewer_reached("places", reached, by_real)
-    assert check.p_value == pytest.approx(11 / 1024)  # nine or more of ten fair coins
-    assert (check.value, check.reference) == (51 / 60, 59 / 60)
+def test_few_cases_in_many_strata_are_judged_exactly():
+    # One of 20 samples, none of 1,000 real examples, ten classes: as rare as 2 of 102 in the one class that counts.
+    stratum, real_stratum = np.arange(20) % 10, np.arange(1000) % 10
+    is_bad = np.arange(20) == 0
+    check = lamps.more_often_in_strata("off", (is_bad, stratum), (np.zeros(1000, bool), real_stratum))
+    assert check.p_value == pytest.approx(2 / 102)
+
+
+def test_repeats_are_held_against_those_of_real_examples():
+    # 12,497,500 pairs without a repeat: among 1,000 samples less than 0.2 are expected, at the bound.
+    few = lamps.too_many_repeats("repeats", 1, 1000, real_pairs=0, num_real=5000)
+    assert few.p_value == pytest.approx(1 - np.exp(-few.reference * 1000))
+    assert few.p_value > 0.1
+    assert lamps.too_many_repeats("repeats", 50, 1000, real_pairs=0, num_real=5000).p_value < 1e-30
+    # A world of 288 examples repeats itself.
+    pairs = 5000 * 4999 // 2 // 288
+    assert lamps.too_many_repeats("repeats", 712, 1000, real_pairs=pairs, num_real=5000).p_value > 0.5
 
 
 def test_shares_of_kinds_that_occur_nowhere_do_not_count():
@@ -69,14 +80,12 @@ def test_what_may_never_happen_needs_no_test():
     assert lamp.is_lit
 
 
-@pytest.mark.parametrize("kind", ["more_often", "fewer_reached", "other_shares"])
+@pytest.mark.parametrize("kind", ["more_often", "other_shares"])
 def test_chance_alone_is_called_a_difference_no_more_often_than_said(kind):
     rng, num_wrong, level = np.random.default_rng(0), 0, 0.05
     for _ in range(400):
         if kind == "more_often":
             check = lamps.more_often("", int(rng.binomial(200, 0.1)), 200, int(rng.binomial(100, 0.1)), 100)
-        elif kind == "fewer_reached":
-            check = lamps.fewer_reached("", rng.random(200) < 0.9, rng.random(200) < 0.9)
         else:
             counts = [np.bincount(rng.integers(5, size=n), minlength=5) for n in (300, 200)]
             check = lamps.other_shares("", *counts)
