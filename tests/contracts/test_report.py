@@ -37,7 +37,11 @@ def encode(images):
 DATA = Data("noise", source(0), source(1), [str(i) for i in range(NUM_CLASSES)])
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if name != "classifier"])
+# One row of each method: the report knows no more of a row than that.
+NAMES_OF_ONE = {row.factory: name for name, row in reversed(ROWS.items()) if name != "classifier"}
+
+
+@pytest.mark.parametrize("name", NAMES_OF_ONE.values())
 def test_every_method_has_its_report(name):
     run, row = plain_run(name), ROWS[name]
     spec = {"image": jax.ShapeDtypeStruct((row.batch_size, *SHAPE), jnp.float32)}
