@@ -139,22 +139,22 @@ def _look(subject: Subject, judge: Judge, data: Data, settings: Settings) -> Evi
 
 def _measure(evidence: Evidence, data: Data, settings: Settings) -> _Found:
     inside, real_inside = _manifold(evidence, evidence.samples), _manifold(evidence, evidence.held_out)
-    alike = _alike(evidence)
+    alike = _alike(evidence, is_equal=True)
     n = min(alike.samples.num, alike.held_out.num)
     seen, by_real = (_manifold(evidence, each.select(slice(0, n))) for each in (alike.samples, alike.held_out))
     sections: dict[LampName, Section] = {
         "valid": validity(evidence, inside, real_inside),
         "follows_condition": follows_condition(evidence),
         "consistent": consistency(evidence),
-        "not_copied": copying(alike, data),
+        "not_copied": copying(_alike(evidence, is_equal=False), data),
         "diverse": diversity(alike, seen, by_real),
     }
     detected = detection(evidence, inside, num=settings.num_detected, risk=settings.risk)
     return _Found(sections, list(detected.figures), detected)
 
 
-def _alike(evidence: Evidence) -> Evidence:
-    """Distinct samples and held-out examples with equally many of each class.
+def _alike(evidence: Evidence, *, is_equal: bool) -> Evidence:
+    """Distinct samples and held-out examples of the same classes, equally many or in the same shares.
 
     Samples are asked for all classes in turn; real classes have shares of their own, and withheld ones none. That is
     no fault of the model, and must not pass for one.
@@ -164,17 +164,25 @@ def _alike(evidence: Evidence) -> Evidence:
         return evidence._replace(samples=samples)
     ours, real = np.asarray(samples.condition), np.asarray(held_out.condition)
     num_classes = 1 + int(max(ours.max(), real.max()))
-    counts = np.minimum(*(np.bincount(each, minlength=num_classes) for each in (ours, real)))
-    if not counts.sum():
+    num_ours, num_real = (np.bincount(each, minlength=num_classes) for each in (ours, real))
+    is_shown = (num_ours > 0) & (num_real > 0)
+    if not is_shown.any():
         return evidence._replace(samples=samples)
+    # As many of each class, or where numbers may differ as large a part of each.
+    share = 1.0 if is_equal else float((num_real[is_shown] / num_ours[is_shown]).min())
+    wanted = np.where(is_shown, np.minimum(num_real, np.floor(share * num_ours)), 0).astype(np.int64)
+    kept = np.minimum(num_ours, wanted) if is_equal else np.where(is_shown, num_ours, 0)
+    return evidence._replace(
+        samples=samples.select(_first_of_each(ours, kept)), held_out=held_out.select(_first_of_each(real, wanted))
+    )
 
-    def first_of_each(condition: np.ndarray) -> np.ndarray:
-        rank = np.zeros(len(condition), np.int64)
-        for each in range(num_classes):
-            rank[condition == each] = np.arange(np.sum(condition == each))
-        return np.flatnonzero(rank < counts[condition])
 
-    return evidence._replace(samples=samples.select(first_of_each(ours)), held_out=held_out.select(first_of_each(real)))
+def _first_of_each(condition: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Numbers of the first so many examples of each class, in their order."""
+    rank = np.zeros(len(condition), np.int64)
+    for each in range(len(counts)):
+        rank[condition == each] = np.arange(np.sum(condition == each))
+    return np.flatnonzero(rank < counts[condition])
 
 
 def _manifold(evidence: Evidence, examples: Examples) -> Overlap | None:
