@@ -10,4 +10,4 @@ echo "== lint"
 echo "== types"
 .venv/bin/pyright --pythonpath .venv/bin/python
 echo "== tests"
-.venv/bin/python -m pytest -n 2 "$@"
+.venv/bin/python -m pytest -n 2 --dist loadgroup "$@"

@@ -1,5 +1,6 @@
-"""Strict numerics, four fake devices and checked array shapes for every test."""
+"""Strict numerics, four fake devices, checked array shapes; tests that share compilations stay together."""
 
+import gc
 import os
 
 # Before jax starts: four devices on one CPU, so that data parallelism is tested for real.
@@ -7,6 +8,7 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
+import pytest
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -14,3 +16,31 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # Kept for the whole session: every annotation of shape and dtype in the library is checked at run time.
 _hook = install_import_hook("aigc_jax", "beartype.beartype")
+
+
+def _group(item):
+    """The tests that share compilations: those of a file, or all properties of one row of the contract table."""
+    name = getattr(item, "callspec", None) and item.callspec.params.get("name")
+    return f"contracts of {name}" if name and item.path.parent.name == "contracts" else item.nodeid.split("::")[0]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """A group runs in one piece, and with ``--dist loadgroup`` in one process: nothing is compiled twice."""
+    first = {}
+    for number, item in enumerate(items):
+        first.setdefault(_group(item), number)
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: first[_group(item)])
+
+
+_last_group = [""]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Programs of the last group are dropped: thousands of them fill the memory of a small machine."""
+    if _last_group[0] != _group(item):
+        _last_group[0] = _group(item)
+        jax.clear_caches()
+        gc.collect()

@@ -1,12 +1,15 @@
-"""The README's example is run as it stands."""
+"""The examples of the README and of the pages are run as they stand."""
 
+import importlib
 import re
 from pathlib import Path
 
 import jax
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+METRICS = (ROOT / "docs" / "metrics.md").read_text()
 
 
 def test_own_loop_example_runs(capsys):
@@ -19,6 +22,23 @@ def test_own_loop_example_runs(capsys):
     assert "(10, 28, 28, 1)" in capsys.readouterr().out
 
 
+def test_metrics_example_runs(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", METRICS, flags=re.DOTALL)
+    exec(compile(code, "docs/metrics.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    # Sets of one law: the Fréchet distance is its bias, coverage is near its expectation.
+    assert float(lines[0].split()[1]) == pytest.approx((2 * 16 + 16 * 17 / 2) / 2000, rel=0.3)
+    *_, coverage, _, expected = lines[1].split()
+    assert float(coverage) == pytest.approx(float(expected), abs=0.02)
+    assert "95 %" in lines[2]
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:metrics|guards)\.[\w.]+)`", METRICS))))
+def test_every_function_of_the_metrics_page_exists(name):
+    module, _, function = name.rpartition(".")
+    assert callable(getattr(importlib.import_module(f"aigc_jax.{module}"), function))
+
+
 @pytest.mark.parametrize("path", re.findall(r"\]\((?!http)([^)#]+)\)", README))
 def test_links_lead_somewhere(path):
-    assert (Path(__file__).parent.parent / path).exists()
+    assert (ROOT / path).exists()

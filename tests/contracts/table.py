@@ -200,6 +200,12 @@ def batch_at(row, t):
     return {"image": jnp.asarray(image), "label": jnp.arange(row.batch_size) % NUM_CLASSES}
 
 
+@functools.cache
+def built(name):
+    """The algorithm of a row on one device, built once for all properties."""
+    return ROWS[name].build(None)
+
+
 class Run(NamedTuple):
     """A method under plain jit with its first states; shared by all properties, so that each compiles once."""
 
@@ -213,8 +219,7 @@ class Run(NamedTuple):
 @functools.cache
 def plain_run(name):
     """Two steps of a row under plain jit on one device, the key of step t being fold_in(root, t)."""
-    row, traces = ROWS[name], []
-    algorithm = row.build(None)
+    row, traces, algorithm = ROWS[name], [], built(name)
 
     def counted(state, batch, key):
         traces.append(1)

@@ -10,12 +10,12 @@ import pytest
 from aigc_jax.rng import example_keys
 from aigc_jax.types import UsageError
 
-from .table import NUM_CLASSES, ROWS, batch_at, plain_run
+from .table import NUM_CLASSES, ROWS, batch_at, built, plain_run
 from .test_sample import condition, draw
 
 # Of one detector at several noise levels the first stands for all.
-DETECTORS = [(name, found) for name in ROWS for found in ROWS[name].build(None).detectors if "renoise_" not in found]
-TRACES = [name for name in ROWS if ROWS[name].build(None).trace is not None]
+DETECTORS = [(name, found) for name in ROWS for found in built(name).detectors if "renoise_" not in found]
+TRACES = [name for name in ROWS if built(name).trace is not None]
 WITHOUT_TRACE = {
     "gan-": "one step",
     "vae-": "one step",
@@ -39,7 +39,7 @@ def scores(name, detector, images, conditions, keys):
 
 def test_every_row_that_draws_samples_has_a_detector():
     found = {name for name, _ in DETECTORS}
-    assert found == {name for name in ROWS if ROWS[name].build(None).sample is not None}
+    assert found == {name for name in ROWS if built(name).sample is not None}
 
 
 def test_every_row_has_a_trace_or_a_reason():

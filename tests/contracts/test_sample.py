@@ -10,9 +10,9 @@ import pytest
 from aigc_jax.rng import example_keys
 from aigc_jax.types import UsageError
 
-from .table import NUM_CLASSES, ROWS, SHAPE, batch_at, plain_run
+from .table import NUM_CLASSES, ROWS, SHAPE, batch_at, built, plain_run
 
-GENERATIVE = [name for name in ROWS if ROWS[name].build(None).sample is not None]
+GENERATIVE = [name for name in ROWS if built(name).sample is not None]
 
 
 @functools.cache
@@ -71,7 +71,7 @@ def test_the_condition_matters_and_a_wrong_one_is_refused(name):
         assert np.abs(draws[0] - draws[1]).max() > 1e-4
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if ROWS[name].build(None).evaluate is not None])
+@pytest.mark.parametrize("name", [name for name in ROWS if built(name).evaluate is not None])
 def test_evaluation_gives_a_row_per_example(name):
     run, batch = plain_run(name), batch_at(ROWS[name], 0)
     evaluate = jax.jit(run.algorithm.evaluate)

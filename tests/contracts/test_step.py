@@ -9,7 +9,7 @@ import pytest
 
 from aigc_jax.types import Algorithm, SampleFn, StepFn
 
-from .table import ROWS, batch_at, differ, leaves, plain_run
+from .table import ROWS, batch_at, built, differ, leaves, plain_run
 
 
 def parameters(function):
@@ -18,7 +18,7 @@ def parameters(function):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_signatures(name):
-    algorithm = ROWS[name].build(None)
+    algorithm = built(name)
     assert isinstance(algorithm, Algorithm)
     assert parameters(algorithm.init) == ("key", "batch")
     assert parameters(algorithm.step) == parameters(StepFn.__call__)[1:]
@@ -46,7 +46,7 @@ def test_the_state_keeps_its_structure(name):
 @pytest.mark.parametrize("name", ROWS)
 def test_no_buffer_is_held_twice(name):
     # A state is donated: a buffer that it held twice would be given away twice.
-    state = jax.jit(ROWS[name].build(None).init)(jax.random.key(1), batch_at(ROWS[name], 0))
+    state = jax.jit(built(name).init)(jax.random.key(1), batch_at(ROWS[name], 0))
     pointers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state) if leaf.size > 1]
     assert len(pointers) == len(set(pointers))
 

@@ -1,5 +1,7 @@
 """Samplers with one fault each, and a perfect one: what a report must tell apart."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,13 +18,16 @@ WORLD = gaussian_mixture("world:planted", MEANS, 0.5, num_sigmas=7.0)
 KEYS = {name: jax.random.key(place) for place, name in enumerate(("train", "held_out", "samples", "other"))}
 
 
-def draw(name, num, condition=None):
-    points = WORLD.sample(KEYS[name], num, condition)
+@functools.cache
+def examples(name, num):
+    """Points and their modes; drawn when first asked for, not when tests are collected."""
+    points = WORLD.sample(KEYS[name], num, None)
     return np.asarray(points), np.asarray(WORLD.mode(points))
 
 
-TRAIN, HELD_OUT = draw("train", 3000), draw("held_out", 1500)
-DATA = Data("world:planted", PointSource(*TRAIN), PointSource(*HELD_OUT), [str(i) for i in range(NUM_CLASSES)])
+def data():
+    sources = [PointSource(*examples(name, num)) for name, num in (("train", 3000), ("held_out", 1500))]
+    return Data("world:planted", *sources, [str(i) for i in range(NUM_CLASSES)])
 
 
 def perfect(start, condition, num):
@@ -33,11 +38,11 @@ def perfect(start, condition, num):
 
 def copying(start, condition, num):
     """One sample in twenty is a training example, of the right class."""
-    samples = perfect(start, condition, num).copy()
+    samples, (points, modes) = perfect(start, condition, num).copy(), examples("train", 3000)
     for row in range(num):
         if (start + row) // NUM_CLASSES % 20 == 0:
-            is_same = TRAIN[1] == (condition[row] if condition is not None else TRAIN[1])
-            samples[row] = TRAIN[0][is_same][(start + row) % is_same.sum()]
+            is_same = modes == (condition[row] if condition is not None else modes)
+            samples[row] = points[is_same][(start + row) % is_same.sum()]
     return samples
 
 
@@ -80,7 +85,7 @@ def report_of(sample_fn, num_classes=NUM_CLASSES, again=None, **settings):
     repeats = [Repeat("once more", again or sample_fn)]
     subject = Subject(sample_fn, num_classes, repeats=repeats)
     given = Settings(NUM_SAMPLES, num_detected=300, num_swept=0)._replace(**settings)
-    return evaluate(subject=subject, judge=world_judge(WORLD), data=DATA, settings=given).report
+    return evaluate(subject=subject, judge=world_judge(WORLD), data=data(), settings=given).report
 
 
 def lit(report):
