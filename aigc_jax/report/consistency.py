@@ -2,7 +2,7 @@
 
 C0: the same key gives the same sample, however it is computed, and two keys never the same. C1: what a condition
 fixes is fixed over all seeds. C2: another model makes the like of the same noise. C3: so does an earlier checkpoint.
-C4: a little change of the latent, of the number of steps or of the precision changes little.
+C4: a little change of the latent, of the number of steps or of the precision changes little, and how little.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from aigc_jax.report.subject import Repeat
 from aigc_jax.types import UsageError
 
 NUM_PAIRED, MIN_PER_CLASS = 256, 10
-"""Samples that are drawn anew from each counterpart; pairs of a class from which its mean is taken."""
+"""Samples that are drawn anew from each counterpart, and whose latents are changed; pairs of a class from which its mean
+is taken."""
 
 _TITLES = {
     "model_consistency": "C2, across models",
@@ -76,6 +77,10 @@ def consistency(evidence: Evidence) -> Section:
             measurements.append(_paired(evidence, pairs[-1]))
         except UsageError as error:
             left_out[counterpart.measurement] = f"{counterpart.title}: {error}"
+    try:
+        measurements.append(_latent_sensitivity(evidence))
+    except UsageError as error:
+        left_out["latent_sensitivity"] = str(error)
     figures: list[Figure] = [rows] if subject.repeats else []
     figures += _strip(evidence, pairs)
     return Section(measurements, [*repeats.checks, check], figures, left_out, measurements[0].name)
@@ -245,6 +250,26 @@ def _paired(evidence: Evidence, pair: Pair) -> Measurement:
         reference_title="chance: shuffled pairs of the same condition",
         is_proxy=True,
     )
+
+
+def _latent_sensitivity(evidence: Evidence) -> Measurement:
+    """C4: the exact change of a sample for each unit of change of its latent, in a random direction."""
+    subject, name = evidence.subject, "latent_sensitivity"
+    if subject.latent_changes is None:
+        raise UsageError(subject.left_out.get(name, "the model starts from no one latent that could be moved"))
+    changes = subject.latent_changes(min(NUM_PAIRED, evidence.samples.num))
+    if num_broken := int((~np.isfinite(changes.reshape(len(changes), -1))).any(axis=1).sum()):
+        raise UsageError(f"the derivative of {num_broken} of {len(changes)} samples by their latents is NaN or Inf")
+    found = sensitivity(np.zeros_like(changes), changes, np.ones((len(changes), 1)))
+    note = (
+        "Median length of a sample's change for each unit of change of its latent, by the exact derivative along one "
+        f"random direction each; 95 % of samples below {found.quantile_95:.2g}, the largest {found.largest:.2g}, below "
+        "which no Lipschitz constant of the model can be. Compare models of the same latents and examples only."
+    )
+    row = Measurement(
+        name, "C4, change per unit of latent", found.median, found.n, "score", note, found.low, found.high
+    )
+    return row._replace(is_less_better=True)
 
 
 def _drift(ours: Examples, pair: Pair) -> str:
