@@ -1,8 +1,9 @@
 """Is the model the same each time, in each way? Five separate figures (C0 to C4), never blended into one.
 
 C0: the same key gives the same sample, however it is computed, and two keys never the same. C1: what a condition
-fixes is fixed over all seeds. C2: another model makes the like of the same noise. C3: so does an earlier checkpoint.
-C4: a little change of the latent, of the number of steps or of the precision changes little, and how little.
+fixes is fixed over all seeds, and what it leaves free as varied as in the data. C2: another model makes the like of the
+same noise. C3: so does an earlier checkpoint. C4: a little change of the latent, of the number of steps or of the
+precision changes little, and how little.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from aigc_jax.metrics.stability import determinism, drift, sensitivity
 from aigc_jax.report.condition import observed
 from aigc_jax.report.examples import Examples, condition_of, draw
 from aigc_jax.report.figures import Figure, Gallery, Table
+from aigc_jax.report.free_attributes import free_attributes
 from aigc_jax.report.lamps import never, too_many_repeats
 from aigc_jax.report.report import Check, Measurement
 from aigc_jax.report.section import Evidence, Section, share
@@ -25,8 +27,8 @@ from aigc_jax.report.subject import Repeat
 from aigc_jax.types import UsageError
 
 NUM_PAIRED, MIN_PER_CLASS = 256, 10
-"""Samples that are drawn anew from each counterpart, and whose latents are changed; pairs of a class from which its mean
-is taken."""
+"""Samples that are drawn anew from each counterpart, and whose latents are changed; pairs of a class from which its
+mean is taken."""
 
 _TITLES = {
     "model_consistency": "C2, across models",
@@ -82,6 +84,10 @@ def consistency(evidence: Evidence) -> Section:
     except UsageError as error:
         left_out["latent_sensitivity"] = str(error)
     figures: list[Figure] = [rows] if subject.repeats else []
+    try:
+        figures.append(free_attributes(evidence))
+    except UsageError as error:
+        left_out["free_attributes"] = str(error)
     figures += _strip(evidence, pairs)
     return Section(measurements, [*repeats.checks, check], figures, left_out, measurements[0].name)
 
