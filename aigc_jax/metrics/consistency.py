@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float, Float64, Int
+from scipy.spatial.distance import cdist
 from scipy.stats import norm
 
 from aigc_jax.metrics.agreement import clopper_pearson
@@ -187,6 +188,31 @@ def reproducibility(
     """
     unit_a, unit_b = _normalized(a), _normalized(b)
     return _paired(lambda i, j: unit_a[i] @ unit_b[j].T > threshold, (len(unit_a), len(unit_b)), condition)
+
+
+def closeness(
+    a: Features, b: Features, radius: Float[np.ndarray, " _"], condition: Conditions = None
+) -> PairedAgreement:
+    """C2, C3: share of pairs that lie nearer to each other than a radius: points, of which a cosine says little.
+
+    Args:
+        a: points of the one model.
+        b: those of the other, from the same noise and conditions, in the same order.
+        radius: of each pair.
+        condition: of each pair.
+
+    Returns:
+        As :func:`attribute_agreement`.
+
+    Raises:
+        UsageError: there are no pairs, or not as many of each.
+
+    >>> result = closeness(np.array([[0.0], [5.0]]), np.array([[0.1], [9.0]]), np.ones(2))
+    >>> result.value, result.chance
+    (0.5, 0.0)
+    """
+    points = [np.asarray(rows, np.float64) for rows in (a, b)]
+    return _paired(lambda i, j: cdist(points[0][i], points[1][j]) < radius[i][:, None], (len(a), len(b)), condition)
 
 
 def _paired(

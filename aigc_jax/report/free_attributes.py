@@ -86,20 +86,19 @@ def _conditions(examples: Examples, is_unconditional: bool) -> np.ndarray:
     return np.asarray(examples.verdicts.predicted if examples.condition is None else examples.condition)
 
 
-def _alike(*sides: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:
+def _alike(ours: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:
     """Numbers of the first examples that show a value, equally many of each condition on both sides.
 
     At one size, both entropies have what is left of the bias in common.
     """
-    shared = np.intersect1d(*(condition[values >= 0] for values, condition in sides))
-    kept: list[list[np.ndarray]] = [[], []]
-    for each in shared:
-        found = [np.flatnonzero((values >= 0) & (condition == each)) for values, condition in sides]
+    kept: tuple[list[np.ndarray], ...] = ([np.zeros(0, np.int64)], [np.zeros(0, np.int64)])
+    for each in np.unique(ours[1]):
+        found = [np.flatnonzero((values >= 0) & (condition == each)) for values, condition in (ours, real)]
         num = min(map(len, found))
         if num >= MIN_PER_CONDITION:
             for index, chosen in zip(found, kept, strict=True):
                 chosen.append(index[:num])
-    return [np.concatenate([np.zeros(0, np.int64), *chosen]) for chosen in kept]
+    return [np.concatenate(chosen) for chosen in kept]
 
 
 def _cell(found: ConditionalEntropy) -> str:

@@ -8,9 +8,9 @@ import pytest
 from aigc_jax.report.consistency import consistency
 from aigc_jax.report.examples import draw
 from aigc_jax.report.section import Evidence
-from aigc_jax.report.subject import Subject, world_judge
+from aigc_jax.report.subject import Counterpart, Subject, world_judge
 from aigc_jax.rng import example_keys
-from aigc_jax.worlds.dots import dots
+from aigc_jax.types import World
 from aigc_jax.worlds.mixture import ring
 
 NUM = 300
@@ -64,17 +64,40 @@ def interval(cell):
     return float(value), float(low), float(high)
 
 
-PARITY = dots(((2, 4), (1, 3)), image_size=16, dot_size=3, tolerance=0)
+def numbers(num_modes):
+    """A world of the numbers 1 ... 4, of which the mode is the rest of a division, and the number itself is read."""
+
+    def violation(x):
+        return jnp.where((x[:, 0] == jnp.round(x[:, 0])) & (x[:, 0] >= 1) & (x[:, 0] <= 4), 0, 1).astype(jnp.int32)
+
+    def sample(keys, num, condition):
+        drawn = jax.vmap(lambda key: jax.random.randint(key, (1,), 0, 4))(keys)
+        if condition is not None:
+            drawn = drawn - drawn % num_modes + condition[:, None]
+        return 1.0 + drawn.astype(jnp.float32)
+
+    return World(
+        "world:numbers",
+        num_modes,
+        [1 / num_modes] * num_modes,
+        ("valid", "off"),
+        sample=sample,
+        violation=violation,
+        mode=lambda x: (x[:, 0].astype(jnp.int32) - 1) % num_modes,
+        attributes={"number": "1234"},
+        read=lambda x: {"number": jnp.where(violation(x) == 0, x[:, 0].astype(jnp.int32) - 1, -1)},
+    )
 
 
 def test_a_collapse_within_a_condition_shows_in_its_entropy():
-    perfect = sampler(PARITY)
+    parity = numbers(2)
+    perfect = sampler(parity)
 
     def collapsed(start, condition, num):
         """Always the first example of its condition, which follows it perfectly."""
         return perfect(0, np.arange(2), 2)[condition]
 
-    sections = [section_of(PARITY, Subject(sample_fn, 2), num=120) for sample_fn in (perfect, collapsed)]
+    sections = [section_of(parity, Subject(sample_fn, 2), num=120) for sample_fn in (perfect, collapsed)]
     varied, single = (rows_of(section)["number"] for section in sections)
     value, low, high = interval(varied[0])
     assert low <= np.log(2) <= high
@@ -109,3 +132,63 @@ def test_invalid_samples_and_those_of_another_condition_do_not_pass_for_variety(
 
 def test_where_nothing_is_free_it_is_said():
     assert "fixes all" in section_of(ring(), Subject(sampler(ring()), 8)).left_out["free_attributes"]
+
+
+def paired(world, sample_fn, other_fn, num_classes=None, num=NUM):
+    counterpart = Counterpart("model_consistency", "another", other_fn)
+    return section_of(world, Subject(sample_fn, num_classes, counterparts=[counterpart]), num)
+
+
+def test_without_a_condition_two_models_agree_by_the_mode_that_is_seen():
+    world = ring()
+    near = sampler(world, spoil=lambda index, samples: samples + np.float32(0.01))
+    row = found_in(paired(world, sampler(world), near), "model_consistency")
+    assert (row.value, row.n, row.is_proxy) == (1.0, 256, False)
+    assert row.title.endswith("another, same mode")
+    assert row.reference == pytest.approx(1 / 8, abs=0.03)
+    row = found_in(paired(world, sampler(world), sampler(world, 5)), "model_consistency")
+    assert row.low < 1 / 8 < row.high
+
+
+def test_an_invalid_sample_agrees_with_none_that_is_valid():
+    world = ring()
+
+    def spoiled(index, samples):
+        # Half as far from the middle: the nearest mode is still the same.
+        return np.where((index % 4 == 0)[:, None], 0.5 * samples, samples).astype(np.float32)
+
+    row = found_in(paired(world, sampler(world), sampler(world, spoil=spoiled)), "model_consistency")
+    assert row.value == pytest.approx(0.75)
+
+
+def test_a_world_of_one_mode_is_told_by_what_that_leaves_free():
+    world = numbers(1)
+    row = found_in(paired(world, sampler(world), sampler(world)), "model_consistency")
+    assert row.title.endswith("same number")
+    assert row.value == 1.0
+    assert row.reference == pytest.approx(1 / 4, abs=0.03)
+
+
+def test_points_of_a_condition_are_alike_where_they_are_near():
+    world = ring()
+    near = sampler(world, spoil=lambda index, samples: samples + np.float32(0.005))
+    rows = [
+        found_in(paired(world, sampler(world), other, 8), "model_consistency") for other in (near, sampler(world, 5))
+    ]
+    assert rows[0].value == 1.0
+    assert [row.reference for row in rows] == pytest.approx([0.1, 0.1], abs=0.04)
+    assert rows[1].low < 0.1 < rows[1].high
+
+
+def test_hallucinations_of_the_same_noise_are_held_against_independence():
+    world, far = ring(), np.float32(9.0)
+    tenth = sampler(world, spoil=lambda index, samples: samples + far * (index % 10 == 0)[:, None].astype(np.float32))
+    other = sampler(world, spoil=lambda index, samples: samples + far * (index % 9 == 0)[:, None].astype(np.float32))
+    (same,) = rows_of(paired(world, tenth, tenth), "paired_violations").values()
+    assert same[0] == same[1] == same[2]
+    assert same[3:] == ["1.0 %", "p < 0.0001"]  # (26 / 256)^2
+    (apart,) = rows_of(paired(world, tenth, other), "paired_violations").values()
+    assert apart[2].startswith("1.2 %")  # 0, 90 and 180
+    assert float(apart[4].split()[-1]) > 0.4
+    names = {figure.name for figure in paired(world, sampler(world), sampler(world)).figures}
+    assert "paired_violations" not in names
