@@ -24,7 +24,15 @@ from aigc_jax.samplers.settings import Sampling, num_evaluations
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.loop import abstract_state
-from aigc_jax.train.probing import make_ideal_fn, make_moved_fn, make_score_fn, make_trace_fn, perturb, truncate
+from aigc_jax.train.probing import (
+    make_change_fn,
+    make_ideal_fn,
+    make_moved_fn,
+    make_score_fn,
+    make_trace_fn,
+    perturb,
+    truncate,
+)
 from aigc_jax.train.run_dir import checkpoint_steps
 from aigc_jax.train.sampling import make_sample_fn
 from aigc_jax.types import Experiment, UsageError, Variables
@@ -120,6 +128,9 @@ def make_subject(loaded: Loaded, *, partner: Loaded | None = None, denoiser: Loa
         trace_fn=None
         if experiment.algorithm.trace is None
         else make_trace_fn(experiment, loaded.variables, loaded.seed),
+        latent_changes=None
+        if experiment.algorithm.generate is None
+        else make_change_fn(experiment, loaded.variables, loaded.seed),
         variants=[*_sampler_variants(loaded, left_out), *_guidance_variants(loaded), *_truncations(loaded)],
         left_out=left_out,
     )
@@ -182,7 +193,8 @@ def _counterparts(loaded: Loaded, partner: Loaded | None, left_out: dict[str, st
         yield Counterpart("model_consistency", f"model {partner.run.name}", other)
     yield from _earlier(loaded, left_out)
     if experiment.algorithm.generate is None:
-        left_out["perturbation"] = "the model starts from no one latent that could be moved"
+        reason = "the model starts from no one latent that could be moved"
+        left_out |= dict.fromkeys(("perturbation", "latent_sensitivity"), reason)
     else:
         moved = make_moved_fn(experiment, loaded.variables, seed, perturb(FRESH))
         yield Counterpart("perturbation", f"{FRESH:.0%} of the latent's variance fresh", moved)

@@ -50,11 +50,13 @@ DOING_IO = {
 }
 COMPILING = {"jit", "pmap", "shard_map", "make_mesh", "Mesh", "NamedSharding", "PartitionSpec", "device_put"}
 GRADIENTS = {"grad", "value_and_grad", "vjp", "jacrev", "jacfwd", "jvp", "linearize", "hessian"}
-# Training and its regularisers; the path length of a generator is a derivative along the path, by its definition.
+# Training and its regularisers; the path length of a generator is a derivative along the path, and its sensitivity one
+# along a direction, by their definitions.
 TAKING_GRADIENTS = {
     "aigc_jax/players.py",
     "aigc_jax/losses/regularizers.py",
     "aigc_jax/metrics/path_length.py",
+    "aigc_jax/metrics/stability.py",
 }
 IO_MODULES = {
     "os",

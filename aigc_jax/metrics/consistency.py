@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float, Float64, Int
+from scipy.spatial.distance import cdist
 from scipy.stats import norm
 
 from aigc_jax.metrics.agreement import clopper_pearson
 from aigc_jax.metrics.bootstrap import NUM_RESAMPLES, bootstrap_interval
+from aigc_jax.metrics.conditional_entropy import fano, miller_madow
 from aigc_jax.types import UsageError
 
 Values = Int[np.ndarray, " _"] | Int[Array, " _"]
@@ -41,7 +43,7 @@ class SeedConsistency(NamedTuple):
         low: lower end of its 95 % interval.
         high: upper end.
         per_condition: the same of each condition that occurs, rising [C].
-        entropy: H of each, in nats: for a free attribute, compare with the entropy of the true conditional.
+        entropy: H of each, in nats; of a free attribute, see :mod:`aigc_jax.metrics.conditional_entropy`.
         n: number of samples.
     """
 
@@ -96,7 +98,7 @@ def seed_consistency(
     ordered, cuts = values[order], np.cumsum(sizes)[:-1]
 
     def consistencies(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        entropy = np.array([_entropy(part) for part in np.split(ordered[index], cuts)])
+        entropy = np.array([miller_madow(part) for part in np.split(ordered[index], cuts)])
         return np.clip(1 - entropy / np.log(num_values), 0, 1), entropy
 
     per_condition, entropy = consistencies(np.arange(len(order)))
@@ -105,7 +107,7 @@ def seed_consistency(
         lambda index: float(consistencies(index)[0].mean()), sizes, num_resamples=num_resamples, seed=seed
     )
     if not entropy.any():
-        low = _fano(clopper_pearson(len(values), len(values))[0], num_values)
+        low = max(1 - fano(clopper_pearson(len(values), len(values))[0], num_values) / np.log(num_values), 0.0)
     return SeedConsistency(value, min(low, value), max(high, value), per_condition, entropy, len(values))
 
 
@@ -188,6 +190,31 @@ def reproducibility(
     return _paired(lambda i, j: unit_a[i] @ unit_b[j].T > threshold, (len(unit_a), len(unit_b)), condition)
 
 
+def closeness(
+    a: Features, b: Features, radius: Float[np.ndarray, " _"], condition: Conditions = None
+) -> PairedAgreement:
+    """C2, C3: share of pairs that lie nearer to each other than a radius: points, of which a cosine says little.
+
+    Args:
+        a: points of the one model.
+        b: those of the other, from the same noise and conditions, in the same order.
+        radius: of each pair.
+        condition: of each pair.
+
+    Returns:
+        As :func:`attribute_agreement`.
+
+    Raises:
+        UsageError: there are no pairs, or not as many of each.
+
+    >>> result = closeness(np.array([[0.0], [5.0]]), np.array([[0.1], [9.0]]), np.ones(2))
+    >>> result.value, result.chance
+    (0.5, 0.0)
+    """
+    points = [np.asarray(rows, np.float64) for rows in (a, b)]
+    return _paired(lambda i, j: cdist(points[0][i], points[1][j]) < radius[i][:, None], (len(a), len(b)), condition)
+
+
 def _paired(
     is_same: Callable[[np.ndarray, np.ndarray], np.ndarray], sizes: tuple[int, int], condition: Conditions
 ) -> PairedAgreement:
@@ -242,20 +269,6 @@ def _groups(condition: Conditions, n: int) -> list[np.ndarray]:
         return [np.arange(n)]
     values = np.asarray(condition)
     return [np.flatnonzero(values == c) for c in np.unique(values)]
-
-
-def _entropy(values: np.ndarray) -> float:
-    """Miller and Madow's, in nats."""
-    counts = np.unique(values, return_counts=True)[1]
-    share = counts / len(values)
-    return float(-np.sum(share * np.log(share)) + (len(counts) - 1) / (2 * len(values)))
-
-
-def _fano(share: float, num_values: int) -> float:
-    """The least consistency of an attribute one of whose values has this share."""
-    rest = 1 - share
-    entropy = -(share * np.log(share) + rest * np.log(rest)) + rest * np.log(num_values - 1)
-    return max(float(1 - entropy / np.log(num_values)), 0.0)
 
 
 def _normalized(features: Features) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Array, Float, Int, Shaped
 from scipy.stats import chi2
 
 from aigc_jax.metrics.bootstrap import NUM_RESAMPLES, bootstrap_interval
@@ -165,6 +167,34 @@ def sensitivity(
     )
     median, quantile_95, largest = (float(x) for x in np.quantile(ratio, [0.5, 0.95, 1.0]))
     return Sensitivity(median, low, high, quantile_95, largest, len(ratio))
+
+
+def unit_change(
+    decode_fn: Callable[[Float[Array, "batch *latent"]], Float[Array, "batch *example"]],
+    latents: Float[Array, "batch *latent"],
+    directions: Float[Array, "batch *latent"],
+) -> Float[Array, "batch *example"]:
+    """C4 in the limit of a vanishing change: ``J_G(z) u`` along the unit vector u of each direction, exactly.
+
+    A difference quotient has a step, which is too large for some samples and lost in rounding for others. No local
+    Lipschitz constant at z is smaller than ``|J_G(z) u|``; where G clips its values, they do not move. The example of
+    a latent must depend on that latent alone.
+
+    Args:
+        decode_fn: G, latents -> examples; differentiable.
+        latents: where each derivative is taken.
+        directions: of any length but 0.
+
+    Returns:
+        The change of each example per unit of its latent. Hand those of all batches to :func:`sensitivity`, beside 0
+        and with references of length 1.
+
+    >>> unit_change(lambda z: 3.0 * z, jnp.zeros((1, 2)), jnp.array([[0.0, 7.0]])).tolist()
+    [[0.0, 3.0]]
+    """
+    axes = tuple(range(1, directions.ndim))
+    lengths = jnp.sqrt(jnp.sum(jnp.square(directions), axis=axes, keepdims=True))
+    return jax.jvp(decode_fn, (latents,), (directions / lengths,))[1]
 
 
 def _lengths(rows: np.ndarray) -> np.ndarray:

@@ -13,11 +13,11 @@ import numpy as np
 from scipy.stats import binomtest
 
 from aigc_jax.metrics.bootstrap import bootstrap_interval
-from aigc_jax.metrics.consistency import reproducibility
-from aigc_jax.report.consistency import without_class_means
+from aigc_jax.metrics.consistency import PairedAgreement, attribute_agreement, reproducibility
 from aigc_jax.report.figures import Table
-from aigc_jax.report.report import LAMP_TITLES, NAMES, Report
-from aigc_jax.report.wording import format_share, format_value
+from aigc_jax.report.pairs import without_class_means
+from aigc_jax.report.report import LAMP_TITLES, NAMES, Measurement, Report
+from aigc_jax.report.wording import format_interval, format_share, format_value
 from aigc_jax.types import UsageError
 
 
@@ -139,10 +139,9 @@ def _figures(contenders: Sequence[Contender]) -> Table:
     return Table("figures", "Figures", caption, ["", *(each.name for each in contenders)], rows)
 
 
-def _cell(row: object) -> str:
-    text = format_value(row)  # pyright: ignore[reportArgumentType]
-    low, high = getattr(row, "low", None), getattr(row, "high", None)
-    return text if low is None or high is None else f"{text} ({100 * low:.1f} to {100 * high:.1f})"
+def _cell(row: Measurement) -> str:
+    text, interval = format_value(row), format_interval(row)
+    return f"{text} ({interval.removesuffix(' %')})" if interval else text
 
 
 def _paired(first: Contender, differences: Sequence[Difference]) -> Table:
@@ -165,21 +164,32 @@ def _paired(first: Contender, differences: Sequence[Difference]) -> Table:
     return Table("differences", "Paired differences", caption, columns, rows)
 
 
+def _alike(ours: Contender, theirs: Contender) -> PairedAgreement:
+    """By the mode where a world tells it and no condition fixes it, as each run's own report does; else by features."""
+    condition, both = ours.per_sample.get("condition"), (ours.per_sample, theirs.per_sample)
+    is_world = ours.report.find("valid_samples") is not None
+    if is_world and condition is None and all("observed" in table for table in both):
+        modes = [np.asarray(table["observed"]) for table in both]
+        if max(each.max() for each in modes) > 0:  # a world of a single mode has nothing to tell
+            return attribute_agreement(modes[0], modes[1])
+    features = [np.asarray(table["features"], np.float32) for table in both]
+    return reproducibility(*without_class_means(features, condition), condition=condition)
+
+
 def _common_noise(contenders: Sequence[Contender]) -> Table:
     """C2, whether the runs make the like of the same noise."""
     rows = []
     for place, ours in enumerate(contenders):
         for theirs in contenders[place + 1 :]:
-            features = [np.asarray(each.per_sample["features"], np.float32) for each in (ours, theirs)]
-            condition = ours.per_sample.get("condition")
-            result = reproducibility(*without_class_means(features, condition), condition=condition)
+            result = _alike(ours, theirs)
             interval = f"{format_share(result.low)} to {format_share(result.high)}"
             alike, chance = format_share(result.value), format_share(result.chance)
             rows.append([f"{ours.name}, {theirs.name}", alike, interval, chance])
     caption = (
         "Share of samples whose features, less the mean of their condition, are alike (cosine above 0.6) to those of "
-        "the other run's sample of the same noise (C2); chance: shuffled pairs of the same condition. Only runs that "
-        "draw latents of one shape share their noise."
+        "the other run's sample of the same noise (C2); in worlds without conditions, those of the same mode, invalid "
+        "ones being of one of their own. Chance: shuffled pairs of the same condition. Only runs that draw latents of "
+        "one shape share their noise."
     )
     columns = ["runs", "alike", "95 % interval", "chance"]
     return Table("model_consistency", "The same noise in each model", caption, columns, rows)

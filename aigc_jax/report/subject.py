@@ -104,6 +104,7 @@ class Subject(NamedTuple):
         trace_fn: samples with scores of their making, or None.
         variants: points of sweeps.
         path_lengths: lengths [num] of the path in feature space per unit of latent, or None.
+        latent_changes: changes [num, ...] of the first samples per unit of their latents, or None.
         accuracy_fn: ``(images, condition) -> {"accuracy_from_samples", "accuracy_on_samples"}`` as (right, n), or None.
         left_out: ``{name: why the model has no such thing}``.
     """
@@ -117,6 +118,7 @@ class Subject(NamedTuple):
     trace_fn: Tracer | None = None
     variants: Sequence[Variant] = ()
     path_lengths: Callable[[int], np.ndarray] | None = None
+    latent_changes: Callable[[int], np.ndarray] | None = None
     accuracy_fn: Callable[[np.ndarray, np.ndarray], Mapping[str, tuple[int, int]]] | None = None
     left_out: Mapping[str, str] = {}
 

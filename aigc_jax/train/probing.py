@@ -14,6 +14,7 @@ import numpy as np
 from jax.scipy.special import ndtr, ndtri
 
 from aigc_jax.metrics.path_length import path_speed
+from aigc_jax.metrics.stability import unit_change
 from aigc_jax.rng import example_keys, normal, split_by_name
 from aigc_jax.train.sampling import BLOCK, SampleBlocksFn, blockwise, sample_key
 from aigc_jax.types import Detector, Experiment, UsageError, Variables
@@ -249,9 +250,46 @@ def make_path_fn(
 
         return path_speed(features, decode, (flat[0], flat[1]), t)
 
-    def speeds(num: int) -> np.ndarray:
+    return _by_number(experiment, lambda index, condition: block(variables, index, condition))
+
+
+def make_change_fn(experiment: Experiment, variables: Variables, seed: int) -> Callable[[int], np.ndarray]:
+    """How each sample changes per unit of its latent, exactly, see :func:`aigc_jax.metrics.stability.unit_change`.
+
+    Args:
+        experiment: what was trained; its algorithm has ``latent`` and ``generate``.
+        variables: its weights.
+        seed: of the latents.
+
+    Returns:
+        ``num -> changes [num, ...]`` of the first samples, each in a random direction of its own.
+
+    Raises:
+        UsageError: the model starts from no one latent.
+    """
+    latent, generate = experiment.algorithm.latent, experiment.algorithm.generate
+    if latent is None or generate is None:
+        raise UsageError("this model starts from no one latent: there is none to change")
+    key = sample_key(seed)
+
+    @jax.jit
+    def block(variables: Variables, index: jax.Array, condition: jax.Array | None) -> jax.Array:
+        keys = example_keys(key, index)
+        latents = latent(keys, BLOCK)
+        directions = normal(split_by_name(keys, "direction")["direction"], latents.shape[1:])
+        return unit_change(lambda z: generate(variables, z, keys, condition), latents, directions)
+
+    return _by_number(experiment, lambda index, condition: block(variables, index, condition))
+
+
+def _by_number(
+    experiment: Experiment, block_fn: Callable[[jax.Array, jax.Array | None], jax.Array]
+) -> Callable[[int], np.ndarray]:
+    """The first so many of what is computed in blocks, the classes in turn."""
+
+    def first(num: int) -> np.ndarray:
         classes = experiment.num_classes
         condition = None if classes is None else (np.arange(num) % classes).astype(np.int32)
-        return blockwise(lambda index, given: block(variables, index, given))(0, condition, num)
+        return blockwise(block_fn)(0, condition, num)
 
-    return speeds
+    return first

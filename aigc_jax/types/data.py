@@ -74,8 +74,10 @@ class World(NamedTuple):
         denoise: ``(x_t [N, ...], alpha [N], sigma [N], condition or None) -> E[x_0 | x_t]`` of the world itself, for
             x_t = alpha x_0 + sigma epsilon: the perfect denoiser, or None where it is not known.
         withheld: modes that training data never show, so that a model must combine what it knows; () for none.
-        attributes: ``{attribute: names of its values}`` of a world whose modes combine several; {} otherwise.
-        mode_attributes: ``{attribute: int32 [num_modes]}``: the value that each mode demands.
+        attributes: ``{attribute: names of its values}`` of all that an example shows beside its mode, or that modes
+            combine; {} for nothing.
+        mode_attributes: ``{attribute: int32 [num_modes]}``: the value that each mode demands; modes leave those
+            attributes free that are not in it.
         read: ``examples [N, ...] -> {attribute: int32 [N]}``: the value that each example shows, -1 for none.
     """
 

@@ -30,10 +30,14 @@ class Codes(NamedTuple):
     Attributes:
         glyphs: which glyph each cell holds, row by row of cells [M, C].
         modes: which mode, 0 ... K-1, each combination is of [M].
+        attribute: what a combination is called, which its mode leaves free; "" where each mode has but one.
+        names: what each is called.
     """
 
     glyphs: Int[np.ndarray, "code cell"]
     modes: Int[np.ndarray, " code"]
+    attribute: str = ""
+    names: Sequence[str] = ()
 
 
 def cell_world(
@@ -87,9 +91,15 @@ def cell_world(
         found = jnp.where(is_legal, 0, 1)
         return jnp.where(is_clear, found, jnp.where(is_blank, 3, 2)).astype(jnp.int32)
 
-    def mode(x: Float[Array, "num height width 1"]) -> Int[Array, " num"]:
+    def code(x: Float[Array, "num height width 1"]) -> Int[Array, " num"]:
         _, different = _nearest(_split(x, sheet), sheet)
-        return jnp.asarray(codes.modes, jnp.int32)[jnp.argmin(_totals(different, sheet), axis=1)]
+        return jnp.argmin(_totals(different, sheet), axis=1).astype(jnp.int32)
+
+    def mode(x: Float[Array, "num height width 1"]) -> Int[Array, " num"]:
+        return jnp.asarray(codes.modes, jnp.int32)[code(x)]
+
+    def read(x: Float[Array, "num height width 1"]) -> dict[str, Int[Array, " num"]]:
+        return {codes.attribute: jnp.where(violation(x) == 0, code(x), -1)}
 
     return World(
         name,
@@ -100,6 +110,8 @@ def cell_world(
         violation=violation,
         mode=mode,
         denoise=_denoiser(sheet, codes, log_of(shares)),
+        attributes={codes.attribute: codes.names} if codes.attribute else {},
+        read=read if codes.attribute else None,
     )
 
 

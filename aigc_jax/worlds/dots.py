@@ -49,7 +49,8 @@ def dots(
         name: what the world is called.
 
     Returns:
-        The world; its examples are float32 [N, image_size, image_size, 1].
+        The world; its examples are float32 [N, image_size, image_size, 1]. Where a mode allows several numbers, it
+        reads the attribute ``number``, which the mode then leaves free.
 
     Raises:
         UsageError: the numbers are not possible, or so large that the last dot might find no place.
@@ -62,8 +63,10 @@ def dots(
     _check(modes, places, tolerance, margin)
     shares = mode_weights(len(modes), weights)
     allowed = np.array([(count, mode) for mode, counts in enumerate(modes) for count in counts], np.int32)
+    numbers = np.sort(allowed[:, 0])
 
-    def violation(x: Float[Array, "num height width 1"]) -> Int[Array, " num"]:
+    def look(x: Float[Array, "num height width 1"]) -> tuple[Int[Array, " num"], Int[Array, " num"]]:
+        """What is wrong, and how many dots there are."""
         pixels = x.reshape(x.shape[0], -1)
         is_dot = _num_around(pixels > 0, places) <= tolerance
         is_white = jnp.matmul(is_dot.astype(jnp.float32), places.dots, precision="highest") > 0
@@ -71,9 +74,17 @@ def dots(
         in_way = jnp.matmul(is_dot.astype(jnp.float32), places.blocks, precision="highest") > 1
         is_clear = (num_wrong(pixels, is_white, margin) <= tolerance) & ~jnp.any(is_dot & in_way, axis=1)
         is_blank = num_wrong(pixels, jnp.zeros(pixels.shape, bool), margin) <= tolerance
-        is_legal = jnp.any(is_dot.sum(axis=1, dtype=jnp.int32)[:, None] == allowed[None, :, 0], axis=1)
+        count = is_dot.sum(axis=1, dtype=jnp.int32)
+        is_legal = jnp.any(count[:, None] == allowed[None, :, 0], axis=1)
         found = jnp.where(is_blank, 3, jnp.where(is_legal, 0, 1))
-        return jnp.where(is_clear, found, 2).astype(jnp.int32)
+        return jnp.where(is_clear, found, 2).astype(jnp.int32), count
+
+    def violation(x: Float[Array, "num height width 1"]) -> Int[Array, " num"]:
+        return look(x)[0]
+
+    def read(x: Float[Array, "num height width 1"]) -> dict[str, Int[Array, " num"]]:
+        found, count = look(x)
+        return {"number": jnp.where(found == 0, jnp.searchsorted(jnp.asarray(numbers), count), -1)}
 
     def mode(x: Float[Array, "num height width 1"]) -> Int[Array, " num"]:
         # By area, so that an image has one whatever is wrong with it; of a valid one, it is exact.
@@ -82,7 +93,10 @@ def dots(
         return jnp.asarray(allowed[:, 1])[jnp.argmin(miss, axis=1)]
 
     sample = _sampler(modes, places, image_size, log_of(shares))
-    return World(name, len(modes), shares, ("valid", rule, "malformed", "blank"), sample, violation, mode)
+    world = World(name, len(modes), shares, ("valid", rule, "malformed", "blank"), sample, violation, mode)
+    if len(numbers) == len(modes):
+        return world  # the mode is the number
+    return world._replace(attributes={"number": [str(number) for number in numbers]}, read=read)
 
 
 def even_dots() -> World:

@@ -51,9 +51,10 @@ def digit_sums(
     legal = chosen[upper == lower]
     _, modes = np.unique(upper[upper == lower], return_inverse=True)
     glyphs = [digit_glyph(digit, scale) for digit in digits]
+    names = ["{} + {} = {} + {}".format(*row) for row in values[legal].tolist()]
     return cell_world(
         name,
-        Codes(legal, modes),
+        Codes(legal, modes, "digits", names),
         glyphs,
         cell_size=cell_size,
         rule="wrong sum",
@@ -103,9 +104,10 @@ def sudoku(
     legal = candidates[is_legal[0] & is_legal[1]]
     modes = np.argmax(np.all(legal[:, :1] == rows[None], axis=2), axis=1)
     glyphs = [digit_glyph(digit, scale) for digit in (1, 2, 3, 4)]
+    names = [" ".join("".join(map(str, row)) for row in grid) for grid in (legal + 1).tolist()]
     return cell_world(
         name,
-        Codes(legal.reshape(-1, 16), modes),
+        Codes(legal.reshape(-1, 16), modes, "grid", names),
         glyphs,
         cell_size=cell_size,
         rule="rule broken",

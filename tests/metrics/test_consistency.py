@@ -6,7 +6,7 @@ import pytest
 
 from aigc_jax.metrics import consistency
 from aigc_jax.metrics.agreement import clopper_pearson
-from aigc_jax.metrics.consistency import attribute_agreement, reproducibility, seed_consistency
+from aigc_jax.metrics.consistency import attribute_agreement, closeness, reproducibility, seed_consistency
 from aigc_jax.types import UsageError
 
 
@@ -124,6 +124,13 @@ def test_reproducibility_by_hand():
     assert result.chance == pytest.approx(3 / 6)
     assert result.excess_low <= result.excess <= result.excess_high
     assert reproducibility(a, b, threshold=0.9).value == pytest.approx(1 / 3)
+
+
+def test_closeness_by_hand():
+    a, b = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]]), np.array([[0.0, 0.5], [3.0, 4.0], [0.0, 4.0]])
+    # Distances: own 0.5, 4, 0; others 5, 4 | 3.04, 5 | 3.5, 3.
+    result = closeness(a, b, np.array([4.5, 3.5, 3.2]))
+    assert (result.value, result.chance) == (pytest.approx(2 / 3), pytest.approx(3 / 6))
 
 
 def test_threshold_is_not_reached_by_zeros():

@@ -1,10 +1,11 @@
 """Determinism, drift and sensitivity against numpy's own steps, simulations and linear maps."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aigc_jax.metrics.stability import determinism, drift, sensitivity
+from aigc_jax.metrics.stability import determinism, drift, sensitivity, unit_change
 from aigc_jax.types import UsageError
 
 
@@ -86,3 +87,28 @@ def test_references_of_no_size_are_refused():
         sensitivity(a, a, np.array([0.0, 1.0, 0.0]))
     with pytest.raises(UsageError, match="as many"):
         sensitivity(a, a, np.ones(2))
+
+
+def test_unit_change_of_a_linear_map_is_its_matrix_times_the_unit_vector():
+    rng = np.random.default_rng(3)
+    matrix, directions = rng.normal(size=(5, 12)), rng.normal(size=(40, 5))
+    z = jnp.asarray(rng.normal(size=(40, 5)), jnp.float32)
+    changes = unit_change(
+        lambda z: (z @ jnp.asarray(matrix, jnp.float32)).reshape(-1, 2, 2, 3), z, jnp.asarray(directions, jnp.float32)
+    )
+    units = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    expected = np.linalg.norm(units @ matrix, axis=1)
+    found = sensitivity(np.zeros((40, 2, 2, 3)), np.asarray(changes), np.ones((40, 1)), num_resamples=20)
+    assert found.median == pytest.approx(np.median(expected), rel=1e-5)
+    assert found.largest == pytest.approx(expected.max(), rel=1e-5)
+    assert found.largest <= np.linalg.norm(matrix, 2)
+
+
+def test_unit_change_is_the_limit_of_differences():
+    keys = jax.random.split(jax.random.key(0), 4)
+    first, last, z, u = (jax.random.normal(key, (6, 6)) for key in keys)
+    changes = unit_change(lambda z: jnp.tanh(jnp.sin(z @ first) @ last), z, u)
+    assert not np.allclose(jnp.linalg.norm(u, axis=1), 1.0)
+    step = 1e-3 * u / jnp.linalg.norm(u, axis=1, keepdims=True)
+    moved = [jnp.tanh(jnp.sin((z + sign * step) @ first) @ last) for sign in (1, -1)]
+    np.testing.assert_allclose(changes, (moved[0] - moved[1]) / 2e-3, atol=2e-3)

@@ -51,6 +51,18 @@ def test_models_that_share_no_noise_agree_by_chance():
     assert abs(float(alike.split()[0]) - float(chance.split()[0])) < 6
 
 
+def test_runs_of_a_world_agree_by_the_mode():
+    modes = np.arange(N) % 4
+    runs = []
+    for name, seen in (("a", modes), ("b", np.where(np.arange(N) < 40, -1, modes))):
+        report = Report("world:ring8", "world:ring8", N, [Measurement("valid_samples", "", 1.0, N, "share", "")])
+        table = {"features": RNG.normal(size=(N, 2)), "violates": seen < 0, "observed": seen}
+        runs.append(Contender(name, report._replace(facts={"seed": "0"}), table))
+    tables, _ = compare(runs)
+    _, alike, _, chance = next(table for table in tables if table.name == "model_consistency").rows[0]
+    assert (alike, chance) == ("90.0 %", "22.3 %")  # (4 x 100 x 90 - 360) / (400 x 399)
+
+
 @pytest.mark.parametrize(
     ("others", "words"),
     [([], "two runs"), ([contender("b", 1, seed="3")], "--seed"), ([contender("b", 1, num_samples=9)], "num_samples")],

@@ -92,3 +92,39 @@ def test_chance_alone_is_called_a_difference_no_more_often_than_said(kind):
         num_wrong += check.p_value < level
     # An exact test may be wrong less often; 400 draws at 5 % give more than 33 in 1 of 1,000 cases.
     assert num_wrong <= 33
+
+
+def rare_kinds(rng, n, num_kinds=60, num_dropped=0):
+    """Kinds of which a few are common and most are rare; of the first, some may be lacking."""
+    law = np.where(np.arange(num_kinds) < 4, 20.0, 0.3) * (np.arange(num_kinds) >= num_dropped)
+    return rng.multinomial(n, law / law.sum())
+
+
+def test_rare_kinds_are_called_a_difference_as_often_as_said(monkeypatch):
+    monkeypatch.setattr(lamps, "NUM_TABLES", 199)
+    rng, num, p_values, asymptotic = np.random.default_rng(0), 300, [], []
+    for _ in range(num):
+        # Ten times as many real examples: of the rare kinds the samples have hardly any.
+        counts, real = rare_kinds(rng, 60), rare_kinds(rng, 600)
+        p_values.append(lamps.other_shares("", counts, real).p_value)
+        occurs = counts + real > 0
+        asymptotic.append(stats.chi2_contingency([counts[occurs], real[occurs]], correction=False)[1])
+    low, high = stats.binom.ppf([0.005, 0.995], num, 0.05)
+    assert low <= np.sum(np.array(p_values) <= 0.05) <= high
+    assert 0.4 < np.mean(p_values) < 0.6
+    assert np.sum(np.array(asymptotic) <= 0.05) > high  # what Pearson's law would make of the same tables
+
+
+def test_a_dropped_kind_is_found_among_rare_ones():
+    rng = np.random.default_rng(1)
+    check = lamps.other_shares("", rare_kinds(rng, 200, num_dropped=1), rare_kinds(rng, 600))
+    assert check.p_value == 1 / (1 + lamps.NUM_TABLES)
+    assert check.value > check.reference
+    # The smallest p-value lights a light in a report of more checks than there are.
+    assert check.p_value < lamps.FAMILY_ERROR / 50
+
+
+def test_drawn_tables_are_fishers_where_there_are_two_kinds():
+    table = np.array([[9, 1], [3, 5]])
+    exact = stats.fisher_exact(table).pvalue
+    assert lamps.other_shares("", *table).p_value == pytest.approx(exact, abs=0.01)

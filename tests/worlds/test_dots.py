@@ -103,3 +103,18 @@ def test_a_mode_may_allow_numbers_in_unequal_shares():
     assert set(counts) == {1, 2, 3}
     assert np.mean(counts == 3) < 0.2
     assert 0.3 < np.mean(counts == 1) < 0.6
+
+
+def test_the_number_is_read_where_the_mode_leaves_it_free():
+    world = opened("parity").world
+    read = fast_jit(world.read)
+    images = np.stack([image for image, _ in PLANTED.values()])
+    found = np.asarray(read(images.astype(np.float32))["number"])
+    names, _ = opened("parity").judged(images)
+    np.testing.assert_array_equal(found < 0, [name != "valid" for name in names])
+    shown = dict(zip(PLANTED, found, strict=True))
+    assert [world.attributes["number"][shown[name]] for name in ("one", "six", "a pixel between")] == ["1", "6", "2"]
+    drawn = np.asarray(read(opened("parity").examples()[1])["number"])
+    assert set(drawn[opened("parity").conditions() == 0]) == {1, 3, 5}  # places of 2, 4 and 6
+    assert opened("even").world.attributes == {"number": ["2", "4", "6"]}
+    assert (opened("dots").world.read, opened("dots").world.attributes) == (None, {})

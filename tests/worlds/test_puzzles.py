@@ -9,7 +9,7 @@ from aigc_jax.types import UsageError
 from aigc_jax.worlds.glyphs import digit_glyph
 from aigc_jax.worlds.puzzles import digit_sums, sudoku
 from tests.worlds.enumeration import mean_of
-from tests.worlds.opened import opened
+from tests.worlds.opened import fast_jit, opened
 
 GRID = [[1, 2, 3, 4], [3, 4, 1, 2], [2, 1, 4, 3], [4, 3, 2, 1]]
 
@@ -147,3 +147,15 @@ def test_impossible_worlds_are_refused():
         digit_sums(cell_size=10)
     with pytest.raises(UsageError, match="24 weights"):
         sudoku(weights=(0.5, 0.5))
+
+
+def test_the_combination_is_read_which_the_mode_leaves_free():
+    for name, attribute, images, expected in (
+        ("sums", "digits", [sums([7, 8], [6, 9]), sums([7, 8], [6, 8])], ["7 + 8 = 6 + 9", None]),
+        ("sudoku", "grid", [grid(), grid((0, 0, 2))], ["1234 3412 2143 4321", None]),
+    ):
+        world = opened(name).world
+        values = world.attributes[attribute]
+        found = np.asarray(fast_jit(world.read)(np.stack(images).astype(np.float32))[attribute])
+        assert [values[each] if each >= 0 else None for each in found] == expected
+        assert world.mode_attributes == {}

@@ -1,0 +1,264 @@
+"""Samples and their counterparts of the same noise: of another model (C2), an earlier checkpoint (C3), changed (C4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial.distance import pdist
+
+from aigc_jax.data.images import to_uint8
+from aigc_jax.metrics.consistency import PairedAgreement, attribute_agreement, closeness, reproducibility
+from aigc_jax.metrics.stability import drift, sensitivity
+from aigc_jax.report.condition import observed
+from aigc_jax.report.examples import Examples, draw
+from aigc_jax.report.figures import Figure, Gallery, Table
+from aigc_jax.report.lamps import more_often_in_strata
+from aigc_jax.report.report import Measurement
+from aigc_jax.report.section import Evidence, share
+from aigc_jax.report.subject import Counterpart
+from aigc_jax.report.wording import format_interval, format_p, format_share, format_value
+from aigc_jax.types import UsageError
+
+NUM_PAIRED, MIN_PER_CLASS = 256, 10
+"""Samples that are drawn anew from each counterpart; pairs of a class from which its mean is taken."""
+
+NEAR, NUM_NEAR = 0.1, 200
+"""Share of the pairs of real points of a mode that count as near, and the most points that they are pairs of."""
+
+TITLES = {
+    "model_consistency": "C2, across models",
+    "checkpoint_consistency": "C3, across checkpoints",
+    "perturbation": "C4, a latent moved a little",
+    "step_consistency": "C4, twice the steps",
+    "half_precision": "C4, weights in half precision",
+}
+"""Of the measurements of pairs."""
+
+
+class Pair(NamedTuple):
+    """Samples and their counterparts.
+
+    Attributes:
+        measurement: what they are measured for.
+        title: what was changed.
+        samples: the counterparts.
+    """
+
+    measurement: str
+    title: str
+    samples: Examples
+
+
+class _Likeness(NamedTuple):
+    """How often samples and counterparts are alike, by what, and in words."""
+
+    result: PairedAgreement
+    title: str
+    note: str
+    is_proxy: bool = False
+
+
+def draw_pair(evidence: Evidence, counterpart: Counterpart) -> Pair:
+    """The counterparts of the first samples.
+
+    Args:
+        evidence: what was looked at.
+        counterpart: the model with one thing changed.
+
+    Returns:
+        The pair.
+
+    Raises:
+        UsageError: the counterpart cannot be drawn.
+    """
+    num = min(NUM_PAIRED, evidence.samples.num)
+    drawn = draw(
+        counterpart.sample_fn,
+        evidence.judge,
+        num,
+        num_classes=evidence.subject.num_classes,
+        title=counterpart.title,
+    )
+    return Pair(counterpart.measurement, counterpart.title, drawn)
+
+
+def agreement(evidence: Evidence, pair: Pair) -> Measurement:
+    """How often a sample and its counterpart are alike, beside pairs that share only their condition.
+
+    Args:
+        evidence: what was looked at.
+        pair: the counterparts.
+
+    Returns:
+        The measurement.
+
+    Raises:
+        UsageError: no two samples have one condition.
+    """
+    ours = evidence.samples.select(slice(0, pair.samples.num))
+    result, alike, note, is_proxy = _likeness(evidence, ours, pair.samples)
+    if np.isnan(result.chance):
+        raise UsageError("no two samples have one condition, so that chance cannot be told: ask for more samples")
+    values = ours.floats()
+    change = sensitivity(values, pair.samples.floats(), values)
+    return Measurement(
+        pair.measurement,
+        f"{TITLES[pair.measurement]}: {pair.title}{alike}",
+        result.value,
+        result.n,
+        "share",
+        f"{note}; median change relative to the sample {change.median:.2g}, 95 % of samples below "
+        f"{change.quantile_95:.2g}.{_drift(ours, pair)}",
+        result.low,
+        result.high,
+        reference=result.chance,
+        reference_title="chance: shuffled pairs" + ("" if ours.condition is None else " of the same condition"),
+        is_proxy=is_proxy,
+    )
+
+
+def _likeness(evidence: Evidence, ours: Examples, theirs: Examples) -> _Likeness:
+    """By what is decidable, where something is that the condition does not fix; by features elsewhere."""
+    world, sides = evidence.judge.world, (ours, theirs)
+    if world is not None and ours.condition is None and (world.num_modes > 1 or ours.verdicts.attributes):
+        # A world of a single mode is told by what its mode leaves free.
+        is_single = world.num_modes == 1
+        same = " and ".join(ours.verdicts.attributes) if is_single else "mode"
+        shown = _joint(ours, theirs) if is_single else (observed(ours), observed(theirs))
+        note = (
+            f"Share of samples that show the same {same} as their counterpart of the same noise, where invalid is a "
+            "value of its own"
+        )
+        return _Likeness(attribute_agreement(*shown), f", same {same}", note)
+    features = [each.verdicts.features for each in sides]
+    if world is not None and ours.values.ndim == 2 and ours.condition is not None:
+        # The mode of such a point is what was asked for, and the cosine of two offsets from its middle compares their
+        # directions alone: on a line, a sign. What is left of the noise is where in the mode a point lies.
+        radius = _radius(evidence, ours.condition)
+        note = (
+            "Share of samples nearer to their counterpart of the same noise than 9 of 10 pairs of real points of a mode"
+        )
+        return _Likeness(closeness(*features, radius, ours.condition), ", near", note)
+    features = without_class_means(features, ours.condition)
+    note = (
+        "Share of samples whose features are alike (cosine above 0.6, class means taken out) to those of their "
+        "counterpart of the same noise"
+    )
+    return _Likeness(reproducibility(*features, condition=ours.condition), "", note, True)
+
+
+def _joint(ours: Examples, theirs: Examples) -> tuple[np.ndarray, np.ndarray]:
+    """All attributes as one number for each example of both sets."""
+    rows = [np.stack(list(each.verdicts.attributes.values()), axis=1) for each in (ours, theirs)]
+    numbers = np.unique(np.concatenate(rows), axis=0, return_inverse=True)[1].reshape(2, -1)
+    return numbers[0], numbers[1]
+
+
+def _radius(evidence: Evidence, condition: np.ndarray) -> np.ndarray:
+    """For each sample, the distance within which a tenth of the pairs of real points of its mode lie."""
+    features, modes = evidence.held_out.verdicts.features, np.asarray(evidence.held_out.verdicts.predicted)
+    distances = {each: pdist(features[modes == each][:NUM_NEAR]) for each in np.unique(modes)}
+    pooled = np.concatenate(list(distances.values()))
+    if not len(pooled):
+        raise UsageError("no two real examples are of one mode, so that it cannot be told what is near")
+    radii = {each: float(np.quantile(of if len(of) else pooled, NEAR)) for each, of in distances.items()}
+    return np.array([radii.get(each, float(np.quantile(pooled, NEAR))) for each in condition])
+
+
+def without_class_means(sets: Sequence[np.ndarray], condition: np.ndarray | None) -> list[np.ndarray]:
+    """Features less the mean of their condition over all sets: what is left is what the condition does not say.
+
+    Args:
+        sets: features [N, F], row i of each of the same condition.
+        condition: of each row, int [N]; None for one mean of all, as where a condition has hardly any rows.
+
+    Returns:
+        The differences, in the order of ``sets``.
+
+    >>> without_class_means([np.array([[1.0], [5.0]]), np.array([[3.0], [7.0]])], None)
+    [array([[-3.],
+           [ 1.]]), array([[-1.],
+           [ 3.]])]
+    """
+    index = np.zeros(len(sets[0]), np.int64) if condition is None else np.unique(condition, return_inverse=True)[1]
+    if len(index) < MIN_PER_CLASS * (int(index.max()) + 1):
+        # A mean of one or two pairs would take away what they have in common.
+        index = np.zeros_like(index)
+    total = np.zeros((int(index.max()) + 1, sets[0].shape[1]))
+    for features in sets:
+        np.add.at(total, index, features)
+    means = total / (len(sets) * np.bincount(index)[:, None])
+    return [features - means[index] for features in sets]
+
+
+def _drift(ours: Examples, pair: Pair) -> str:
+    """Whether the classes are seen in other shares than at the earlier checkpoint."""
+    classes, earlier = ours.verdicts.predicted, pair.samples.verdicts.predicted
+    if pair.measurement != "checkpoint_consistency" or classes is None or earlier is None:
+        return ""
+    num_values = 1 + int(max(classes.max(), earlier.max()))
+    found = drift(*(np.bincount(each, minlength=num_values) for each in (earlier, classes)))
+    return f" Drift of the class shares (PSI) {found.psi:.3f}; chance alone stays below {found.limit:.3f}."
+
+
+def violations(evidence: Evidence, pairs: Sequence[Pair]) -> list[Figure]:
+    """How often sample and counterpart are both invalid, beside what independent ones would be.
+
+    Args:
+        evidence: what was looked at.
+        pairs: all counterparts.
+
+    Returns:
+        A table, or nothing where nothing is invalid, or no world says so.
+    """
+    if evidence.judge.world is None:
+        return []
+    rows = [row for pair in pairs if (row := _both(evidence.samples.select(slice(0, pair.samples.num)), pair))]
+    caption = (
+        "Samples and their counterparts of the same noise that are invalid, each and both, with 95 % intervals; beside "
+        "it how often both would be, were they independent given their condition, and the probability of as many then. "
+        "Both far more often than by chance: the noise decides what is hallucinated, and disagreement does not tell it."
+    )
+    columns = ["counterpart", "invalid samples", "invalid counterparts", "both", "both by chance", "p"]
+    return [Table("paired_violations", "Invalid of the same noise", caption, columns, rows)] if rows else []
+
+
+def _both(ours: Examples, pair: Pair) -> list[str]:
+    """A row of the table; [] where nothing is invalid."""
+    is_bad, is_their_bad = (np.asarray(each.verdicts.violation) != 0 for each in (ours, pair.samples))
+    if not (is_bad | is_their_bad).any():
+        return []
+    n, condition = len(is_bad), np.zeros(len(is_bad), np.int64) if ours.condition is None else ours.condition
+    groups = [condition == each for each in np.unique(condition)]
+    expected = sum(is_bad[group].sum() * is_their_bad[group].mean() for group in groups)
+    p_value = 1.0
+    if 0 < is_bad.sum() < n:
+        sides = [(is_their_bad[chosen], condition[chosen]) for chosen in (is_bad, ~is_bad)]
+        p_value = more_often_in_strata("", sides[0], sides[1]).p_value or 0.0
+    counted = [
+        share("", "", count=int(each.sum()), n=n, note="") for each in (is_bad, is_their_bad, is_bad & is_their_bad)
+    ]
+    cells = [f"{format_value(row)} ({format_interval(row)})" for row in counted]
+    return [f"{TITLES[pair.measurement]}: {pair.title}", *cells, format_share(float(expected / n)), format_p(p_value)]
+
+
+def strip(evidence: Evidence, pairs: Sequence[Pair]) -> list[Figure]:
+    """The first samples above their counterparts.
+
+    Args:
+        evidence: what was looked at.
+        pairs: all counterparts.
+
+    Returns:
+        A gallery; nothing where there is no pair of images.
+    """
+    if evidence.samples.values.dtype != np.uint8 or not pairs:
+        return []
+    num = min(10, pairs[0].samples.num)
+    groups = [evidence.samples.values[:num], *(pair.samples.values[:num] for pair in pairs)]
+    groups = [to_uint8(group) if group.dtype != np.uint8 else group for group in groups]
+    titles = ["the model", *(pair.title for pair in pairs)]
+    caption = "Each column is made of the same noise and the same condition, with one thing changed from row to row."
+    return [Gallery("paired_noise", "The same noise, otherwise", caption, groups, [[] for _ in groups], titles)]
