@@ -16,8 +16,8 @@ from aigc_jax.metrics.bootstrap import bootstrap_interval
 from aigc_jax.metrics.consistency import reproducibility
 from aigc_jax.report.consistency import without_class_means
 from aigc_jax.report.figures import Table
-from aigc_jax.report.report import LAMP_TITLES, NAMES, Report
-from aigc_jax.report.wording import format_share, format_value
+from aigc_jax.report.report import LAMP_TITLES, NAMES, Measurement, Report
+from aigc_jax.report.wording import format_interval, format_share, format_unit, format_value
 from aigc_jax.types import UsageError
 
 
@@ -139,10 +139,9 @@ def _figures(contenders: Sequence[Contender]) -> Table:
     return Table("figures", "Figures", caption, ["", *(each.name for each in contenders)], rows)
 
 
-def _cell(row: object) -> str:
-    text = format_value(row)  # pyright: ignore[reportArgumentType]
-    low, high = getattr(row, "low", None), getattr(row, "high", None)
-    return text if low is None or high is None else f"{text} ({100 * low:.1f} to {100 * high:.1f})"
+def _cell(row: Measurement) -> str:
+    value, interval = format_value(row) + format_unit(row), format_interval(row).removesuffix(" %")
+    return f"{value} ({interval})" if interval else value
 
 
 def _paired(first: Contender, differences: Sequence[Difference]) -> Table:
