@@ -12,15 +12,12 @@ from aigc_jax.cli_arguments import Latents
 from aigc_jax.data.images import make_grid, to_uint8, write_png
 from aigc_jax.data.pipeline import load
 from aigc_jax.experiments import load_run
-from aigc_jax.train.latents import LatentFn, LatentFns, make_latent_fns
+from aigc_jax.train.latents import LatentFns, make_latent_fns
 from aigc_jax.train.sampling import check_seed
 from aigc_jax.types import UsageError
 
 NUM_COLUMNS = 10
 """Images in a row."""
-
-BLOCK = 100
-"""Images that go through the model at once."""
 
 Images = Float32[np.ndarray, "num height width channels"]
 Picture = UInt8[np.ndarray, "height width 3"]
@@ -67,7 +64,7 @@ def latents(arguments: Latents) -> int:
         raise UsageError(f"expected {2 * NUM_COLUMNS} held-out images or more, the data has {len(order)}: take more")
     batch = load(source, order)
     labels = batch["label"] if experiment.num_classes is not None else None
-    encoded = Encoded(batch["image"], labels, _by_block(fns.encode, batch["image"], labels))
+    encoded = Encoded(batch["image"], labels, fns.encode(batch["image"], labels))
     folder = arguments.run / "samples"
     pictures = {
         "reconstruction": reconstruction(fns, encoded),
@@ -76,7 +73,7 @@ def latents(arguments: Latents) -> int:
     }
     for name, picture in pictures.items():
         write_png(folder / f"{name}.png", picture)
-    decoded = _by_block(fns.decode, encoded.latents, labels)
+    decoded = fns.decode(encoded.latents, labels)
     error, shape = np.mean(np.square(decoded - encoded.images)), " x ".join(map(str, encoded.latents.shape[1:]))
     print(f"mean squared error of {len(order)} held-out images, pixels in [-1, 1]: {error:.4f}")
     print(f"latents {shape}: mean {encoded.latents.mean():.3f}, standard deviation {encoded.latents.std():.3f}")
@@ -168,8 +165,3 @@ def _pairs(labels: np.ndarray | None, num: int) -> tuple[np.ndarray, np.ndarray]
 
 def _part(labels: np.ndarray | None, which: slice) -> np.ndarray | None:
     return None if labels is None else labels[which]
-
-
-def _by_block(function: LatentFn, inputs: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    starts = range(0, len(inputs), BLOCK)
-    return np.concatenate([function(inputs[i : i + BLOCK], _part(labels, slice(i, i + BLOCK))) for i in starts])

@@ -23,6 +23,7 @@ from aigc_jax.report.subject import Counterpart, Repeat, Scored, Subject, Varian
 from aigc_jax.samplers.settings import Sampling, num_evaluations
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.latents import make_reconstruct_fn
 from aigc_jax.train.loop import abstract_state
 from aigc_jax.train.probing import (
     make_change_fn,
@@ -112,6 +113,7 @@ def make_subject(loaded: Loaded, *, partner: Loaded | None = None, denoiser: Loa
         UsageError: the run draws no samples, or another run's examples have another shape.
     """
     experiment, left_out = loaded.experiment, dict[str, str]()
+    has_both_ways = experiment.algorithm.encode is not None and experiment.algorithm.decode is not None
     sample_fn = make_sample_fn(experiment, loaded.variables, loaded.seed)
     for other in (partner, denoiser):
         if other is not None:
@@ -132,6 +134,7 @@ def make_subject(loaded: Loaded, *, partner: Loaded | None = None, denoiser: Loa
         if experiment.algorithm.generate is None
         else make_change_fn(experiment, loaded.variables, loaded.seed),
         variants=[*_sampler_variants(loaded, left_out), *_guidance_variants(loaded), *_truncations(loaded)],
+        reconstruct=make_reconstruct_fn(experiment, loaded.variables) if has_both_ways else None,
         left_out=left_out,
     )
 

@@ -138,6 +138,7 @@ def test_evaluate_writes_a_report_and_checks_gates(run, tmp_path, monkeypatch, c
     figures = {figure["name"] for figure in report["figures"]}
     assert {"adherence", "per_class", "repeats", "paired_noise"} <= figures
     assert {"nearest_strip", "truncation_sweep", "worst"} <= figures
+    assert report["left_out"]["reconstruction_ssim"] == "the model has no encoder"
     assert np.load(run / "report" / "per_sample.npz")["observed"].shape == (40,)
     assert "<html" in (run / "report" / "index.html").read_text()
     # The classifier is trained once; the second evaluation finds it.

@@ -1,11 +1,15 @@
 """aigc-jax latents: three pictures of any run with an encoder, and one line for one without."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 
-from aigc_jax import cli
+from aigc_jax import cli, evaluation
+from aigc_jax.data.pipeline import load
 from aigc_jax.experiments import load_run
+from aigc_jax.subjects import make_subject
 from aigc_jax.train.latents import make_latent_fns
 
 from .test_configs import COMMON, TINY
@@ -17,8 +21,8 @@ def _standard_promotion():
         yield
 
 
-def train(name, folder):
-    words = ["train", name, "--workdir", str(folder / name), *COMMON, *TINY[name], "--sample-every", "0"]
+def train(name, folder, *more):
+    words = ["train", name, "--workdir", str(folder / name), *COMMON, *TINY[name], "--sample-every", "0", *more]
     assert cli.main(words) == 0
     return folder / name
 
@@ -30,6 +34,37 @@ def test_pictures_are_written(name, tmp_path, capsys):
     assert "mean squared error of 20" in capsys.readouterr().out
     for picture in ("reconstruction", "interpolation", "traversal"):
         assert (run / "samples" / f"{picture}.png").stat().st_size > 500
+
+
+def test_a_report_says_how_faithfully_images_come_back(tmp_path, monkeypatch, capsys):
+    """Images of a world, which judges them without a classifier."""
+    monkeypatch.setattr("aigc_jax.train.world_data.NUM_IMAGES", (200, 200))
+    # Without all that other tests look at and that takes long.
+    nothing = {"repeats": [], "counterparts": [], "detectors": [], "variants": []}
+    monkeypatch.setattr(evaluation, "make_subject", lambda *runs, **how: make_subject(*runs, **how)._replace(**nothing))
+    run = train("vae_digits", tmp_path, "--data", "world:sums", "--num-classes", "None")
+    few = ["--num-samples", "20", "--detector-samples", "0", "--sweep-samples", "0"]
+    assert cli.main(["evaluate", str(run), *few]) == 0
+    assert "reconstruction SSIM" in capsys.readouterr().out
+    report = json.loads((run / "report" / "report.json").read_text())
+    rows = {row["name"]: row for row in report["measurements"]}
+    for name in ("ssim", "psnr", "mse"):
+        row = rows[f"reconstruction_{name}"]
+        assert row["n"] == 200
+        assert row["low"] < row["value"] < row["high"]
+        # Hardly trained: another image of the data is more like an image than what comes back of it.
+        assert (row["value"] < row["reference"]) != row["is_less_better"]
+    assert "161" in report["left_out"]["reconstruction_ms_ssim"]
+    (diverse,) = [lamp for lamp in report["lamps"] if lamp["name"] == "diverse"]
+    assert "coverage" in diverse["headline"]
+    assert "reconstructions" in {figure["name"] for figure in report["figures"]}
+    assert "The worst reconstructions" in (run / "report" / "index.html").read_text()
+    # The figure is that of the pictures that aigc-jax latents draws.
+    experiment, _, variables = load_run(run)
+    fns, source = make_latent_fns(experiment, variables), experiment.open_data().held_out
+    images = load(source, np.arange(200))["image"]
+    error = np.mean((fns.decode(fns.encode(images, None), None) - images) ** 2)
+    assert rows["reconstruction_mse"]["value"] == pytest.approx(error, rel=1e-4)
 
 
 def test_latents_of_a_binarised_model_do_not_depend_on_their_place(tmp_path):

@@ -1,6 +1,7 @@
 """Commands that change how a trained run is sampled and measured: --sampler, --num-steps, --guidance, likelihood."""
 
 import json
+import math
 
 import jax
 import jax.numpy as jnp
@@ -133,6 +134,12 @@ def test_likelihood_is_the_mean_over_examples_whatever_the_batch(runs, tmp_path,
     other, _ = likelihood(run, capsys, "--batch-size", "7")
     assert other["rows"]["nll"]["value"] == pytest.approx(nll["value"], rel=1e-5)
     assert other["rows"]["bits_per_dim"]["value"] == pytest.approx(nll["value"] / 784 / np.log(2), rel=1e-5)
+    # Two grey levels: a pixel is a token of two, of which the nats are that of 784.
+    perplexity = content["rows"]["perplexity"]
+    ends = [math.exp(nll[end] / 784) for end in ("low", "value", "high")]
+    assert [perplexity[end] for end in ("low", "value", "high")] == pytest.approx(ends, rel=1e-6)
+    low, value, high = ends
+    assert f"perplexity    {value:.4f} per token  (95 % interval {low:.4f} to {high:.4f}, n = 10)" in out
     # By hand: the same examples one by one, each with the key of its own index.
     experiment, _, variables = load_run(run)
     source = experiment.open_data().held_out
@@ -157,6 +164,7 @@ def test_more_importance_samples_give_a_tighter_bound(runs, capsys):
     run = runs("vae")
     few, out = likelihood(run, capsys)
     assert {"nll", "elbo"} <= set(few["rows"])
+    assert "perplexity" not in few["rows"]
     assert "evidence" in few["rows"]["elbo"]["title"]
     assert "num_importance_samples 2" in out
     many, _ = likelihood(run, capsys, "--num-importance-samples", "50")

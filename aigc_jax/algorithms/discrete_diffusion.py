@@ -133,7 +133,7 @@ def discrete_diffusion(
     Returns:
         The algorithm. Batches hold ``image`` float32 [B, H, W, C] in [-1, 1], which is rounded to grey levels, and,
         for a conditional model, ``label`` int32 [B]. ``evaluate`` gives an unbiased estimate of a bound from above,
-        of these grey levels and not of the 256 of the image: ``nll`` in nats and ``bits_per_dim``.
+        of these grey levels and not of the 256 of the image: ``nll`` in nats and ``bits_per_dim``; and ``num_tokens``.
 
     Raises:
         UsageError: a number is out of range, or guidance was asked for without a condition.
@@ -235,7 +235,8 @@ def _make_evaluate_fn(denoiser: TokenDenoiser, num_times: int) -> Callable[[Vari
             return total + rate / num_times, None
 
         nll, _ = jax.lax.scan(add, jnp.zeros(x_0.shape[0]), jnp.arange(num_times))
-        return {"nll": nll, "bits_per_dim": nll / (num_dims * math.log(2.0))}
+        num_tokens = jnp.full(nll.shape, num_dims, jnp.int32)
+        return {"nll": nll, "bits_per_dim": nll / (num_dims * math.log(2.0)), "num_tokens": num_tokens}
 
     return evaluate
 

@@ -162,11 +162,17 @@ def _compute_perplexity(state: PerplexityState) -> dict[str, Any]:
     deviation = math.sqrt(residual * n / (n - 1)) / state.num_tokens if n > 1 else math.nan
     reach = float(norm.ppf(0.975)) * deviation
     return {
-        "perplexity": math.exp(mean),
-        "low": math.exp(mean - reach),
-        "high": math.exp(mean + reach),
+        "perplexity": _exp(mean),
+        "low": _exp(mean - reach),
+        "high": _exp(mean + reach),
         "nll": mean,
         "bits_per_byte": state.nll / (math.log(2) * state.num_bytes) if state.num_bytes else math.nan,
         "num_tokens": state.num_tokens,
         "n": n,
     }
+
+
+def _exp(nats: float) -> float:
+    """Infinite, not an error, where the model rules a token out."""
+    with np.errstate(over="ignore"):
+        return float(np.exp(nats))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aigc_jax.report.lights import Kind, Light
 from aigc_jax.report.markup import tag, text
 from aigc_jax.report.report import LAMP_TITLES, Check, Lamp, Measurement, Report
-from aigc_jax.report.wording import format_check, format_interval, format_reference, format_value
+from aigc_jax.report.wording import format_check, format_interval, format_reference, format_unit, format_value
 
 _ICONS: dict[Kind, str] = {
     "missed": '<path d="M8 2h8l6 6v8l-6 6H8l-6-6V8z"/><path class="in" d="M8.5 8.5l7 7m0-7l-7 7"/>',
@@ -83,7 +83,7 @@ def measurement_card(figure: Measurement, encoder: str) -> str:
     """
     proxy = tag("p", text(f"proxy: by the word of {encoder}"), class_="proxy") if figure.is_proxy else ""
     note = tag("small", text(figure.note)) if figure.note else ""
-    value = format_value(figure) + (" nats" if figure.unit == "nats" else "")
+    value = format_value(figure) + format_unit(figure)
     heading = tag("h3", text(figure.title))
     return tag("li", heading, tag("b", text(value)), _facts(figure), proxy, note, class_="figure")
 

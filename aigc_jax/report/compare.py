@@ -17,7 +17,7 @@ from aigc_jax.metrics.consistency import PairedAgreement, attribute_agreement, r
 from aigc_jax.report.figures import Table
 from aigc_jax.report.pairs import without_class_means
 from aigc_jax.report.report import LAMP_TITLES, NAMES, Measurement, Report
-from aigc_jax.report.wording import format_interval, format_share, format_value
+from aigc_jax.report.wording import format_interval, format_share, format_unit, format_value
 from aigc_jax.types import UsageError
 
 
@@ -140,8 +140,8 @@ def _figures(contenders: Sequence[Contender]) -> Table:
 
 
 def _cell(row: Measurement) -> str:
-    text, interval = format_value(row), format_interval(row)
-    return f"{text} ({interval.removesuffix(' %')})" if interval else text
+    value, interval = format_value(row) + format_unit(row), format_interval(row).removesuffix(" %")
+    return f"{value} ({interval})" if interval else value
 
 
 def _paired(first: Contender, differences: Sequence[Difference]) -> Table:

@@ -33,17 +33,16 @@ _NOTES = {
 }
 
 
-def copying(evidence: Evidence, data: Data) -> Section:
+def copying(evidence: Evidence, train: np.ndarray) -> Section:
     """How near samples lie to training examples.
 
     Args:
         evidence: what was looked at.
-        data: all training examples are searched.
+        train: the training examples to search, as models take them, from :func:`training_examples`.
 
     Returns:
         The section.
     """
-    train = _training(data)
     if len(train) <= NUM_NEIGHBORS:
         reason = f"expected more than {NUM_NEIGHBORS} training examples for neighbourhoods, got {len(train)}"
         return Section(left_out=dict.fromkeys(_NOTES, reason))
@@ -66,8 +65,15 @@ def copying(evidence: Evidence, data: Data) -> Section:
     return Section(measurements, checks, figures, left_out, measurements[0].name)
 
 
-def _training(data: Data) -> np.ndarray:
-    """All training examples as models take them."""
+def training_examples(data: Data) -> np.ndarray:
+    """All training examples as models take them, or :data:`MAX_TRAIN` of more.
+
+    Args:
+        data: where they are.
+
+    Returns:
+        float32 [N, ...], images in [-1, 1].
+    """
     order = np.random.default_rng(0).permutation(len(data.train))[:MAX_TRAIN]
     batch = take(data.train, np.sort(order))
     values = batch[next(name for name in batch if name != "label")]

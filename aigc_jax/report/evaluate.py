@@ -11,12 +11,13 @@ from aigc_jax.metrics.precision_recall import Overlap, overlap
 from aigc_jax.report.actions import Findings, actions
 from aigc_jax.report.condition import follows_condition, observed
 from aigc_jax.report.consistency import consistency, first_occurrences, repeated_pairs
-from aigc_jax.report.copying import copying
+from aigc_jax.report.copying import copying, training_examples
 from aigc_jax.report.detection import Detection, detection
 from aigc_jax.report.diversity import diversity
 from aigc_jax.report.examples import Examples, draw, real
 from aigc_jax.report.gate import Gates, targets
 from aigc_jax.report.lamps import light
+from aigc_jax.report.reconstruction import reconstruction
 from aigc_jax.report.report import Lamp, LampName, Report
 from aigc_jax.report.section import Evidence, Section
 from aigc_jax.report.subject import Judge, Subject
@@ -141,13 +142,14 @@ def _measure(evidence: Evidence, data: Data, settings: Settings) -> _Found:
     inside, real_inside = _manifold(evidence, evidence.samples), _manifold(evidence, evidence.held_out)
     alike = _alike(evidence, is_equal=True)
     n = min(alike.samples.num, alike.held_out.num)
+    train = training_examples(data)
     seen, by_real = (_manifold(evidence, each.select(slice(0, n))) for each in (alike.samples, alike.held_out))
     sections: dict[LampName, Section] = {
         "valid": validity(evidence, inside, real_inside),
         "follows_condition": follows_condition(evidence),
         "consistent": consistency(evidence),
-        "not_copied": copying(_alike(evidence, is_equal=False), data),
-        "diverse": diversity(alike, seen, by_real),
+        "not_copied": copying(_alike(evidence, is_equal=False), train),
+        "diverse": diversity(alike, seen, by_real).joined(reconstruction(evidence, train)),
     }
     detected = detection(evidence, inside, num=settings.num_detected, risk=settings.risk)
     return _Found(sections, list(detected.figures), detected)

@@ -5,7 +5,9 @@
 - ``format``: 1; ``data``, ``split``, ``seed``: what was measured on; ``settings``: how, ``{setting: value}``.
 - ``rows``: ``{name: {"title", "unit", "value", "low", "high", "n"}}`` with ``nll`` and, where the model has them,
   ``bits_per_dim`` and ``elbo``: means over ``n`` examples; ``low`` and ``high`` are the ends of a 95 % interval of
-  the mean over examples, the model being given.
+  the mean over examples, the model being given. A model over tokens has ``perplexity`` too: ``exp`` of its mean nats
+  per token, from above where ``nll`` is a bound; its interval counts examples, of which the tokens of one depend on
+  each other.
 """
 
 from __future__ import annotations
@@ -20,17 +22,19 @@ import numpy as np
 from jaxtyping import Float
 
 from aigc_jax.data.files import write_text
+from aigc_jax.metrics.likelihood import mean_likelihood, perplexity
 
 FORMAT = 1
 """The layout of ``likelihood.json``."""
+
+NUM_TOKENS = "num_tokens"
+"""The row that makes a perplexity of the others: over how many tokens the nats of each example are spread."""
 
 _TITLES = {
     "nll": ("negative log-likelihood, or its bound", "nats per example"),
     "bits_per_dim": ("bits per dimension", "bits/dim"),
     "elbo": ("evidence lower bound", "nats per example"),
 }
-_NORMAL_95 = 1.959964
-"""The 97.5 % quantile of the standard normal distribution."""
 
 
 class MeanRow(NamedTuple):
@@ -38,7 +42,7 @@ class MeanRow(NamedTuple):
 
     Attributes:
         title: what people read.
-        unit: nats per example, or bits/dim.
+        unit: nats per example, bits/dim, or per token.
         value: the mean.
         low: lower end of the normal interval; None for a single example, or where a value is not finite.
         high: upper end.
@@ -57,15 +61,18 @@ def mean_rows(rows: Mapping[str, Float[np.ndarray, " num"]]) -> dict[str, MeanRo
     """Means with their intervals.
 
     Args:
-        rows: ``{name: one value per example}``.
+        rows: ``{name: one value per example}``. With ``num_tokens``, >= 1 each, the ``nll`` is of so many tokens.
 
     Returns:
-        A mean for each, under the same name.
+        A mean for each, under the same name; ``perplexity`` for ``num_tokens``.
 
     >>> mean_rows({"nll": np.array([1.0, 3.0])})["nll"].value
     2.0
+    >>> round(mean_rows({"nll": 4 * np.log([8.0, 8.0]), "num_tokens": np.array([4, 4])})["perplexity"].value, 6)
+    8.0
     """
-    return {name: _mean(name, np.asarray(values, np.float64)) for name, values in rows.items()}
+    means = {name: _mean(name, np.asarray(values, np.float64)) for name, values in rows.items() if name != NUM_TOKENS}
+    return {**means, "perplexity": _perplexity(rows["nll"], rows[NUM_TOKENS])} if NUM_TOKENS in rows else means
 
 
 def likelihood_lines(means: Mapping[str, MeanRow]) -> list[str]:
@@ -113,14 +120,25 @@ def _mean(name: str, values: np.ndarray) -> MeanRow:
     title, unit = _TITLES.get(name, (name.replace("_", " "), "per example"))
     if len(values) < 2 or not np.isfinite(values).all():
         return MeanRow(title, unit, float(values.mean()), None, None, len(values))
-    half = _NORMAL_95 * values.std(ddof=1) / math.sqrt(len(values))
-    return MeanRow(
-        title, unit, float(values.mean()), float(values.mean() - half), float(values.mean() + half), len(values)
-    )
+    # As so many bits of one dimension: the mean and its ends then come back in the unit that the values are in.
+    metric = mean_likelihood(1)
+    found = metric.compute(metric.update(metric.init(), math.log(2) * values))
+    return MeanRow(title, unit, found["bits_per_dim"], found["low"], found["high"], found["n"])
+
+
+def _perplexity(nll: np.ndarray, num_tokens: np.ndarray) -> MeanRow:
+    """Sequence by sequence, the nats of each spread evenly over its tokens: only their sums count."""
+    metric = perplexity()
+    state = metric.init()
+    for nats, num in zip(np.asarray(nll, np.float64), np.asarray(num_tokens, np.int64), strict=True):
+        state = metric.update(state, np.full((1, num), nats / num), np.ones((1, num), bool))
+    found = metric.compute(state)
+    low, high = (end if math.isfinite(end) else None for end in (found["low"], found["high"]))
+    return MeanRow("perplexity, or its bound", "per token", found["perplexity"], low, high, found["n"])
 
 
 def _text(row: MeanRow) -> str:
-    digits = 4 if row.unit == "bits/dim" else 2
+    digits = 4 if row.unit in ("bits/dim", "per token") else 2
     interval = ""
     if row.low is not None and row.high is not None:
         interval = f"95 % interval {row.low:.{digits}f} to {row.high:.{digits}f}, "

@@ -61,6 +61,10 @@ NAMES: dict[str, LampName] = {
     "vendi_score": "diverse",
     "path_length": "diverse",
     "log_prob": "diverse",
+    "reconstruction_ssim": "diverse",
+    "reconstruction_psnr": "diverse",
+    "reconstruction_mse": "diverse",
+    "reconstruction_ms_ssim": "diverse",
 }
 """Every measurement that a report may hold, and the light that it belongs to; a gate names one of them."""
 
@@ -87,6 +91,10 @@ INTERVAL_NAMES = (
     "authenticity",
     "manifold_recall",
     "coverage",
+    "reconstruction_ssim",
+    "reconstruction_psnr",
+    "reconstruction_mse",
+    "reconstruction_ms_ssim",
 )
 """Those that have an interval."""
 
@@ -97,9 +105,9 @@ class Measurement(NamedTuple):
     Attributes:
         name: one of :data:`NAMES`; scripts go by it.
         title: what people read.
-        value: the figure; a share in [0, 1], a distance, a score or nats.
+        value: the figure; a share in [0, 1], a distance, a score, nats or decibels.
         n: number of samples it was measured on.
-        unit: "share", "distance", "score" or "nats".
+        unit: "share", "distance", "score", "nats" or "decibel".
         note: one sentence that says what it means.
         low: lower end of the 95 % interval, where there is one.
         high: upper end.

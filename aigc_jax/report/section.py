@@ -64,6 +64,20 @@ class Section(NamedTuple):
     left_out: Mapping[str, str] = {}
     headline: str = ""
 
+    def joined(self, other: Section) -> Section:
+        """Both parts under one light, this one first and with its headline.
+
+        >>> Section(left_out={"a": "no encoder"}).joined(Section(left_out={"b": "too small"})).left_out
+        {'a': 'no encoder', 'b': 'too small'}
+        """
+        return Section(
+            [*self.measurements, *other.measurements],
+            [*self.checks, *other.checks],
+            [*self.figures, *other.figures],
+            {**self.left_out, **other.left_out},
+            self.headline or other.headline,
+        )
+
 
 def share(name: str, title: str, *, count: int, n: int, note: str, **more: object) -> Measurement:
     """A share with its exact interval.

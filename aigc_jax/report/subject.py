@@ -25,6 +25,10 @@ Tracer = Callable[[int, np.ndarray | None, int], tuple[np.ndarray, dict[str, np.
 """A :data:`Sampler` that also gives ``{detector: score [num]}`` of each sample's making."""
 
 
+Reconstructor = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+"""``(images float32 [num, H, W, C] in [-1, 1], condition or None) -> what comes back of them``."""
+
+
 class Counterpart(NamedTuple):
     """The model with one thing changed: sample i has the noise and the condition of the model's own sample i.
 
@@ -106,6 +110,7 @@ class Subject(NamedTuple):
         path_lengths: lengths [num] of the path in feature space per unit of latent, or None.
         latent_changes: changes [num, ...] of the first samples per unit of their latents, or None.
         accuracy_fn: ``(images, condition) -> {"accuracy_from_samples", "accuracy_on_samples"}`` as (right, n), or None.
+        reconstruct: encodes images and decodes them again, or None where the model cannot.
         left_out: ``{name: why the model has no such thing}``.
     """
 
@@ -120,6 +125,7 @@ class Subject(NamedTuple):
     path_lengths: Callable[[int], np.ndarray] | None = None
     latent_changes: Callable[[int], np.ndarray] | None = None
     accuracy_fn: Callable[[np.ndarray, np.ndarray], Mapping[str, tuple[int, int]]] | None = None
+    reconstruct: Reconstructor | None = None
     left_out: Mapping[str, str] = {}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aigc_jax.report.lights import Light, lights_of
 from aigc_jax.report.report import LAMP_TITLES, Lamp, Measurement, Report
-from aigc_jax.report.wording import format_interval, format_reference, format_value
+from aigc_jax.report.wording import format_interval, format_reference, format_unit, format_value
 
 _MAX_WIDTH, _MAX_LEFT_OUT, _MAX_ACTIONS = 118, 5, 3
 
@@ -45,11 +45,22 @@ def _left_out_lines(report: Report) -> list[str]:
     names: dict[str, list[str]] = {}
     for name, reason in report.left_out.items():
         names.setdefault(reason, []).append(name.replace("_", " "))
-    lines = [_short(f"left out            {', '.join(group)}: {reason}") for reason, group in names.items()]
+    lines = [_left_out_line(group, reason) for reason, group in names.items()]
     if len(lines) > _MAX_LEFT_OUT:
         num_more = len(lines) - _MAX_LEFT_OUT + 1
         lines = [*lines[: _MAX_LEFT_OUT - 1], f"left out            for {num_more} more reasons: see the report"]
     return lines
+
+
+def _left_out_line(names: list[str], reason: str) -> str:
+    """As many of the names as leave room for the reason, which tells more than they do."""
+    line = ""
+    for num in range(len(names), 0, -1):
+        more = f" and {len(names) - num} more" if num < len(names) else ""
+        line = f"left out            {', '.join(names[:num])}{more}: {reason}"
+        if len(line) <= _MAX_WIDTH:
+            return line
+    return _short(line)
 
 
 def _action_lines(report: Report) -> list[str]:
@@ -76,10 +87,9 @@ def _text(figure: Measurement, report: Report) -> str:
         return f"{value} accurate on {figure.n} held-out images of {report.data} ({interval})"
     if figure.unit == "share":
         return f"{value}  ({f'95 % interval {interval}, ' if interval else ''}n = {figure.n})"
-    unit = " nats" if figure.unit == "nats" else ""
     end = ""
     if figure.reference is not None:
         # Without what stands in brackets: "real against real (training images)".
         title = "real" if figure.unit == "nats" else figure.reference_title.partition(" (")[0] or "real"
         end = f"; {title} {format_reference(figure)}"
-    return f"{value}{unit} at n = {figure.n}{f' (95 % interval {interval})' if interval else ''}{end}"
+    return f"{value}{format_unit(figure)} at n = {figure.n}{f' (95 % interval {interval})' if interval else ''}{end}"

@@ -31,6 +31,15 @@ def format_distance(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def format_unit(figure: Measurement) -> str:
+    """What to print behind a figure's number, with its space; "" for none, or where the number has it already.
+
+    >>> format_unit(Measurement("log_prob", "", -1.2, 100, "nats", ""))
+    ' nats'
+    """
+    return {"nats": " nats", "decibel": " dB"}.get(figure.unit, "")
+
+
 def format_value(figure: Measurement) -> str:
     """A figure as people read it; none or all of n samples is no certainty, so it is printed as a bound.
 

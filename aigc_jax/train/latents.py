@@ -11,12 +11,15 @@ import numpy as np
 
 from aigc_jax.types import Experiment, UsageError, Variables
 
+BLOCK = 100
+"""Examples that go through the model at once."""
+
 LatentFn = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 """``(array [num, ...], condition [num] or None) -> array [num, ...]``."""
 
 
 class LatentFns(NamedTuple):
-    """Both ways, compiled.
+    """Both ways, compiled; however many examples there are, the model sees :data:`BLOCK` of them at once.
 
     Attributes:
         encode: ``(images [num, H, W, C] in [-1, 1], label [num] or None) -> latents`` [num, ...].
@@ -57,4 +60,29 @@ def make_latent_fns(experiment: Experiment, variables: Variables) -> LatentFns:
         given = jnp.asarray(condition, jnp.int32) if is_conditional else None
         return np.asarray(decode_compiled(variables, jnp.asarray(latents), given))
 
-    return LatentFns(to_latents, to_images)
+    return LatentFns(_by_block(to_latents), _by_block(to_images))
+
+
+def make_reconstruct_fn(experiment: Experiment, variables: Variables) -> LatentFn:
+    """What a trained autoencoder makes of images: there and back, without noise.
+
+    Args:
+        experiment: what was trained.
+        variables: its weights.
+
+    Returns:
+        ``(images [num, H, W, C] in [-1, 1], condition [num] or None) -> images`` of the same shape.
+
+    Raises:
+        UsageError: the model has no encoder or no decoder.
+    """
+    fns = make_latent_fns(experiment, variables)
+    return lambda images, condition: fns.decode(fns.encode(images, condition), condition)
+
+
+def _by_block(function: LatentFn) -> LatentFn:
+    def whole(inputs: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        parts = [slice(start, start + BLOCK) for start in range(0, len(inputs), BLOCK)]
+        return np.concatenate([function(inputs[part], None if labels is None else labels[part]) for part in parts])
+
+    return whole

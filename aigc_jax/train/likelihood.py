@@ -17,6 +17,9 @@ from aigc_jax.types import DataSource, Experiment, UsageError, Variables
 ROWS = ("nll", "bits_per_dim", "elbo")
 """The rows of ``evaluate`` that say how likely an example is."""
 
+NUM_TOKENS = "num_tokens"
+"""The row of a model over tokens that says over how many of them the nats of an example are spread."""
+
 
 def likelihood_rows(
     experiment: Experiment,
@@ -38,7 +41,7 @@ def likelihood_rows(
         batch_size: examples at once, >= 1.
 
     Returns:
-        Those of :data:`ROWS` that the model has, each float64 [N].
+        Those of :data:`ROWS` that the model has, and :data:`NUM_TOKENS` of a model over tokens, each float64 [N].
 
     Raises:
         UsageError: a number is out of range, or the model has none of the rows.
@@ -73,7 +76,7 @@ def _names(rows: Mapping[str, Any]) -> list[str]:
             f"this model evaluates {', '.join(rows) or 'nothing'}, which is no likelihood: name the run of a VAE or a "
             "diffusion model, say"
         )
-    return names
+    return [*names, NUM_TOKENS] if NUM_TOKENS in rows else names
 
 
 def _check(num_examples: int, seed: int, batch_size: int) -> None:

@@ -69,6 +69,7 @@ def test_evaluate_estimates_the_exact_nll_of_the_exact_denoiser(make):
             draws, exact = nll[number, :, label], -np.log(TABLES[label, a, b])
             assert abs(draws.mean() - exact) < 4 * draws.std() / np.sqrt(repeats) + 1e-3
     np.testing.assert_allclose(rows["bits_per_dim"], rows["nll"] / 2 / np.log(2), rtol=1e-6)
+    assert set(rows["num_tokens"].tolist()) == {2}
 
 
 @pytest.mark.parametrize("make", [absorbing, uniform])

@@ -92,6 +92,13 @@ def test_one_example_has_no_interval():
     assert math.isnan(metric.compute(metric.update(metric.init(), np.ones((1, 2)), np.ones((1, 2), bool)))["high"])
 
 
+def test_a_token_that_the_model_rules_out_is_infinitely_perplexing():
+    metric = perplexity()
+    for nll in (np.inf, 1000.0):
+        state = metric.update(metric.init(), np.full((1, 2), nll), np.ones((1, 2), bool))
+        assert metric.compute(state)["perplexity"] == math.inf
+
+
 def test_bytes_of_some_sequences_are_bytes_of_none():
     metric, mask = perplexity(), np.ones((1, 2), bool)
     state = metric.update(metric.init(), np.ones((1, 2)), mask, np.array([3]))

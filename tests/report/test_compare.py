@@ -44,6 +44,18 @@ def test_equal_runs_do_not_differ_and_agree_on_every_noise():
     assert by_name["figures"].rows[0][:2] == ["class agreement", "90.0 % (50.0 to 90.0)"]
 
 
+def test_figures_have_their_own_units():
+    rows = [
+        Measurement("reconstruction_psnr", "PSNR", 20.0, N, "decibel", "", 19.5, 20.5),
+        Measurement("perturbation", "moved", 0.5, N, "score", "", 0.4, 0.6),
+    ]
+    both = [
+        each._replace(report=each.report._replace(measurements=rows)) for each in (contender("a", 1), contender("b", 1))
+    ]
+    table = next(table for table in compare(both)[0] if table.name == "figures")
+    assert [row[1] for row in table.rows] == ["0.5 (0.4 to 0.6)", "20 dB (19.5 to 20.5)"]
+
+
 def test_models_that_share_no_noise_agree_by_chance():
     other = RNG.normal(size=FEATURES.shape).astype(np.float32)
     tables, _ = compare([contender("a", 40), contender("b", 40, features=other)])
