@@ -97,6 +97,8 @@ class Evaluate(Sampler, Trained):
     inception: Path | None = None
     """The published Inception weights (pt_inception-2015-12-05-6726825d.pth): its features take the place of the
     classifier's in every distance."""
+    single_judge: bool = False
+    """Ask one classifier alone whether samples show their class, and no second one of another architecture."""
     cas: bool = False
     """Also train a classifier on samples alone and test it on real images: a minute or two more."""
 

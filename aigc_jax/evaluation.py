@@ -13,7 +13,7 @@ from aigc_jax.cli_arguments import Compare, Evaluate
 from aigc_jax.commands import conditions_of, picture_of
 from aigc_jax.data.images import to_png
 from aigc_jax.experiments import told_values
-from aigc_jax.measuring import load_classifier, load_judge, make_accuracy_fn, with_inception
+from aigc_jax.measuring import load_classifier, load_judge, make_accuracy_fn, with_inception, with_second_classifier
 from aigc_jax.report.compare import Contender, compare
 from aigc_jax.report.evaluate import Settings, evaluate
 from aigc_jax.report.gate import check_gates, read_gates
@@ -36,6 +36,8 @@ def evaluate_run(arguments: Evaluate) -> int:
     subject = make_subject(loaded, partner=partner, denoiser=denoiser)
     data = loaded.experiment.open_data()
     judge = load_judge(loaded.experiment, loaded.config, data)
+    if not arguments.single_judge and loaded.experiment.num_classes is not None:
+        judge = with_second_classifier(judge, loaded.config, data)
     if arguments.inception is not None and loaded.experiment.example_name != "image":
         raise UsageError("the Inception network sees images, this run makes points: leave --inception out")
     if arguments.inception is not None:

@@ -17,7 +17,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,7 +28,14 @@ from aigc_jax.experiments import load_config, run_training
 from aigc_jax.nets.inception import InceptionV3
 from aigc_jax.report.evaluate import Settings, evaluate
 from aigc_jax.report.report import Report
-from aigc_jax.report.subject import Judge, Subject, Verdicts, classifier_judge, world_judge
+from aigc_jax.report.subject import (
+    Judge,
+    Subject,
+    Verdicts,
+    classifier_judge,
+    with_second_opinion,
+    world_judge,
+)
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.inception import ENCODER_NAME, make_inception_encoder
@@ -39,16 +46,20 @@ from aigc_jax.types import Data, Experiment, UsageError, Variables
 AccuracyFn = Callable[[np.ndarray, np.ndarray], Mapping[str, tuple[int, int]]]
 """``(images [num, H, W, C] in [-1, 1], condition int [num]) -> {name: (right, n)}``."""
 
+Architecture = Literal["conv", "mixer"]
+"""Of a classifier, see ``configs/classifier_digits.py``."""
+
 Encoder = Callable[[np.ndarray], Mapping[str, Any]]
 """``images -> {"logits": [num, K], "features": [num, F]}``."""
 
 
-def load_encoder(config: TrainConfig, data: Data) -> tuple[str, Encoder]:
+def load_encoder(config: TrainConfig, data: Data, architecture: Architecture = "conv") -> tuple[str, Encoder]:
     """The classifier of a data set as an encoder, see :func:`load_classifier`.
 
     Args:
         config: names the data, image shape and classes.
         data: the opened data.
+        architecture: of the classifier.
 
     Returns:
         Its name, and the function images -> logits and features.
@@ -56,16 +67,19 @@ def load_encoder(config: TrainConfig, data: Data) -> tuple[str, Encoder]:
     Raises:
         UsageError: the data has no classes to tell apart.
     """
-    name, experiment, variables = load_classifier(config, data)
+    name, experiment, variables = load_classifier(config, data, architecture)
     return name, make_encode_fn(experiment, variables)
 
 
-def load_classifier(config: TrainConfig, data: Data) -> tuple[str, Experiment, Variables]:
+def load_classifier(
+    config: TrainConfig, data: Data, architecture: Architecture = "conv"
+) -> tuple[str, Experiment, Variables]:
     """The classifier of a data set, trained on first use and cached.
 
     Args:
         config: names the data, image shape and classes.
         data: the opened data; the classifier learns from its training part.
+        architecture: of the classifier; the first opinion is conv's.
 
     Returns:
         Its name, what was trained, and its weights.
@@ -75,7 +89,7 @@ def load_classifier(config: TrainConfig, data: Data) -> tuple[str, Experiment, V
     """
     if not data.class_names:
         raise UsageError(f"{data.name} has no classes, so no classifier can judge: evaluate on labelled data")
-    settings, experiment = _classifier(config, data)
+    settings, experiment = _classifier(config, data, architecture)
     # What the classifier learns from, and not only what it is called: a folder may change under its name.
     examples = [data.train[i]["image"].tobytes() for i in range(0, len(data.train), max(len(data.train) // 8, 1))]
     identity = {
@@ -87,17 +101,19 @@ def load_classifier(config: TrainConfig, data: Data) -> tuple[str, Experiment, V
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     name = f"{re.sub(r'[^a-z0-9]+', '-', data.name.lower())}-{digest}"
     workdir = _cache_dir() / "classifiers" / name
+    title = f"{data.name} classifier" + ("" if architecture == "conv" else f" ({architecture})")
     if not _is_complete(workdir, settings.steps):
-        print(f"training the classifier of {data.name} once; it is kept in {workdir}", file=sys.stderr)
+        print(f"training the {title} once; it is kept in {workdir}", file=sys.stderr)
         _train_into(workdir, experiment, settings, data)
     variables = load_variables(workdir, abstract_state(experiment))
-    return f"{data.name} classifier", experiment, variables
+    return title, experiment, variables
 
 
-def _classifier(config: TrainConfig, data: Data) -> tuple[TrainConfig, Experiment]:
+def _classifier(config: TrainConfig, data: Data, architecture: Architecture = "conv") -> tuple[TrainConfig, Experiment]:
     """The settings of a data set's classifier, and what they build."""
     module = load_config("classifier_digits")
     settings = module.Config(
+        architecture=architecture,
         data=config.data,
         data_dir=config.data_dir,
         image_shape=config.image_shape,
@@ -183,6 +199,20 @@ def load_judge(experiment: Experiment, config: TrainConfig, data: Data) -> Judge
         return world_judge(experiment.world)
     name, encode_fn = load_encoder(config, data)
     return classifier_judge(name, encode_fn, data.class_names)
+
+
+def with_second_classifier(judge: Judge, config: TrainConfig, data: Data) -> Judge:
+    """A judge beside whom a classifier of another architecture gives a second opinion.
+
+    Args:
+        judge: the first.
+        config: names the data, image shape and classes.
+        data: the opened data; the second classifier is trained once and cached, as the first.
+
+    Returns:
+        The judge; a world as it is, which is never wrong.
+    """
+    return judge if judge.world is not None else with_second_opinion(judge, *load_encoder(config, data, "mixer"))
 
 
 def with_inception(judge: Judge, weights: Path) -> Judge:

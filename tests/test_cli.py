@@ -23,6 +23,9 @@ class QuickClassifier(classifier_digits.Config):
     batch_size: int = 8
     widths: tuple[int, ...] = (4,)
     num_features: int = 8
+    patch_size: int = 14
+    mixer_width: int = 4
+    mixer_depth: int = 1
 
 
 @pytest.fixture(autouse=True)
@@ -135,18 +138,22 @@ def test_evaluate_writes_a_report_and_checks_gates(run, tmp_path, monkeypatch, c
     report = json.loads((run / "report" / "report.json").read_text())
     names = {row["name"] for row in report["measurements"]}
     assert {"class_agreement", "worst_class", "frechet_distance", "accuracy_from_samples"} <= names
+    assert "second_opinion" in names
     figures = {figure["name"] for figure in report["figures"]}
     assert {"adherence", "per_class", "repeats", "paired_noise"} <= figures
     assert {"nearest_strip", "truncation_sweep", "worst"} <= figures
     assert report["left_out"]["reconstruction_ssim"] == "the model has no encoder"
-    assert np.load(run / "report" / "per_sample.npz")["observed"].shape == (40,)
+    per_sample = np.load(run / "report" / "per_sample.npz")
+    assert per_sample["observed"].shape == per_sample["second"].shape == (40,)
     assert "<html" in (run / "report" / "index.html").read_text()
-    # The classifier is trained once; the second evaluation finds it.
-    trained = next((tmp_path / "cache" / "classifiers").iterdir()) / "metrics.jsonl"
-    before = trained.stat().st_mtime_ns
-    assert cli.main([*words, "--gate", str(tmp_path / "gates.toml")]) == 1
+    # The classifiers are trained once; the second evaluation finds them.
+    trained = sorted((tmp_path / "cache" / "classifiers").glob("*/metrics.jsonl"))
+    before = [path.stat().st_mtime_ns for path in trained]
+    assert len(before) == 2
+    assert cli.main([*words, "--gate", str(tmp_path / "gates.toml"), "--single-judge"]) == 1
     assert "class_agreement" in capsys.readouterr().err
-    assert trained.stat().st_mtime_ns == before
+    assert "--single-judge" in json.loads((run / "report" / "report.json").read_text())["left_out"]["second_opinion"]
+    assert [path.stat().st_mtime_ns for path in trained] == before
     assert cli.main(["compare", str(run), str(run), "--out", str(tmp_path / "both.html")]) == 0
     assert "Paired differences" in capsys.readouterr().out
     assert "<html" in (tmp_path / "both.html").read_text()

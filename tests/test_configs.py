@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from aigc_jax import cli
-from aigc_jax.experiments import config_names, load_config
+from aigc_jax.experiments import config_names, load_config, load_run
 
 UNET = [
     "--net.width",
@@ -80,6 +80,14 @@ def test_config_trains(name, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     assert (tmp_path / "run" / "samples" / "step_00000002.png").exists() == (name != "classifier_digits")
+
+
+@pytest.mark.parametrize(("architecture", "layer"), [("conv", "Conv_0"), ("mixer", "in")])
+def test_a_classifier_of_each_architecture_trains(architecture, layer, tmp_path):
+    words = ["--architecture", architecture, "--patch-size", "7", "--mixer-width", "8", "--mixer-depth", "1"]
+    assert train("classifier_digits", tmp_path / "run", *words) == 0
+    _, _, variables = load_run(tmp_path / "run")
+    assert layer in variables["params"]["classifier"]
 
 
 @pytest.mark.parametrize("name", sorted(TINY))

@@ -11,8 +11,10 @@ import pytest
 from aigc_jax import measuring
 from aigc_jax.configs import classifier_digits
 from aigc_jax.data.sources import open_data
+from aigc_jax.report.subject import classifier_judge, world_judge
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import UsageError
+from aigc_jax.worlds.mixture import ring
 
 from .contracts.table import quick_compilation
 
@@ -23,6 +25,9 @@ class QuickClassifier(classifier_digits.Config):
     batch_size: int = 8
     widths: tuple[int, ...] = (4,)
     num_features: int = 8
+    patch_size: int = 14
+    mixer_width: int = 4
+    mixer_depth: int = 1
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +40,12 @@ def folder(tmp_path, monkeypatch):
         yield tmp_path / "cache" / "classifiers"
 
 
+def opened():
+    return open_data("digits", data_dir=None, image_shape=(28, 28, 1), num_classes=10)
+
+
 def load():
-    data = open_data("digits", data_dir=None, image_shape=(28, 28, 1), num_classes=10)
-    return measuring.load_encoder(TrainConfig(), data)
+    return measuring.load_encoder(TrainConfig(), opened())
 
 
 def test_two_processes_at_a_time_leave_one_classifier(folder, monkeypatch):
@@ -80,3 +88,25 @@ def test_a_cache_that_cannot_be_written_is_named(folder, monkeypatch):
     folder.parent.write_text("")
     with pytest.raises(UsageError, match="AIGC_JAX_CACHE"):
         load()
+
+
+def test_the_second_classifier_is_another_one_and_is_kept_too(folder, monkeypatch):
+    data, config = opened(), TrainConfig()
+    name, encode = load()
+    first = classifier_judge(name, encode, data.class_names)
+    second_name, second_encode = measuring.load_encoder(config, data, "mixer")
+    kept = sorted(folder.iterdir())
+    assert len(kept) == 2
+    monkeypatch.setattr(measuring, "run_training", None)  # found from now on
+    judge = measuring.with_second_classifier(first, config, data)
+    assert (judge.name, judge.second_name) == ("digits classifier", second_name) == (name, "digits classifier (mixer)")
+    images = np.random.default_rng(0).uniform(-1, 1, size=(5, 28, 28, 1)).astype(np.float32)
+    said = judge.look(images)
+    np.testing.assert_array_equal(said.predicted, encode(images)["logits"].argmax(axis=1))
+    np.testing.assert_array_equal(said.second, second_encode(images)["logits"].argmax(axis=1))
+    assert sorted(folder.iterdir()) == kept
+
+
+def test_a_world_needs_no_second_classifier():
+    judge = world_judge(ring())
+    assert measuring.with_second_classifier(judge, TrainConfig(), opened()) is judge

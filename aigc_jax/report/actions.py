@@ -106,6 +106,8 @@ def _adherence(findings: Findings) -> Action | None:
     agreement, worst = findings.value("class_agreement"), findings.measurements.get("worst_class")
     reason = f"class agreement is {agreement:.1%}" if agreement is not None else "conditions are not followed"
     reason += "" if worst is None else f", {worst.title} {worst.value:.1%}"
+    second = findings.value("second_opinion")
+    reason += "" if second is None else f", by a second classifier {second:.1%}"
     sweep = findings.figures.get("guidance_sweep")
     if isinstance(sweep, Lines):
         curves = {series.name: series for series in sweep.series}

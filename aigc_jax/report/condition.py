@@ -13,6 +13,7 @@ from aigc_jax.report.examples import Examples
 from aigc_jax.report.figures import Bar, Bars, Figure, Matrix, Table
 from aigc_jax.report.lamps import more_often_in_strata
 from aigc_jax.report.report import Measurement
+from aigc_jax.report.second_opinion import second_opinion
 from aigc_jax.report.section import Evidence, Section, number, share
 from aigc_jax.report.wording import format_share
 from aigc_jax.types import UsageError
@@ -45,16 +46,21 @@ def follows_condition(evidence: Evidence) -> Section:
     samples, held_out = evidence.samples, evidence.held_out
     if samples.condition is None:
         reason = "the model is unconditional: nothing is asked for"
-        return Section(left_out=dict.fromkeys(("class_agreement", "worst_class", "corrected_agreement"), reason))
+        names = ("class_agreement", "worst_class", "corrected_agreement", "second_opinion")
+        return Section(left_out=dict.fromkeys(names, reason))
     if samples.verdicts.predicted is None:
         return Section(left_out={"class_agreement": f"{evidence.judge.name} knows no classes"})
     given, real = _agreement(samples), None if held_out.condition is None else _agreement(held_out)
     measurements, left_out = _measurements(evidence, given, real)
+    second = second_opinion(evidence)
+    place = next(place for place, row in enumerate(measurements) if row.name == "worst_class")
+    measurements[place:place] = second.measurements
     checks = []
     if real is not None:
         ours, theirs = ((observed(e) != e.condition, np.asarray(e.condition)) for e in (samples, held_out))
         checks.append(more_often_in_strata("samples that do not show their class", ours, theirs))
-    return Section(measurements, checks, _figures(evidence, given, real), left_out, "class_agreement")
+    figures = [*_figures(evidence, given, real), *second.figures]
+    return Section(measurements, [*checks, *second.checks], figures, {**left_out, **second.left_out}, "class_agreement")
 
 
 def observed(examples: Examples) -> np.ndarray:

@@ -213,4 +213,6 @@ def _per_sample(evidence: Evidence, detected: Detection) -> dict[str, np.ndarray
         table["condition"] = samples.condition
     if samples.verdicts.predicted is not None:
         table["observed"] = observed(samples)
+    if samples.verdicts.second is not None:
+        table["second"] = samples.verdicts.second
     return {**table, **{f"score/{name}": values for name, values in detected.scores.items()}}

@@ -43,9 +43,7 @@ class Examples(NamedTuple):
 
     def select(self, index: np.ndarray | slice) -> Examples:
         """The examples at ``index``."""
-        said: list[Any] = [None if values is None else values[index] for values in self.verdicts[:-1]]
-        attributes = {name: values[index] for name, values in self.verdicts.attributes.items()}
-        chosen = Verdicts(*said, attributes=attributes)
+        chosen = _each_array(lambda values: values[0][index], [self.verdicts])
         return Examples(self.values[index], None if self.condition is None else self.condition[index], chosen)
 
 
@@ -125,13 +123,18 @@ def _collect(
             kept = to_uint8(values) if values.ndim == 4 else values
             parts.append(Examples(kept, condition, judge.look(values)))
             bar.update(len(values))
-    said = [part.verdicts for part in parts]
-    joined: list[Any] = [
-        None if getattr(said[0], field) is None else np.concatenate([getattr(v, field) for v in said])
-        for field in Verdicts._fields[:-1]
-    ]
-    attributes = {name: np.concatenate([v.attributes[name] for v in said]) for name in said[0].attributes}
-    verdicts = Verdicts(*joined, attributes=attributes)
+    verdicts = _each_array(np.concatenate, [part.verdicts for part in parts])
     has_condition = parts[0].condition is not None
     condition = np.concatenate([np.asarray(part.condition) for part in parts]) if has_condition else None
     return Examples(np.concatenate([part.values for part in parts]), condition, verdicts)
+
+
+def _each_array(change: Callable[[list[np.ndarray]], np.ndarray], said: list[Verdicts]) -> Verdicts:
+    """One set of verdicts of several: each field, by its name, and each attribute; None stays None."""
+    fields: dict[str, Any] = {
+        name: None if value is None else change([getattr(verdicts, name) for verdicts in said])
+        for name, value in said[0]._asdict().items()
+        if name != "attributes"
+    }
+    attributes = {name: change([verdicts.attributes[name] for verdicts in said]) for name in said[0].attributes}
+    return Verdicts(**fields, attributes=attributes)

@@ -138,6 +138,7 @@ class Verdicts(NamedTuple):
         logits: of the classes [N, K], or None.
         violation: what is wrong with each, an index of the judge's ``violation_names``, or None.
         log_prob: log density of each in nats, or None.
+        second: the class that a second judge sees in each, int [N], or None.
         attributes: ``{attribute: int [N]}``, the value that each shows, -1 for none.
     """
 
@@ -146,6 +147,7 @@ class Verdicts(NamedTuple):
     logits: Float[np.ndarray, "num num_classes"] | None = None
     violation: Int[np.ndarray, " num"] | None = None
     log_prob: Float[np.ndarray, " num"] | None = None
+    second: Int[np.ndarray, " num"] | None = None
     attributes: Mapping[str, np.ndarray] = {}
 
 
@@ -167,6 +169,7 @@ class Judge(NamedTuple):
         class_names: what the classes are called; () where it knows none.
         world: the world, where the truth is decidable; None for a classifier.
         encoder: the network whose features are compared, if it is another.
+        second_name: of the classifier that gives a second opinion; "" for none.
     """
 
     name: str
@@ -174,6 +177,7 @@ class Judge(NamedTuple):
     class_names: Sequence[str] = ()
     world: World | None = None
     encoder: str = ""
+    second_name: str = ""
 
     @property
     def encoder_name(self) -> str:
@@ -231,12 +235,43 @@ def classifier_judge(
 
     def look(examples: np.ndarray) -> Verdicts:
         said = encode_fn(examples)
-        logits = np.asarray(said["logits"], np.float32)
-        if logits.shape[-1] < len(class_names):
-            raise UsageError(
-                f"the data have {len(class_names)} classes, the classifier {name} has {logits.shape[-1]}: "
-                "name a classifier of the same data set"
-            )
+        logits = _logits(name, said, class_names)
         return Verdicts(np.asarray(said["features"], np.float32), logits.argmax(axis=-1), logits)
 
     return Judge(name, look, class_names)
+
+
+def with_second_opinion(judge: Judge, name: str, encode_fn: Callable[[np.ndarray], Mapping[str, Any]]) -> Judge:
+    """A judge beside whom a classifier of another architecture says what it sees: who pleases one may not please both.
+
+    Args:
+        judge: the first; all else remains its word.
+        name: of the second classifier.
+        encode_fn: ``images -> {"logits": [num, K]}`` of the second, which need have no features.
+
+    Returns:
+        The judge.
+
+    >>> blind = lambda images: {"logits": np.eye(2)[[0] * len(images)], "features": images}
+    >>> contrary = lambda images: {"logits": np.eye(2)[[1] * len(images)]}
+    >>> both = with_second_opinion(classifier_judge("blind", blind, ["a", "b"]), "contrary", contrary)
+    >>> both.look(np.zeros((3, 1))).predicted, both.look(np.zeros((3, 1))).second
+    (array([0, 0, 0]), array([1, 1, 1]))
+    """
+
+    def look(examples: np.ndarray) -> Verdicts:
+        second = _logits(name, encode_fn(examples), judge.class_names).argmax(axis=-1)
+        return judge.look(examples)._replace(second=second)
+
+    return judge._replace(look=look, second_name=name)
+
+
+def _logits(name: str, said: Mapping[str, Any], class_names: Sequence[str]) -> np.ndarray:
+    """What a classifier says of each class, of which it must know as many as the data."""
+    logits = np.asarray(said["logits"], np.float32)
+    if logits.shape[-1] < len(class_names):
+        raise UsageError(
+            f"the data have {len(class_names)} classes, the classifier {name} has {logits.shape[-1]}: "
+            "name a classifier of the same data set"
+        )
+    return logits

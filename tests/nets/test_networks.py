@@ -9,6 +9,7 @@ from aigc_jax.nets.classifier import ConvClassifier
 from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator, depth_to_space
 from aigc_jax.nets.discriminator import Head, MinibatchDiscrimination
 from aigc_jax.nets.embeddings import WithClass
+from aigc_jax.nets.mixer import MixerClassifier
 from aigc_jax.nets.mlp import MLPDiscriminator, MLPGenerator
 from aigc_jax.nets.resnet import ResNetDiscriminator, ResNetGenerator
 from tests.contracts.table import quick_compilation
@@ -131,3 +132,22 @@ def test_a_classifier_gives_logits_and_features():
     net = ConvClassifier(5, (4, 4), 6)
     (logits, features), _ = net.init_with_output(KEY, jnp.zeros((2, 9, 7, 1)))
     assert (logits.shape, features.shape) == ((2, 5), (2, 6))
+
+
+def test_a_mixer_takes_any_sides_and_continues_their_border():
+    net = MixerClassifier(5, patch_size=4, width=4, depth=1, num_features=6)
+    image = jax.random.normal(KEY, (2, 9, 7, 3))
+    (logits, features), variables = net.init_with_output(KEY, image)
+    assert (logits.shape, features.shape) == ((2, 5), (2, 6))
+    whole = np.pad(image, ((0, 0), (0, 3), (0, 1), (0, 0)), mode="edge")
+    np.testing.assert_array_equal(net.apply(variables, jnp.asarray(whole))[0], logits)
+
+
+def test_a_mixer_is_no_convolution():
+    """The same patch in another place is another thing to it; patches and channels are both mixed."""
+    net = MixerClassifier(3, patch_size=2, width=6, depth=1)
+    patch, blank = jnp.ones((2, 2)), jnp.zeros((1, 4, 4, 1))
+    left, right = blank.at[0, :2, :2, 0].set(patch), blank.at[0, 2:, 2:, 0].set(patch)
+    variables = net.init(KEY, blank)
+    here, there = (net.apply(variables, image)[0] for image in (left, right))
+    assert np.abs(here - there).max() > 1e-3

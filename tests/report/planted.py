@@ -8,7 +8,7 @@ import numpy as np
 
 from aigc_jax.data.points import PointSource
 from aigc_jax.report.evaluate import Settings, evaluate
-from aigc_jax.report.subject import Repeat, Subject, world_judge
+from aigc_jax.report.subject import Repeat, Subject, classifier_judge, with_second_opinion, world_judge
 from aigc_jax.types import Data
 from aigc_jax.worlds.mixture import gaussian_mixture
 
@@ -81,11 +81,34 @@ def wavering(start, condition, num):
     return perfect(start, condition, num) + np.float32(1e-3 * num)
 
 
-def report_of(sample_fn, num_classes=NUM_CLASSES, again=None, **settings):
+def reader(part):
+    """A classifier that reads some of the coordinates alone: the class whose mean is nearest in them."""
+
+    def encode(points):
+        distance = np.sum((points[:, None, part] - MEANS[None, :, part]) ** 2, axis=-1)
+        return {"logits": -distance, "features": points[:, part]}
+
+    return encode
+
+
+FIRST, SECOND = slice(0, 4), slice(4, 8)
+ONE_JUDGE = classifier_judge("first half", reader(FIRST), DATA.class_names)
+TWO_JUDGES = with_second_opinion(ONE_JUDGE, "second half", reader(SECOND))
+
+
+def pleasing_one(start, condition, num):
+    """For two classes of ten, what the first judge looks at is of the class asked for, and all else of the next."""
+    samples = perfect(start, condition, num).copy()
+    other = perfect(start, (condition + 1) % NUM_CLASSES, num)
+    samples[condition < 2, SECOND] = other[condition < 2, SECOND]
+    return samples
+
+
+def report_of(sample_fn, num_classes=NUM_CLASSES, again=None, judge=None, **settings):
     repeats = [Repeat("once more", again or sample_fn)]
     subject = Subject(sample_fn, num_classes, repeats=repeats)
     given = Settings(NUM_SAMPLES, num_detected=300, num_swept=0)._replace(**settings)
-    return evaluate(subject=subject, judge=world_judge(WORLD), data=data(), settings=given).report
+    return evaluate(subject=subject, judge=judge or world_judge(WORLD), data=data(), settings=given).report
 
 
 def lit(report):

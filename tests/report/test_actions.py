@@ -32,6 +32,7 @@ GUIDED = sweep("guidance_sweep", {"class agreement": 0.9})
         (findings(lit=["valid"], figures=[RATES]), "Draw with ancestral"),
         (findings(lit=["valid"], figures=[SAME]), "Train longer"),
         (findings(lit=["follows_condition"], figures=[GUIDED], class_agreement=(0.8, None)), "guidance weight"),
+        (findings(lit=["follows_condition"], second_opinion=(0.7, 0.98)), "by a second classifier 70.0%"),
         (findings(lit=["not_copied"], copied_samples=(0.2, 0.01)), "duplicates"),
         (findings(lit=["diverse"], coverage=(0.5, 0.97)), "50.0%"),
         (findings(lit=["diverse", "not_copied"], coverage=(0.5, 0.97)), "More data"),

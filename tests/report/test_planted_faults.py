@@ -22,6 +22,25 @@ def test_a_fault_lights_its_own_light_alone(name):
     assert planted.lit(report) == expected, [lamp for lamp in report.lamps if lamp.is_lit]
 
 
+@pytest.mark.parametrize(
+    ("sample_fn", "judge", "expected"),
+    [
+        (planted.perfect, planted.TWO_JUDGES, set()),
+        (planted.ignoring, planted.TWO_JUDGES, {"follows_condition"}),
+        (planted.pleasing_one, planted.TWO_JUDGES, {"follows_condition"}),
+        (planted.pleasing_one, planted.ONE_JUDGE, set()),  # what one judge alone lets pass
+    ],
+)
+def test_who_pleases_the_first_classifier_alone_is_found_by_the_second(sample_fn, judge, expected):
+    report = planted.report_of(sample_fn, judge=judge)
+    assert planted.lit(report) == expected, [lamp for lamp in report.lamps if lamp.is_lit]
+    if sample_fn is planted.pleasing_one and expected:
+        first, second = report.lamp("follows_condition").checks
+        assert (first.is_worse, second.is_worse) == (False, True)
+        assert report.find("class_agreement").value > 0.99
+        assert report.find("second_opinion").value == pytest.approx(0.8, abs=0.01)
+
+
 def test_hallucinations_are_counted():
     report = planted.report_of(planted.hallucinating)
     assert {"valid", "follows_condition"} == planted.lit(report)  # what is of no class is not of the one asked for
