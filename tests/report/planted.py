@@ -13,6 +13,7 @@ from aigc_jax.types import Data
 from aigc_jax.worlds.mixture import gaussian_mixture
 
 NUM_CLASSES, NUM_SAMPLES = 10, 1500
+CLASS_NAMES = [str(i) for i in range(NUM_CLASSES)]
 MEANS = np.random.default_rng(3).normal(size=(NUM_CLASSES, 8)) * 3
 WORLD = gaussian_mixture("world:planted", MEANS, 0.5, num_sigmas=7.0)
 KEYS = {name: jax.random.key(place) for place, name in enumerate(("train", "held_out", "samples", "other"))}
@@ -27,7 +28,7 @@ def examples(name, num):
 
 def data():
     sources = [PointSource(*examples(name, num)) for name, num in (("train", 3000), ("held_out", 1500))]
-    return Data("world:planted", *sources, [str(i) for i in range(NUM_CLASSES)])
+    return Data("world:planted", *sources, CLASS_NAMES)
 
 
 def perfect(start, condition, num):
@@ -92,7 +93,7 @@ def reader(part):
 
 
 FIRST, SECOND = slice(0, 4), slice(4, 8)
-ONE_JUDGE = classifier_judge("first half", reader(FIRST), DATA.class_names)
+ONE_JUDGE = classifier_judge("first half", reader(FIRST), CLASS_NAMES)
 TWO_JUDGES = with_second_opinion(ONE_JUDGE, "second half", reader(SECOND))
 
 
