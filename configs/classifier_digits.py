@@ -7,8 +7,8 @@ A small convolutional network on augmented images (rotation, scale, shear, shift
 It learns from the training images alone and never takes part in a generator's training.
 
 ``--architecture mixer`` gives the second opinion of ``aigc-jax evaluate``: perceptrons over patches, no convolution.
-Measured on 2 busy CPU cores: 38 s of CPU time, 56 s; 98.2 % of the same images right (97.2 to 98.9), one seed. Its
-sizes and step size were chosen among nine tries by these very images, so that it may read a little less on others.
+Measured on 2 busy CPU cores: 38 s of CPU time, 56 s; 98.2 % of the same images right (97.2 to 98.9), one seed. It was
+chosen among nine tries (networks, sizes, step sizes) by these very images: on others it may read a little less.
 """
 
 from __future__ import annotations
