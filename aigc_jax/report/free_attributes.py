@@ -11,7 +11,6 @@ from aigc_jax.report.condition import observed
 from aigc_jax.report.examples import Examples
 from aigc_jax.report.figures import Table
 from aigc_jax.report.section import Evidence
-from aigc_jax.report.wording import format_distance
 from aigc_jax.types import UsageError, World
 
 MIN_PER_CONDITION = 10
@@ -53,7 +52,7 @@ def free_attributes(evidence: Evidence) -> Table:
                 conditional_entropy(of_all[name][index], condition[index], num_values)
                 for of_all, condition, index in zip((samples, real), conditions, kept, strict=True)
             )
-            most = f"{np.log(num_values):.3g} (K = {num_values})"
+            most = f"{np.log(num_values):.3f} (K = {num_values})"
             rows.append([name, _cell(ours), _cell(theirs), most, str(len(ours.per_condition)), str(ours.n)])
     if not rows:
         raise UsageError(f"no condition has {MIN_PER_CONDITION} valid samples and real examples: ask for more samples")
@@ -102,5 +101,4 @@ def _alike(ours: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarr
 
 
 def _cell(found: ConditionalEntropy) -> str:
-    value, low, high = (format_distance(each) for each in (found.value, found.low, found.high))
-    return f"{value} ({low} to {high})"
+    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"

@@ -140,7 +140,7 @@ def _likeness(evidence: Evidence, ours: Examples, theirs: Examples) -> _Likeness
         note = (
             "Share of samples nearer to their counterpart of the same noise than 9 of 10 pairs of real points of a mode"
         )
-        return _Likeness(closeness(*features, radius, ours.condition), ", near", note)
+        return _Likeness(closeness(features[0], features[1], radius, ours.condition), ", near", note)
     features = without_class_means(features, ours.condition)
     note = (
         "Share of samples whose features are alike (cosine above 0.6, class means taken out) to those of their "
