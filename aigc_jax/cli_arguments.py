@@ -35,10 +35,14 @@ class Sampler:
     """Number of steps of the sampler."""
     guidance: float | None = None
     """Classifier-free guidance weight; 1 is the conditional model itself."""
+    guidance_rescale: float | None = None
+    """Share in [0, 1] by which guided predictions get the contrast of unguided ones back."""
+    guidance_interval: tuple[float, float] | None = None
+    """Noise levels sigma / alpha, low and high, between which there is guidance."""
 
     def overrides(self) -> dict[str, object]:
         """What was given, by the name of the setting."""
-        values = {"sampler": self.sampler, "num_steps": self.num_steps, "guidance": self.guidance}
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(Sampler)}
         return {name: value for name, value in values.items() if value is not None}
 
 

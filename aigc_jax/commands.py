@@ -67,7 +67,7 @@ def sample(arguments: Sample) -> int:
         raise UsageError(f"expected at least one sample, got {num}: pass --num 1 or more")
     experiment, _, variables = _load(arguments, {"sampling": arguments.overrides()})
     # Samples drawn in another way have another name: they can lie side by side.
-    how = "".join(f"_{name}{value}" for name, value in arguments.overrides().items())
+    how = "".join(f"_{name}{_in_a_name(value)}" for name, value in arguments.overrides().items())
     out = arguments.out or arguments.run / "samples" / f"sample_seed{seed}_num{num}{how}.png"
     if out.suffix not in (".png", ".npz"):
         raise UsageError(f"expected an --out that ends in .png or .npz, got {out}")
@@ -83,6 +83,11 @@ def sample(arguments: Sample) -> int:
         write_png(out, picture)
     print(f"wrote {num} samples to {out}")
     return 0
+
+
+def _in_a_name(value: object) -> str:
+    """A setting as part of a file name: 0.3-5.0 for a pair."""
+    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def edit(arguments: Edit) -> int:

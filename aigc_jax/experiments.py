@@ -201,11 +201,13 @@ def told_values(config: TrainConfig, group: str) -> dict[str, Any]:
     if not values:
         return {}
     defaults = {field.name: field.default for field in dataclasses.fields(getattr(config, group))}
-    return {name: value for name, value in values.items() if name in _OVERRIDABLE or value != defaults[name]}
+    return {name: value for name, value in values.items() if name in _ALWAYS_TOLD or value != defaults[name]}
 
 
-_OVERRIDABLE = ("sampler", "num_steps", "guidance", "num_importance_samples")
-"""The settings that commands have flags for."""
+SAMPLER_FLAGS = ("sampler", "num_steps", "guidance", "guidance_rescale", "guidance_interval")
+"""The settings of a sampler that commands have flags for."""
+_OVERRIDABLE = (*SAMPLER_FLAGS, "num_importance_samples")
+_ALWAYS_TOLD = ("sampler", "num_steps", "guidance", "num_importance_samples")
 
 
 def _flag(name: str) -> str:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aigc_jax.data.images import to_float
-from aigc_jax.experiments import load_run, override, run_module
+from aigc_jax.experiments import SAMPLER_FLAGS, load_run, override, run_module
 from aigc_jax.report.actions import IDEAL
 from aigc_jax.report.subject import Counterpart, Repeat, Scored, Subject, Variant
 from aigc_jax.samplers.settings import Sampling, num_evaluations
@@ -174,9 +174,10 @@ def _elsewhere(loaded: Loaded, start: int, condition: np.ndarray | None, num: in
     sampling = getattr(loaded.config, "sampling", None)
     words = ["sample", str(loaded.run), "--num", str(start + num)]
     words += ["--seed", str(loaded.seed), "--checkpoint", loaded.checkpoint, *loaded.options]
-    for name in ("sampler", "num_steps", "guidance"):
-        if hasattr(sampling, name):
-            words += ["--" + name.replace("_", "-"), str(getattr(sampling, name))]
+    for name in SAMPLER_FLAGS:
+        value = getattr(sampling, name, None)
+        if value is not None:
+            words += ["--" + name.replace("_", "-"), *map(str, value if isinstance(value, tuple) else [value])]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "samples.npz"
         program = [sys.executable, "-c", "from aigc_jax.cli import main; raise SystemExit(main())"]

@@ -125,6 +125,24 @@ def _adherence(findings: Findings) -> Action | None:
     return Action("Train longer, or weigh the worst class more", reason)
 
 
+def _over_guided(findings: Findings) -> Action | None:
+    """Validity falls with the weight: it is guidance that pushes samples off the data."""
+    sweep = findings.figures.get("guidance_sweep")
+    if not findings.is_lit("valid") or not isinstance(sweep, Lines):
+        return None
+    curve = next((series for series in sweep.series if series.name == "precision"), None)
+    if curve is None:
+        return None
+    values = [value or 0.0 for value in curve.y]
+    best = max(range(len(values)), key=values.__getitem__)
+    if values[best] - values[-1] < 0.05:
+        return None
+    reason = f"precision falls from {values[best]:.1%} at guidance weight {curve.x[best]:g}"
+    reason += f" to {values[-1]:.1%} at {curve.x[-1]:g}"
+    command = "aigc-jax evaluate RUN --guidance-rescale 0.7 --guidance-interval 0.3 5"
+    return Action("Guide at middle noise levels alone, or rescale what guidance gives", reason, command)
+
+
 def _truncation(findings: Findings) -> Action | None:
     if not findings.is_lit("valid") or "truncation_sweep" not in findings.figures:
         return None
@@ -177,6 +195,7 @@ RULES: Sequence[Rule] = (
     _copying,
     _sampler,
     _adherence,
+    _over_guided,
     _truncation,
     _coverage,
     _filter,
