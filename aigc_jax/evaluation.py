@@ -21,7 +21,7 @@ from aigc_jax.report.side_by_side import table_lines, write_tables
 from aigc_jax.report.text import summary_lines
 from aigc_jax.report.write import read_per_sample, read_report, write_report
 from aigc_jax.subjects import Loaded, load_subject, make_subject
-from aigc_jax.train.probing import features_fn, make_path_fn
+from aigc_jax.train.moving import features_fn, make_path_fn
 from aigc_jax.types import Data, UsageError
 
 

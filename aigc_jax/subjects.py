@@ -25,15 +25,8 @@ from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.latents import make_reconstruct_fn
 from aigc_jax.train.loop import abstract_state
-from aigc_jax.train.probing import (
-    make_change_fn,
-    make_ideal_fn,
-    make_moved_fn,
-    make_score_fn,
-    make_trace_fn,
-    perturb,
-    truncate,
-)
+from aigc_jax.train.moving import make_change_fn, make_moved_fn, perturb, truncate
+from aigc_jax.train.probing import make_ideal_fn, make_score_fn, make_trace_fn
 from aigc_jax.train.run_dir import checkpoint_steps
 from aigc_jax.train.sampling import make_sample_fn
 from aigc_jax.types import Experiment, UsageError, Variables

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aigc_jax.rng import example_keys, normal, split_by_name
-from aigc_jax.train.probing import make_change_fn
+from aigc_jax.train.moving import make_change_fn
 from aigc_jax.train.sampling import sample_key
 from aigc_jax.types import Algorithm, Experiment, UsageError
 
