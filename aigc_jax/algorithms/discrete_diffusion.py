@@ -236,7 +236,7 @@ def _make_evaluate_fn(denoiser: TokenDenoiser, num_times: int) -> Callable[[Vari
 
         nll, _ = jax.lax.scan(add, jnp.zeros(x_0.shape[0]), jnp.arange(num_times))
         num_tokens = jnp.full(nll.shape, num_dims, jnp.int32)
-        return {"nll": nll, "bits_per_dim": nll / (num_dims * math.log(2.0)), "num_tokens": num_tokens}
+        return {"nll": nll, "bits_per_dim": nll / (num_dims * math.log(2.0)), NUM_TOKENS: num_tokens}
 
     return evaluate
 

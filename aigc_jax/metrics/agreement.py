@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Int, Int64
+from jaxtyping import Array, Bool, Int, Int64
 from scipy.stats import beta
 
 from aigc_jax.types import Metric
@@ -49,6 +49,36 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     low = float(beta.ppf(tail, successes, n - successes + 1)) if successes > 0 else 0.0
     high = float(beta.ppf(1 - tail, successes + 1, n - successes)) if successes < n else 1.0
     return low, high
+
+
+def standardized_share(
+    is_so: Bool[np.ndarray, " num_real"], stratum: Int[np.ndarray, " num_real"], like: Int[np.ndarray, " num"]
+) -> float:
+    """The share of real examples of which something is so, each stratum weighing as it does among the samples.
+
+    Samples are asked for classes in other shares than real examples have; the plain share of these is then no figure
+    to hold beside that of the samples.
+
+    Args:
+        is_so: of each real example.
+        stratum: of each real example.
+        like: of each sample.
+
+    Returns:
+        The share; strata without real examples have no say. NaN where no stratum has any.
+
+    Reference:
+        Direct standardisation: Fleiss, Levin & Paik, "Statistical Methods for Rates and Proportions", 2003, chapter 19.
+
+    >>> right, label = np.array([True, True, False]), np.array([0, 0, 1])
+    >>> standardized_share(right, label, np.array([0, 1])), standardized_share(right, label, np.array([0, 2]))
+    (0.5, 1.0)
+    """
+    shared = [each for each in np.unique(like) if (stratum == each).any()]
+    if not shared:
+        return float("nan")
+    weights = [np.sum(like == each) for each in shared]
+    return float(np.average([np.mean(is_so[stratum == each]) for each in shared], weights=weights))
 
 
 def class_agreement(num_classes: int) -> Metric:

@@ -177,7 +177,8 @@ def unit_change(
     """C4 in the limit of a vanishing change: ``J_G(z) u`` along the unit vector u of each direction, exactly.
 
     A difference quotient has a step, which is too large for some samples and lost in rounding for others. No local
-    Lipschitz constant at z is smaller than ``|J_G(z) u|``; where G clips its values, they do not move. The example of
+    Lipschitz constant at z is smaller than ``|J_G(z) u|``. Where G clips, rounds or draws its values by steps, their
+    derivative is 0, however far a step may carry them. The example of
     a latent must depend on that latent alone.
 
     Args:

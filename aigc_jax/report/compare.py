@@ -12,10 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest
 
-from aigc_jax.metrics.bootstrap import bootstrap_interval
-from aigc_jax.metrics.consistency import PairedAgreement, attribute_agreement, reproducibility
+from aigc_jax.metrics.paired import paired_difference
 from aigc_jax.report.figures import Table
-from aigc_jax.report.pairs import without_class_means
+from aigc_jax.report.likeness import likeness
 from aigc_jax.report.report import LAMP_TITLES, NAMES, Measurement, Report
 from aigc_jax.report.wording import format_interval, format_share, format_unit, format_value
 from aigc_jax.types import UsageError
@@ -42,7 +41,7 @@ class Difference(NamedTuple):
         title: which figure.
         run: the run.
         value: the difference, a share in [-1, 1]; negative where the run has less.
-        low: lower end of its 95 % interval, by paired bootstrap over samples.
+        low: lower end of its 95 % interval, see :func:`aigc_jax.metrics.paired.paired_difference`.
         high: upper end.
         n: number of pairs.
         p_value: of no difference, by McNemar's exact test over the pairs that differ.
@@ -70,7 +69,7 @@ def compare(contenders: Sequence[Contender]) -> tuple[list[Table], list[Differen
         UsageError: fewer than two runs, or runs that cannot be paired.
 
     Reference:
-        Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 8.
+        McNemar, "Note on the sampling error of the difference between correlated proportions", 1947.
     """
     if len(contenders) < 2:
         raise UsageError("expected two runs or more to compare: aigc-jax compare RUN RUN")
@@ -103,6 +102,8 @@ def _shares(contender: Contender) -> dict[str, np.ndarray]:
     shares = {"violations": np.asarray(table["violates"], bool)}
     if "condition" in table and "observed" in table:
         shares["class agreement"] = table["observed"] == table["condition"]
+    if "condition" in table and "second" in table:
+        shares["second opinion"] = table["second"] == table["condition"]
     return shares
 
 
@@ -110,11 +111,10 @@ def _differences(first: Contender, other: Contender) -> list[Difference]:
     ours, theirs = _shares(first), _shares(other)
     found = []
     for title in ours.keys() & theirs.keys():
-        change = theirs[title].astype(float) - ours[title]
-        low, high = bootstrap_interval(lambda index, change=change: float(change[index].mean()), len(change))
-        more, fewer = int(np.sum(change > 0)), int(np.sum(change < 0))
+        value, low, high = paired_difference(theirs[title], ours[title])
+        more, fewer = int(np.sum(theirs[title] & ~ours[title])), int(np.sum(ours[title] & ~theirs[title]))
         p_value = float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0
-        found.append(Difference(title, other.name, float(change.mean()), low, high, len(change), p_value))
+        found.append(Difference(title, other.name, value, low, high, len(ours[title]), p_value))
     return sorted(found)
 
 
@@ -157,23 +157,11 @@ def _paired(first: Contender, differences: Sequence[Difference]) -> Table:
         for each in differences
     ]
     caption = (
-        f"Share of each run less that of {first.name}, sample by sample; 95 % intervals by paired bootstrap, and "
+        f"Share of each run less that of {first.name}, sample by sample; 95 % intervals of Newcombe, and "
         "McNemar's exact test, each for itself: of twenty equal pairs one is found different by chance."
     )
     columns = ["figure", "run", f"less {first.name}", "95 % interval", "beyond chance", "pairs"]
     return Table("differences", "Paired differences", caption, columns, rows)
-
-
-def _alike(ours: Contender, theirs: Contender) -> PairedAgreement:
-    """By the mode where a world tells it and no condition fixes it, as each run's own report does; else by features."""
-    condition, both = ours.per_sample.get("condition"), (ours.per_sample, theirs.per_sample)
-    is_world = ours.report.find("valid_samples") is not None
-    if is_world and condition is None and all("observed" in table for table in both):
-        modes = [np.asarray(table["observed"]) for table in both]
-        if max(each.max() for each in modes) > 0:  # a world of a single mode has nothing to tell
-            return attribute_agreement(modes[0], modes[1])
-    features = [np.asarray(table["features"], np.float32) for table in both]
-    return reproducibility(*without_class_means(features, condition), condition=condition)
 
 
 def _common_noise(contenders: Sequence[Contender]) -> Table:
@@ -181,15 +169,17 @@ def _common_noise(contenders: Sequence[Contender]) -> Table:
     rows = []
     for place, ours in enumerate(contenders):
         for theirs in contenders[place + 1 :]:
-            result = _alike(ours, theirs)
+            tables = ours.per_sample, theirs.per_sample
+            result = likeness(*tables, tables[0].get("condition"))
             interval = f"{format_share(result.low)} to {format_share(result.high)}"
             alike, chance = format_share(result.value), format_share(result.chance)
-            rows.append([f"{ours.name}, {theirs.name}", alike, interval, chance])
+            excess = f"{result.excess:.1%} ({result.excess_low:.1%} to {result.excess_high:.1%})"
+            rows.append([f"{ours.name}, {theirs.name}", alike, interval, chance, excess])
     caption = (
-        "Share of samples whose features, less the mean of their condition, are alike (cosine above 0.6) to those of "
-        "the other run's sample of the same noise (C2); in worlds without conditions, those of the same mode, invalid "
-        "ones being of one of their own. Chance: shuffled pairs of the same condition. Only runs that draw latents of "
-        "one shape share their noise."
+        "Share of samples that are like the other run's sample of the same noise (C2), by what their reports go by: "
+        "features less the mean of their condition (cosine above 0.6); in worlds the same mode, where no condition "
+        "fixes it, or nearness. Chance: shuffled pairs of the same condition. Only runs that draw latents of one shape "
+        "share their noise."
     )
-    columns = ["runs", "alike", "95 % interval", "chance"]
+    columns = ["runs", "alike", "95 % interval", "chance", "beyond chance"]
     return Table("model_consistency", "The same noise in each model", caption, columns, rows)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aigc_jax.metrics.agreement import class_agreement, clopper_pearson
+from aigc_jax.metrics.agreement import class_agreement, clopper_pearson, standardized_share
 from aigc_jax.metrics.classification import calibration, class_average_precision, f_scores
 from aigc_jax.metrics.confusion import corrected_agreement
 from aigc_jax.report.examples import Examples
@@ -64,7 +64,7 @@ def follows_condition(evidence: Evidence) -> Section:
 
 
 def observed(examples: Examples) -> np.ndarray:
-    """What each example shows: its class, or the number of classes for one that the world finds invalid."""
+    """What each example shows: its class, or -1 for one that the world finds invalid."""
     predicted, violation = np.asarray(examples.verdicts.predicted), examples.verdicts.violation
     return predicted if violation is None else np.where(violation == 0, predicted, -1)
 
@@ -91,7 +91,7 @@ def _measurements(
     note = _NOTES["world_agreement" if is_exact else "class_agreement"]
     right = round(given["agreement"] * given["n"])
     shared = {"reference_title": "" if real is None else beside, "is_proxy": not is_exact}
-    overall, of_worst = (None, None) if real is None else (real["agreement"], _at(real, worst))
+    overall, of_worst = (None, None) if real is None else (_of_real(evidence), _at(real, worst))
     rows = [
         share("class_agreement", "class agreement", count=right, n=given["n"], note=note)._replace(
             reference=overall, **shared
@@ -116,6 +116,12 @@ def _measurements(
         left_out |= why_not
         rows.append(_accuracy(evidence, real))
     return rows + _unseen(evidence) + _from_training(evidence, left_out), left_out
+
+
+def _of_real(evidence: Evidence) -> float | None:
+    """How often real examples show their class, each class weighing as it does among the samples."""
+    held_out, asked = evidence.held_out, np.asarray(evidence.samples.condition)
+    return number(standardized_share(observed(held_out) == held_out.condition, np.asarray(held_out.condition), asked))
 
 
 def _corrected(given: dict[str, Any], real: dict[str, Any]) -> tuple[list[Measurement], dict[str, str]]:

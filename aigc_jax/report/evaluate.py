@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from aigc_jax.report.diversity import diversity
 from aigc_jax.report.examples import Examples, draw, real
 from aigc_jax.report.gate import Gates, targets
 from aigc_jax.report.lamps import light
+from aigc_jax.report.likeness import traits_of
 from aigc_jax.report.reconstruction import reconstruction
 from aigc_jax.report.report import Lamp, LampName, Report
 from aigc_jax.report.section import Evidence, Section
@@ -209,6 +211,8 @@ def _per_sample(evidence: Evidence, detected: Detection) -> dict[str, np.ndarray
     """What ``aigc-jax compare`` pairs: everything known of each sample, by its number."""
     samples = evidence.samples
     table = {"features": samples.verdicts.features, "violates": violates(evidence, samples)}
+    with contextlib.suppress(UsageError):  # no two real examples of one mode: compared by features
+        table |= traits_of(evidence, samples)
     if samples.condition is not None:
         table["condition"] = samples.condition
     if samples.verdicts.predicted is not None:

@@ -23,12 +23,10 @@ from jaxtyping import Float
 
 from aigc_jax.data.files import write_text
 from aigc_jax.metrics.likelihood import mean_likelihood, perplexity
+from aigc_jax.types import NUM_TOKENS
 
 FORMAT = 1
 """The layout of ``likelihood.json``."""
-
-NUM_TOKENS = "num_tokens"
-"""The row that makes a perplexity of the others: over how many tokens the nats of each example are spread."""
 
 _TITLES = {
     "nll": ("negative log-likelihood, or its bound", "nats per example"),

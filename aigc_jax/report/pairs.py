@@ -6,26 +6,21 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial.distance import pdist
 
 from aigc_jax.data.images import to_uint8
-from aigc_jax.metrics.consistency import PairedAgreement, attribute_agreement, closeness, reproducibility
 from aigc_jax.metrics.stability import drift, sensitivity
-from aigc_jax.report.condition import observed
 from aigc_jax.report.examples import Examples, draw
 from aigc_jax.report.figures import Figure, Gallery, Table
 from aigc_jax.report.lamps import more_often_in_strata
+from aigc_jax.report.likeness import in_words, likeness, traits_of
 from aigc_jax.report.report import Measurement
 from aigc_jax.report.section import Evidence, share
 from aigc_jax.report.subject import Counterpart
 from aigc_jax.report.wording import format_interval, format_p, format_share, format_value
 from aigc_jax.types import UsageError
 
-NUM_PAIRED, MIN_PER_CLASS = 256, 10
-"""Samples that are drawn anew from each counterpart; pairs of a class from which its mean is taken."""
-
-NEAR, NUM_NEAR = 0.1, 200
-"""Share of the pairs of real points of a mode that count as near, and the most points that they are pairs of."""
+NUM_PAIRED = 256
+"""Samples that are drawn anew from each counterpart."""
 
 TITLES = {
     "model_consistency": "C2, across models",
@@ -49,15 +44,6 @@ class Pair(NamedTuple):
     measurement: str
     title: str
     samples: Examples
-
-
-class _Likeness(NamedTuple):
-    """How often samples and counterparts are alike, by what, and in words."""
-
-    result: PairedAgreement
-    title: str
-    note: str
-    is_proxy: bool = False
 
 
 def draw_pair(evidence: Evidence, counterpart: Counterpart) -> Pair:
@@ -98,99 +84,27 @@ def agreement(evidence: Evidence, pair: Pair) -> Measurement:
         UsageError: no two samples have one condition.
     """
     ours = evidence.samples.select(slice(0, pair.samples.num))
-    result, alike, note, is_proxy = _likeness(evidence, ours, pair.samples)
+    traits, theirs = (traits_of(evidence, each) for each in (ours, pair.samples))
+    result, words = likeness(traits, theirs, ours.condition), in_words(evidence, traits)
     if np.isnan(result.chance):
         raise UsageError("no two samples have one condition, so that chance cannot be told: ask for more samples")
     values = ours.floats()
     change = sensitivity(values, pair.samples.floats(), values)
     return Measurement(
         pair.measurement,
-        f"{TITLES[pair.measurement]}: {pair.title}{alike}",
+        f"{TITLES[pair.measurement]}: {pair.title}{words.title}",
         result.value,
         result.n,
         "share",
-        f"{note}; median change relative to the sample {change.median:.2g}, 95 % of samples below "
-        f"{change.quantile_95:.2g}.{_drift(ours, pair)}",
+        f"{words.note}; {result.excess:.1%} beyond chance ({result.excess_low:.1%} to {result.excess_high:.1%}); "
+        f"median change relative to the sample {change.median:.2g}, 95 % of samples below {change.quantile_95:.2g}."
+        f"{_drift(ours, pair)}",
         result.low,
         result.high,
         reference=result.chance,
         reference_title="chance: shuffled pairs" + ("" if ours.condition is None else " of the same condition"),
-        is_proxy=is_proxy,
+        is_proxy=words.is_proxy,
     )
-
-
-def _likeness(evidence: Evidence, ours: Examples, theirs: Examples) -> _Likeness:
-    """By what is decidable, where something is that the condition does not fix; by features elsewhere."""
-    world, sides = evidence.judge.world, (ours, theirs)
-    if world is not None and ours.condition is None and (world.num_modes > 1 or ours.verdicts.attributes):
-        # A world of a single mode is told by what its mode leaves free.
-        is_single = world.num_modes == 1
-        same = " and ".join(ours.verdicts.attributes) if is_single else "mode"
-        shown = _joint(ours, theirs) if is_single else (observed(ours), observed(theirs))
-        note = (
-            f"Share of samples that show the same {same} as their counterpart of the same noise, where invalid is a "
-            "value of its own"
-        )
-        return _Likeness(attribute_agreement(*shown), f", same {same}", note)
-    features = [each.verdicts.features for each in sides]
-    if world is not None and ours.values.ndim == 2 and ours.condition is not None:
-        # The mode of such a point is what was asked for, and the cosine of two offsets from its middle compares their
-        # directions alone: on a line, a sign. What is left of the noise is where in the mode a point lies.
-        radius = _radius(evidence, ours.condition)
-        note = (
-            "Share of samples nearer to their counterpart of the same noise than 9 of 10 pairs of real points of a mode"
-        )
-        return _Likeness(closeness(features[0], features[1], radius, ours.condition), ", near", note)
-    features = without_class_means(features, ours.condition)
-    note = (
-        "Share of samples whose features are alike (cosine above 0.6, class means taken out) to those of their "
-        "counterpart of the same noise"
-    )
-    return _Likeness(reproducibility(*features, condition=ours.condition), "", note, True)
-
-
-def _joint(ours: Examples, theirs: Examples) -> tuple[np.ndarray, np.ndarray]:
-    """All attributes as one number for each example of both sets."""
-    rows = [np.stack(list(each.verdicts.attributes.values()), axis=1) for each in (ours, theirs)]
-    numbers = np.unique(np.concatenate(rows), axis=0, return_inverse=True)[1].reshape(2, -1)
-    return numbers[0], numbers[1]
-
-
-def _radius(evidence: Evidence, condition: np.ndarray) -> np.ndarray:
-    """For each sample, the distance within which a tenth of the pairs of real points of its mode lie."""
-    features, modes = evidence.held_out.verdicts.features, np.asarray(evidence.held_out.verdicts.predicted)
-    distances = {each: pdist(features[modes == each][:NUM_NEAR]) for each in np.unique(modes)}
-    pooled = np.concatenate(list(distances.values()))
-    if not len(pooled):
-        raise UsageError("no two real examples are of one mode, so that it cannot be told what is near")
-    radii = {each: float(np.quantile(of if len(of) else pooled, NEAR)) for each, of in distances.items()}
-    return np.array([radii.get(each, float(np.quantile(pooled, NEAR))) for each in condition])
-
-
-def without_class_means(sets: Sequence[np.ndarray], condition: np.ndarray | None) -> list[np.ndarray]:
-    """Features less the mean of their condition over all sets: what is left is what the condition does not say.
-
-    Args:
-        sets: features [N, F], row i of each of the same condition.
-        condition: of each row, int [N]; None for one mean of all, as where a condition has hardly any rows.
-
-    Returns:
-        The differences, in the order of ``sets``.
-
-    >>> without_class_means([np.array([[1.0], [5.0]]), np.array([[3.0], [7.0]])], None)
-    [array([[-3.],
-           [ 1.]]), array([[-1.],
-           [ 3.]])]
-    """
-    index = np.zeros(len(sets[0]), np.int64) if condition is None else np.unique(condition, return_inverse=True)[1]
-    if len(index) < MIN_PER_CLASS * (int(index.max()) + 1):
-        # A mean of one or two pairs would take away what they have in common.
-        index = np.zeros_like(index)
-    total = np.zeros((int(index.max()) + 1, sets[0].shape[1]))
-    for features in sets:
-        np.add.at(total, index, features)
-    means = total / (len(sets) * np.bincount(index)[:, None])
-    return [features - means[index] for features in sets]
 
 
 def _drift(ours: Examples, pair: Pair) -> str:
@@ -200,7 +114,10 @@ def _drift(ours: Examples, pair: Pair) -> str:
         return ""
     num_values = 1 + int(max(classes.max(), earlier.max()))
     found = drift(*(np.bincount(each, minlength=num_values) for each in (earlier, classes)))
-    return f" Drift of the class shares (PSI) {found.psi:.3f}; chance alone stays below {found.limit:.3f}."
+    return (
+        f" Drift of the class shares (PSI) {found.psi:.3f}; 95 times in 100 chance alone would stay below "
+        f"{found.limit:.3f}, were the noises not shared."
+    )
 
 
 def violations(evidence: Evidence, pairs: Sequence[Pair]) -> list[Figure]:

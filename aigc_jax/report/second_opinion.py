@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from aigc_jax.metrics.agreement import clopper_pearson
+from aigc_jax.metrics.agreement import clopper_pearson, standardized_share
 from aigc_jax.report.examples import Examples
 from aigc_jax.report.figures import Table
 from aigc_jax.report.lamps import more_often_in_strata
-from aigc_jax.report.section import Evidence, Section, share
+from aigc_jax.report.section import Evidence, Section, number, share
 from aigc_jax.report.wording import format_share
 
 _NOTE = (
     "Share of samples in which {}, a classifier of another architecture, sees the class that was asked for; far below "
-    "class agreement while both read real images alike, the samples please the first classifier alone."
+    "class agreement while both read real images alike, the samples please the first classifier alone. Both learned "
+    "from the training images that the model saw, so what they have in common is no second opinion."
 )
 
 
@@ -47,7 +48,8 @@ def second_opinion(evidence: Evidence) -> Section:
     if held_out.condition is not None:
         is_real_right = held_out.verdicts.second == held_out.condition
         row = row._replace(
-            reference=float(np.mean(is_real_right)), reference_title="same classifier on real held-out images"
+            reference=number(standardized_share(is_real_right, np.asarray(held_out.condition), samples.condition)),
+            reference_title="same classifier on real held-out images",
         )
         ours, real = (~is_right, np.asarray(samples.condition)), (~is_real_right, np.asarray(held_out.condition))
         checks.append(more_often_in_strata("samples in which a second classifier sees another class", ours, real))

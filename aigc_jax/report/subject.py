@@ -70,6 +70,8 @@ class Repeat(NamedTuple):
         tolerance: largest difference that rounding explains; 0 where results must be equal bit for bit.
         num: how many samples are repeated.
         is_judged: whether a difference lights the light, or is only told: another compilation may round otherwise.
+        gross: a difference that no rounding explains. Where given, the light is judged by it in place of the
+            tolerance: lit where more than half of the samples differ by more, as those do that see their neighbours.
         is_eight_bit: whether they come from a file of 8 bits: the samples are rounded so before they are compared.
     """
 
@@ -79,6 +81,7 @@ class Repeat(NamedTuple):
     num: int = 64
     is_eight_bit: bool = False
     is_judged: bool = True
+    gross: float | None = None
 
 
 class Scored(NamedTuple):

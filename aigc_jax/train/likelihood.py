@@ -12,13 +12,10 @@ from tqdm import tqdm
 
 from aigc_jax.data.pipeline import load
 from aigc_jax.rng import example_keys, split_by_name
-from aigc_jax.types import DataSource, Experiment, UsageError, Variables
+from aigc_jax.types import NUM_TOKENS, DataSource, Experiment, UsageError, Variables
 
 ROWS = ("nll", "bits_per_dim", "elbo")
 """The rows of ``evaluate`` that say how likely an example is."""
-
-NUM_TOKENS = "num_tokens"
-"""The row of a model over tokens that says over how many of them the nats of an example are spread."""
 
 
 def likelihood_rows(

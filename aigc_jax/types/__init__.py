@@ -21,6 +21,7 @@ from aigc_jax.types.algorithm import (
     TraceFn,
 )
 from aigc_jax.types.base import (
+    NUM_TOKENS,
     Batch,
     Condition,
     Key,
@@ -37,6 +38,7 @@ from aigc_jax.types.base import (
 from aigc_jax.types.data import Data, DataSource, Experiment, Metric, World
 
 __all__ = [
+    "NUM_TOKENS",
     "Algorithm",
     "Batch",
     "Condition",

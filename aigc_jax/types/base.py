@@ -31,6 +31,10 @@ Condition = Array | None
 """What a sample shall be: class labels int32 [B], or None for an unconditional model."""
 
 
+NUM_TOKENS = "num_tokens"
+"""The row of ``evaluate`` of a model over tokens that says over how many of them the nats of an example are spread."""
+
+
 class UsageError(ValueError):
     """A mistake that the user can mend.
 

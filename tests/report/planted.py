@@ -105,8 +105,13 @@ def pleasing_one(start, condition, num):
     return samples
 
 
-def report_of(sample_fn, num_classes=NUM_CLASSES, again=None, judge=None, **settings):
-    repeats = [Repeat("once more", again or sample_fn)]
+def crowded(start, condition, num):
+    """A sample depends on how many are computed beside it, as with batch statistics."""
+    return perfect(start, condition, num) + np.float32(0.01 * num)
+
+
+def report_of(sample_fn, num_classes=NUM_CLASSES, again=None, judge=None, repeats=None, **settings):
+    repeats = repeats or [Repeat("once more", again or sample_fn)]
     subject = Subject(sample_fn, num_classes, repeats=repeats)
     given = Settings(NUM_SAMPLES, num_detected=300, num_swept=0)._replace(**settings)
     return evaluate(subject=subject, judge=judge or world_judge(WORLD), data=data(), settings=given).report

@@ -37,7 +37,7 @@ def test_differences_are_of_pairs():
 
 def test_equal_runs_do_not_differ_and_agree_on_every_noise():
     tables, differences = compare([contender("a", 40), contender("b", 40)])
-    assert all(each.low == each.high == 0.0 for each in differences)
+    assert all(each.value == 0.0 and -0.04 < each.low < 0 < each.high < 0.04 for each in differences)
     by_name = {table.name: table for table in tables}
     assert [row[4] for row in by_name["differences"].rows] == ["no", "no"]
     assert by_name["model_consistency"].rows[0][1] in ("100.0 %", "at least 99.2 %")
@@ -59,7 +59,7 @@ def test_figures_have_their_own_units():
 def test_models_that_share_no_noise_agree_by_chance():
     other = RNG.normal(size=FEATURES.shape).astype(np.float32)
     tables, _ = compare([contender("a", 40), contender("b", 40, features=other)])
-    _, alike, _, chance = next(table for table in tables if table.name == "model_consistency").rows[0]
+    _, alike, _, chance, _ = next(table for table in tables if table.name == "model_consistency").rows[0]
     assert abs(float(alike.split()[0]) - float(chance.split()[0])) < 6
 
 
@@ -68,11 +68,24 @@ def test_runs_of_a_world_agree_by_the_mode():
     runs = []
     for name, seen in (("a", modes), ("b", np.where(np.arange(N) < 40, -1, modes))):
         report = Report("world:ring8", "world:ring8", N, [Measurement("valid_samples", "", 1.0, N, "share", "")])
-        table = {"features": RNG.normal(size=(N, 2)), "violates": seen < 0, "observed": seen}
+        table = {"features": RNG.normal(size=(N, 2)), "violates": seen < 0, "observed": seen, "shown": seen}
         runs.append(Contender(name, report._replace(facts={"seed": "0"}), table))
     tables, _ = compare(runs)
-    _, alike, _, chance = next(table for table in tables if table.name == "model_consistency").rows[0]
+    _, alike, _, chance, excess = next(table for table in tables if table.name == "model_consistency").rows[0]
     assert (alike, chance) == ("90.0 %", "22.3 %")  # (4 x 100 x 90 - 360) / (400 x 399)
+    assert excess.startswith("67.7%")
+
+
+def test_points_of_a_condition_are_compared_by_nearness():
+    # On a line, where a cosine is a sign: two independent models agree on half of all signs, but hardly ever nearby.
+    sides = [RNG.normal(size=(N, 1)).astype(np.float32) for _ in range(2)]
+    runs = []
+    for name, points in zip("ab", sides, strict=True):
+        one = contender(name, 0, features=points)
+        runs.append(one._replace(per_sample={**one.per_sample, "radius": np.full(N, 0.2)}))
+    tables, _ = compare(runs)
+    _, alike, *_ = next(table for table in tables if table.name == "model_consistency").rows[0]
+    assert float(alike.split()[0]) < 20
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from aigc_jax.report.subject import Repeat
+
 from . import planted
 
 FAULTS = {
@@ -55,6 +57,22 @@ def test_a_sample_that_changes_when_drawn_again_is_noticed():
     report = planted.report_of(planted.perfect, again=lambda *given: planted.perfect(*given) + np.float32(1e-6))
     assert planted.lit(report) == {"consistent"}
     assert report.find("repeatability").value == 0.0
+
+
+def test_samples_that_see_their_neighbours_are_noticed_but_rounding_is_not():
+    def in_batches(start, condition, num):
+        parts = range(start, start + num, 16)
+        return np.concatenate([planted.crowded(each, condition[each - start :][:16], 16) for each in parts])
+
+    def rounded(start, condition, num):
+        samples = planted.perfect(start, condition, num)
+        samples[:3] += np.float32(0.5)  # a few carried far
+        return samples + np.float32(1e-5)
+
+    repeats = [Repeat("in batches of 16", in_batches, 1e-3, is_judged=False, gross=0.1)]
+    assert planted.lit(planted.report_of(planted.crowded, repeats=repeats)) >= {"consistent"}
+    repeats = [Repeat("in batches of 16", rounded, 1e-3, is_judged=False, gross=0.1)]
+    assert planted.lit(planted.report_of(planted.perfect, repeats=repeats)) == set()
 
 
 def test_perfect_samplers_light_nothing_in_many_draws(monkeypatch):
