@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Float64, Int
 from scipy.spatial.distance import cdist
+from scipy.special import entr
 from scipy.stats import norm
 
 from aigc_jax.metrics.agreement import clopper_pearson
-from aigc_jax.metrics.bootstrap import NUM_RESAMPLES, bootstrap_interval
-from aigc_jax.metrics.conditional_entropy import fano, miller_madow
+from aigc_jax.metrics.variety_test import miller_madow
 from aigc_jax.types import UsageError
 
 Values = Int[np.ndarray, " _"] | Int[Array, " _"]
@@ -40,10 +40,9 @@ class SeedConsistency(NamedTuple):
     Attributes:
         value: mean over the conditions of ``1 - H / ln K``; 1 where all seeds show the same, 0 where all values are
             equally likely.
-        low: lower end of its 95 % interval.
+        low: lower end of its 95 % interval, which is conservative.
         high: upper end.
         per_condition: the same of each condition that occurs, rising [C].
-        entropy: H of each, in nats; of a free attribute, see :mod:`aigc_jax.metrics.conditional_entropy`.
         n: number of samples.
     """
 
@@ -51,30 +50,23 @@ class SeedConsistency(NamedTuple):
     low: float
     high: float
     per_condition: Float64[np.ndarray, " num_conditions"]
-    entropy: Float64[np.ndarray, " num_conditions"]
     n: int
 
 
-def seed_consistency(
-    attribute: Values,
-    condition: Conditions,
-    num_values: int,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
-) -> SeedConsistency:
+def seed_consistency(attribute: Values, condition: Conditions, num_values: int) -> SeedConsistency:
     """C1: ``1 - H(attribute | condition) / ln K`` over the seeds of each condition.
 
     The entropy is Miller and Madow's: the plug-in one is too low by about (values seen - 1) / (2 n), which would make
-    few seeds look consistent. The interval is a bootstrap within each condition; where every seed of every condition
-    showed the same, its lower end is Fano's bound at the exact bound of the share that may yet show another.
+    few seeds look consistent. The interval needs no law of that estimate. With p the share of one value, Fano's
+    ``-ln p <= H <= h(p) + (1 - p) ln(K - 1)``, of which the one end is convex in p and the other concave: both hold for
+    means over the conditions. That mean share has an exact interval from equally many samples of each condition, whose
+    count is less spread than a binomial one (Hoeffding). The value of a condition is chosen by other samples than those
+    in which it is counted for the lower end; the upper end takes the most frequent value, which only widens it.
 
     Args:
         attribute: what each sample shows.
         condition: what it was asked for.
         num_values: K >= 2, the values that the attribute can take.
-        num_resamples: of the bootstrap.
-        seed: of the resamples.
 
     Returns:
         The figure.
@@ -84,31 +76,30 @@ def seed_consistency(
 
     Reference:
         Miller, "Note on the bias of information estimates", 1955; Cover & Thomas, "Elements of Information Theory",
-        theorem 2.10.1, for Fano's inequality.
+        theorem 2.10.1, for Fano's inequality; Hoeffding, "On the distribution of the number of successes in independent
+        trials", 1956.
 
-    >>> result = seed_consistency(np.array([1, 1, 1, 0, 1, 2]), np.array([0, 0, 0, 1, 1, 1]), 3, num_resamples=10)
+    >>> result = seed_consistency(np.array([1, 1, 1, 0, 1, 2]), np.array([0, 0, 0, 1, 1, 1]), 3)
     >>> result.per_condition.tolist()
     [1.0, 0.0]
     """
     values, groups = np.asarray(attribute), _groups(condition, len(attribute))
     if num_values < 2 or not len(values):
         raise UsageError(f"expected samples of an attribute of 2 values or more, got {len(values)} of {num_values}")
-    order = np.concatenate(groups)
-    sizes = [len(group) for group in groups]
-    ordered, cuts = values[order], np.cumsum(sizes)[:-1]
-
-    def consistencies(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        entropy = np.array([miller_madow(part) for part in np.split(ordered[index], cuts)])
-        return np.clip(1 - entropy / np.log(num_values), 0, 1), entropy
-
-    per_condition, entropy = consistencies(np.arange(len(order)))
+    parts = [values[group] for group in groups]
+    entropy = np.array([miller_madow(part) for part in parts])
+    per_condition = np.clip(1 - entropy / np.log(num_values), 0, 1)
     value = float(per_condition.mean())
-    low, high = bootstrap_interval(
-        lambda index: float(consistencies(index)[0].mean()), sizes, num_resamples=num_resamples, seed=seed
-    )
-    if not entropy.any():
-        low = max(1 - fano(clopper_pearson(len(values), len(values))[0], num_values) / np.log(num_values), 0.0)
-    return SeedConsistency(value, min(low, value), max(high, value), per_condition, entropy, len(values))
+    num = min(map(len, parts))
+    # The most frequent value of every other sample, counted in the samples between them.
+    counted = [part[1:num:2] == _most_frequent(part[::2]) for part in parts]
+    share, _ = clopper_pearson(int(np.sum(counted)), np.size(counted))
+    share = max(share, 1 / num_values)
+    low = 1 - (entr(share) + entr(1 - share) + (1 - share) * np.log(num_values - 1)) / np.log(num_values)
+    counted = [part[:num] == _most_frequent(part[:num]) for part in parts]
+    _, share = clopper_pearson(int(np.sum(counted)), np.size(counted))
+    high = 1 + np.log(share) / np.log(num_values)
+    return SeedConsistency(value, min(max(float(low), 0.0), value), max(float(high), value), per_condition, len(values))
 
 
 class PairedAgreement(NamedTuple):
@@ -269,6 +260,12 @@ def _groups(condition: Conditions, n: int) -> list[np.ndarray]:
         return [np.arange(n)]
     values = np.asarray(condition)
     return [np.flatnonzero(values == c) for c in np.unique(values)]
+
+
+def _most_frequent(values: np.ndarray) -> int:
+    """The value that occurs most often; the least of equals."""
+    seen, counts = np.unique(values, return_counts=True)
+    return int(seen[counts.argmax()])
 
 
 def _normalized(features: Features) -> np.ndarray:

@@ -41,11 +41,10 @@ def consistency(evidence: Evidence) -> Section:
     distinct, check = _distinct(evidence)
     left_out = {name: subject.left_out[name] for name in TITLES if name in subject.left_out}
     measurements: list[Measurement] = [*repeats.measurements, distinct]
-    seeds = _seeds(evidence)
-    if seeds is None:
-        left_out["seed_consistency"] = "no condition fixes what a sample shows: the model is unconditional"
-    else:
-        measurements.append(seeds)
+    try:
+        measurements.append(_seeds(evidence))
+    except UsageError as error:
+        left_out["seed_consistency"] = str(error)
     pairs = []
     for counterpart in subject.counterparts:
         try:
@@ -165,19 +164,34 @@ def _distinct(evidence: Evidence) -> tuple[Measurement, Check]:
     return row._replace(reference=1 - check.reference, reference_title="at least, of independent draws"), check
 
 
-def _seeds(evidence: Evidence) -> Measurement | None:
+def _seeds(evidence: Evidence) -> Measurement:
     """C1: how far each condition fixes the class, over all seeds."""
-    samples = evidence.samples
+    samples, world = evidence.samples, evidence.judge.world
     if samples.condition is None or samples.verdicts.predicted is None:
-        return None
-    seen = observed(samples)
-    num_values = 2 + int(max(seen.max(), samples.condition.max()))
-    # An invalid sample is a value of its own.
-    result = seed_consistency(np.where(seen < 0, num_values - 1, seen), samples.condition, num_values)
-    note = "1 - H(class | condition) / ln K, mean over conditions: 1 where every seed gives the same class."
+        raise UsageError("no condition fixes what a sample shows: the model is unconditional")
+    seen, logits = observed(samples), samples.verdicts.logits
+    num_classes = max(
+        evidence.subject.num_classes or 0,
+        len(evidence.judge.class_names),
+        0 if logits is None else logits.shape[-1],
+    )
+    # What a world finds invalid is a value of its own.
+    num_values = num_classes + (world is not None)
+    result = seed_consistency(np.where(seen < 0, num_classes, seen), samples.condition, num_values)
+    worst = int(result.per_condition.argmin())
+    note = (
+        "1 - H(class | condition) / ln K, mean over conditions: 1 where every seed gives the same class; least "
+        f"consistent: {_condition_name(evidence, worst)}, {result.per_condition[worst]:.2f}. A conservative interval."
+    )
     return Measurement(
         "seed_consistency", "C1, across seeds", result.value, result.n, "share", note, result.low, result.high
-    )._replace(is_proxy=evidence.judge.world is None)
+    )._replace(is_proxy=world is None)
+
+
+def _condition_name(evidence: Evidence, place: int) -> str:
+    """What the condition is called that is at this place of those that occur; a bare number, as of digits, a class."""
+    name = evidence.class_name(int(np.unique(np.asarray(evidence.samples.condition))[place]))
+    return f"class {name}" if name.isdigit() else name
 
 
 def _latent_sensitivity(evidence: Evidence) -> Measurement:

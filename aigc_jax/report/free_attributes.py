@@ -1,4 +1,4 @@
-"""C1, its second half: what a condition leaves free must be as varied in samples as in the world."""
+"""C1, its second half: what a condition leaves free, if there is one, must be as varied in samples as in the world."""
 
 from __future__ import annotations
 
@@ -6,26 +6,35 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from aigc_jax.metrics.conditional_entropy import ConditionalEntropy, conditional_entropy
+from aigc_jax.metrics.variety_test import variety_test
 from aigc_jax.report.condition import observed
 from aigc_jax.report.examples import Examples
 from aigc_jax.report.figures import Table
 from aigc_jax.report.section import Evidence
+from aigc_jax.report.wording import format_p
 from aigc_jax.types import UsageError, World
 
 MIN_PER_CONDITION = 10
-"""Examples of a condition from which its entropy is taken."""
+"""Examples of a condition from which it is looked at."""
+
+_TITLES = {True: "How varied samples are (C1)", False: "What the condition leaves free (C1)"}
+"""For a model without a condition, and for one with it."""
+
+_CAPTIONS = {
+    True: "Entropy of each attribute in nats (Miller-Madow), of valid samples, beside as many real held-out examples. ",
+    False: "Entropy of each attribute in nats, mean over the conditions (Miller-Madow), of samples that are valid and "
+    "follow their condition, beside as many real held-out examples of the same conditions. ",
+}
 
 _CAPTION = (
-    "Entropy of each attribute in nats, mean over the conditions (Miller-Madow, 95 % intervals), of samples that are "
-    "valid and follow their condition, beside as many real held-out examples of the same conditions; ln K is that of "
-    "K equally likely values. Far below the real one: within a condition, the model makes a few of the possible things "
-    "only (mode collapse), which no agreement with the condition shows. No light is lit by it."
+    "Both entropies are too low by the same few examples only where the laws are the same, so go by p: the chance that "
+    "the first of two sets of one law{} had so many more pairs of equal examples (one-sided permutation test of "
+    "Simpson's index). {} is a small p. No light is lit by it."
 )
 
 
 def free_attributes(evidence: Evidence) -> Table:
-    """The entropy of whatever the condition leaves free, of samples and of real examples.
+    """How varied whatever the condition leaves free is in samples, against real examples.
 
     Args:
         evidence: what was looked at.
@@ -39,25 +48,29 @@ def free_attributes(evidence: Evidence) -> Table:
     world = evidence.judge.world
     if world is None:
         raise UsageError("only a world reads what an example shows beside its class")
-    samples, real = (_shown(each, world, evidence.samples.condition is None) for each in _sides(evidence))
+    is_unconditional = evidence.samples.condition is None
+    samples, real = (_shown(each, world, is_unconditional) for each in _sides(evidence))
     if not samples:
-        raise UsageError("the condition fixes all that the world reads")
-    conditions = [_conditions(each, evidence.samples.condition is None) for each in _sides(evidence)]
+        whole = "the world reads nothing of an example but whether it is valid"
+        raise UsageError(whole if is_unconditional else "the condition fixes all that the world reads")
+    conditions = [_conditions(each, is_unconditional) for each in _sides(evidence)]
     rows = []
-    for name, values in samples.items():
-        num_values = world.num_modes if name == "mode" else len(world.attributes[name])
-        kept = _alike((values, conditions[0]), (real[name], conditions[1]))
+    for name in samples:
+        kept = _alike((samples[name], conditions[0]), (real[name], conditions[1]))
         if len(kept[0]):
             ours, theirs = (
-                conditional_entropy(of_all[name][index], condition[index], num_values)
+                (of_all[name][index], condition[index])
                 for of_all, condition, index in zip((samples, real), conditions, kept, strict=True)
             )
-            most = f"{np.log(num_values):.3f} (K = {num_values})"
-            rows.append([name, _cell(ours), _cell(theirs), most, str(len(ours.per_condition)), str(ours.n)])
+            found = variety_test(ours, theirs)
+            rows.append([name, f"{found.entropy:.3f}", f"{found.reference:.3f}", format_p(found.p_value)])
     if not rows:
-        raise UsageError(f"no condition has {MIN_PER_CONDITION} valid samples and real examples: ask for more samples")
-    columns = ["attribute", "samples", "real held-out examples", "at most, ln K", "conditions", "examples of each"]
-    return Table("free_attributes", "What the condition leaves free (C1)", _CAPTION, columns, rows)
+        group = "set" if is_unconditional else "condition"
+        raise UsageError(f"no {group} has {MIN_PER_CONDITION} valid samples and real examples: ask for more samples")
+    columns = ["attribute", "samples (nats)", "real examples (nats)", "less varied than real: p"]
+    words = ("", "Mode collapse") if is_unconditional else (" in each condition", "Collapse within a condition")
+    caption = _CAPTIONS[is_unconditional] + _CAPTION.format(*words)
+    return Table("free_attributes", _TITLES[is_unconditional], caption, columns, rows)
 
 
 def _sides(evidence: Evidence) -> tuple[Examples, Examples]:
@@ -88,7 +101,7 @@ def _conditions(examples: Examples, is_unconditional: bool) -> np.ndarray:
 def _alike(ours: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:
     """Numbers of the first examples that show a value, equally many of each condition on both sides.
 
-    At one size, both entropies have what is left of the bias in common.
+    At one size and of one law, both entropies have what is left of the bias in common.
     """
     kept: tuple[list[np.ndarray], ...] = ([np.zeros(0, np.int64)], [np.zeros(0, np.int64)])
     for each in np.unique(ours[1]):
@@ -98,7 +111,3 @@ def _alike(ours: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarr
             for index, chosen in zip(found, kept, strict=True):
                 chosen.append(index[:num])
     return [np.concatenate(chosen) for chosen in kept]
-
-
-def _cell(found: ConditionalEntropy) -> str:
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"

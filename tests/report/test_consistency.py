@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from aigc_jax.metrics.variety_test import miller_madow
 from aigc_jax.report.consistency import consistency
 from aigc_jax.report.examples import draw
 from aigc_jax.report.section import Evidence
-from aigc_jax.report.subject import Counterpart, Subject, world_judge
+from aigc_jax.report.subject import Counterpart, Subject, classifier_judge, world_judge
 from aigc_jax.rng import example_keys
 from aigc_jax.types import World
 from aigc_jax.worlds.mixture import ring
@@ -59,9 +60,13 @@ def rows_of(section, name="free_attributes"):
     return {row[0]: row[1:] for row in next(figure for figure in section.figures if figure.name == name).rows}
 
 
-def interval(cell):
-    value, low, _, high = (part.strip("()") for part in cell.split())
-    return float(value), float(low), float(high)
+def p_of(row):
+    assert row[2].split()[0] == "p"
+    return float(row[2].split()[-1])
+
+
+def caption_of(section):
+    return next(figure for figure in section.figures if figure.name == "free_attributes").caption
 
 
 def numbers(num_modes):
@@ -99,13 +104,11 @@ def test_a_collapse_within_a_condition_shows_in_its_entropy():
 
     sections = [section_of(parity, Subject(sample_fn, 2), num=120) for sample_fn in (perfect, collapsed)]
     varied, single = (rows_of(section)["number"] for section in sections)
-    value, low, high = interval(varied[0])
-    assert low <= np.log(2) <= high
-    assert abs(interval(varied[1])[0] - value) < 0.1
-    assert varied[2].endswith("(K = 4)")
-    assert varied[3] == "2"
-    assert interval(single[0])[0] == 0
-    assert 0 < interval(single[0])[2] < 0.5
+    assert float(varied[0]) == pytest.approx(np.log(2), abs=0.05)
+    assert float(varied[1]) == pytest.approx(np.log(2), abs=0.05)
+    assert p_of(varied) > 0.05
+    assert (float(single[0]), p_of(single)) == (0, 0.001)
+    assert "Collapse within a condition is a small p" in caption_of(sections[0])
 
 
 def test_without_a_condition_the_mode_itself_is_free():
@@ -113,25 +116,94 @@ def test_without_a_condition_the_mode_itself_is_free():
         return np.where((index % 4 > 0)[:, None], samples[:1], samples)
 
     world = ring()
-    fair, unfair = (
-        rows_of(section_of(world, Subject(sampler(world, spoil=each))))["mode"] for each in (None, lopsided)
-    )
-    assert interval(fair[0])[1] <= np.log(8) <= interval(fair[0])[2]
-    assert interval(unfair[0])[2] < 1.5 < interval(unfair[1])[0]
+    sections = [section_of(world, Subject(sampler(world, spoil=each))) for each in (None, lopsided)]
+    fair, unfair = (rows_of(section)["mode"] for section in sections)
+    assert float(fair[0]) == pytest.approx(np.log(8), abs=0.05)
+    assert p_of(fair) > 0.05
+    assert float(unfair[0]) < 1.5 < float(unfair[1])
+    assert p_of(unfair) == 0.001
+    # Nothing was asked for, and nothing is said of it.
+    (table,) = (figure for figure in sections[0].figures if figure.name == "free_attributes")
+    assert "condition" not in table.title + table.caption
 
 
-def test_invalid_samples_and_those_of_another_condition_do_not_pass_for_variety():
+def test_invalid_samples_do_not_count():
     world = ring()
 
     def spoiled(index, samples):
         return np.where((index % 2 == 0)[:, None], 10.0 + index[:, None], samples).astype(np.float32)
 
     row = rows_of(section_of(world, Subject(sampler(world, spoil=spoiled))))["mode"]
-    assert int(row[4]) <= NUM // 2 + 2
+    # Far out, they are all nearest to one mode: counted, they would pass for a collapse.
+    assert float(row[0]) == pytest.approx(np.log(8), abs=0.05)
+    assert p_of(row) > 0.05
+
+
+def test_samples_of_another_condition_do_not_pass_for_variety():
+    parity = numbers(2)
+
+    def astray(start, condition, num):
+        """The first example of the condition, or in every other pair the second of the other condition."""
+        return np.where(np.arange(start, start + num) // 2 % 2, 4.0 - condition, 1.0 + condition)[:, None]
+
+    row = rows_of(section_of(parity, Subject(astray, 2), num=120))["number"]
+    assert (float(row[0]), p_of(row)) == (0, 0.001)
 
 
 def test_where_nothing_is_free_it_is_said():
     assert "fixes all" in section_of(ring(), Subject(sampler(ring()), 8)).left_out["free_attributes"]
+    single = numbers(1)._replace(attributes={}, read=None)
+    assert "reads nothing" in section_of(single, Subject(sampler(single))).left_out["free_attributes"]
+
+
+def looks(num_classes):
+    """A judge of numbers, whose class is the number itself."""
+    return classifier_judge(
+        "reader",
+        lambda x: {"logits": np.eye(num_classes)[x[:, 0].astype(int)], "features": x},
+        "0123456789"[:num_classes],
+    )
+
+
+def seeds_of(sample_fn, judge, num_classes):
+    samples = draw(sample_fn, judge, NUM, num_classes=num_classes, title="")
+    evidence = Evidence(Subject(sample_fn, num_classes), judge, samples, samples, samples, np.arange(NUM), "numbers")
+    return found_in(consistency(evidence), "seed_consistency")
+
+
+@pytest.mark.parametrize("num_classes", [2, 10])
+def test_a_model_that_ignores_its_condition_has_no_consistency(num_classes):
+    def deaf(start, condition, num):
+        return np.random.default_rng(start).integers(0, num_classes, (num, 1)).astype(np.float32)
+
+    row = seeds_of(deaf, looks(num_classes), num_classes)
+    assert row.value == pytest.approx(0, abs=0.02)
+    assert row.low < 0.02
+
+
+def test_the_least_consistent_condition_is_named():
+    def sample(start, condition, num):
+        index = np.arange(start, start + num)
+        return np.where((condition == 8) & (index % 100 == 8), 3, condition)[:, None].astype(np.float32)
+
+    row = seeds_of(sample, looks(10), 10)
+    worst = 1 - (miller_madow(np.array([3] * 3 + [8] * 27))) / np.log(10)
+    assert f"least consistent: class 8, {worst:.2f}" in row.note
+    assert (row.low < row.value < row.high, row.is_proxy) == (True, True)
+
+
+def test_an_invalid_sample_is_a_value_of_its_own():
+    world = ring()
+
+    def spoil(index, samples):
+        return np.where((index // 8 % 9 > 0)[:, None], samples, np.float32(99))
+
+    worlds = [section_of(world, Subject(sampler(world, spoil=each), 8)) for each in (None, spoil)]
+    perfect, spoiled = (found_in(section, "seed_consistency") for section in worlds)
+    assert (perfect.value, perfect.is_proxy) == (1, False)
+    # A ninth invalid: h(1/9) = 0.349 of ln 9 = 2.197.
+    assert spoiled.value == pytest.approx(1 - 0.349 / 2.197, abs=0.03)
+    assert "least consistent: mode" in spoiled.note
 
 
 def paired(world, sample_fn, other_fn, num_classes=None, num=NUM):

@@ -1,0 +1,76 @@
+"""Variety within conditions: closed forms, p-values of one law, collapse that is found."""
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from aigc_jax.metrics.variety_test import miller_madow, variety_test
+from aigc_jax.types import UsageError
+
+
+def p_values(num_draws, sampled, real, num_conditions=4, size=12):
+    """Of so many draws: values below ``sampled`` and below ``real``, all as frequent, in each condition."""
+    rng, condition = np.random.default_rng(0), np.arange(num_conditions * size) % num_conditions
+    draws = ([rng.integers(0, num, len(condition)) for num in (sampled, real)] for _ in range(num_draws))
+    return np.array([variety_test((a, condition), (b, condition), num_permutations=199).p_value for a, b in draws])
+
+
+@pytest.mark.parametrize("num_values", [3, 40])
+def test_p_values_of_one_law_are_uniform_or_larger(num_values):
+    found = p_values(300, num_values, num_values)
+    for level in (0.05, 0.2, 0.5):
+        assert np.sum(found <= level) <= binom.ppf(0.99, 300, level)
+    # Few values, whose differences can be equal, make it conservative, but not mute.
+    assert np.sum(found <= 0.2) >= binom.ppf(0.01, 300, 0.1)
+
+
+@pytest.mark.parametrize(("sampled", "real"), [(2, 4), (10, 20)])
+def test_a_collapse_to_half_of_the_values_is_found(sampled, real):
+    # With 480 examples nearly always; more variety than there is in the data is no collapse.
+    assert np.mean(p_values(30, sampled, real, size=60) <= 0.05) >= 0.9
+    assert np.min(p_values(30, real, sampled, size=60)) > 0.5
+
+
+def test_conditions_are_kept_apart_and_count_the_same():
+    condition = np.repeat([0, 1], [1000, 10])
+    values = np.where(condition == 1, 3, np.arange(1010) % 2)
+    found = variety_test((values, condition), (np.where(condition == 1, 3, 0), condition))
+    assert found.entropy == pytest.approx((np.log(2) + 1 / 2000) / 2)
+    assert (found.reference, found.p_value) == (0, 1)
+    # The same in all conditions together, but one value in each.
+    mixed = np.arange(40) % 4
+    found = variety_test((mixed, mixed), (np.arange(40) // 4 % 4, mixed))
+    assert (found.entropy, found.p_value) == (0, 0.001)
+
+
+def test_sets_may_be_of_two_sizes():
+    condition = np.zeros(90, int)
+    found = variety_test((np.arange(30) % 6, condition[:30]), (np.arange(90) % 6, condition))
+    assert found.p_value > 0.1
+
+
+def test_p_value_is_the_share_of_all_mixtures():
+    # Of a a b b, the pair a a or b b is drawn in 2 of 6 ways.
+    pair = np.zeros(2, int)
+    found = variety_test((np.array([0, 0]), pair), (np.array([1, 1]), pair), num_permutations=20_000)
+    assert found.p_value == pytest.approx(1.0)  # The other pair is as little varied: no difference.
+    found = variety_test((np.array([0, 0]), pair), (np.array([0, 1]), pair), num_permutations=20_000)
+    assert found.p_value == pytest.approx(1 / 2, abs=0.02)  # Of a a a b, 3 pairs of 6 are a a.
+
+
+def test_miller_madow_by_hand():
+    assert miller_madow(np.array([0, 0, 0, 1])) == pytest.approx(0.5623351 + 1 / 8)
+
+
+def test_miller_madow_mends_the_handbooks_bias():
+    # Ten samples of ten equally likely values: plug-in 1.773 for 2.303; the plain figure would claim 0.23 consistency.
+    rng, plug_in = np.random.default_rng(1), 1.773
+    mean = np.mean([miller_madow(values) for values in rng.integers(0, 10, (2000, 10))])
+    assert abs(mean - np.log(10)) < 0.5 * (np.log(10) - plug_in)
+
+
+def test_what_cannot_be_compared_is_refused():
+    one, two = np.zeros(1, int), np.zeros(2, int)
+    for first, second in (((two, two), (one, one)), ((two, two), (two, two + 1)), ((one[:0],) * 2, (one[:0],) * 2)):
+        with pytest.raises(UsageError, match="two examples"):
+            variety_test(first, second)
