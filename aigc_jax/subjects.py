@@ -131,6 +131,8 @@ def make_subject(loaded: Loaded, *, partner: Loaded | None = None, denoiser: Loa
         else make_change_fn(experiment, loaded.variables, loaded.seed),
         variants=[*_sampler_variants(loaded, left_out), *_guidance_variants(loaded), *_truncations(loaded)],
         reconstruct=make_reconstruct_fn(experiment, loaded.variables) if has_both_ways else None,
+        guidance=_guidance(loaded),
+        takes_rescaling=hasattr(getattr(loaded.config, "sampling", None), "guidance_rescale"),
         left_out=left_out,
     )
 
@@ -270,11 +272,19 @@ def _sampler_variants(loaded: Loaded, left_out: dict[str, str]) -> Iterator[Vari
                 yield Variant("sampler", f"{name}{IDEAL}", cost, exact, is_ideal=True)
 
 
-def _guidance_variants(loaded: Loaded) -> Iterator[Variant]:
+def _guidance(loaded: Loaded) -> float | None:
+    """The weight that the run's samples are drawn with; None where there is no guidance."""
     sampling = getattr(loaded.config, "sampling", None)
     is_guided = hasattr(sampling, "guidance") and loaded.experiment.num_classes is not None
-    if is_guided and getattr(sampling, "sampler", "") != "multistep":
-        for weight in GUIDANCE:
+    return (
+        getattr(sampling, "guidance", None) if is_guided and getattr(sampling, "sampler", "") != "multistep" else None
+    )
+
+
+def _guidance_variants(loaded: Loaded) -> Iterator[Variant]:
+    own = _guidance(loaded)
+    if own is not None:
+        for weight in sorted({*GUIDANCE, own}):
             yield Variant("guidance", "", weight, _with(loaded, {"guidance": weight}))
 
 

@@ -25,6 +25,8 @@ class Findings(NamedTuple):
         figures: by name.
         best_auc: the largest area under the ROC curve of any detector, or None.
         acceptance: share of the samples that the calibrated filter accepts, or None where none is certified.
+        guidance: the weight that the samples were drawn with, None for a model without guidance.
+        takes_rescaling: whether guidance can be rescaled, and kept to an interval.
     """
 
     measurements: dict[str, Measurement]
@@ -32,6 +34,8 @@ class Findings(NamedTuple):
     figures: dict[str, Figure]
     best_auc: float | None = None
     acceptance: float | None = None
+    guidance: float | None = None
+    takes_rescaling: bool = False
 
     def value(self, name: str) -> float | None:
         """A measured figure, None where there is none."""
@@ -108,39 +112,39 @@ def _adherence(findings: Findings) -> Action | None:
     reason += "" if worst is None else f", {worst.title} {worst.value:.1%}"
     second = findings.value("second_opinion")
     reason += "" if second is None else f", by a second classifier {second:.1%}"
-    sweep = findings.figures.get("guidance_sweep")
-    if isinstance(sweep, Lines):
-        curves = {series.name: series for series in sweep.series}
-        followed = curves.get("class agreement")
-        best = None if followed is None else max(range(len(followed.x)), key=lambda i: followed.y[i] or 0.0)
-        row = findings.measurements.get("class_agreement")
-        if (
-            followed is not None
-            and best is not None
-            and (followed.y[best] or 0.0) > (1.0 if row is None else row.high or 1.0)
-        ):
-            command = f"aigc-jax evaluate RUN --guidance {followed.x[best]:g}"
-            reason += f"; {followed.y[best]:.1%} at guidance weight {followed.x[best]:g}"
-            return Action("Another guidance weight; watch precision and recall", reason, command)
+    best = _better_weight(findings, "class agreement")
+    if best is not None:
+        weight, value = best
+        reason += f"; {value:.1%} at guidance weight {weight:g}"
+        command = f"aigc-jax evaluate RUN --guidance {weight:g}"
+        return Action("Another guidance weight; watch precision and recall", reason, command)
     return Action("Train longer, or weigh the worst class more", reason)
 
 
-def _over_guided(findings: Findings) -> Action | None:
-    """Validity falls with the weight: it is guidance that pushes samples off the data."""
+def _better_weight(findings: Findings, name: str) -> tuple[float, float] | None:
+    """The guidance weight of the best value of a curve, and that value, if beyond chance better than the run's own."""
     sweep = findings.figures.get("guidance_sweep")
-    if not findings.is_lit("valid") or not isinstance(sweep, Lines):
-        return None
-    curve = next((series for series in sweep.series if series.name == "precision"), None)
-    if curve is None:
+    curves = {series.name: series for series in sweep.series} if isinstance(sweep, Lines) else {}
+    curve, own = curves.get(name), findings.guidance
+    if curve is None or own not in curve.x or not curve.low:
         return None
     values = [value or 0.0 for value in curve.y]
-    best = max(range(len(values)), key=values.__getitem__)
-    if values[best] - values[-1] < 0.05:
+    best, place = max(range(len(values)), key=values.__getitem__), list(curve.x).index(own)
+    # Intervals that do not meet: the best of several points is a little too good by chance.
+    is_sure = (curve.low[best] or 0.0) > (curve.high[place] or 1.0)
+    return (curve.x[best], values[best]) if is_sure else None
+
+
+def _over_guided(findings: Findings) -> Action | None:
+    """Validity is better at a smaller weight than the run's own: it is guidance that pushes samples off the data."""
+    best, own = _better_weight(findings, "precision"), findings.guidance
+    if not findings.is_lit("valid") or best is None or own is None or not best[0] < own:
         return None
-    reason = f"precision falls from {values[best]:.1%} at guidance weight {curve.x[best]:g}"
-    reason += f" to {values[-1]:.1%} at {curve.x[-1]:g}"
-    command = "aigc-jax evaluate RUN --guidance-rescale 0.7 --guidance-interval 0.3 5"
-    return Action("Guide at middle noise levels alone, or rescale what guidance gives", reason, command)
+    reason = f"precision is {best[1]:.1%} at guidance weight {best[0]:g}, beyond chance above that at {own:g}"
+    if findings.takes_rescaling:
+        command = "aigc-jax evaluate RUN --guidance-rescale 0.7 --guidance-interval 0.3 5"
+        return Action("Guide at middle noise levels alone, rescale what guidance gives, or guide less", reason, command)
+    return Action("Guide less", reason, f"aigc-jax evaluate RUN --guidance {best[0]:g}")
 
 
 def _truncation(findings: Findings) -> Action | None:

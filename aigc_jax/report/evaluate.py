@@ -112,6 +112,8 @@ def evaluate(
         {figure.name: figure for figure in figures},
         found.detection.best_auc,
         found.detection.acceptance,
+        subject.guidance,
+        subject.takes_rescaling,
     )
     return Evaluation(report._replace(actions=actions(findings)), _per_sample(evidence, found.detection))
 

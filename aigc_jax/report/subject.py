@@ -110,6 +110,8 @@ class Subject(NamedTuple):
         detectors: what scores given samples.
         trace_fn: samples with scores of their making, or None.
         variants: points of sweeps.
+        guidance: the guidance weight that its samples are drawn with; None for a model without guidance.
+        takes_rescaling: whether guidance can be rescaled, and kept to an interval of noise levels.
         path_lengths: lengths [num] of the path in feature space per unit of latent, or None.
         latent_changes: changes [num, ...] of the first samples per unit of their latents, or None.
         accuracy_fn: ``(images, condition) -> {"accuracy_from_samples", "accuracy_on_samples"}`` as (right, n), or None.
@@ -125,6 +127,8 @@ class Subject(NamedTuple):
     detectors: Sequence[Scored] = ()
     trace_fn: Tracer | None = None
     variants: Sequence[Variant] = ()
+    guidance: float | None = None
+    takes_rescaling: bool = False
     path_lengths: Callable[[int], np.ndarray] | None = None
     latent_changes: Callable[[int], np.ndarray] | None = None
     accuracy_fn: Callable[[np.ndarray, np.ndarray], Mapping[str, tuple[int, int]]] | None = None

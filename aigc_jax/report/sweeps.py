@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -128,23 +128,24 @@ def _trade(evidence: Evidence, name: str, variants: Sequence[Variant], drawn: Se
     n = min(drawn[0].num, evidence.train.num)
     reference = evidence.train.verdicts.features[:n]
 
-    def values(read: Callable[[Examples], float]) -> list[float | None]:
-        return [read(examples) for examples in drawn]
-
     figures = [overlap(reference, examples.verdicts.features[:n]) for examples in drawn]
     x = [variant.x for variant in variants]
-    kinds: Mapping[str, list[float | None]] = {
-        "precision": [figure.precision for figure in figures],
-        "recall": [figure.recall for figure in figures],
-        "density": [figure.density for figure in figures],
-        "coverage": [figure.coverage for figure in figures],
-    }
+    curves = [_counted("precision", x, [figure.is_inside for figure in figures])]
+    for kind in ("recall", "density", "coverage"):
+        curves.append(Series(kind, x, [getattr(figure, kind) for figure in figures]))
     if drawn[0].condition is not None:
-        kinds = {**kinds, "class agreement": values(lambda e: float(np.mean(observed(e) == e.condition)))}
+        curves.append(_counted("class agreement", x, [observed(each) == each.condition for each in drawn]))
     held_out = overlap(reference, evidence.held_out.verdicts.features[:n])
     caption = (
         f"n = {n} samples at each point, against as many training examples, in the features of "
         f"{evidence.judge.encoder_name}. Real held-out examples reach precision {held_out.precision:.2f}, recall "
         f"{held_out.recall:.2f}, density {held_out.density:.2f} and coverage {held_out.coverage:.2f} there."
     )
-    return Lines(f"{name}_sweep", title, caption, x_title, "", [Series(kind, x, y) for kind, y in kinds.items()])
+    return Lines(f"{name}_sweep", title, caption, x_title, "", curves)
+
+
+def _counted(name: str, x: Sequence[float], is_so: Sequence[np.ndarray]) -> Series:
+    """A curve of shares of samples, with their exact intervals."""
+    counts = [(int(each.sum()), len(each)) for each in is_so]
+    ends = [clopper_pearson(*each) for each in counts]
+    return Series(name, x, [count / n for count, n in counts], [low for low, _ in ends], [high for _, high in ends])

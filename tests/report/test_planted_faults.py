@@ -65,7 +65,7 @@ def test_samples_that_see_their_neighbours_are_noticed_but_rounding_is_not():
         return np.concatenate([planted.crowded(each, condition[each - start :][:16], 16) for each in parts])
 
     def rounded(start, condition, num):
-        samples = planted.perfect(start, condition, num)
+        samples = planted.perfect(start, condition, num).copy()
         samples[:3] += np.float32(0.5)  # a few carried far
         return samples + np.float32(1e-5)
 
