@@ -126,7 +126,7 @@ def _better_weight(findings: Findings, name: str) -> tuple[float, float] | None:
     sweep = findings.figures.get("guidance_sweep")
     curves = {series.name: series for series in sweep.series} if isinstance(sweep, Lines) else {}
     curve, own = curves.get(name), findings.guidance
-    if curve is None or own not in curve.x or not curve.low:
+    if curve is None or own is None or own not in curve.x or not curve.low:
         return None
     values = [value or 0.0 for value in curve.y]
     best, place = max(range(len(values)), key=values.__getitem__), list(curve.x).index(own)

@@ -48,7 +48,9 @@ def second_opinion(evidence: Evidence) -> Section:
     if held_out.condition is not None:
         is_real_right = held_out.verdicts.second == held_out.condition
         row = row._replace(
-            reference=number(standardized_share(is_real_right, np.asarray(held_out.condition), samples.condition)),
+            reference=number(
+                standardized_share(is_real_right, np.asarray(held_out.condition), np.asarray(samples.condition))
+            ),
             reference_title="same classifier on real held-out images",
         )
         ours, real = (~is_right, np.asarray(samples.condition)), (~is_real_right, np.asarray(held_out.condition))
