@@ -17,7 +17,7 @@ import numpy as np
 from aigc_jax.data.arrays import ArraySource, take
 from aigc_jax.data.images import to_float
 from aigc_jax.data.sources import open_data
-from aigc_jax.measuring import load_encoder
+from aigc_jax.measuring import load_encoder, with_second_classifier
 from aigc_jax.report.evaluate import Settings, evaluate
 from aigc_jax.report.report import LAMP_TITLES, Report
 from aigc_jax.report.subject import Repeat, Sampler, Subject, classifier_judge
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     config = TrainConfig(data="tfds:mnist", data_dir=args.data_dir)
     mnist = open_data(config.data, data_dir=args.data_dir, image_shape=(28, 28, 1), num_classes=NUM_CLASSES)
     name, encode_fn = load_encoder(config, mnist)
-    judge = classifier_judge(name, encode_fn, mnist.class_names)
+    judge = with_second_classifier(classifier_judge(name, encode_fn, mnist.class_names), config, mnist)
     data, pool = _parts(mnist)
     rows = {}
     for title, (sampler, num_classes, expected) in _samplers(data, pool).items():
