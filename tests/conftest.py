@@ -2,6 +2,8 @@
 
 import gc
 import os
+import time
+from pathlib import Path
 
 # Before jax starts: four devices on one CPU, so that data parallelism is tested for real.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
@@ -18,6 +20,23 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 _hook = install_import_hook("aigc_jax", "beartype.beartype")
 
 
+SLOW = set((Path(__file__).parent / "slow.txt").read_text().splitlines())
+"""Tests, with or without their parameters, of more than 1.5 s of CPU time: ``pytest --times FILE`` measures them."""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--times", default=None, help="a file to which the CPU seconds of each test are appended")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    begin = time.process_time()
+    yield
+    if item.config.getoption("--times"):
+        with open(item.config.getoption("--times"), "a", encoding="utf-8") as file:
+            file.write(f"{time.process_time() - begin:.2f} {item.nodeid.removesuffix('@' + _group(item))}\n")
+
+
 def _group(item):
     """The tests that share compilations: those of a file, or all properties of one row of the contract table."""
     name = getattr(item, "callspec", None) and item.callspec.params.get("name")
@@ -31,6 +50,8 @@ def pytest_collection_modifyitems(items):
     for number, item in enumerate(items):
         first.setdefault(_group(item), number)
         item.add_marker(pytest.mark.xdist_group(_group(item)))
+        if not SLOW.isdisjoint((item.nodeid, item.nodeid.partition("[")[0])):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: first[_group(item)])
 
 

@@ -16,6 +16,9 @@ IDEAL = ", exact denoiser"
 """How the name of a curve ends that is no sampler to choose: the world's own denoiser drew it."""
 
 
+_MORE_LABELS = "aigc-jax evaluate RUN --num-samples 10000 --detector-samples 10000"
+
+
 class Findings(NamedTuple):
     """What the rules look at.
 
@@ -97,11 +100,12 @@ def _ends(sweep: Lines, name: str) -> tuple[float, float]:
 def _filter(findings: Findings) -> Action | None:
     if findings.best_auc is None or findings.best_auc < 0.9:
         return None
-    accepted = "" if findings.acceptance is None else f"; the calibrated threshold accepts {findings.acceptance:.1%}"
-    return Action(
-        "Filter with the calibrated detector",
-        f"a detector tells violations from good samples with an AUC of {findings.best_auc:.3f}{accepted}",
-    )
+    reason = f"a detector tells violations from good samples with an AUC of {findings.best_auc:.3f}"
+    if findings.acceptance is None:
+        reason += ", but so few labelled samples certify no threshold"
+        return Action("Label more samples for the filter, or allow more risk", reason, _MORE_LABELS)
+    reason += f"; the calibrated threshold accepts {findings.acceptance:.1%}"
+    return Action("Filter with the calibrated detector", reason)
 
 
 def _adherence(findings: Findings) -> Action | None:

@@ -134,7 +134,7 @@ def _repeats(evidence: Evidence) -> tuple[Section, Table]:
     if not num_all:
         return Section(checks=checks), table
     note = "Share of repeated samples that came out the same, within the rounding of the way they were computed."
-    row = share("repeatability", "C0, repeated samples that are the same", count=num_same, n=num_all, note=note)
+    row = share("repeatability", "C0, equal repeats", count=num_same, n=num_all, note=note)
     return Section([row._replace(reference=1.0, reference_title="what a pure function gives")], checks), table
 
 

@@ -48,7 +48,8 @@ OVER_GUIDED, STEADY = guided("precision", 0.9, 0.6, 0.5), guided("precision", 0.
         (findings(lit=["diverse"], coverage=(0.5, 0.97)), "50.0%"),
         (findings(lit=["diverse", "not_copied"], coverage=(0.5, 0.97)), "More data"),
         (findings(lit=["consistent"], distinct_samples=(0.5, 1.0)), "key that is used twice"),
-        (findings(auc=0.99), "calibrated"),
+        (findings(auc=0.99), "threshold accepts 90.0%"),
+        (findings(auc=0.99)._replace(acceptance=None), "--detector-samples"),
         (findings(model_consistency=(0.1, 0.05)), "two models agree"),
     ],
 )
