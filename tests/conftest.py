@@ -38,9 +38,11 @@ def pytest_runtest_protocol(item):
 
 
 def _group(item):
-    """The tests that share compilations: those of a file, or all properties of one row of the contract table."""
-    name = getattr(item, "callspec", None) and item.callspec.params.get("name")
-    return f"contracts of {name}" if name and item.path.parent.name == "contracts" else item.nodeid.split("::")[0]
+    """The tests that share compilations: those of a file, all properties of a row of the contract table, a config's."""
+    place, name = item.nodeid.split("::")[0], getattr(item, "callspec", None) and item.callspec.params.get("name")
+    if name and item.path.parent.name == "contracts":
+        return f"contracts of {name}"
+    return f"{place} of {name}" if name and item.path.name == "test_configs.py" else place
 
 
 @pytest.hookimpl(tryfirst=True)

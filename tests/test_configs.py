@@ -10,6 +10,8 @@ from PIL import Image
 from aigc_jax import cli
 from aigc_jax.experiments import config_names, load_config, load_run
 
+from .contracts.table import quick_compilation
+
 UNET = [
     "--net.width",
     "8",
@@ -49,7 +51,8 @@ COMMON = ["--steps", "2", "--batch-size", "8", "--log-every", "1", "--checkpoint
 
 @pytest.fixture(autouse=True)
 def _standard_promotion():
-    with jax.numpy_dtype_promotion("standard"):  # optax.adam mixes dtypes
+    # optax.adam mixes dtypes. Two steps of a tiny network compute nothing to speak of, but compile for half a minute.
+    with jax.numpy_dtype_promotion("standard"), quick_compilation():
         yield
 
 
