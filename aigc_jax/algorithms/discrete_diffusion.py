@@ -28,6 +28,7 @@ from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.samplers.discrete import TokenSampling, ancestral, draw_limit, token_times
 from aigc_jax.samplers.guidance import classifier_free
 from aigc_jax.types import (
+    NUM_TOKENS,
     Algorithm,
     Batch,
     Condition,
