@@ -9,12 +9,13 @@ from aigc_jax import cli
 from aigc_jax.experiments import load_run
 from aigc_jax.train.sampling import make_edit_fn
 
+from .contracts.table import quick_compilation
 from .test_configs import COMMON, TINY
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _standard_promotion():
-    with jax.numpy_dtype_promotion("standard"):  # optax.adam mixes dtypes
+    with jax.numpy_dtype_promotion("standard"), quick_compilation():  # optax.adam mixes dtypes
         yield
 
 

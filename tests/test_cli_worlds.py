@@ -8,8 +8,16 @@ import pytest
 
 from aigc_jax import cli
 
+from .contracts.table import quick_compilation
+
 TINY = ["--widths", "8", "--sampling.num-steps", "2", "--likelihood.num-steps", "2"]
 COMMON = ["--steps", "2", "--batch-size", "8", "--log-every", "1", "--parallel", "jit", "--sample-every", "0"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation():
+    with quick_compilation():
+        yield
 
 
 @pytest.fixture(autouse=True)
