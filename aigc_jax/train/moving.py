@@ -16,10 +16,13 @@ from aigc_jax.metrics.path_length import path_speed
 from aigc_jax.metrics.stability import unit_change
 from aigc_jax.rng import example_keys, normal, split_by_name
 from aigc_jax.train.sampling import BLOCK, SampleBlocksFn, blockwise, sample_key
-from aigc_jax.types import Experiment, GenerateFn, LatentFn, UsageError, Variables
+from aigc_jax.types import Experiment, LatentFn, UsageError, Variables
 
 MoveFn = Callable[[jax.Array, jax.Array], jax.Array]
 """``(latents [B, ...], keys [B]) -> latents``: standard normal in, standard normal or a part of it out."""
+
+DecodeFn = Callable[[jax.Array], jax.Array]
+"""``latents [B, ...] -> samples [B, ...]`` of given weights, keys and conditions."""
 
 
 def make_moved_fn(experiment: Experiment, variables: Variables, seed: int, move: MoveFn) -> SampleBlocksFn:
@@ -37,16 +40,11 @@ def make_moved_fn(experiment: Experiment, variables: Variables, seed: int, move:
     Raises:
         UsageError: the model starts from no one latent.
     """
-    latent, generate = _from_one_latent(experiment)
-    key = sample_key(seed)
 
-    @jax.jit
-    def block(variables: Variables, index: jax.Array, condition: jax.Array | None) -> jax.Array:
-        keys = example_keys(key, index)
-        moved = move(latent(keys, BLOCK), split_by_name(keys, "move")["move"])
-        return generate(variables, moved, keys, condition)
+    def moved(latent: LatentFn, decode: DecodeFn, keys: jax.Array) -> jax.Array:
+        return decode(move(latent(keys, BLOCK), split_by_name(keys, "move")["move"]))
 
-    return blockwise(lambda index, condition: block(variables, index, condition))
+    return blockwise(_compiled(experiment, variables, seed, moved))
 
 
 def truncate(limit: float) -> MoveFn:
@@ -132,23 +130,15 @@ def make_path_fn(
     Raises:
         UsageError: the model starts from no one latent.
     """
-    latent, generate = _from_one_latent(experiment)
-    key = sample_key(seed)
 
-    @jax.jit
-    def block(variables: Variables, index: jax.Array, condition: jax.Array | None) -> jax.Array:
-        keys = example_keys(key, index)
+    def speeds(latent: LatentFn, decode: DecodeFn, keys: jax.Array) -> jax.Array:
         named = split_by_name(keys, "path_end", "path_time")
         ends = latent(keys, BLOCK), latent(named["path_end"], BLOCK)
         t = jax.vmap(jax.random.uniform)(named["path_time"])
         flat = tuple(end.reshape(BLOCK, -1) for end in ends)
+        return path_speed(features, lambda z: decode(z.reshape(ends[0].shape)), (flat[0], flat[1]), t)
 
-        def decode(z: jax.Array) -> jax.Array:
-            return generate(variables, z.reshape(ends[0].shape), keys, condition)
-
-        return path_speed(features, decode, (flat[0], flat[1]), t)
-
-    return _by_number(experiment, lambda index, condition: block(variables, index, condition))
+    return _by_number(experiment, _compiled(experiment, variables, seed, speeds))
 
 
 def make_change_fn(experiment: Experiment, variables: Variables, seed: int) -> Callable[[int], np.ndarray]:
@@ -165,24 +155,33 @@ def make_change_fn(experiment: Experiment, variables: Variables, seed: int) -> C
     Raises:
         UsageError: the model starts from no one latent.
     """
-    latent, generate = _from_one_latent(experiment)
+
+    def changes(latent: LatentFn, decode: DecodeFn, keys: jax.Array) -> jax.Array:
+        latents = latent(keys, BLOCK)
+        directions = normal(split_by_name(keys, "direction")["direction"], latents.shape[1:])
+        return unit_change(decode, latents, directions)
+
+    return _by_number(experiment, _compiled(experiment, variables, seed, changes))
+
+
+def _compiled(
+    experiment: Experiment,
+    variables: Variables,
+    seed: int,
+    make: Callable[[LatentFn, DecodeFn, jax.Array], jax.Array],
+) -> Callable[[jax.Array, jax.Array | None], jax.Array]:
+    """Blocks of what is made of the latents of samples, the model as a function of them, and the samples' keys."""
+    latent, generate = experiment.algorithm.latent, experiment.algorithm.generate
+    if latent is None or generate is None:
+        raise UsageError("this model starts from no one latent: there is none to move")
     key = sample_key(seed)
 
     @jax.jit
     def block(variables: Variables, index: jax.Array, condition: jax.Array | None) -> jax.Array:
         keys = example_keys(key, index)
-        latents = latent(keys, BLOCK)
-        directions = normal(split_by_name(keys, "direction")["direction"], latents.shape[1:])
-        return unit_change(lambda z: generate(variables, z, keys, condition), latents, directions)
+        return make(latent, lambda z: generate(variables, z, keys, condition), keys)
 
-    return _by_number(experiment, lambda index, condition: block(variables, index, condition))
-
-
-def _from_one_latent(experiment: Experiment) -> tuple[LatentFn, GenerateFn]:
-    latent, generate = experiment.algorithm.latent, experiment.algorithm.generate
-    if latent is None or generate is None:
-        raise UsageError("this model starts from no one latent: there is none to move")
-    return latent, generate
+    return lambda index, condition: block(variables, index, condition)
 
 
 def _by_number(
