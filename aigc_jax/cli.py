@@ -20,7 +20,7 @@ import tyro
 from aigc_jax import commands, evaluation, latent_pictures
 from aigc_jax.cli_arguments import Compare, Edit, Evaluate, Info, Latents, Likelihood, List, Prepare, Sample
 from aigc_jax.experiments import config_names, load_config
-from aigc_jax.train.finite import NonFiniteError
+from aigc_jax.train.nan_guard import NonFiniteError
 from aigc_jax.types import UsageError
 
 USAGE = """\

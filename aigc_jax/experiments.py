@@ -24,9 +24,9 @@ import aigc_jax.configs
 from aigc_jax.data.pipeline import batches
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.config_io import config_from_values
 from aigc_jax.train.loop import EvaluateFn, TrainResult, abstract_state, train
 from aigc_jax.train.run_dir import read_run
-from aigc_jax.train.values import config_from_values
 from aigc_jax.types import Data, Experiment, UsageError, Variables
 
 

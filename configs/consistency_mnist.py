@@ -27,7 +27,7 @@ from aigc_jax.samplers.settings import Sampling
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
-from aigc_jax.train.trained import load_trained
+from aigc_jax.train.pretrained import load_pretrained
 from aigc_jax.tree import warmed_up
 from aigc_jax.types import DenoiseFn, Experiment, UsageError
 
@@ -95,7 +95,7 @@ def build(config: Config) -> Experiment:
 def _load_teacher(config: Config, run: str) -> DenoiseFn:
     """The guided denoiser of a trained flow, brought to the noise levels of the student."""
     flow_digits = importlib.import_module("aigc_jax.configs.flow_digits")
-    theirs, _, variables = load_trained(run, flow_digits)
+    theirs, _, variables = load_pretrained(run, flow_digits)
     for name in ("image_shape", "num_classes"):
         if getattr(theirs, name) != getattr(config, name):
             raise UsageError(

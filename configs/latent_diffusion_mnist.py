@@ -23,7 +23,7 @@ from aigc_jax.samplers.settings import Sampling
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
-from aigc_jax.train.trained import load_trained
+from aigc_jax.train.pretrained import load_pretrained
 from aigc_jax.tree import warmed_up
 from aigc_jax.types import Experiment, UsageError
 
@@ -67,7 +67,7 @@ def build(config: Config) -> Experiment:
         UsageError: the autoencoder's run cannot be loaded, or is one of other images.
     """
     classes = config.num_classes or 0
-    theirs, autoencoder, variables = load_trained(
+    theirs, autoencoder, variables = load_pretrained(
         config.autoencoder, importlib.import_module("aigc_jax.configs.vae_mnist")
     )
     for name in ("image_shape", "num_classes"):

@@ -59,7 +59,7 @@ class JsonLines:
     """``metrics.jsonl``: one JSON object per log step; NaN and infinity, which JSON lacks, become null."""
 
     def __init__(self, path: Path, start_step: int) -> None:
-        cut_back(path, start_step)
+        truncate_log(path, start_step)
         self._file = path.open("a", encoding="utf-8")
 
     def advance(self, step: int) -> None:
@@ -219,7 +219,7 @@ def open_log(run: Path, start_step: int, num_steps: int, *, wandb: str | None, v
     return Log([*extra, *files, Progress(start_step, num_steps)])
 
 
-def cut_back(path: Path, step: int) -> None:
+def truncate_log(path: Path, step: int) -> None:
     """Drop the lines of a JSON-lines file that are of later steps, or torn.
 
     Args:

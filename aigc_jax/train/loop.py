@@ -24,10 +24,10 @@ from aigc_jax.data.images import write_png
 from aigc_jax.rng import split_by_name
 from aigc_jax.train.checkpoint import Checkpoints
 from aigc_jax.train.config import TrainConfig, validate
-from aigc_jax.train.feed import Feed, Speed
-from aigc_jax.train.finite import FLAG, FiniteWatch, NonFiniteError, check_weights, with_finite_flag
 from aigc_jax.train.logging import Log, Record, open_log
+from aigc_jax.train.nan_guard import FLAG, NanGuard, NonFiniteError, check_weights, with_finite_flag
 from aigc_jax.train.parallel import CompiledStep, Device, HostBatch, Parallel, make_parallel
+from aigc_jax.train.prefetch import DevicePrefetcher, Throughput
 from aigc_jax.train.run_dir import open_run
 from aigc_jax.train.samples import GridFn, make_grid_fn
 from aigc_jax.train.signals import StopRequest
@@ -113,10 +113,10 @@ def train(
             parallel,
             checkpoints,
             log,
-            FiniteWatch(),
+            NanGuard(),
             make_grid_fn(experiment, config.seed) if config.sample_every else None,
             evaluate_fn,
-            Feed(stream, parallel, config.steps - start),
+            DevicePrefetcher(stream, parallel, config.steps - start),
         )
         step_fn = parallel.compile_step(with_finite_flag(experiment.algorithm.step))
         stop = stack.enter_context(StopRequest())
@@ -177,37 +177,37 @@ class _Session(NamedTuple):
     parallel: Parallel
     checkpoints: Checkpoints
     log: Log
-    watch: FiniteWatch
+    guard: NanGuard
     grid_fn: GridFn | None
     evaluate_fn: EvaluateFn | None
-    feed: Feed
+    prefetcher: DevicePrefetcher
 
 
 def _run(session: _Session, step_fn: CompiledStep, state: TrainState, start: int, stop: StopRequest) -> TrainResult:
-    config, feed = session.config, session.feed
+    config, prefetcher = session.config, session.prefetcher
     root = session.parallel.put_state(split_by_name(jax.random.key(config.seed), "train")["train"])
-    batch, begin = feed.next(), time.perf_counter()
+    batch, begin = prefetcher.next(), time.perf_counter()
     state, metrics = step_fn(state, batch, root)
     compile_seconds = time.perf_counter() - begin
-    speed, step = Speed(feed, start), start + 1
+    throughput, step = Throughput(prefetcher, start), start + 1
     while True:
-        session.watch.push(step, metrics)
-        feed.refill(metrics)
+        session.guard.push(step, metrics)
+        prefetcher.refill(metrics)
         session.log.advance(step)
         is_stopped = stop.is_asked(is_meeting=step % config.log_every == 0)
-        _between_steps(session, step, state, metrics, speed, is_stopped=is_stopped)
+        _between_steps(session, step, state, metrics, throughput, is_stopped=is_stopped)
         # A signal that comes after this look has one more step made: this one is finished and perhaps saved.
         if is_stopped or step == config.steps:
             break
-        state, metrics = step_fn(state, feed.next(), root)
+        state, metrics = step_fn(state, prefetcher.next(), root)
         step += 1
-    seconds, data_wait = speed.total()
+    seconds, data_wait = throughput.total()
     stopped_by = stop.signal if step < config.steps else None
     return TrainResult(session.parallel.get_state(state), step, seconds, compile_seconds, data_wait, stopped_by)
 
 
 def _between_steps(
-    session: _Session, step: int, state: TrainState, metrics: Metrics, speed: Speed, *, is_stopped: bool
+    session: _Session, step: int, state: TrainState, metrics: Metrics, throughput: Throughput, *, is_stopped: bool
 ) -> None:
     """Log, evaluate, draw and save what is due. Only here does the host wait for the devices."""
     config, is_end = session.config, step == session.config.steps
@@ -222,9 +222,9 @@ def _between_steps(
     is_saved = is_due(config.checkpoint_every) or is_end or is_stopped
     if not (is_logged or is_drawn or is_saved):
         return
-    session.watch.drain()  # so that nothing bad is logged, drawn or saved
-    steps_per_s, data_wait = speed.lap(step) if is_logged else (0.0, 0.0)
-    with speed.paused():
+    session.guard.drain()  # so that nothing bad is logged, drawn or saved
+    steps_per_s, data_wait = throughput.lap(step) if is_logged else (0.0, 0.0)
+    with throughput.paused():
         plain = functools.cache(lambda: session.parallel.get_state(state))
         evaluation = _evaluate(session, plain().variables, step) if is_evaluated else {}
         if is_logged:

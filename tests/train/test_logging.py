@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from aigc_jax.train.logging import JsonLines, Progress, Record, TensorBoard, cut_back, open_log
+from aigc_jax.train.logging import JsonLines, Progress, Record, TensorBoard, open_log, truncate_log
 from aigc_jax.types import UsageError
 
 
@@ -33,11 +33,11 @@ def test_json_lines_are_cut_back_on_resume(tmp_path):
 
 def test_torn_and_foreign_lines_go_and_a_missing_file_is_fine(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    cut_back(path, 3)
+    truncate_log(path, 3)
     assert not path.exists()
     good = '{"step": 1}\n'
     path.write_text(good + "noise\n" + '{"step": "x"}\n' + '{"metrics": {}}\n' + '{"step": 2}')
-    cut_back(path, 3)
+    truncate_log(path, 3)
     assert path.read_text() == good
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]
 

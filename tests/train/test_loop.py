@@ -16,8 +16,8 @@ import numpy as np
 import optax
 import pytest
 
-from aigc_jax.train.finite import NonFiniteError
 from aigc_jax.train.loop import abstract_state, initial_state, train
+from aigc_jax.train.nan_guard import NonFiniteError
 from aigc_jax.types import UsageError
 
 from .toys import Game, ToyConfig, batches, experiment, leaves

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import pytest
 
 from aigc_jax.train.config import TrainConfig, validate
+from aigc_jax.train.config_io import config_from_values
 from aigc_jax.train.run_dir import FREE_ON_RESUME, check_resume, open_run, read_run, write_run
-from aigc_jax.train.values import config_from_values
 from aigc_jax.types import UsageError
 
 from .toys import ToyConfig

@@ -1,4 +1,4 @@
-"""Batches on their way to the devices, and how long the devices waited for them."""
+"""Prefetching of batches to the devices, and the throughput of training."""
 
 from __future__ import annotations
 
@@ -11,40 +11,35 @@ from typing import Any
 from aigc_jax.train.parallel import HostBatch, Parallel
 from aigc_jax.types import Batch, Metrics
 
-AHEAD = 2
-"""Batches that are sent to the devices before they are needed."""
+PREFETCH = 2
+"""Number of batches sent to the devices ahead of time."""
 
 
-class Feed:
-    """Device batches, sent :data:`AHEAD` ahead.
+class DevicePrefetcher:
+    """Device batches, transferred :data:`PREFETCH` steps ahead.
 
     Attributes:
-        waited: seconds that the devices may have waited for the host's batches, since the start: those after
-            which they had nothing left to do.
+        wait_seconds: time spent on reading batches while the devices were idle, since the start.
     """
 
     def __init__(self, batches: Iterator[HostBatch], parallel: Parallel, num_batches: int) -> None:
         self._batches, self._put, self._left = batches, parallel.put_batch, num_batches
         self._queue: deque[Batch] = deque()
-        self.waited = 0.0
+        self.wait_seconds = 0.0
 
     def next(self) -> Batch:
-        """The next batch.
-
-        Raises:
-            ValueError: the data ended too early.
-        """
+        """Return the next batch; ValueError when the data end too early."""
         if not self._queue:
             self._pull()
         return self._queue.popleft()
 
     def refill(self, in_flight: Metrics) -> None:
-        """Send batches ahead: called while the devices are busy with a step.
+        """Transfer batches while the devices compute a step.
 
         Args:
-            in_flight: what that step reports; while any of it is still to come, no device waits for data.
+            in_flight: that step's metrics; until all of them are ready, reading data costs the devices nothing.
         """
-        while self._left and len(self._queue) < AHEAD:
+        while self._left and len(self._queue) < PREFETCH:
             self._pull(in_flight)
 
     def _pull(self, in_flight: Metrics | None = None) -> None:
@@ -52,49 +47,42 @@ class Feed:
         try:
             batch = next(self._batches)
         except StopIteration:
-            raise ValueError(f"the data ended {self._left} batches too early: batches must not end") from None
+            raise ValueError(f"expected {self._left} more batches, the data ended: give an endless iterator") from None
         if in_flight is None or all(_is_ready(value) for value in in_flight.values()):
-            self.waited += time.perf_counter() - start
+            self.wait_seconds += time.perf_counter() - start
         self._queue.append(self._put(batch))
         self._left -= 1
 
 
 def _is_ready(value: Any) -> bool:
-    return value.is_ready()  # of every concrete jax array, but not in its public type
+    return value.is_ready()  # a method of every concrete jax array, missing in its public type
 
 
-class Speed:
-    """Steps per second: what else a run does (evaluating, drawing, saving) is not counted.
+class Throughput:
+    """Steps per second, without the time for evaluation, sample grids and checkpoints.
 
-    Begins to count when it is made, which is after the first step was compiled.
+    The clock starts when the object is made: after the first step, so that compilation is not counted.
     """
 
-    def __init__(self, feed: Feed, step: int) -> None:
-        self._feed, self._excluded = feed, 0.0
+    def __init__(self, prefetcher: DevicePrefetcher, step: int) -> None:
+        self._prefetcher, self._excluded = prefetcher, 0.0
         self._first = self._last = self._mark(step)
 
     def lap(self, step: int) -> tuple[float, float]:
-        """Speed since the last lap.
-
-        Args:
-            step: number of steps made.
-
-        Returns:
-            Steps per second, and the fraction of the time that was spent waiting for data.
-        """
+        """Return steps per second and the fraction of time spent waiting for data, both since the last lap."""
         before, self._last = self._last, self._mark(step)
         seconds = self._last[1] - before[1]
         return (step - before[0]) / seconds, (self._last[2] - before[2]) / seconds
 
     def total(self) -> tuple[float, float]:
-        """Seconds since the beginning, and the fraction of them that was spent waiting for data."""
+        """Return the seconds since the start, and the fraction of them spent waiting for data."""
         _, now, waited = self._mark(0)
         seconds = now - self._first[1]
         return seconds, (waited - self._first[2]) / seconds
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Do not count what happens inside."""
+        """Stop the clock inside the block."""
         start = time.perf_counter()
         try:
             yield
@@ -102,4 +90,4 @@ class Speed:
             self._excluded += time.perf_counter() - start
 
     def _mark(self, step: int) -> tuple[int, float, float]:
-        return step, time.perf_counter() - self._excluded, self._feed.waited
+        return step, time.perf_counter() - self._excluded, self._prefetcher.wait_seconds

@@ -1,4 +1,4 @@
-"""JSON values back to a configuration: types are checked, no code is run, no pickle is read."""
+"""Configurations from JSON values: types are checked, no code is run, no pickle is read."""
 
 from __future__ import annotations
 

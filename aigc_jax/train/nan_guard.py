@@ -1,4 +1,4 @@
-"""Stops a run at the first NaN or infinity, without making the devices wait for the host."""
+"""Detection of NaN and infinity during training, without making the devices wait for the host."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from aigc_jax.types import Batch, Key, Metrics, StepFn, TrainState
 FLAG = "is_finite"
 
 LAG = 2
-"""A step's flag is looked at when this many later steps have been sent to the devices.
+"""Number of later steps that are dispatched before the flag of a step is read.
 
-That also bounds how far the host runs ahead. It must: with four CPU devices and 32 steps under way, XLA's
+It also bounds how far the host runs ahead. That matters: with four CPU devices and 32 steps in flight, XLA's
 collectives wait for each other until they abort the process.
 """
 
@@ -25,9 +25,9 @@ class NonFiniteError(ArithmeticError):
     """Training produced a NaN or an infinity.
 
     Attributes:
-        step: number of steps made, the bad one included.
+        step: number of steps made, this one included.
         name: ``player/metric``, or the path of a parameter.
-        value: what it is, nan, inf or -inf.
+        value: nan, inf or -inf.
     """
 
     def __init__(self, step: int, name: str, value: float, advice: str = "") -> None:
@@ -36,13 +36,7 @@ class NonFiniteError(ArithmeticError):
 
 
 def with_finite_flag(step: StepFn) -> StepFn:
-    """Let a step report whether all its metrics are finite.
-
-    Args:
-        step: any training step.
-
-    Returns:
-        The same step; its metrics have one more entry, the boolean ``is_finite``.
+    """Add the boolean metric ``is_finite`` to a training step: whether all its other metrics are finite.
 
     >>> step = with_finite_flag(lambda state, batch, key: (state, {"model/loss": batch["x"]}))
     >>> state = TrainState(jnp.int32(0), {}, {}, {}, {})
@@ -52,65 +46,52 @@ def with_finite_flag(step: StepFn) -> StepFn:
 
     def flagged(state: TrainState, batch: Batch, key: Key) -> tuple[TrainState, Metrics]:
         state, metrics = step(state, batch, key)
-        # One scalar computed inside the step: the host has one thing to look at, and no extra program to start.
+        # One scalar, computed inside the step: the host reads one value, and no further program is launched.
         flags = [jnp.all(jnp.isfinite(value)) for value in metrics.values()]
         return state, {**metrics, FLAG: jnp.all(jnp.stack(flags)) if flags else jnp.bool_(True)}
 
     return flagged
 
 
-class FiniteWatch:
-    """Looks at the flags of the steps, :data:`LAG` steps late.
-
-    By then the step has been computed, so that looking costs no waiting; and the host is never further
-    ahead of the devices than that.
-    """
+class NanGuard:
+    """Reads the flag of each step :data:`LAG` steps later, when it has been computed and reading does not block."""
 
     def __init__(self) -> None:
         self._queue: deque[tuple[int, Metrics]] = deque()
 
     def push(self, step: int, metrics: Metrics) -> None:
-        """Note a step that was sent to the devices, and look at the one :data:`LAG` before it.
+        """Queue the metrics of a dispatched step, and check the step :data:`LAG` before it.
 
         Args:
             step: number of steps made, this one included.
-            metrics: what a step made by :func:`with_finite_flag` reports.
+            metrics: those of a step made by :func:`with_finite_flag`.
 
         Raises:
-            NonFiniteError: the older step's metrics are not finite.
+            NonFiniteError: the earlier step's metrics are not finite.
         """
         self._queue.append((step, metrics))
         while len(self._queue) > LAG:
-            self._look()
+            self._check_oldest()
 
     def drain(self) -> None:
-        """Wait for all steps and look at their flags.
-
-        Raises:
-            NonFiniteError: a step's metrics are not finite; the first such step is named.
-        """
+        """Wait for all queued steps and check them; NonFiniteError names the first step that fails."""
         while self._queue:
-            self._look()
+            self._check_oldest()
 
-    def _look(self) -> None:
+    def _check_oldest(self) -> None:
         step, metrics = self._queue.popleft()
         if bool(metrics[FLAG]):
             return
-        # The loss first: where it is bad, the rest is a consequence or a part of it.
+        # The loss first: the other metrics follow from it.
         for name, value in sorted(metrics.items(), key=lambda item: not item[0].endswith("/loss")):
             if not np.all(np.isfinite(value)):
                 raise NonFiniteError(step, name, _first_bad(np.asarray(value)))
 
 
 def check_weights(state: TrainState) -> None:
-    """Refuse weights that hold a NaN or an infinity: finite metrics do not exclude that the update overflowed.
+    """Raise NonFiniteError where a weight is NaN or infinite: the update may overflow although all metrics are finite.
 
-    Args:
-        state: a plain copy of the state. The optimiser's part is not looked at: infinity is a fair
-            starting value of a running minimum.
-
-    Raises:
-        NonFiniteError: names the parameter.
+    The optimiser's state is left out: infinity is a valid starting value of a running minimum.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path({"params": state.params, "ema_params": state.ema_params})
     for path, leaf in leaves:

@@ -1,4 +1,4 @@
-"""A trained model as a part of another experiment: a teacher, an autoencoder."""
+"""Pretrained models as parts of another experiment: a teacher, an autoencoder."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from types import ModuleType
 from typing import Any
 
 from aigc_jax.train.checkpoint import load_variables
+from aigc_jax.train.config_io import config_from_values
 from aigc_jax.train.loop import abstract_state
 from aigc_jax.train.run_dir import read_run
-from aigc_jax.train.values import config_from_values
 from aigc_jax.types import Experiment, UsageError, Variables
 
 
-def load_trained(run: str, module: ModuleType) -> tuple[Any, Experiment, Variables]:
+def load_pretrained(run: str, module: ModuleType) -> tuple[Any, Experiment, Variables]:
     """The settings, experiment and newest weights of a run of a given config.
 
     Args:
