@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aigc_jax.metrics.agreement import clopper_pearson
+from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.ranking import roc_auc, roc_curve
 
 Judged = Mapping[tuple[str, int | None, str], Mapping[str, np.ndarray]]

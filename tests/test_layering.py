@@ -56,7 +56,7 @@ TAKING_GRADIENTS = {
     "aigc_jax/players.py",
     "aigc_jax/losses/regularizers.py",
     "aigc_jax/metrics/path_length.py",
-    "aigc_jax/metrics/stability.py",
+    "aigc_jax/metrics/consistency.py",
 }
 IO_MODULES = {
     "os",

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 from scipy.stats import beta, binom
 
 from aigc_jax.guards.assess import Scores, Truth, accepted_by_threshold
+from aigc_jax.metrics.intervals import upper_bound
 from aigc_jax.types import UsageError
 
 DESIGN = 0.25
@@ -122,27 +123,6 @@ def calibrate(scores: Scores, is_unreliable: Truth, alpha: float, delta: float =
     n, k = int(num_accepted[best]), int(num_bad[best])
     bound = float(bounds[best])
     return Threshold(float(candidates[best]), n / len(test), k / n, bound, alpha, delta, len(values), len(test))
-
-
-def upper_bound(num_bad: np.ndarray, num: np.ndarray, delta: float) -> np.ndarray:
-    """The one-sided exact upper bound of a probability, at confidence 1 - delta.
-
-    Args:
-        num_bad: events.
-        num: trials; the bound is 1 where there are none.
-        delta: in (0, 1).
-
-    Returns:
-        float64 of their shape.
-
-    Reference:
-        Clopper and Pearson 1934.
-
-    >>> upper_bound(np.array([0, 3]), np.array([1000, 3]), 0.05).round(5).tolist()
-    [0.00299, 1.0]
-    """
-    k, n = np.asarray(num_bad, np.float64), np.asarray(num, np.float64)
-    return np.where(k < n, beta.ppf(1.0 - delta, k + 1.0, np.maximum(n - k, 1.0)), 1.0)
 
 
 def fewest(alpha: float, delta: float) -> int:

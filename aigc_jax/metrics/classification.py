@@ -43,7 +43,7 @@ def f_scores(confusion: Int[np.ndarray, "num_classes num_classes"]) -> FScores:
 
     Args:
         confusion: number of examples with a true class (row) and a predicted class (column), as ``confusion`` of
-            :func:`aigc_jax.metrics.agreement.class_agreement`.
+            :func:`aigc_jax.metrics.class_agreement.class_agreement`.
 
     Returns:
         The scores.

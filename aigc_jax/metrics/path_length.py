@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from aigc_jax.metrics.bootstrap import NUM_RESAMPLES, bootstrap_interval
+from aigc_jax.metrics.intervals import NUM_RESAMPLES, bootstrap_interval
 from aigc_jax.types import UsageError
 
 Interpolation = Literal["slerp", "lerp"]

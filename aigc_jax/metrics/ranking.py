@@ -12,8 +12,7 @@ from jaxtyping import Array, Bool, Float, Float64
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 
-from aigc_jax.metrics.agreement import clopper_pearson
-from aigc_jax.metrics.bootstrap import NUM_RESAMPLES, bootstrap_interval
+from aigc_jax.metrics.intervals import NUM_RESAMPLES, bootstrap_interval, clopper_pearson
 from aigc_jax.types import UsageError
 
 Scores = Float[np.ndarray, " num"] | Float[Array, " num"]

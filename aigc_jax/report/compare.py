@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest
 
-from aigc_jax.metrics.paired import paired_difference
+from aigc_jax.metrics.intervals import paired_difference
 from aigc_jax.report.figures import Table
 from aigc_jax.report.likeness import likeness
 from aigc_jax.report.report import LAMP_TITLES, NAMES, Measurement, Report
@@ -41,7 +41,7 @@ class Difference(NamedTuple):
         title: which figure.
         run: the run.
         value: the difference, a share in [-1, 1]; negative where the run has less.
-        low: lower end of its 95 % interval, see :func:`aigc_jax.metrics.paired.paired_difference`.
+        low: lower end of its 95 % interval, see :func:`aigc_jax.metrics.intervals.paired_difference`.
         high: upper end.
         n: number of pairs.
         p_value: of no difference, by McNemar's exact test over the pairs that differ.

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from aigc_jax.metrics.agreement import class_agreement, clopper_pearson, standardized_share
+from aigc_jax.metrics.class_agreement import class_agreement, corrected_agreement
 from aigc_jax.metrics.classification import calibration, class_average_precision, f_scores
-from aigc_jax.metrics.confusion import corrected_agreement
+from aigc_jax.metrics.intervals import clopper_pearson, standardized_share
 from aigc_jax.report.examples import Examples
 from aigc_jax.report.figures import Bar, Bars, Figure, Matrix, Table
 from aigc_jax.report.lamps import more_often_in_strata

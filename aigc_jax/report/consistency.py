@@ -13,8 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from aigc_jax.data.images import to_float, to_uint8
-from aigc_jax.metrics.consistency import seed_consistency
-from aigc_jax.metrics.stability import determinism, sensitivity
+from aigc_jax.metrics.consistency import determinism, seed_consistency, sensitivity
 from aigc_jax.report.condition import observed
 from aigc_jax.report.examples import condition_of
 from aigc_jax.report.figures import Figure, Table

@@ -9,8 +9,7 @@ import numpy as np
 
 from aigc_jax.data.arrays import take
 from aigc_jax.data.images import to_float, to_uint8
-from aigc_jax.metrics.data_copying import DataCopying, data_copying
-from aigc_jax.metrics.memorization import Copies, Memorization, flag_copies, memorization
+from aigc_jax.metrics.memorization import Copies, DataCopying, Memorization, data_copying, flag_copies, memorization
 from aigc_jax.report.figures import Figure, Gallery, Histogram
 from aigc_jax.report.report import Check, Measurement
 from aigc_jax.report.section import Evidence, Section, share

@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from aigc_jax.metrics.agreement import clopper_pearson
-from aigc_jax.metrics.coverage_test import coverage_test
-from aigc_jax.metrics.frechet import FrechetState, frechet_distance, frechet_statistics
-from aigc_jax.metrics.frechet_infinity import frechet_infinity
+from aigc_jax.metrics.frechet import FrechetState, frechet_distance, frechet_infinity, frechet_statistics
+from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.kernel_distance import cmmd, kid
 from aigc_jax.metrics.path_length import path_length
+from aigc_jax.metrics.permutation_tests import coverage_test
 from aigc_jax.metrics.precision_recall import Overlap, expected_coverage
 from aigc_jax.metrics.scores import inception_score
 from aigc_jax.metrics.vendi import vendi_score

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from aigc_jax.metrics.variety_test import variety_test
+from aigc_jax.metrics.permutation_tests import variety_test
 from aigc_jax.report.condition import observed
 from aigc_jax.report.examples import Examples
 from aigc_jax.report.figures import Table

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
-from aigc_jax.metrics.agreement import standardized_share
+from aigc_jax.metrics.intervals import standardized_share
 from aigc_jax.report.report import LAMP_TITLES, Check, Lamp, LampName
 
 MAX_EXACT = 100.0

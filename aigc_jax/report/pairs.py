@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aigc_jax.data.images import to_uint8
-from aigc_jax.metrics.stability import drift, sensitivity
+from aigc_jax.metrics.consistency import drift, sensitivity
 from aigc_jax.report.examples import Examples, draw
 from aigc_jax.report.figures import Figure, Gallery, Table
 from aigc_jax.report.lamps import more_often_in_strata

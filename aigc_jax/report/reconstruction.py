@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aigc_jax.data.images import to_uint8
-from aigc_jax.metrics.bootstrap import bootstrap_interval
+from aigc_jax.metrics.intervals import bootstrap_interval
 from aigc_jax.metrics.neighbors import nearest
 from aigc_jax.metrics.similarity import ms_ssim, mse, psnr, ssim
 from aigc_jax.report.figures import Gallery

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aigc_jax.metrics.agreement import clopper_pearson, standardized_share
+from aigc_jax.metrics.intervals import clopper_pearson, standardized_share
 from aigc_jax.report.examples import Examples
 from aigc_jax.report.figures import Table
 from aigc_jax.report.lamps import more_often_in_strata

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from aigc_jax.metrics.agreement import clopper_pearson
+from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.report.examples import Examples
 from aigc_jax.report.figures import Figure
 from aigc_jax.report.report import Check, Measurement

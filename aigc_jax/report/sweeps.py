@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aigc_jax.metrics.agreement import clopper_pearson
+from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.precision_recall import overlap
 from aigc_jax.report.condition import observed
 from aigc_jax.report.examples import Examples, draw

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aigc_jax.metrics.agreement import clopper_pearson
+from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.precision_recall import Overlap
 from aigc_jax.report.figures import Bar, Bars, Figure
 from aigc_jax.report.lamps import more_often, more_often_in_strata

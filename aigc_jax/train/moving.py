@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr, ndtri
 
+from aigc_jax.metrics.consistency import unit_change
 from aigc_jax.metrics.path_length import path_speed
-from aigc_jax.metrics.stability import unit_change
 from aigc_jax.rng import example_keys, normal, split_by_name
 from aigc_jax.train.sampling import BLOCK, SampleBlocksFn, blockwise, sample_key
 from aigc_jax.types import Experiment, LatentFn, UsageError, Variables
@@ -142,7 +142,7 @@ def make_path_fn(
 
 
 def make_change_fn(experiment: Experiment, variables: Variables, seed: int) -> Callable[[int], np.ndarray]:
-    """How each sample changes per unit of its latent, exactly, see :func:`aigc_jax.metrics.stability.unit_change`.
+    """How each sample changes per unit of its latent, exactly, see :func:`aigc_jax.metrics.consistency.unit_change`.
 
     Args:
         experiment: what was trained; its algorithm has ``latent`` and ``generate``.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aigc_jax.metrics.stability import unit_change
+from aigc_jax.metrics.consistency import unit_change
 
 from .table import ROWS, plain_run, quick_compilation
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from aigc_jax.guards.calibration import DESIGN, calibrate, fewest, upper_bound
+from aigc_jax.guards.calibration import DESIGN, calibrate, fewest
 from aigc_jax.types import UsageError
 
 DELTA, REPEATS = 0.05, 300
@@ -126,11 +126,7 @@ def test_the_result_is_a_function_of_samples_and_seed():
     assert calibrate(scores, truth, 0.01) != calibrate(scores, truth, 0.01, seed=1)
 
 
-def test_the_bound_covers():
-    """At the bound so few events or fewer have the probability delta."""
-    k, n = np.array([0, 1, 7, 30]), np.array([20, 100, 100, 1000])
-    np.testing.assert_allclose(binom.cdf(k, n, upper_bound(k, n, 0.05)), 0.05, rtol=1e-9)
-    assert upper_bound(np.array([0, 5]), np.array([0, 5]), 0.05).tolist() == [1.0, 1.0]
+def test_fewest_certifies_and_one_less_does_not():
     assert (1 - 0.02) ** fewest(0.02, 0.05) <= 0.05 < (1 - 0.02) ** (fewest(0.02, 0.05) - 1)
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aigc_jax.metrics.bootstrap import bootstrap_interval
+from aigc_jax.metrics.intervals import bootstrap_interval
 from aigc_jax.metrics.likelihood import mean_likelihood, perplexity
 from aigc_jax.types import UsageError
 

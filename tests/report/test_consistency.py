@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aigc_jax.metrics.variety_test import miller_madow
+from aigc_jax.metrics.permutation_tests import miller_madow
 from aigc_jax.report.consistency import consistency
 from aigc_jax.report.examples import draw
 from aigc_jax.report.section import Evidence

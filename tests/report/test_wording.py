@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy import stats
 
-from aigc_jax.metrics.agreement import clopper_pearson
+from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.report.report import Check, Measurement
 from aigc_jax.report.wording import (
     format_check,

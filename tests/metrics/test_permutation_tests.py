@@ -1,11 +1,44 @@
-"""Variety within conditions: closed forms, p-values of one law, collapse that is found."""
+"""Permutation tests: closed forms, p-values of one distribution, lost parts and collapses that are found."""
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from aigc_jax.metrics.variety_test import miller_madow, variety_test
+from aigc_jax.metrics.permutation_tests import coverage_test, miller_madow, variety_test
+from aigc_jax.metrics.precision_recall import overlap
 from aigc_jax.types import UsageError
+
+
+def test_it_counts_as_coverage_does():
+    rng = np.random.default_rng(0)
+    places, first, second = (rng.normal(size=(n, 3)) for n in (80, 60, 60))
+    found = coverage_test(places, first, second, num_permutations=9)
+    assert found.coverage == overlap(places, first).coverage
+    assert found.reference == overlap(places, second).coverage
+
+
+@pytest.mark.parametrize("num_dims", [1, 4])
+def test_chance_is_called_a_difference_no_more_often_than_said(num_dims):
+    rng, p_values = np.random.default_rng(0), []
+    for _ in range(120):
+        sets = (rng.normal(size=(n, num_dims)) for n in (60, 50, 50))
+        p_values.append(coverage_test(*sets, num_permutations=99).p_value)
+    # 5 % of 120, and what 1 in 1,000 such series exceed.
+    assert np.sum(np.array(p_values) <= 0.05) <= 14
+
+
+def test_a_lost_part_is_found():
+    rng = np.random.default_rng(0)
+    places, second = rng.normal(size=(200, 2)), rng.normal(size=(150, 2))
+    wide = rng.normal(size=(800, 2))
+    slightly, clearly = (wide[wide[:, 0] < reach][:150] for reach in (0.8, 0.3))
+    assert coverage_test(places, slightly, second, num_permutations=999).p_value < 0.05
+    assert coverage_test(places, clearly, second, num_permutations=999).p_value == pytest.approx(0.001)
+
+
+def test_sets_of_two_sizes_are_refused():
+    with pytest.raises(UsageError, match="one size"):
+        coverage_test(np.zeros((9, 1)), np.zeros((3, 1)), np.zeros((4, 1)))
 
 
 def p_values(num_draws, sampled, real, num_conditions=4, size=12):

@@ -1,4 +1,4 @@
-"""Class agreement corrected for the errors of the classifier that judges, as measured on real examples.
+"""Class agreement: the share of samples whose predicted class is their condition, as it is and corrected.
 
 A classifier that misreads 3 % of real digits cannot show more than 97 % agreement, however good the model. Two
 corrections: of each class by itself (Rogan & Gladen), and of all classes at once, by the confusion matrix. Both assume
@@ -8,15 +8,14 @@ that the classifier errs on samples as it does on real examples of the same clas
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Array, Float64, Int, Int64
 from scipy.optimize import nnls
 
-from aigc_jax.metrics.agreement import clopper_pearson
-from aigc_jax.metrics.bootstrap import NUM_RESAMPLES, percentile_interval
-from aigc_jax.types import UsageError
+from aigc_jax.metrics.intervals import NUM_RESAMPLES, clopper_pearson, percentile_interval
+from aigc_jax.types import Metric, UsageError
 
 Counts = Int[np.ndarray, "num_classes num_classes"]
 """Number of examples with a class (row) and a predicted class (column)."""
@@ -25,8 +24,88 @@ Correction = Literal["inversion", "rogan-gladen"]
 """``inversion``: by the whole confusion matrix. ``rogan-gladen``: each class against all others."""
 
 MAX_CONDITION_NUMBER = 1e6
+
 MAX_BLOCK = 2**22
 """Numbers in a block of resamples."""
+
+
+class ClassAgreementState(NamedTuple):
+    """What was asked for against what was seen.
+
+    Attributes:
+        confusion: number of samples with condition (row) and predicted class (column).
+    """
+
+    confusion: Int64[np.ndarray, "num_classes num_classes"]
+
+
+def class_agreement(num_classes: int) -> Metric:
+    """Share of samples whose predicted class is their condition.
+
+    ``update`` takes the predicted classes and the conditions, both int [B]. ``compute`` gives
+
+    - ``agreement`` with its 95 % Clopper-Pearson interval ``low``, ``high`` and its ``n``;
+    - ``per_class`` [K], NaN for a class without samples, with ``per_class_low``, ``per_class_high``, ``per_class_n``;
+    - ``worst_class``, the class of the lowest agreement (the first of equals), and ``worst_value``;
+    - ``confusion`` [K, K], rows the condition, columns the prediction.
+
+    Args:
+        num_classes: conditions and predictions are 0 ... num_classes - 1.
+
+    Returns:
+        A metric whose state is :class:`ClassAgreementState`.
+
+    >>> metric = class_agreement(2)
+    >>> state = metric.update(metric.init(), np.array([0, 1, 0, 0]), np.array([0, 1, 0, 1]))
+    >>> results = metric.compute(state)
+    >>> results["agreement"], results["worst_class"], results["worst_value"]
+    (0.75, 1, 0.5)
+    """
+
+    def init() -> ClassAgreementState:
+        return ClassAgreementState(np.zeros((num_classes, num_classes), np.int64))
+
+    def update(
+        state: ClassAgreementState,
+        predicted: Int[np.ndarray, " batch"] | Int[Array, " batch"],
+        condition: Int[np.ndarray, " batch"] | Int[Array, " batch"],
+    ) -> ClassAgreementState:
+        rows, columns = np.asarray(condition, np.int64), np.asarray(predicted, np.int64)
+        for name, values in (("condition", rows), ("predicted class", columns)):
+            if values.size and (values.min() < 0 or values.max() >= num_classes):
+                raise ValueError(
+                    f"expected each {name} in 0 ... {num_classes - 1}, got {values.min()} ... {values.max()}"
+                )
+        counts = np.bincount(rows * num_classes + columns, minlength=num_classes**2)
+        return ClassAgreementState(state.confusion + counts.reshape(num_classes, num_classes))
+
+    def merge(a: ClassAgreementState, b: ClassAgreementState) -> ClassAgreementState:
+        return ClassAgreementState(a.confusion + b.confusion)
+
+    return Metric(init, update, merge, _compute)
+
+
+def _compute(state: ClassAgreementState) -> dict[str, Any]:
+    """The shares and their intervals; see :func:`class_agreement`."""
+    right, asked = np.diagonal(state.confusion), state.confusion.sum(axis=1)
+    successes, n = int(right.sum()), int(asked.sum())
+    low, high = clopper_pearson(successes, n)
+    per_class = np.divide(right, asked, out=np.full(len(asked), np.nan), where=asked > 0)
+    ends = np.array([clopper_pearson(int(r), int(a)) for r, a in zip(right, asked, strict=True)])
+    worst = int(np.nanargmin(per_class)) if n else 0
+    return {
+        "agreement": successes / n if n else float("nan"),
+        "low": low,
+        "high": high,
+        "n": n,
+        "per_class": per_class,
+        "per_class_low": ends[:, 0],
+        "per_class_high": ends[:, 1],
+        "per_class_n": asked,
+        "worst_class": worst,
+        "worst_value": float(per_class[worst]),
+        "confusion": state.confusion,
+    }
 
 
 class CorrectedAgreement(NamedTuple):
@@ -85,7 +164,7 @@ def corrected_agreement(
 
     Args:
         sample_counts: of samples, rows the condition (``confusion`` of
-            :func:`aigc_jax.metrics.agreement.class_agreement`).
+            :func:`aigc_jax.metrics.class_agreement.class_agreement`).
         real_counts: of held-out real examples, rows their label.
         method: which correction.
         num_resamples: of the bootstrap.
