@@ -17,7 +17,7 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | g
 
 
 def visible(text: str) -> str:
-    """Text with line breaks, terminal escapes and other control characters written as escapes.
+    r"""Text with line breaks, terminal escapes and other control characters written as escapes.
 
     Names of files and classes may come from anywhere: printed as they are, they could clear the screen, begin a
     line of their own, or be no valid UTF-8.
@@ -28,8 +28,8 @@ def visible(text: str) -> str:
     Returns:
         One line of valid UTF-8; ordinary text of any script is unchanged.
 
-    >>> print(visible("a cat\\n\\x1b[2J"), visible("café"), visible("gr\\udcfcn.png"))
-    a cat\\n\\x1b[2J café gr\\xfcn.png
+    >>> print(visible("a cat\n\x1b[2J"), visible("café"), visible("gr\udcfcn.png"))
+    a cat\n\x1b[2J café gr\xfcn.png
     """
     return "".join(_visible_character(character) for character in text)
 
