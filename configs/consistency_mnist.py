@@ -18,7 +18,7 @@ import optax
 
 from aigc_jax.algorithms.consistency import Curriculum, consistency, in_noise_levels
 from aigc_jax.algorithms.denoiser import Denoiser
-from aigc_jax.nets.unet_settings import UNetSettings, make_unet
+from aigc_jax.nets.unet import UNetSettings, make_unet
 from aigc_jax.processes.boundary import with_boundary
 from aigc_jax.processes.gaussian import edm
 from aigc_jax.samplers.guidance import classifier_free

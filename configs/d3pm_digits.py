@@ -16,7 +16,7 @@ from typing import Literal
 import optax
 
 from aigc_jax.algorithms.discrete_diffusion import TokenDenoiser, discrete_diffusion
-from aigc_jax.nets.unet_settings import UNetSettings, make_unet
+from aigc_jax.nets.unet import UNetSettings, make_unet
 from aigc_jax.processes.discrete import absorbing, uniform
 from aigc_jax.samplers.discrete import TokenSampling
 from aigc_jax.train.config import TrainConfig

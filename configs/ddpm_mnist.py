@@ -16,7 +16,7 @@ import optax
 
 from aigc_jax.algorithms.denoiser import Denoiser
 from aigc_jax.algorithms.diffusion import Objective, diffusion
-from aigc_jax.nets.unet_settings import UNetSettings, make_unet
+from aigc_jax.nets.unet import UNetSettings, make_unet
 from aigc_jax.processes.gaussian import cosine
 from aigc_jax.processes.prediction import predict
 from aigc_jax.samplers.editing import make_editor

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import optax
 
 from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
-from aigc_jax.nets.transformer_settings import DiTSettings, make_dit
+from aigc_jax.nets.dit import DiTSettings, make_dit
 from aigc_jax.processes.times import logit_normal_times
 from aigc_jax.samplers.editing import make_editor
 from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood

@@ -17,7 +17,7 @@ import optax
 
 from aigc_jax.algorithms.denoiser import Denoiser
 from aigc_jax.algorithms.diffusion import diffusion
-from aigc_jax.nets.unet_settings import UNetSettings, make_unet
+from aigc_jax.nets.unet import UNetSettings, make_unet
 from aigc_jax.processes.gaussian import edm
 from aigc_jax.processes.prediction import precondition
 from aigc_jax.processes.times import lognormal_times

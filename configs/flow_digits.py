@@ -17,7 +17,7 @@ import optax
 
 from aigc_jax.algorithms.denoiser import Denoiser
 from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
-from aigc_jax.nets.unet_settings import UNetSettings, make_unet
+from aigc_jax.nets.unet import UNetSettings, make_unet
 from aigc_jax.processes.times import logit_normal_times
 from aigc_jax.samplers.editing import make_editor
 from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood

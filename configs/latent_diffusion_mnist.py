@@ -17,7 +17,7 @@ import optax
 
 from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
 from aigc_jax.algorithms.latent_diffusion import latent_diffusion
-from aigc_jax.nets.transformer_settings import DiTSettings, make_dit
+from aigc_jax.nets.dit import DiTSettings, make_dit
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
 from aigc_jax.train.config import TrainConfig

@@ -31,9 +31,9 @@ MAY_IMPORT |= {"commands": MAY_IMPORT["measuring"] | {"measuring", "cli_argument
 MAY_IMPORT |= {"evaluation": MAY_IMPORT["commands"] | {"commands", "subjects"}}
 MAY_IMPORT |= {"latent_pictures": MAY_IMPORT["commands"]}
 MAY_IMPORT |= {"cli": MAY_IMPORT["commands"] | {"commands", "evaluation", "latent_pictures"}, "__main__": {"cli"}}
-MAY_IMPORT |= {"scripts": set(MAY_IMPORT), "__init__": EVERYTHING}
+MAY_IMPORT |= {"benchmarks": set(MAY_IMPORT), "__init__": EVERYTHING}
 
-FILES = sorted([*ROOT.glob("aigc_jax/**/*.py"), *ROOT.glob("configs/**/*.py"), *ROOT.glob("scripts/**/*.py")])
+FILES = sorted([*ROOT.glob("aigc_jax/**/*.py"), *ROOT.glob("configs/**/*.py"), *ROOT.glob("benchmarks/**/*.py")])
 DOING_IO = {
     "data",
     "train",
@@ -46,7 +46,7 @@ DOING_IO = {
     "cli_arguments",
     "latent_pictures",
     "cli",
-    "scripts",
+    "benchmarks",
 }
 COMPILING = {"jit", "pmap", "shard_map", "make_mesh", "Mesh", "NamedSharding", "PartitionSpec", "device_put"}
 GRADIENTS = {"grad", "value_and_grad", "vjp", "jacrev", "jacfwd", "jvp", "linearize", "hessian"}
@@ -142,7 +142,7 @@ def test_arrows_point_down(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_each_power_has_its_room(path):
     source, room = path.read_text(), room_of(path)
-    if room not in {"train", "scripts"}:
+    if room not in {"train", "benchmarks"}:
         assert jax_powers(source, COMPILING) == []
     if path.relative_to(ROOT).as_posix() not in TAKING_GRADIENTS:
         # Not training gradients: slopes of schedules, the trace of a flow, the slope of a classifier that guides.

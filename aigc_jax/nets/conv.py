@@ -11,30 +11,8 @@ from jaxtyping import Array, Float, Int
 from aigc_jax.nets.discriminator import Head
 from aigc_jax.nets.embeddings import WithClass
 from aigc_jax.nets.norm import Norm, NormKind, spectral
+from aigc_jax.nets.patches import from_patches
 from aigc_jax.types import UsageError
-
-
-def depth_to_space(x: Float[Array, "batch height width channel"]) -> Float[Array, "batch height2 width2 channel4"]:
-    """Sub-pixel up-sampling by two: four channels become a square of two by two pixels.
-
-    Preferred to a transposed convolution, whose weight gradient is an order of magnitude slower on CPU.
-
-    Args:
-        x: the number of channels must be a multiple of four.
-
-    Returns:
-        [B, 2H, 2W, C / 4].
-
-    Reference:
-        Shi et al., "Real-Time Single Image and Video Super-Resolution", 2016, equation 4.
-
-    >>> depth_to_space(jnp.arange(4.0).reshape(1, 1, 1, 4))[0, :, :, 0]
-    Array([[0., 1.],
-           [2., 3.]], dtype=float32)
-    """
-    batch, height, width, channels = x.shape
-    x = x.reshape(batch, height, width, 2, 2, channels // 4)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels // 4)
 
 
 class ConvGenerator(nn.Module):
@@ -76,7 +54,7 @@ class ConvGenerator(nn.Module):
         x = WithClass(self.num_classes)(latent, condition)
         x = nn.Dense(height // 4 * (width // 4) * self.width)(x).reshape(-1, height // 4, width // 4, self.width)
         for features in (self.width // 2, self.width // 4):
-            x = depth_to_space(nn.Conv(4 * features, (3, 3))(activate(x)))
+            x = from_patches(nn.Conv(4 * features, (3, 3))(activate(x)), 2)
         return jnp.tanh(nn.Conv(channels, (3, 3))(activate(x)))
 
 

@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from aigc_jax.nets.conv import depth_to_space
 from aigc_jax.nets.embeddings import WithClass
+from aigc_jax.nets.patches import from_patches
 from aigc_jax.nets.vae import ConvTrunk, ResidualBlock, check_sides
 from aigc_jax.types import UsageError
 
@@ -104,7 +104,7 @@ class Ladder(nn.Module):
             x = x + nn.Conv(x.shape[-1], (3, 3), name=f"from_{level}")(latent.latent)
             y = ResidualBlock(self.num_classes, name=f"mix_{level}")(x, condition)
             y = nn.silu(nn.LayerNorm(name=f"norm_{level}")(y))
-            x = depth_to_space(nn.Conv(4 * smaller[level], (3, 3), name=f"double_{level}")(y))
+            x = from_patches(nn.Conv(4 * smaller[level], (3, 3), name=f"double_{level}")(y), 2)
         return x, levels[::-1]
 
     def _top(

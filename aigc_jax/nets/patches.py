@@ -1,4 +1,4 @@
-"""Squares of pixels as channels, and back."""
+"""Space to depth and depth to space: squares of pixels as channels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ def to_patches(x: Float[Array, "batch height width channel"], size: int) -> Floa
 
 
 def from_patches(x: Float[Array, "batch rows columns value"], size: int) -> Float[Array, "batch height width channel"]:
-    """Depth to space: the inverse of :func:`to_patches`.
+    """Depth to space, the inverse of :func:`to_patches`.
+
+    After a convolution this makes a sub-pixel convolution, preferred to a transposed one: on CPU the weight gradient of
+    the latter is an order of magnitude slower.
 
     Args:
         x: [B, H, W, size^2 C].
@@ -35,6 +38,9 @@ def from_patches(x: Float[Array, "batch rows columns value"], size: int) -> Floa
 
     Returns:
         [B, size H, size W, C].
+
+    Reference:
+        Shi et al., "Real-Time Single Image and Video Super-Resolution", 2016, equation 4.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.arange(48.0).reshape(1, 4, 4, 3)

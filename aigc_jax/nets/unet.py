@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -218,3 +219,49 @@ def double(x: Float[Array, "batch height width channel"]) -> Float[Array, "batch
     (1, 6, 8, 2)
     """
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+
+
+@dataclass(frozen=True)
+class UNetSettings:
+    """The U-Net."""
+
+    width: int = 128
+    """Channels of the first level."""
+    channel_multipliers: tuple[int, ...] = (1, 2, 2)
+    """Channels of each level, in units of width; the sides halve from level to level."""
+    num_blocks: int = 2
+    """Residual blocks per level on the way down; one more on the way up."""
+    attention_resolutions: tuple[int, ...] = ()
+    """Heights of the feature maps that attend to themselves."""
+    head_width: int = 0
+    """Channels per attention head; 0 for a single head."""
+    patch_size: int = 1
+    """Squares of so many pixels a side become channels: 2 makes the network four times cheaper."""
+    dropout: float = 0.0
+    """Probability of zero in residual blocks."""
+    norm: ModulatedNormKind = "group"
+    """Normalisation: group, or rms for each position by itself."""
+    resampling: ResamplingKind = "block"
+    """How the sides halve and double: block (ADM), conv (DDPM), or patch, the cheapest."""
+    is_symmetric: bool = False
+    """As many blocks on the way up as on the way down, which is cheaper; False: one more per level, as in ADM."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the computation; bfloat16 on GPU and TPU. Weights stay float32."""
+
+
+def make_unet(settings: UNetSettings, *, num_classes: int, out_channels: int | None = None) -> UNet:
+    """Build the network that settings describe.
+
+    Args:
+        settings: the settings.
+        num_classes: number of conditions, 0 for none.
+        out_channels: channels of the output; None for as many as the input has.
+
+    Returns:
+        The module.
+
+    >>> make_unet(UNetSettings(width=32), num_classes=10).width
+    32
+    """
+    fields = {**vars(settings), "dtype": jnp.dtype(settings.dtype)}
+    return UNet(**fields, num_classes=num_classes, out_channels=out_channels)

@@ -14,8 +14,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from aigc_jax.nets.conv import depth_to_space
 from aigc_jax.nets.embeddings import WithClass
+from aigc_jax.nets.patches import from_patches
 from aigc_jax.types import UsageError
 
 
@@ -194,7 +194,7 @@ class ConvDecoder(nn.Module):
         for features in [*smaller, channels * self.num_outputs]:
             for _ in range(self.num_blocks):
                 x = ResidualBlock(self.num_classes)(x, condition)
-            x = depth_to_space(nn.Conv(4 * features, (3, 3))(nn.silu(nn.LayerNorm()(x))))
+            x = from_patches(nn.Conv(4 * features, (3, 3))(nn.silu(nn.LayerNorm()(x))), 2)
         return x
 
 

@@ -1,4 +1,4 @@
-"""The arrays that golden numbers are of: scripts/golden_metrics.py reads them from here."""
+"""Arrays of the golden numbers, shared with tests/oracles/golden_metrics.py."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The features that golden numbers are of: scripts/golden_features.py reads them from here."""
+"""Features of the golden numbers, shared with tests/oracles/golden_features.py."""
 
 import numpy as np
 

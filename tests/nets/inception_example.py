@@ -1,4 +1,4 @@
-"""The weights and images that golden numbers of Inception are of: scripts/golden_inception.py reads them from here.
+"""Weights and images of the golden numbers of Inception, shared with tests/oracles/golden_inception.py.
 
 RandomState, whose stream never changes, and one seed for each array, so that no order matters.
 """

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from aigc_jax.nets.attention import SelfAttention
+from aigc_jax.nets.dit import DiT, grid_positions
 from aigc_jax.nets.dropout import Dropout
 from aigc_jax.nets.embeddings import NoiseEmbedding, sinusoids
 from aigc_jax.nets.mlp import MLPDenoiser
 from aigc_jax.nets.modulation import ModulatedNorm
 from aigc_jax.nets.patches import to_patches
-from aigc_jax.nets.transformer import DiT, grid_positions
 from aigc_jax.nets.unet import UNet
 from aigc_jax.rng import example_keys
 from tests.contracts.table import quick_compilation

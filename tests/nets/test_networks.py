@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from aigc_jax.nets.classifier import ConvClassifier
-from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator, depth_to_space
+from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator
 from aigc_jax.nets.discriminator import Head, MinibatchDiscrimination
 from aigc_jax.nets.embeddings import WithClass
 from aigc_jax.nets.mixer import MixerClassifier
 from aigc_jax.nets.mlp import MLPDiscriminator, MLPGenerator
+from aigc_jax.nets.patches import from_patches
 from aigc_jax.nets.resnet import ResNetDiscriminator, ResNetGenerator
 from tests.contracts.table import quick_compilation
 
@@ -23,12 +24,12 @@ def _quick_compilation():
         yield
 
 
-def test_depth_to_space_puts_each_channel_where_numpy_does():
+def test_from_patches_puts_each_channel_where_numpy_does():
     x = np.random.default_rng(0).normal(size=(2, 3, 5, 8)).astype(np.float32)
     y = np.zeros((2, 6, 10, 2), np.float32)
     for quarter, (row, column) in enumerate(np.ndindex(2, 2)):
         y[:, row::2, column::2] = x[..., 2 * quarter : 2 * quarter + 2]
-    np.testing.assert_array_equal(depth_to_space(jnp.asarray(x)), y)
+    np.testing.assert_array_equal(from_patches(jnp.asarray(x), 2), y)
 
 
 def closeness(m):

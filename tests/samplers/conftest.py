@@ -1,12 +1,7 @@
-"""The exact answers are those of scripts/results.py, whose tables these tests keep true."""
-
-import sys
-from pathlib import Path
+"""Quick compilation for the tests of samplers."""
 
 import jax
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 
 @pytest.fixture(autouse=True)

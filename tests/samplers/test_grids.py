@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import results_orders as orders
 
 from aigc_jax.processes.gaussian import edm
 from aigc_jax.samplers import grids
 from aigc_jax.types import UsageError
+from tests.oracles import orders
 
 GRIDS = {"uniform": grids.uniform(), "karras": grids.karras(), "logsnr": grids.logsnr()}
 END = {"edm": 0.0}

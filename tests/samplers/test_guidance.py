@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import results_closed_forms as closed_forms
-import results_orders as orders
 
 from aigc_jax.samplers import guidance as g
 from aigc_jax.samplers.thresholding import clip_x_0
 from aigc_jax.types import UsageError
+from tests.oracles import closed_forms, orders
 
 EDM = orders.PROCESSES["edm"]
 T = jnp.array([0.5, 1.0])

@@ -4,14 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import results_closed_forms as closed_forms
-import results_orders as orders
 
 from aigc_jax.samplers import grids
 from aigc_jax.samplers.ddim import ancestral
 from aigc_jax.samplers.inpainting import keep_known, repaint, start_from
 from aigc_jax.samplers.ode import heun
 from aigc_jax.types import UsageError
+from tests.oracles import closed_forms, orders
 
 FLOW = orders.PROCESSES["rectified_flow"]
 COVARIANCE = np.array([[1.0, 0.8], [0.8, 1.0]])

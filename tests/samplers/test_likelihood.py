@@ -4,13 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import results_closed_forms as closed_forms
-import results_orders as orders
-from results_mixture import Mixture
 from scipy.stats import multivariate_normal, norm
 
 from aigc_jax.samplers.likelihood import LEVEL, Likelihood, dequantize, make_log_likelihood
 from aigc_jax.types import UsageError
+from tests.oracles import closed_forms, orders
+from tests.oracles.mixture import Mixture
 
 FLOW = orders.PROCESSES["rectified_flow"]
 EACH = [

@@ -2,7 +2,8 @@
 
 import pytest
 import results
-import results_orders as orders
+
+from tests.oracles import orders
 
 COARSE, FINE = 24, 48
 INTERIOR = [name for name in orders.PROCESSES if name != orders.ENDS]

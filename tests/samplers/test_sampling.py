@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import results_orders as orders
 
 from aigc_jax.samplers.sampling import Sampling, check, make_plan, make_sampler
 from aigc_jax.samplers.settings import num_evaluations
 from aigc_jax.types import UsageError
+from tests.oracles import orders
 
 FLOW = orders.PROCESSES["rectified_flow"]
 

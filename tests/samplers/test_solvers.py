@@ -4,8 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import results_orders as orders
-from results_mixture import Mixture
 
 from aigc_jax.samplers import ddim as ddim_module
 from aigc_jax.samplers import grids
@@ -15,6 +13,8 @@ from aigc_jax.samplers.sampling import Sampling, make_plan, make_sampler
 from aigc_jax.samplers.sde import predictor_corrector
 from aigc_jax.samplers.settings import SamplerName, num_evaluations
 from aigc_jax.samplers.solver import Interval, Solver, renoise
+from tests.oracles import orders
+from tests.oracles.mixture import Mixture
 
 SAMPLERS = SamplerName.__args__
 TWICE = ("heun", "predictor_corrector", "restart")  # one evaluation less in a step to no noise

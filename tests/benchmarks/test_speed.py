@@ -1,21 +1,17 @@
-"""scripts/benchmark.py: it runs, and answers in one line where PyTorch is missing."""
+"""Speed benchmarks: they run, and answer in one line where PyTorch is missing."""
 
-import importlib.util
 import re
 import sys
 import types
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aigc_jax.nets.unet_settings import UNetSettings, make_unet
-
-from .contracts.table import quick_compilation
-
-_PATH = Path(__file__).parents[1] / "scripts" / "benchmark.py"
+from aigc_jax.nets.unet import UNetSettings, make_unet
+from benchmarks import __main__ as benchmark
+from tests.contracts.table import quick_compilation
 
 
 @pytest.fixture(autouse=True)
@@ -24,22 +20,7 @@ def _optax_may_promote():
         yield
 
 
-@pytest.fixture(autouse=True)
-def _scripts_are_found(monkeypatch):
-    monkeypatch.syspath_prepend(str(_PATH.parent))  # as when the script is run
-
-
-@pytest.fixture
-def benchmark():
-    spec = importlib.util.spec_from_file_location("benchmark", _PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_gan_alone_prints_its_step_time_and_its_number_of_parameters(benchmark, capsys):
+def test_gan_alone_prints_its_step_time_and_its_number_of_parameters(capsys):
     assert benchmark.main(["gan", "--steps", "2", "--rounds", "1"]) == 0
     out = capsys.readouterr().out
     row = re.search(r"^aigc_jax +([\d,]+) +([\d.]+)", out, re.MULTILINE)
@@ -52,7 +33,7 @@ def test_gan_alone_prints_its_step_time_and_its_number_of_parameters(benchmark, 
     assert "torch" not in out
 
 
-def test_diffusion_alone_prints_the_times_of_step_and_sampling(benchmark, capsys):
+def test_diffusion_alone_prints_the_times_of_step_and_sampling(capsys):
     with quick_compilation():
         words = ["diffusion", "--steps", "1", "--rounds", "1", "--sampling-steps", "1", "--num-images", "2"]
         assert benchmark.main(words) == 0
@@ -65,7 +46,7 @@ def test_diffusion_alone_prints_the_times_of_step_and_sampling(benchmark, capsys
     assert "torch" not in out
 
 
-def test_metrics_alone_prints_its_time_and_the_figures(benchmark, capsys):
+def test_metrics_alone_prints_its_time_and_the_figures(capsys):
     assert benchmark.main(["metrics", "--num-examples", "60", "--num-features", "3", "--rounds", "1"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^aigc_jax +[\d.]+ +[\d.]+", out, re.MULTILINE)
@@ -73,13 +54,13 @@ def test_metrics_alone_prints_its_time_and_the_figures(benchmark, capsys):
     assert "/ prdc" not in out
 
 
-def test_metrics_against_a_library_that_is_missing_says_so_in_one_line(benchmark, capsys, monkeypatch):
+def test_metrics_against_a_library_that_is_missing_says_so_in_one_line(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "prdc", None)
     assert benchmark.main(["metrics", "--against", "prdc"]) == 2
     assert "pip install prdc" in capsys.readouterr().err
 
 
-def test_metrics_against_a_library_that_differs_says_so(benchmark, capsys, monkeypatch):
+def test_metrics_against_a_library_that_differs_says_so(capsys, monkeypatch):
     wrong = types.ModuleType("prdc")
     wrong.compute_prdc = lambda *_: {"precision": 0.5}  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setitem(sys.modules, "prdc", wrong)
@@ -91,7 +72,7 @@ def test_metrics_against_a_library_that_differs_says_so(benchmark, capsys, monke
 @pytest.mark.parametrize(("norm", "patch_size", "num_channels"), [("rms", 2, 3), ("group", 1, 1)])
 def test_the_unet_in_torch_is_the_same_function(norm, patch_size, num_channels):
     pytest.importorskip("torch")
-    import torch_unet
+    from benchmarks import torch_unet
 
     settings = UNetSettings(8, (1, 2), 1, patch_size=patch_size, norm=norm, resampling="patch", is_symmetric=True)
     net, x = make_unet(settings, num_classes=3), jax.random.normal(jax.random.key(0), (2, 8, 8, num_channels))
@@ -113,9 +94,9 @@ def test_the_unet_in_torch_is_the_same_function(norm, patch_size, num_channels):
 
 
 @pytest.mark.parametrize("name", ["gan", "diffusion"])
-def test_without_torch_one_line_says_what_to_install(benchmark, name, capsys, monkeypatch):
+def test_without_torch_one_line_says_what_to_install(name, capsys, monkeypatch):
     for module in ("torch_gan", "torch_unet", "torch_layers"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
+        monkeypatch.delitem(sys.modules, f"benchmarks.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails, installed or not
     assert benchmark.main([name, "--against", "torch"]) == 2
     err = capsys.readouterr().err
@@ -124,7 +105,7 @@ def test_without_torch_one_line_says_what_to_install(benchmark, name, capsys, mo
 
 
 @pytest.mark.parametrize("arguments", [["gan", "--steps", "0"], ["diffusion", "--against", "numpy"], []])
-def test_wrong_arguments_exit_with_2(benchmark, arguments, capsys):
+def test_wrong_arguments_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         benchmark.main(arguments)
     assert caught.value.code == 2

@@ -1,4 +1,4 @@
-"""The tables and the plots of scripts/results_interpolation.py: from judged samples to figures with intervals."""
+"""The tables and the plots of benchmarks/interpolation.py: from judged samples to figures with intervals."""
 
 from __future__ import annotations
 

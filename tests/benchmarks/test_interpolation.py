@@ -1,8 +1,6 @@
-"""scripts/results_interpolation.py: tiny runs from end to end, and its figures on scores whose quality is known."""
+"""Benchmark of mode interpolation: tiny runs from end to end, and its figures on scores of known quality."""
 
-import importlib
 import re
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,31 +8,15 @@ import numpy as np
 import pytest
 
 from aigc_jax.rng import example_keys
-
-from .contracts.table import quick_compilation
-
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+from benchmarks import interpolation, results
+from benchmarks import interpolation_table as table
+from tests.contracts.table import quick_compilation
 
 
 @pytest.fixture(autouse=True)
 def _optax_may_promote():
     with jax.numpy_dtype_promotion("standard"):  # optax's Adam raises a float to an integer power
         yield
-
-
-@pytest.fixture(autouse=True)
-def _scripts_are_found(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))  # as when the script is run
-
-
-@pytest.fixture
-def interpolation():
-    return importlib.import_module("results_interpolation")
-
-
-@pytest.fixture
-def table():
-    return importlib.import_module("results_interpolation_table")
 
 
 def judged_of(is_far, **scores):
@@ -44,15 +26,14 @@ def judged_of(is_far, **scores):
 
 
 def test_command_prints_its_tables_and_makes_nothing_twice(tmp_path, capsys):
-    main = importlib.import_module("results").main
     sizes = ["--steps", "2", "--batch-size", "8", "--num-samples", "40", "--seeds", "0"]
     words = ["interpolation", "--settings", "2d-paper", *sizes, "--out", str(tmp_path), "--plots", str(tmp_path)]
     with quick_compilation():
-        assert main(words) == 0
+        assert results.main(words) == 0
     first = capsys.readouterr().out
     files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
     assert len(files) == 7  # weights; two samplers with and without them; re-noise scores of the former
-    assert main(words) == 0
+    assert results.main(words) == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")} == files
     assert capsys.readouterr().out == first[first.index("| world") :]
     # Two steps of training teach nothing; the exact denoiser needs none.
@@ -60,7 +41,7 @@ def test_command_prints_its_tables_and_makes_nothing_twice(tmp_path, capsys):
     assert {path.name for path in tmp_path.glob("*.png")} == {"interpolation_rates.png", "interpolation_samples.png"}
 
 
-def test_exact_denoiser_ends_at_the_data(interpolation):
+def test_exact_denoiser_ends_at_the_data():
     setting = interpolation.settings()["1d-paper"]
     judge = interpolation.judge_fn(setting, "ancestral", interpolation.exact(setting))
     out = judge(example_keys(jax.random.key(0), 200))
@@ -74,7 +55,7 @@ def test_exact_denoiser_ends_at_the_data(interpolation):
     assert (out["violation"] == 1).all()
 
 
-def test_settings_are_the_papers(interpolation):
+def test_settings_are_the_papers():
     grid = interpolation.settings()["2d-paper"].mixture
     points = interpolation.settings()["2d-paper"].world().sample(jax.random.key(0), 20_000, None)
     np.testing.assert_allclose(np.var(points, axis=0), 1.0, rtol=0.03)
@@ -83,7 +64,7 @@ def test_settings_are_the_papers(interpolation):
     np.testing.assert_allclose([standard.sigma(1e-3) ** 2, paper.sigma(1e-3) ** 2], [1e-4, 1e-3], rtol=1e-4)
 
 
-def test_quality_of_scores_that_are_known(table):
+def test_quality_of_scores_that_are_known():
     is_far = np.arange(1000) % 10 == 0
     perfect = table.quality(is_far.astype(float), is_far)
     assert perfect.auc[0] == perfect.removed[0] == 1.0
@@ -99,7 +80,7 @@ def test_quality_of_scores_that_are_known(table):
     assert table.quality(np.zeros(1000), np.zeros(1000, bool)) is None
 
 
-def test_best_window_is_chosen_on_the_first_seed_that_can_choose(table):
+def test_best_window_is_chosen_on_the_first_seed_that_can_choose():
     is_far = np.arange(100) < 10
     none = judged_of(np.zeros(100, bool), **{"variance 0-9": np.zeros(100), "variance 0-19": np.zeros(100)})
     some = judged_of(is_far, **{"variance 0-9": -1.0 * is_far, "variance 0-19": 1.0 * is_far})
@@ -108,6 +89,6 @@ def test_best_window_is_chosen_on_the_first_seed_that_can_choose(table):
     assert table.best("variance", {0: none}) is None
 
 
-def test_nothing_found_is_an_upper_bound(table):
+def test_nothing_found_is_an_upper_bound():
     assert table.rate(np.zeros(1000, bool)) == "none; < 0.299 %"
     assert table.rate(np.arange(1000) < 10) == "1 % (0.481 % to 1.83 %)"

@@ -10,8 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from results_mixture import Mixture
-from results_orders import ENDS, PROCESSES
 from scipy.stats import multivariate_normal, norm
 
 from aigc_jax.processes.gaussian import Process, expand, posterior
@@ -20,6 +18,8 @@ from aigc_jax.samplers.guidance import autoguidance, classifier, classifier_free
 from aigc_jax.samplers.likelihood import Likelihood, bits_per_dim, dequantize, make_log_likelihood
 from aigc_jax.samplers.ode import heun
 from aigc_jax.types import Condition, DenoiseFn, Guidance
+from tests.oracles.mixture import Mixture
+from tests.oracles.orders import ENDS, PROCESSES
 
 COVARIANCE = np.array([[0.5, 0.2, 0.0], [0.2, 0.3, -0.1], [0.0, -0.1, 0.4]])
 MEAN = np.array([0.5, -0.3, 0.1])

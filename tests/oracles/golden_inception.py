@@ -3,7 +3,7 @@
 No published weights are needed: torch-fidelity's network is filled with random ones that the test makes again. Needs
 torch and torch-fidelity 0.4.0:
 
-    PYTHONPATH=. python scripts/golden_inception.py
+    python -m tests.oracles.golden_inception
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from aigc_jax.nets.inception import InceptionV3
 from aigc_jax.train.inception import make_inception_encoder
 from tests.nets.inception_example import example_images, example_weights
 
-GOLDEN = Path(__file__).parent.parent / "tests" / "nets" / "inception_golden.json"
+GOLDEN = Path(__file__).parents[1] / "nets" / "inception_golden.json"
 EVERY = 85
 """Numbers that are kept: spread over all branches of the last block."""
 OUTPUTS = ("2048", "logits", "logits_unbiased")

@@ -137,10 +137,10 @@ def time_rounds(rounds: Mapping[str, Callable[[], None]], num_steps: int, num_ro
 
 
 def import_torch(name: str) -> Any:
-    """A module of this folder that needs PyTorch.
+    """Import a module of this folder that needs PyTorch.
 
     Args:
-        name: torch_gan or torch_unet.
+        name: "torch_gan" or "torch_unet".
 
     Returns:
         The module.
@@ -149,7 +149,7 @@ def import_torch(name: str) -> Any:
         UsageError: PyTorch is not installed.
     """
     try:
-        return importlib.import_module(name)
+        return importlib.import_module(f"benchmarks.{name}")
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -183,5 +183,5 @@ def verdict(sizes: Mapping[str, int], differences: Mapping[str, float]) -> int:
         print(f"same {what}: max difference {difference:.1e}")
     is_same = len(set(sizes.values())) == 1 and all(d < TOLERANCE for d in differences.values())
     if not is_same:
-        print("benchmark.py: the two do not compute the same, so their times say nothing", file=sys.stderr)
+        print("benchmarks: the two do not compute the same, so their times say nothing", file=sys.stderr)
     return 0 if is_same else 1

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
-from benchmark_common import time_rounds
 
 from aigc_jax.metrics.precision_recall import overlap
 from aigc_jax.types import UsageError
+from benchmarks.common import time_rounds
 
 K = 5
 TOLERANCE = 1e-12
@@ -62,7 +62,7 @@ def _verdict(figures: dict[str, dict[str, float]]) -> int:
     differences = [abs(ours[name] - value) for values in figures.values() for name, value in values.items()]
     if max(differences) <= TOLERANCE:
         return 0
-    print("benchmark.py: the two do not compute the same, so their times say nothing", file=sys.stderr)
+    print("benchmarks: the two do not compute the same, so their times say nothing", file=sys.stderr)
     return 1
 
 

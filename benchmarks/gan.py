@@ -10,7 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmark_common import (
+
+from aigc_jax.configs import gan_digits  # pyright: ignore[reportAttributeAccessIssue]
+from aigc_jax.rng import example_keys, normal, split_by_name, step_key
+from aigc_jax.train.parallel import HostBatch
+from aigc_jax.types import Key, TrainState
+from benchmarks.common import (
     Ours,
     Setup,
     import_torch,
@@ -21,11 +26,6 @@ from benchmark_common import (
     time_rounds,
     verdict,
 )
-
-from aigc_jax.configs import gan_digits  # pyright: ignore[reportAttributeAccessIssue]
-from aigc_jax.rng import example_keys, normal, split_by_name, step_key
-from aigc_jax.train.parallel import HostBatch
-from aigc_jax.types import Key, TrainState
 
 
 def run(args: argparse.Namespace) -> int:

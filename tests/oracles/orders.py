@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from results_mixture import Mixture
 
 from aigc_jax.processes import gaussian
 from aigc_jax.processes.gaussian import Process
@@ -32,6 +31,7 @@ from aigc_jax.samplers.ode import euler, heun, midpoint
 from aigc_jax.samplers.restart import Restart, restart
 from aigc_jax.samplers.sde import euler_maruyama, predictor_corrector
 from aigc_jax.samplers.solver import Solver
+from tests.oracles.mixture import Mixture
 
 LEVELS = np.linspace(0.01, 0.99, 50)
 """Ranks of the states that are followed."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -154,3 +155,41 @@ def _modulations(num_outputs: int, embedding: Array, dtype: Any) -> list[Array]:
 
 def _modulate(x: Array, shift: Array, scale: Array, dtype: Any) -> Array:
     return ModulatedNorm("layer", has_affine=False, dtype=dtype)(x, None) * (1.0 + scale) + shift
+
+
+@dataclass(frozen=True)
+class DiTSettings:
+    """The transformer."""
+
+    patch_size: int = 2
+    """Pixels a side of a token; the sides of an image must be multiples of it."""
+    width: int = 384
+    """Channels of a token, a multiple of head_width."""
+    depth: int = 12
+    """Number of blocks."""
+    head_width: int = 64
+    """Channels per attention head."""
+    mlp_ratio: int = 4
+    """Hidden units of each block's perceptron, in units of width."""
+    dropout: float = 0.0
+    """Probability of zero in blocks."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the computation; bfloat16 on GPU and TPU. Weights stay float32."""
+
+
+def make_dit(settings: DiTSettings, *, num_classes: int, out_channels: int | None = None) -> DiT:
+    """Build the network that settings describe.
+
+    Args:
+        settings: the settings.
+        num_classes: number of conditions, 0 for none.
+        out_channels: channels of the output; None for as many as the input has.
+
+    Returns:
+        The module.
+
+    >>> make_dit(DiTSettings(depth=6), num_classes=10).depth
+    6
+    """
+    fields = {**vars(settings), "dtype": jnp.dtype(settings.dtype)}
+    return DiT(**fields, num_classes=num_classes, out_channels=out_channels)

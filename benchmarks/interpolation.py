@@ -24,7 +24,6 @@ import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
-from results_interpolation_table import RADII, plot_rates, plot_samples, show
 
 from aigc_jax.algorithms.denoiser import PLAYER, Denoiser
 from aigc_jax.algorithms.diffusion import diffusion
@@ -39,6 +38,7 @@ from aigc_jax.rng import example_keys, split_by_name, step_key
 from aigc_jax.samplers.sampling import Sampler, Sampling, make_sampler
 from aigc_jax.types import Algorithm, Condition, DenoiseFn, PyTree, UsageError, World
 from aigc_jax.worlds.mixture import gaussian_mixture
+from benchmarks.interpolation_table import RADII, plot_rates, plot_samples, show
 
 WINDOWS = ((0, 4), (0, 9), (0, 19), (0, 39), (0, 79), (10, 19), (20, 39), (40, 79))
 """Steps over which the variance is taken, counted from the data; (0, 9) is the released code's."""

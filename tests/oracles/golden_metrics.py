@@ -2,7 +2,7 @@
 
 Needs torch, torch-fidelity 0.4.0 and pytorch-msssim 1.0.0 (``pip install --no-deps pytorch-msssim``):
 
-    PYTHONPATH=. python scripts/golden_metrics.py
+    python -m tests.oracles.golden_metrics
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch_fidelity.metric_isc import isc_features_to_metric  # pyright: ignore[
 
 from tests.metrics.examples import example_images, example_logits
 
-GOLDEN = Path(__file__).parent.parent / "tests" / "metrics" / "golden.json"
+GOLDEN = Path(__file__).parents[1] / "metrics" / "golden.json"
 
 
 def main() -> None:

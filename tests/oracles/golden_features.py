@@ -2,7 +2,7 @@
 
 Needs torch, torch-fidelity 0.4.0, prdc 0.2 and vendi-score 0.0.3 (``pip install --no-deps vendi-score``):
 
-    PYTHONPATH=. python scripts/golden_features.py
+    python -m tests.oracles.golden_features
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vendi_score import vendi  # pyright: ignore[reportMissingImports]
 
 from tests.metrics.feature_examples import discrete_features, example_features
 
-GOLDEN = Path(__file__).parent.parent / "tests" / "metrics" / "golden_features.json"
+GOLDEN = Path(__file__).parents[1] / "metrics" / "golden_features.json"
 
 
 def main() -> None:

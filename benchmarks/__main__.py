@@ -1,9 +1,9 @@
 """How long a training step, sampling or an evaluation takes, alone or beside the same computation elsewhere.
 
-    python scripts/benchmark.py gan
-    python scripts/benchmark.py gan --against torch
-    python scripts/benchmark.py diffusion --against torch     the U-Net of flow_digits: training step and DDIM sampling
-    python scripts/benchmark.py metrics --against prdc        precision, recall, density and coverage of 10,000 examples
+    python -m benchmarks gan
+    python -m benchmarks gan --against torch
+    python -m benchmarks diffusion --against torch     the U-Net of flow_digits: training step and DDIM sampling
+    python -m benchmarks metrics --against prdc        precision, recall, density and coverage of 10,000 examples
 
 Times are medians over rounds. Against another library the rounds alternate, so that whatever else the machine
 does meets both; trust the wall clock on a quiet machine only. On a busy one, pin both to one core
@@ -16,26 +16,25 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import benchmark_diffusion
-import benchmark_gan
-import benchmark_metrics
-
 from aigc_jax.types import UsageError
+from benchmarks import diffusion, gan, metrics
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one benchmark; returns the exit status."""
     args = _parser().parse_args(argv)
     try:
-        runs = {"gan": benchmark_gan.run, "diffusion": benchmark_diffusion.run, "metrics": benchmark_metrics.run}
+        runs = {"gan": gan.run, "diffusion": diffusion.run, "metrics": metrics.run}
         return runs[args.benchmark](args)
     except UsageError as error:
-        print(f"benchmark.py: {error}", file=sys.stderr)
+        print(f"benchmarks: {error}", file=sys.stderr)
         return 2
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="benchmark", required=True)
     for name, text in (("gan", "step time of gan_digits"), ("diffusion", "step and sampling time of flow_digits")):
         command = commands.add_parser(name, help=text)

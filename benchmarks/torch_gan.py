@@ -1,4 +1,4 @@
-"""The default GAN, networks and training step, in PyTorch: what ``benchmark.py gan --against torch`` times ours beside.
+"""The default GAN in PyTorch: the networks and training step of ``python -m benchmarks gan --against torch``.
 
 Written as a PyTorch user would: eager, channels-last memory, fused Adam. The weights are copied from our
 parameters, so that both libraries compute the same numbers, and the benchmark can show that they do.
@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
-from torch_layers import channels_last, conv, embedding, images_to_tensor, linear, to_tensor
 
 from aigc_jax.types import PyTree
+from benchmarks.torch_layers import channels_last, conv, embedding, images_to_tensor, linear, to_tensor
 
 nn = torch.nn
 __all__ = ["Settings", "TorchGan", "images_to_tensor", "to_tensor"]

@@ -12,7 +12,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmark_common import (
+
+from aigc_jax.algorithms.denoiser import PLAYER, corrupt
+from aigc_jax.configs import flow_digits  # pyright: ignore[reportAttributeAccessIssue]
+from aigc_jax.processes.times import logit_normal_times
+from aigc_jax.rng import example_keys, normal, split_by_name, step_key
+from aigc_jax.samplers.grids import uniform
+from aigc_jax.samplers.settings import Sampling
+from aigc_jax.train.parallel import HostBatch
+from aigc_jax.types import Batch, TrainState
+from benchmarks.common import (
     Ours,
     Setup,
     import_torch,
@@ -23,15 +32,6 @@ from benchmark_common import (
     time_rounds,
     verdict,
 )
-
-from aigc_jax.algorithms.denoiser import PLAYER, corrupt
-from aigc_jax.configs import flow_digits  # pyright: ignore[reportAttributeAccessIssue]
-from aigc_jax.processes.times import logit_normal_times
-from aigc_jax.rng import example_keys, normal, split_by_name, step_key
-from aigc_jax.samplers.grids import uniform
-from aigc_jax.samplers.settings import Sampling
-from aigc_jax.train.parallel import HostBatch
-from aigc_jax.types import Batch, TrainState
 
 
 class Sampler:

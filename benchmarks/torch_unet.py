@@ -1,4 +1,4 @@
-"""The U-Net, training step and DDIM sampler of flow_digits, in PyTorch: what ``benchmark.py diffusion`` times beside.
+"""U-Net, training step and DDIM sampler of flow_digits in PyTorch, for ``python -m benchmarks diffusion``.
 
 Written as a PyTorch user would: eager, channels-last memory, fused Adam, one step of the sampler after the other. The
 weights are copied from our parameters, so that both libraries compute the same numbers, and the benchmark can show it.
@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
-from torch_layers import channels_last, conv, embedding, images_to_tensor, linear, to_tensor
 
-from aigc_jax.nets.unet_settings import UNetSettings
+from aigc_jax.nets.unet import UNetSettings
 from aigc_jax.types import PyTree, UsageError
+from benchmarks.torch_layers import channels_last, conv, embedding, images_to_tensor, linear, to_tensor
 
 nn = torch.nn
 __all__ = ["Step", "TorchFlow", "UNet", "images_to_tensor", "to_tensor"]
