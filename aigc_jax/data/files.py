@@ -1,16 +1,33 @@
-"""Files that appear whole or not at all, and text of strangers made safe to print."""
+"""Files that appear whole or not at all, readers of files that anybody may have made, text made safe to print."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 import secrets
+import stat
 import unicodedata
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import numpy as np
 
 from aigc_jax.types import UsageError
+
+MAX_TEXT_BYTES = 64 * 2**20
+"""Size limit of a text file that is read whole."""
+
+MAX_ARRAY_BYTES = 2**30
+"""Size limit of all arrays of one .npz file together, in memory."""
+
+MAX_DEPTH = 100
+"""How deeply lists and objects of a JSON file may be nested."""
+
+_MAX_DIGITS = 300  # such an integer still is a float
 
 _JOINERS = "\u200c\u200d"
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -87,3 +104,154 @@ def write_text(path: Path, text: str) -> None:
     """
     with whole_file(path) as file:
         file.write(text.encode())
+
+
+@contextlib.contextmanager
+def regular_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a regular file to read: a pipe would wait for ever, a device has no end.
+
+    Args:
+        path: the file, or a link to it.
+
+    Yields:
+        The binary file.
+
+    Raises:
+        OSError: it cannot be opened, or is not a regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(None, "not a regular file")
+        yield file
+
+
+def read_text(path: Path, *, advice: str) -> str:
+    """Read a text file of unknown origin.
+
+    Args:
+        path: where.
+        advice: what the user can do where it cannot be read.
+
+    Returns:
+        Its content.
+
+    Raises:
+        UsageError: no regular file, too large, or not UTF-8.
+
+    >>> read_text(Path("no-such-file"), advice="name another file")
+    Traceback (most recent call last):
+    ...
+    aigc_jax.types.UsageError: cannot read no-such-file (No such file or directory): name another file
+    """
+    try:
+        with regular_file(path) as file:
+            content = file.read(MAX_TEXT_BYTES + 1)
+        if len(content) > MAX_TEXT_BYTES:
+            raise ValueError(f"larger than {MAX_TEXT_BYTES >> 20} MiB")
+        return content.decode()
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error, advice) from error
+
+
+def read_json(path: Path, *, advice: str) -> dict[str, Any]:
+    """Read a JSON object from a file of unknown origin.
+
+    Args:
+        path: where.
+        advice: what the user can do where it cannot be read.
+
+    Returns:
+        The object: nested at most :data:`MAX_DEPTH` deep, its integers within the range of a float.
+
+    Raises:
+        UsageError: no regular file, too large, not UTF-8, or no such JSON.
+    """
+    text = read_text(path, advice=advice)
+    try:
+        content = parse_json(text)
+        if not isinstance(content, dict):
+            raise ValueError(f"expected a JSON object, got a {type(content).__name__}")
+        return content
+    except ValueError as error:
+        raise unreadable(path, error, advice) from error
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON text of unknown origin.
+
+    Args:
+        text: one JSON value.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: not JSON, nested more than :data:`MAX_DEPTH` deep, or a number of more than 300 digits.
+
+    >>> parse_json("[" * 200 + "]" * 200)
+    Traceback (most recent call last):
+    ...
+    ValueError: nested more than 100 deep
+    """
+    too_deep = ValueError(f"nested more than {MAX_DEPTH} deep")
+    try:
+        content = json.loads(text, parse_int=_parse_int)
+    except RecursionError:
+        raise too_deep from None
+    level = [content]
+    for _ in range(MAX_DEPTH + 1):
+        containers = [value for value in level if isinstance(value, dict | list)]
+        if not containers:
+            return content
+        level = [child for value in containers for child in (value.values() if isinstance(value, dict) else value)]
+    raise too_deep
+
+
+def _parse_int(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def read_npz(path: Path, *, advice: str) -> dict[str, np.ndarray]:
+    """Read the arrays of an .npz file of unknown origin; sizes are checked first, no pickle is read.
+
+    Args:
+        path: where.
+        advice: what the user can do where it cannot be read.
+
+    Returns:
+        ``{name: array}``.
+
+    Raises:
+        UsageError: no regular file, no .npz file, or arrays of more than :data:`MAX_ARRAY_BYTES`.
+    """
+    try:
+        with regular_file(path) as file:
+            with zipfile.ZipFile(file) as archive:
+                num_bytes = sum(_claimed_bytes(archive, member) for member in archive.infolist())
+            if num_bytes > MAX_ARRAY_BYTES:
+                raise ValueError(f"its arrays claim {num_bytes} bytes, more than {MAX_ARRAY_BYTES}")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as content:
+                return {name: content[name] for name in content.files}
+    except Exception as error:  # whatever zipfile, its codecs and numpy say of a damaged archive
+        raise unreadable(path, error, advice) from error
+
+
+def _claimed_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Memory that an array of an archive says it needs, by its header and by its entry in the archive."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError(f"{member.filename} holds Python objects")
+    return max(math.prod(shape) * dtype.itemsize, member.file_size)
+
+
+def unreadable(path: Path, error: Exception, advice: str) -> UsageError:
+    """The error that a file cannot be read, in one line: which file, why, and what to do."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+    return UsageError(f"cannot read {visible(str(path))} ({visible(reason)[:200]}): {advice}")
