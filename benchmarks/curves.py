@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from aigc_jax.experiments import load_run
-from aigc_jax.measuring import load_judge
-from aigc_jax.report.evaluate import Settings, evaluate
-from aigc_jax.report.report import Report
-from aigc_jax.report.subject import Subject
+from aigc_jax.evaluation.classifiers import load_judge
+from aigc_jax.evaluation.evaluate import Settings, evaluate
+from aigc_jax.evaluation.model import Subject
+from aigc_jax.inference.sampling import make_sample_fn
+from aigc_jax.report.schema import Report
+from aigc_jax.runs import load_run
 from aigc_jax.samplers.settings import num_evaluations
-from aigc_jax.train.sampling import make_sample_fn
 from aigc_jax.types import UsageError
 
 

@@ -17,10 +17,11 @@ import numpy as np
 from aigc_jax.data.arrays import ArraySource, take
 from aigc_jax.data.images import to_float
 from aigc_jax.data.sources import open_data
-from aigc_jax.measuring import load_encoder, with_second_classifier
-from aigc_jax.report.evaluate import Settings, evaluate
-from aigc_jax.report.report import LAMP_TITLES, Report
-from aigc_jax.report.subject import Repeat, Sampler, Subject, classifier_judge
+from aigc_jax.evaluation.classifiers import load_encoder, with_second_classifier
+from aigc_jax.evaluation.evaluate import Settings, evaluate
+from aigc_jax.evaluation.judge import classifier_judge
+from aigc_jax.evaluation.model import Repeat, Sampler, Subject
+from aigc_jax.report.schema import LAMP_TITLES, Report
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import Data
 

@@ -27,7 +27,7 @@ from aigc_jax.samplers.settings import Sampling
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.experiment import point_experiment
 from aigc_jax.train.parallel import axis_name
-from aigc_jax.train.world_data import example_shape
+from aigc_jax.train.worlds import example_shape
 from aigc_jax.tree import warmed_up
 from aigc_jax.types import Experiment
 from aigc_jax.worlds.catalog import open_world

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from aigc_jax import cli
-from aigc_jax.experiments import config_names, load_config, load_run
+from aigc_jax.runs import config_names, load_config, load_run
 
 from .contracts.table import quick_compilation
 

@@ -1,6 +1,6 @@
 """What a report shows beside its numbers: curves, bars, histograms, matrices, tables and galleries, as plain data.
 
-Nothing here knows how it is drawn: :mod:`aigc_jax.report.drawing` makes pictures of it, ``report.json`` holds it.
+Nothing here knows how it is drawn: :mod:`aigc_jax.report.html.plots` draws it, ``report.json`` holds it.
 """
 
 from __future__ import annotations

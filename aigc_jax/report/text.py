@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from aigc_jax.report.lights import Light, lights_of
-from aigc_jax.report.report import LAMP_TITLES, Lamp, Measurement, Report
-from aigc_jax.report.wording import format_interval, format_reference, format_unit, format_value
+from aigc_jax.report.formatting import format_interval, format_reference, format_unit, format_value
+from aigc_jax.report.schema import LAMP_TITLES, Lamp, Measurement, Report
+from aigc_jax.report.verdicts import Light, lights_of
 
 _MAX_WIDTH, _MAX_LEFT_OUT, _MAX_ACTIONS = 118, 5, 3
 
@@ -18,7 +18,7 @@ def summary_lines(report: Report) -> list[str]:
     Returns:
         One line per light, one per figure, a few of what was left out, and what to try next.
 
-    >>> from aigc_jax.report.report import Measurement
+    >>> from aigc_jax.report.schema import Measurement
     >>> figure = Measurement("class_agreement", "class agreement", 0.985, 1000, "share", "", 0.9754, 0.9916)
     >>> lamp = Lamp("follows_condition", False, "class_agreement")
     >>> print(*summary_lines(Report("digits", "digits-classifier", 1000, [figure], [lamp])), sep="\n")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from aigc_jax.data.sources import open_data
 from aigc_jax.train.config import TrainConfig
-from aigc_jax.train.world_data import example_shape, is_of_images, world_data
+from aigc_jax.train.worlds import example_shape, is_of_images, world_data
 from aigc_jax.types import Algorithm, Experiment, UsageError, World
 from aigc_jax.worlds.catalog import open_world
 

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from aigc_jax.data.images import write_png
+from aigc_jax.inference.grid import GridFn, make_grid_fn
 from aigc_jax.rng import split_by_name
 from aigc_jax.train.checkpoint import Checkpoints
 from aigc_jax.train.config import TrainConfig, validate
@@ -29,7 +30,6 @@ from aigc_jax.train.nan_guard import FLAG, NanGuard, NonFiniteError, check_weigh
 from aigc_jax.train.parallel import CompiledStep, Device, HostBatch, Parallel, make_parallel
 from aigc_jax.train.prefetch import DevicePrefetcher, Throughput
 from aigc_jax.train.run_dir import open_run
-from aigc_jax.train.samples import GridFn, make_grid_fn
 from aigc_jax.train.signals import StopRequest
 from aigc_jax.types import Experiment, Key, Metrics, TrainState, UsageError, Variables
 

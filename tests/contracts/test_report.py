@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from aigc_jax.data.arrays import ArraySource
-from aigc_jax.report.evaluate import Settings, evaluate
-from aigc_jax.report.html import to_html
-from aigc_jax.report.report import LAMP_TITLES, NAMES, to_json
-from aigc_jax.report.subject import classifier_judge
-from aigc_jax.subjects import Loaded, make_subject
+from aigc_jax.evaluation.evaluate import Settings, evaluate
+from aigc_jax.evaluation.from_run import Loaded, make_subject
+from aigc_jax.evaluation.judge import classifier_judge
+from aigc_jax.report.html.page import to_html
+from aigc_jax.report.schema import LAMP_TITLES, NAMES, to_json
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import Data, Experiment
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from aigc_jax.inference.inception import convert_inception
 from aigc_jax.nets import inception
 from aigc_jax.nets.inception import InceptionV3, enlarge
-from aigc_jax.train.inception import convert_inception
 from tests.nets.inception_example import example_images, example_weights
 
 GOLDEN = json.loads((Path(__file__).parent / "inception_golden.json").read_text())

@@ -24,8 +24,8 @@ from torch_fidelity.interpolate_compat_tensorflow import (  # pyright: ignore[re
     interpolate_bilinear_2d_like_tensorflow1x,
 )
 
+from aigc_jax.inference.inception import make_inception_encoder
 from aigc_jax.nets.inception import InceptionV3
-from aigc_jax.train.inception import make_inception_encoder
 from tests.nets.inception_example import example_images, example_weights
 
 GOLDEN = Path(__file__).parents[1] / "nets" / "inception_golden.json"

@@ -3,7 +3,7 @@
 import numpy as np
 
 from aigc_jax.report.figures import Bar, Bars, Gallery, Histogram, Lines, Matrix, Series, Table
-from aigc_jax.report.report import Action, Check, Lamp, Measurement, Report, Target
+from aigc_jax.report.schema import Action, Check, Lamp, Measurement, Report, Target
 
 MEASUREMENTS = (
     Measurement("valid_samples", "valid samples", 0.931, 1000, "share", "Allowed ones.", 0.913, 0.946, 0.998, "real"),

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aigc_jax.report.reading import from_json
-from aigc_jax.report.report import FORMAT, INTERVAL_NAMES, NAMES, Measurement, Report, to_json
+from aigc_jax.report.schema import FORMAT, INTERVAL_NAMES, NAMES, Measurement, Report, from_json, to_json
 from aigc_jax.types import UsageError
 from tests.report.example import REPORT
 

@@ -1,6 +1,6 @@
 """What a terminal shows: lights first, a line per figure, and no more than fits."""
 
-from aigc_jax.report.report import NAMES, Action, Measurement, Report
+from aigc_jax.report.schema import NAMES, Action, Measurement, Report
 from aigc_jax.report.text import summary_lines
 from tests.report.example import REPORT
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aigc_jax.train.samples import make_grid_fn
+from aigc_jax.inference.grid import make_grid_fn
 
 from .toys import experiment
 

@@ -1,0 +1,7 @@
+"""``python -m aigc_jax``: the command line."""
+
+import sys
+
+from aigc_jax.cli.main import main
+
+sys.exit(main())

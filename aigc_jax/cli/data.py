@@ -1,0 +1,44 @@
+"""The commands ``aigc-jax data prepare`` and ``aigc-jax data list``."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import tyro
+
+from aigc_jax.data.prepare import list_data, prepare
+from aigc_jax.train.worlds import list_worlds
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepare:
+    """Download a data set and write it as array_record files."""
+
+    name: Annotated[str, tyro.conf.Positional]
+    """tfds:NAME, for example tfds:mnist."""
+    data_dir: str | None = None
+    """Where to write it; None for the usual folder of tensorflow-datasets."""
+
+
+@dataclasses.dataclass(frozen=True)
+class List:
+    """List the data sets that can be trained on."""
+
+    data_dir: str | None = None
+    """Where prepared tfds data lies; None for the usual folder of tensorflow-datasets."""
+
+
+def prepare_data(arguments: Prepare) -> int:
+    """Download a data set and write it as array_record files."""
+    print(prepare(arguments.name, arguments.data_dir))
+    return 0
+
+
+def list_all_data(arguments: List) -> int:
+    """Print a table of the data sets that can be trained on."""
+    rows = [("name", "classes", "shape", "examples", "where"), *list_data(arguments.data_dir), *list_worlds()]
+    widths = [max(len(str(row[column])) for row in rows) for column in range(4)]
+    for row in rows:
+        print("  ".join(str(cell).ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4], sep="  ")
+    return 0

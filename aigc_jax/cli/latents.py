@@ -1,0 +1,178 @@
+"""The command ``aigc-jax latents``: what an autoencoder keeps of an image, and what its latents mean."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from aigc_jax.cli.common import Trained
+from aigc_jax.data.images import make_grid, to_uint8, write_png
+from aigc_jax.data.pipeline import load
+from aigc_jax.inference.latents import LatentFns, make_latent_fns
+from aigc_jax.inference.sampling import check_seed
+from aigc_jax.runs import load_run
+from aigc_jax.types import UsageError
+
+NUM_COLUMNS = 10
+"""Images in a row."""
+
+Images = Float32[np.ndarray, "num height width channels"]
+Picture = UInt8[np.ndarray, "height width 3"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Latents(Trained):
+    """Draw what an autoencoder makes of held-out images: reconstructions, interpolations, traversals of the latent."""
+
+    num_examples: int = 500
+    """Number of images, or all where there are fewer; the spread of the latents is measured on them."""
+    seed: int = 0
+    """Which images."""
+
+
+class Encoded(NamedTuple):
+    """Held-out examples and their latents.
+
+    Attributes:
+        images: in [-1, 1].
+        labels: their classes; None for an unconditional model.
+        latents: float32 [num, ...].
+    """
+
+    images: Images
+    labels: np.ndarray | None
+    latents: np.ndarray
+
+
+def latents(arguments: Latents) -> int:
+    """Draw reconstructions, interpolations and traversals of a run; print error and spread.
+
+    Args:
+        arguments: of the command line.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: the model has no encoder, or there are too few examples.
+    """
+    check_seed(arguments.seed)
+    if arguments.num_examples < 2 * NUM_COLUMNS:
+        raise UsageError(
+            f"expected {2 * NUM_COLUMNS} examples or more, got {arguments.num_examples}: raise --num-examples"
+        )
+    experiment, _, variables = load_run(
+        arguments.run, checkpoint=arguments.checkpoint, config_file=arguments.config, data_dir=arguments.data_dir
+    )
+    fns = make_latent_fns(experiment, variables)
+    source = experiment.open_data().held_out
+    order = np.random.default_rng(arguments.seed).permutation(len(source))[: arguments.num_examples]
+    if len(order) < 2 * NUM_COLUMNS:
+        raise UsageError(f"expected {2 * NUM_COLUMNS} held-out images or more, the data has {len(order)}: take more")
+    batch = load(source, order)
+    labels = batch["label"] if experiment.num_classes is not None else None
+    encoded = Encoded(batch["image"], labels, fns.encode(batch["image"], labels))
+    folder = arguments.run / "samples"
+    pictures = {
+        "reconstruction": reconstruction(fns, encoded),
+        "interpolation": interpolation(fns, encoded),
+        "traversal": traversal(fns, encoded),
+    }
+    for name, picture in pictures.items():
+        write_png(folder / f"{name}.png", picture)
+    decoded = fns.decode(encoded.latents, labels)
+    error, shape = np.mean(np.square(decoded - encoded.images)), " x ".join(map(str, encoded.latents.shape[1:]))
+    print(f"mean squared error of {len(order)} held-out images, pixels in [-1, 1]: {error:.4f}")
+    print(f"latents {shape}: mean {encoded.latents.mean():.3f}, standard deviation {encoded.latents.std():.3f}")
+    print(f"wrote {', '.join(f'{name}.png' for name in pictures)} to {folder}")
+    return 0
+
+
+def reconstruction(fns: LatentFns, encoded: Encoded) -> Picture:
+    """Rows of originals, each over the row of what the model makes of them.
+
+    Args:
+        fns: the model.
+        encoded: the examples, ten or more; at most fifty are shown.
+
+    Returns:
+        The picture.
+    """
+    num = min(len(encoded.images), 50) // NUM_COLUMNS * NUM_COLUMNS
+    decoded = fns.decode(encoded.latents[:num], _part(encoded.labels, slice(num)))
+    shape = (-1, NUM_COLUMNS, *decoded.shape[1:])
+    rows = np.stack([encoded.images[:num].reshape(shape), decoded.reshape(shape)], axis=1)
+    labels = ["image", "model"] * (num // NUM_COLUMNS)
+    return make_grid(to_uint8(rows.reshape(-1, *decoded.shape[1:])), NUM_COLUMNS, row_labels=labels)
+
+
+def interpolation(fns: LatentFns, encoded: Encoded) -> Picture:
+    """From one image on the left to another on the right, on the straight line between their latents.
+
+    Args:
+        fns: the model.
+        encoded: the examples. The two ends of a row are of one class where the model is told the class.
+
+    Returns:
+        The picture; the first and the last column are the images themselves.
+    """
+    starts, ends = _pairs(encoded.labels, len(encoded.images))
+    weights = np.linspace(0, 1, NUM_COLUMNS - 2, dtype=np.float32)
+    steps = weights.reshape(1, -1, *(1,) * (encoded.latents.ndim - 1))
+    line = encoded.latents[starts][:, None] * (1 - steps) + encoded.latents[ends][:, None] * steps
+    labels = None if encoded.labels is None else np.repeat(encoded.labels[starts], len(weights))
+    between = fns.decode(line.reshape(-1, *encoded.latents.shape[1:]), labels)
+    between = between.reshape(len(starts), len(weights), *between.shape[1:])
+    rows = np.concatenate([encoded.images[starts][:, None], between, encoded.images[ends][:, None]], axis=1)
+    return make_grid(to_uint8(rows.reshape(-1, *rows.shape[2:])), NUM_COLUMNS)
+
+
+def traversal(fns: LatentFns, encoded: Encoded) -> Picture:
+    """One image, its latent moved along one direction a row, from -3 to 3 standard deviations.
+
+    Args:
+        fns: the model.
+        encoded: the examples; the first is moved. Directions are the coordinates of largest variance of a vector,
+            and the principal components of a map, whose single coordinates say little.
+
+    Returns:
+        The picture.
+    """
+    flat = encoded.latents.reshape(len(encoded.latents), -1)
+    names, directions = _directions(flat, is_vector=encoded.latents.ndim == 2)
+    center, spread = flat.mean(axis=0), ((flat - flat.mean(axis=0)) @ directions.T).std(axis=0)
+    stops = np.linspace(-3, 3, NUM_COLUMNS, dtype=np.float32)
+    here = (flat[0] - center) @ directions.T
+    moves = (spread[:, None] * stops - here[:, None])[..., None] * directions[:, None]
+    moved = (flat[0] + moves).reshape(-1, *encoded.latents.shape[1:]).astype(np.float32)
+    labels = None if encoded.labels is None else np.repeat(encoded.labels[:1], len(moved))
+    return make_grid(to_uint8(fns.decode(moved, labels)), NUM_COLUMNS, row_labels=names)
+
+
+def _directions(flat: np.ndarray, *, is_vector: bool) -> tuple[Sequence[str], np.ndarray]:
+    """Up to ten unit vectors [num, Z], those of largest variance first."""
+    if is_vector:
+        order = np.argsort(-flat.var(axis=0), kind="stable")[:10]
+        return [f"z{index}" for index in order], np.eye(flat.shape[1], dtype=np.float32)[order]
+    _, _, components = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
+    return [f"pc{number}" for number in range(1, len(components[:10]) + 1)], components[:10]
+
+
+def _pairs(labels: np.ndarray | None, num: int) -> tuple[np.ndarray, np.ndarray]:
+    """Up to ten pairs of examples: of one class each where there are classes."""
+    if labels is None:
+        index = np.arange(num // 2)[:10]
+        return 2 * index, 2 * index + 1
+    found = [np.flatnonzero(labels == label)[:2] for label in sorted(set(labels.tolist()))]
+    pairs = np.array([pair for pair in found if len(pair) == 2][:10])
+    if not len(pairs):
+        raise UsageError("expected two examples of some class, got one at most of each: raise --num-examples")
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _part(labels: np.ndarray | None, which: slice) -> np.ndarray | None:
+    return None if labels is None else labels[which]

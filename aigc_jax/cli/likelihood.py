@@ -1,0 +1,56 @@
+"""The command ``aigc-jax likelihood``: nats, bits per dimension, perplexity."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from aigc_jax.cli.common import Trained, load
+from aigc_jax.evaluation.likelihood import likelihood_lines, mean_rows, write_likelihood
+from aigc_jax.inference.likelihood import likelihood_rows
+from aigc_jax.runs import group_values
+
+
+@dataclasses.dataclass(frozen=True)
+class Likelihood(Trained):
+    """Measure how likely a trained run finds examples: nats per example, bits per dimension, with a 95 % interval."""
+
+    num_examples: int = 1000
+    """Number of examples, or all where there are fewer."""
+    split: Literal["held_out", "train"] = "held_out"
+    """Examples that no training saw, or those of the training."""
+    num_importance_samples: int | None = None
+    """Draws of the latent per example, for a model with one; None for what the run was trained with."""
+    num_steps: int | None = None
+    """Steps of the likelihood's solver, or times at which a bound is looked at; None likewise."""
+    seed: int = 0
+    """Of the draws; example i has its own, whatever the batch size."""
+    batch_size: int = 50
+    """Examples at once: changes memory and speed only."""
+
+    def overrides(self) -> dict[str, object]:
+        """What was given, by the name of the setting."""
+        values = {"num_importance_samples": self.num_importance_samples, "num_steps": self.num_steps}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def likelihood(arguments: Likelihood) -> int:
+    """Measure how likely a run finds examples, print it, and write it beside the report."""
+    experiment, values, variables = load(arguments, {"likelihood": arguments.overrides()})
+    data = experiment.open_data()
+    rows = likelihood_rows(
+        experiment,
+        variables,
+        {"held_out": data.held_out, "train": data.train}[arguments.split],
+        num_examples=arguments.num_examples,
+        seed=arguments.seed,
+        batch_size=arguments.batch_size,
+    )
+    means, settings = mean_rows(rows), group_values(values, "likelihood")
+    file = write_likelihood(
+        arguments.run, means, data=data.name, split=arguments.split, seed=arguments.seed, settings=settings
+    )
+    print("\n".join(likelihood_lines(means)))
+    how = ", ".join(f"{name} {value}" for name, value in settings.items())
+    print(f"{arguments.split} examples of {data.name}{f'; {how}' if how else ''}    {file}")
+    return 0

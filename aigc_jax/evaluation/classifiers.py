@@ -1,0 +1,281 @@
+"""What models are measured by: the classifier of a data set, and the figures of an evaluation during training.
+
+The layer between the command line and the library, beside :mod:`aigc_jax.runs`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from aigc_jax.data.arrays import ArraySource, take
+from aigc_jax.data.images import to_float, to_uint8
+from aigc_jax.data.pipeline import epoch
+from aigc_jax.evaluation.evaluate import Settings, evaluate
+from aigc_jax.evaluation.judge import Judge, Verdicts, classifier_judge, with_second_opinion, world_judge
+from aigc_jax.evaluation.model import Subject
+from aigc_jax.inference.inception import ENCODER_NAME, make_inception_encoder
+from aigc_jax.inference.sampling import make_encode_fn, make_sample_fn
+from aigc_jax.nets.inception import InceptionV3
+from aigc_jax.report.schema import Report
+from aigc_jax.runs import load_config, run_training
+from aigc_jax.train.checkpoint import load_variables
+from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.loop import EvaluateFn, abstract_state
+from aigc_jax.types import Data, Experiment, UsageError, Variables
+
+AccuracyFn = Callable[[np.ndarray, np.ndarray], Mapping[str, tuple[int, int]]]
+"""``(images [num, H, W, C] in [-1, 1], condition int [num]) -> {name: (right, n)}``."""
+
+Architecture = Literal["conv", "mixer"]
+"""Of a classifier, see ``configs/classifier_digits.py``."""
+
+Encoder = Callable[[np.ndarray], Mapping[str, Any]]
+"""``images -> {"logits": [num, K], "features": [num, F]}``."""
+
+
+def load_encoder(config: TrainConfig, data: Data, architecture: Architecture = "conv") -> tuple[str, Encoder]:
+    """The classifier of a data set as an encoder, see :func:`load_classifier`.
+
+    Args:
+        config: names the data, image shape and classes.
+        data: the opened data.
+        architecture: of the classifier.
+
+    Returns:
+        Its name, and the function images -> logits and features.
+
+    Raises:
+        UsageError: the data has no classes to tell apart.
+    """
+    name, experiment, variables = load_classifier(config, data, architecture)
+    return name, make_encode_fn(experiment, variables)
+
+
+def load_classifier(
+    config: TrainConfig, data: Data, architecture: Architecture = "conv"
+) -> tuple[str, Experiment, Variables]:
+    """The classifier of a data set, trained on first use and cached.
+
+    Args:
+        config: names the data, image shape and classes.
+        data: the opened data; the classifier learns from its training part.
+        architecture: of the classifier; the first opinion is conv's.
+
+    Returns:
+        Its name, what was trained, and its weights.
+
+    Raises:
+        UsageError: the data has no classes to tell apart.
+    """
+    if not data.class_names:
+        raise UsageError(f"{data.name} has no classes, so no classifier can judge: evaluate on labelled data")
+    settings, experiment = _classifier(config, data, architecture)
+    # What the classifier learns from, and not only what it is called: a folder may change under its name.
+    examples = [data.train[i]["image"].tobytes() for i in range(0, len(data.train), max(len(data.train) // 8, 1))]
+    identity = {
+        **dataclasses.asdict(settings),
+        "where": str(Path(config.data.partition(":")[2]).resolve()) if config.data.startswith("folder:") else "",
+        "data": [len(data.train), list(data.class_names), zlib.crc32(b"".join(examples))],
+        "net": str(abstract_state(experiment)),
+    }
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    name = f"{re.sub(r'[^a-z0-9]+', '-', data.name.lower())}-{digest}"
+    workdir = _cache_dir() / "classifiers" / name
+    title = f"{data.name} classifier" + ("" if architecture == "conv" else f" ({architecture})")
+    if not _is_complete(workdir, settings.steps):
+        print(f"training the {title} once; it is kept in {workdir}", file=sys.stderr)
+        _train_into(workdir, experiment, settings, data)
+    variables = load_variables(workdir, abstract_state(experiment))
+    return title, experiment, variables
+
+
+def _classifier(config: TrainConfig, data: Data, architecture: Architecture = "conv") -> tuple[TrainConfig, Experiment]:
+    """The settings of a data set's classifier, and what they build."""
+    module = load_config("classifier_digits")
+    settings = module.Config(
+        architecture=architecture,
+        data=config.data,
+        data_dir=config.data_dir,
+        image_shape=config.image_shape,
+        num_classes=len(data.class_names),
+        parallel="jit",
+        log_every=250,
+    )
+    return settings, module.build(settings)
+
+
+def make_accuracy_fn(config: TrainConfig, data: Data) -> AccuracyFn:
+    """Classification accuracy scores: a classifier learns from samples alone, and is tested on real images.
+
+    Args:
+        config: names the data, image shape and classes.
+        data: the opened data.
+
+    Returns:
+        ``(images in [-1, 1], condition) -> {name: (right, n)}``: learned from samples and tested on real held-out
+        images, learned from real ones and tested on the samples, and real on real.
+
+    Reference:
+        Ravuri & Vinyals, "Classification Accuracy Score for Conditional Generative Models", 2019, section 3.
+    """
+
+    def accuracies(images: np.ndarray, condition: np.ndarray) -> dict[str, tuple[int, int]]:
+        settings, experiment = _classifier(config, data)
+        made = Data(
+            "samples", ArraySource(to_uint8(images), condition.astype(np.int32)), data.held_out, data.class_names
+        )
+        print("training a classifier on the samples alone", file=sys.stderr)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            workdir = Path(folder) / "run"
+            _train_into(workdir, experiment, settings, made)
+            from_samples = make_encode_fn(experiment, load_variables(workdir, abstract_state(experiment)))
+        _, from_real = load_encoder(config, data)
+        real = take(data.held_out, np.arange(len(data.held_out)))
+        return {
+            "accuracy_from_samples": _num_right(from_samples, to_float(real["image"]), real["label"]),
+            "accuracy_on_samples": _num_right(from_real, images, condition),
+            "accuracy_from_real": _num_right(from_real, to_float(real["image"]), real["label"]),
+        }
+
+    return accuracies
+
+
+def _num_right(encode: Encoder, images: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
+    """How many images are classified right, and of how many."""
+    blocks = [encode(images[first : first + 256])["logits"].argmax(axis=-1) for first in range(0, len(images), 256)]
+    return int(np.sum(np.concatenate(blocks) == truth)), len(images)
+
+
+def make_evaluate_fn(experiment: Experiment, config: TrainConfig, data: Data) -> EvaluateFn:
+    """What is measured during training: samples of a generator, held-out examples of any other model."""
+    if experiment.algorithm.sample is None:
+        return functools.partial(_held_out_means, experiment, data)
+    judge = load_judge(experiment, config, data)
+
+    def evaluate_samples(variables: Variables, step: int) -> dict[str, float]:
+        del step
+        subject = Subject(make_sample_fn(experiment, variables, config.seed), experiment.num_classes)
+        settings = Settings(1000, num_detected=0, num_swept=0)
+        return _figures(evaluate(subject=subject, judge=judge, data=data, settings=settings).report)
+
+    return evaluate_samples
+
+
+def load_judge(experiment: Experiment, config: TrainConfig, data: Data) -> Judge:
+    """What looks at examples: the world that the data come from, or else a classifier of them.
+
+    Args:
+        experiment: what was trained.
+        config: its settings, for the classifier.
+        data: the opened data.
+
+    Returns:
+        The judge.
+
+    Raises:
+        UsageError: there is neither a world nor a class to tell apart.
+    """
+    if experiment.world is not None:
+        return world_judge(experiment.world)
+    name, encode_fn = load_encoder(config, data)
+    return classifier_judge(name, encode_fn, data.class_names)
+
+
+def with_second_classifier(judge: Judge, config: TrainConfig, data: Data) -> Judge:
+    """A judge beside whom a classifier of another architecture gives a second opinion.
+
+    Args:
+        judge: the first.
+        config: names the data, image shape and classes.
+        data: the opened data; the second classifier is trained once and cached, as the first.
+
+    Returns:
+        The judge; a world as it is, which is never wrong.
+    """
+    return judge if judge.world is not None else with_second_opinion(judge, *load_encoder(config, data, "mixer"))
+
+
+def with_inception(judge: Judge, weights: Path) -> Judge:
+    """A judge whose features are those of the published Inception network, so that FD is the published FID.
+
+    Args:
+        judge: whose word on classes is kept.
+        weights: the published weight file.
+
+    Returns:
+        The judge.
+
+    Raises:
+        UsageError: the file is missing, or another one.
+    """
+    encode = make_inception_encoder(weights, InceptionV3())
+
+    def look(examples: np.ndarray) -> Verdicts:
+        return judge.look(examples)._replace(features=encode(examples)["features"])
+
+    return judge._replace(look=look, encoder=ENCODER_NAME)
+
+
+def _figures(report: Report) -> dict[str, float]:
+    return {f"eval/{row.name}": row.value for row in report.measurements if row.value is not None}
+
+
+def _held_out_means(experiment: Experiment, data: Data, variables: Variables, step: int) -> dict[str, float]:
+    """Means over the held-out examples of all figures that are one number per example."""
+    del step
+    encode = make_encode_fn(experiment, variables)
+    rows = [encode(batch["image"], batch.get("label")) for batch in epoch(data.held_out, 256)]
+    names = [name for name, values in rows[0].items() if values.ndim == 1]
+    return {f"eval/{name}": float(np.concatenate([row[name] for row in rows]).mean()) for name in names}
+
+
+def _train_into(workdir: Path, experiment: Experiment, settings: TrainConfig, data: Data) -> None:
+    """Train in a folder of this process's own, and give it its name when complete: no lock, and no half of one."""
+    try:
+        workdir.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot keep a classifier in {workdir.parent} ({error.strerror}): set AIGC_JAX_CACHE"
+        ) from None
+    with tempfile.TemporaryDirectory(dir=workdir.parent, prefix=f".{workdir.name}.", ignore_cleanup_errors=True) as own:
+        result = run_training(
+            experiment,
+            settings,
+            Path(own) / "run",
+            data=data,
+            name="classifier_digits",
+            resume_command="the same command, which begins the classifier anew",
+        )
+        if result.stopped_by is not None:
+            raise KeyboardInterrupt
+        if workdir.exists() and not _is_complete(workdir, settings.steps):
+            shutil.rmtree(workdir, ignore_errors=True)
+        try:
+            (Path(own) / "run").rename(workdir)
+        except OSError:
+            # Another process was faster: its classifier is as good.
+            if not _is_complete(workdir, settings.steps):
+                raise
+
+
+def _is_complete(workdir: Path, steps: int) -> bool:
+    return (workdir / "checkpoints" / str(steps)).is_dir()
+
+
+def _cache_dir() -> Path:
+    given = os.environ.get("AIGC_JAX_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "aigc_jax"

@@ -1,0 +1,185 @@
+"""Reports side by side: every figure of every run, and paired differences with their intervals.
+
+Two runs that were evaluated with the same seed and number of samples have a sample i each, of the same noise and
+condition: differences of shares are paired, which makes their intervals narrower than those of two separate shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import binomtest
+
+from aigc_jax.evaluation.sections.paired_noise import likeness
+from aigc_jax.metrics.intervals import paired_difference
+from aigc_jax.report.figures import Table
+from aigc_jax.report.formatting import format_interval, format_share, format_unit, format_value
+from aigc_jax.report.schema import LAMP_TITLES, NAMES, Measurement, Report
+from aigc_jax.types import UsageError
+
+
+class Contender(NamedTuple):
+    """One run of a comparison.
+
+    Attributes:
+        name: of the run.
+        report: its report.
+        per_sample: what is known of each of its samples, as :class:`aigc_jax.evaluation.evaluate.Evaluation` has it.
+    """
+
+    name: str
+    report: Report
+    per_sample: Mapping[str, np.ndarray]
+
+
+class Difference(NamedTuple):
+    """A figure of one run less that of the first.
+
+    Attributes:
+        title: which figure.
+        run: the run.
+        value: the difference, a share in [-1, 1]; negative where the run has less.
+        low: lower end of its 95 % interval, see :func:`aigc_jax.metrics.intervals.paired_difference`.
+        high: upper end.
+        n: number of pairs.
+        p_value: of no difference, by McNemar's exact test over the pairs that differ.
+    """
+
+    title: str
+    run: str
+    value: float
+    low: float
+    high: float
+    n: int
+    p_value: float
+
+
+def compare(contenders: Sequence[Contender]) -> tuple[list[Table], list[Difference]]:
+    """Put runs side by side.
+
+    Args:
+        contenders: two or more, of the same data, judge, seed and number of samples; the first is compared with.
+
+    Returns:
+        Tables for people, and the paired differences.
+
+    Raises:
+        UsageError: fewer than two runs, or runs that cannot be paired.
+
+    Reference:
+        McNemar, "Note on the sampling error of the difference between correlated proportions", 1947.
+    """
+    if len(contenders) < 2:
+        raise UsageError("expected two runs or more to compare: aigc-jax compare RUN RUN")
+    first = contenders[0]
+    for other in contenders[1:]:
+        _check_paired(first, other)
+    differences = [each for other in contenders[1:] for each in _differences(first, other)]
+    tables = [_lights(contenders), _figures(contenders), _paired(first, differences)]
+    return [*tables, _common_noise(contenders)], differences
+
+
+def _check_paired(first: Contender, other: Contender) -> None:
+    for what in ("data", "encoder", "num_samples"):
+        ours, theirs = getattr(first.report, what), getattr(other.report, what)
+        if ours != theirs:
+            raise UsageError(
+                f"{first.name} was evaluated with {what} {ours}, {other.name} with {theirs}: evaluate both alike"
+            )
+    ours, theirs = (each.report.facts.get("seed") for each in (first, other))
+    if ours != theirs:
+        raise UsageError(f"{first.name} was evaluated with --seed {ours}, {other.name} with {theirs}: use one seed")
+    ours, theirs = (each.per_sample.get("condition", np.zeros(0)) for each in (first, other))
+    if not np.array_equal(ours, theirs):
+        raise UsageError(f"{first.name} and {other.name} were asked for different classes: compare runs of the same")
+
+
+def _shares(contender: Contender) -> dict[str, np.ndarray]:
+    """What is true or false of each sample."""
+    table = contender.per_sample
+    shares = {"violations": np.asarray(table["violates"], bool)}
+    if "condition" in table and "observed" in table:
+        shares["class agreement"] = table["observed"] == table["condition"]
+    if "condition" in table and "second" in table:
+        shares["second opinion"] = table["second"] == table["condition"]
+    return shares
+
+
+def _differences(first: Contender, other: Contender) -> list[Difference]:
+    ours, theirs = _shares(first), _shares(other)
+    found = []
+    for title in ours.keys() & theirs.keys():
+        value, low, high = paired_difference(theirs[title], ours[title])
+        more, fewer = int(np.sum(theirs[title] & ~ours[title])), int(np.sum(ours[title] & ~theirs[title]))
+        p_value = float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0
+        found.append(Difference(title, other.name, value, low, high, len(ours[title]), p_value))
+    return sorted(found)
+
+
+def _lights(contenders: Sequence[Contender]) -> Table:
+    words = {True: "worse than real data", False: "not told from real data", None: "not measured"}
+    rows = []
+    for name, title in LAMP_TITLES.items():
+        lamps = [contender.report.lamp(name) for contender in contenders]
+        rows.append([title, *(words[None if lamp is None else lamp.is_lit] for lamp in lamps)])
+    caption = "Each light compares a run's samples with real examples; see its own report."
+    return Table("lights", "The lights", caption, ["", *(each.name for each in contenders)], rows)
+
+
+def _figures(contenders: Sequence[Contender]) -> Table:
+    rows = []
+    for name in NAMES:
+        found = [contender.report.find(name) for contender in contenders]
+        if any(found):
+            title = next(row.title for row in found if row is not None).partition(":")[0]
+            rows.append([title, *("left out" if row is None else _cell(row) for row in found)])
+    caption = "With 95 % intervals. Intervals that overlap may still hide a difference: the paired ones below decide."
+    return Table("figures", "Figures", caption, ["", *(each.name for each in contenders)], rows)
+
+
+def _cell(row: Measurement) -> str:
+    value, interval = format_value(row) + format_unit(row), format_interval(row).removesuffix(" %")
+    return f"{value} ({interval})" if interval else value
+
+
+def _paired(first: Contender, differences: Sequence[Difference]) -> Table:
+    rows = [
+        [
+            each.title,
+            each.run,
+            f"{100 * each.value:+.2f} points",
+            f"{100 * each.low:+.2f} to {100 * each.high:+.2f}",
+            "yes" if each.p_value < 0.05 else "no",
+            str(each.n),
+        ]
+        for each in differences
+    ]
+    caption = (
+        f"Share of each run less that of {first.name}, sample by sample; 95 % intervals of Newcombe, and "
+        "McNemar's exact test, each for itself: of twenty equal pairs one is found different by chance."
+    )
+    columns = ["figure", "run", f"less {first.name}", "95 % interval", "beyond chance", "pairs"]
+    return Table("differences", "Paired differences", caption, columns, rows)
+
+
+def _common_noise(contenders: Sequence[Contender]) -> Table:
+    """C2, whether the runs make the like of the same noise."""
+    rows = []
+    for place, ours in enumerate(contenders):
+        for theirs in contenders[place + 1 :]:
+            tables = ours.per_sample, theirs.per_sample
+            result = likeness(*tables, tables[0].get("condition"))
+            interval = f"{format_share(result.low)} to {format_share(result.high)}"
+            alike, chance = format_share(result.value), format_share(result.chance)
+            excess = f"{result.excess:.1%} ({result.excess_low:.1%} to {result.excess_high:.1%})"
+            rows.append([f"{ours.name}, {theirs.name}", alike, interval, chance, excess])
+    caption = (
+        "Share of samples that are like the other run's sample of the same noise (C2), by what their reports go by: "
+        "features less the mean of their condition (cosine above 0.6); in worlds the same mode, where no condition "
+        "fixes it, or nearness. Chance: shuffled pairs of the same condition. Only runs that draw latents of one shape "
+        "share their noise."
+    )
+    columns = ["runs", "alike", "95 % interval", "chance", "beyond chance"]
+    return Table("model_consistency", "The same noise in each model", caption, columns, rows)

@@ -1,0 +1,160 @@
+"""Judges of samples: a world with an exact oracle, or a classifier and its features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from aigc_jax.types import UsageError, World
+
+
+class Verdicts(NamedTuple):
+    """What a judge says of N examples.
+
+    Attributes:
+        features: where they lie, float32 [N, F].
+        predicted: the class that each shows, int [N], or None.
+        logits: of the classes [N, K], or None.
+        violation: what is wrong with each, an index of the judge's ``violation_names``, or None.
+        log_prob: log density of each in nats, or None.
+        second: the class that a second judge sees in each, int [N], or None.
+        attributes: ``{attribute: int [N]}``, the value that each shows, -1 for none.
+    """
+
+    features: Float[np.ndarray, "num feature"]
+    predicted: Int[np.ndarray, " num"] | None = None
+    logits: Float[np.ndarray, "num num_classes"] | None = None
+    violation: Int[np.ndarray, " num"] | None = None
+    log_prob: Float[np.ndarray, " num"] | None = None
+    second: Int[np.ndarray, " num"] | None = None
+    attributes: Mapping[str, np.ndarray] = {}
+
+
+@runtime_checkable
+class LookFn(Protocol):
+    """Shows examples to a judge."""
+
+    def __call__(self, examples: np.ndarray) -> Verdicts:
+        """``examples float32 [num, ...] -> what is said of each``."""
+        ...
+
+
+class Judge(NamedTuple):
+    """What knows good examples from bad ones, by proof (a world) or by experience (a classifier).
+
+    Attributes:
+        name: of the world, or of the classifier and encoder: every distance is named with it.
+        look: shows it examples.
+        class_names: what the classes are called; () where it knows none.
+        world: the world, where the truth is decidable; None for a classifier.
+        encoder: the network whose features are compared, if it is another.
+        second_name: of the classifier that gives a second opinion; "" for none.
+    """
+
+    name: str
+    look: LookFn
+    class_names: Sequence[str] = ()
+    world: World | None = None
+    encoder: str = ""
+    second_name: str = ""
+
+    @property
+    def encoder_name(self) -> str:
+        """The name to give with every distance."""
+        return self.encoder or self.name
+
+    @property
+    def violation_names(self) -> Sequence[str]:
+        """What can be wrong with an example; entry 0 is ``valid``."""
+        return ("valid", "off the data") if self.world is None else self.world.violation_names
+
+
+def world_judge(world: World) -> Judge:
+    """A world as a judge: it decides what is valid, and examples themselves are the features.
+
+    Args:
+        world: the world.
+
+    Returns:
+        The judge.
+
+    >>> from aigc_jax.worlds.mixture import ring
+    >>> world_judge(ring()).look(np.zeros((1, 2), np.float32)).violation
+    array([2], dtype=int32)
+    """
+
+    def look(examples: np.ndarray) -> Verdicts:
+        x = jnp.asarray(examples)
+        log_prob = None if world.log_prob is None else np.asarray(world.log_prob(x))
+        attributes = {} if world.read is None else world.read(x)
+        return Verdicts(
+            examples.reshape(len(examples), -1).astype(np.float32),
+            predicted=np.asarray(world.mode(x)),
+            violation=np.asarray(world.violation(x)),
+            log_prob=log_prob,
+            attributes={name: np.asarray(values) for name, values in attributes.items()},
+        )
+
+    return Judge(world.name, look, [f"mode {index}" for index in range(world.num_modes)], world)
+
+
+def classifier_judge(
+    name: str, encode_fn: Callable[[np.ndarray], Mapping[str, Any]], class_names: Sequence[str]
+) -> Judge:
+    """A classifier as a judge: a stand-in for the truth, wrong as often as it is wrong on real images.
+
+    Args:
+        name: of the classifier, for ``FD[name]``.
+        encode_fn: ``images -> {"logits": [num, K], "features": [num, F]}``.
+        class_names: what its classes are called.
+
+    Returns:
+        The judge.
+    """
+
+    def look(examples: np.ndarray) -> Verdicts:
+        said = encode_fn(examples)
+        logits = _logits(name, said, class_names)
+        return Verdicts(np.asarray(said["features"], np.float32), logits.argmax(axis=-1), logits)
+
+    return Judge(name, look, class_names)
+
+
+def with_second_opinion(judge: Judge, name: str, encode_fn: Callable[[np.ndarray], Mapping[str, Any]]) -> Judge:
+    """A judge beside whom a classifier of another architecture says what it sees: who pleases one may not please both.
+
+    Args:
+        judge: the first; all else remains its word.
+        name: of the second classifier.
+        encode_fn: ``images -> {"logits": [num, K]}`` of the second, which need have no features.
+
+    Returns:
+        The judge.
+
+    >>> blind = lambda images: {"logits": np.eye(2)[[0] * len(images)], "features": images}
+    >>> contrary = lambda images: {"logits": np.eye(2)[[1] * len(images)]}
+    >>> both = with_second_opinion(classifier_judge("blind", blind, ["a", "b"]), "contrary", contrary)
+    >>> both.look(np.zeros((3, 1))).predicted, both.look(np.zeros((3, 1))).second
+    (array([0, 0, 0]), array([1, 1, 1]))
+    """
+
+    def look(examples: np.ndarray) -> Verdicts:
+        second = _logits(name, encode_fn(examples), judge.class_names).argmax(axis=-1)
+        return judge.look(examples)._replace(second=second)
+
+    return judge._replace(look=look, second_name=name)
+
+
+def _logits(name: str, said: Mapping[str, Any], class_names: Sequence[str]) -> np.ndarray:
+    """What a classifier says of each class, of which it must know as many as the data."""
+    logits = np.asarray(said["logits"], np.float32)
+    if logits.shape[-1] < len(class_names):
+        raise UsageError(
+            f"the data have {len(class_names)} classes, the classifier {name} has {logits.shape[-1]}: "
+            "name a classifier of the same data set"
+        )
+    return logits

@@ -1,0 +1,213 @@
+"""The five lights: comparisons with real data that chance does not explain.
+
+Colours come from the user's targets, never from our taste. Without targets a light says one thing: whether the
+samples are worse than real examples in their place, judged by the same judge at the same size. One-sided tests;
+all checks of a report together are wrong with probability :data:`FAMILY_ERROR` at most (Bonferroni).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import stats
+
+from aigc_jax.metrics.intervals import standardized_share
+from aigc_jax.report.schema import LAMP_TITLES, Check, Lamp, LampName
+
+MAX_EXACT = 100.0
+"""Variance of a count up to which its law is computed exactly."""
+
+MIN_EXPECTED, NUM_TABLES = 25.0, 9_999
+"""Expected counts below which Pearson's law is not to be trusted that far out in its tail (the customary 5 is for
+5 % tests: at 0.07 % it is wrong by a factor of 2); tables that are then drawn in its place, of which
+the smallest p-value is 1e-4: below :data:`FAMILY_ERROR` for up to 99 checks in a report, so that a light can be lit."""
+
+FAMILY_ERROR = 0.01
+"""Probability that a perfect sampler lights any light at all."""
+
+
+def more_often(title: str, count: int, n: int, real_count: int, real_n: int) -> Check:
+    """Whether something bad happens more often to samples than to real examples: Fisher's exact test.
+
+    Args:
+        title: what is counted.
+        count: how many samples it happens to.
+        n: number of samples.
+        real_count: how many real examples it happens to.
+        real_n: number of real examples.
+
+    Returns:
+        The check, not yet judged.
+
+    Reference:
+        Fisher, "The logic of inductive inference", Journal of the Royal Statistical Society 1935.
+
+    >>> round(more_often("blank", 3, 4, 1, 4).p_value, 6)
+    0.242857
+    """
+    table = [[count, n - count], [real_count, real_n - real_count]]
+    p_value = float(np.asarray(stats.fisher_exact(table, alternative="greater")[1]))
+    return Check(title, count / max(n, 1), real_count / max(real_n, 1), p_value, False)
+
+
+def more_often_in_strata(
+    title: str, samples: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarray]
+) -> Check:
+    """Whether something bad happens more often to samples than to real examples of the same class.
+
+    Classes differ in how often it happens to real examples; a model that draws them in other shares must not be told
+    for that: it is another light's matter. The law of the count given all others is exact where it is spread little,
+    and normal otherwise (the Mantel-Haenszel test).
+
+    Args:
+        title: what is counted.
+        samples: ``(is it so bool [M], class int [M])`` of the samples.
+        real: the same of real examples.
+
+    Returns:
+        The check, not yet judged; its reference is that of real examples in the samples' classes.
+
+    Reference:
+        Mantel & Haenszel, "Statistical aspects of the analysis of data from retrospective studies of disease", Journal
+        of the National Cancer Institute 1959, equation 1.
+
+    >>> bad, good = np.array([True] * 30 + [False] * 70), np.array([True] * 10 + [False] * 90)
+    >>> round(more_often_in_strata("off", (bad, np.zeros(100, int)), (good, np.zeros(100, int))).p_value, 6)
+    0.000325
+    """
+    (is_bad, stratum), (is_real_bad, real_stratum) = samples, real
+    num_bad, law, mean, variance = 0, np.ones(1), 0.0, 0.0
+    for each in np.unique(stratum):
+        ours, theirs = is_bad[stratum == each], is_real_bad[real_stratum == each]
+        n, bad = len(ours) + len(theirs), int(ours.sum() + theirs.sum())
+        num_bad += int(ours.sum())
+        mean += bad * len(ours) / n
+        variance += len(ours) * len(theirs) * bad * (n - bad) / (n * n * max(n - 1, 1))
+        if variance <= MAX_EXACT:
+            law = np.convolve(law, stats.hypergeom.pmf(np.arange(min(bad, len(ours)) + 1), n, bad, len(ours)))
+    if variance <= MAX_EXACT:
+        p_value = min(float(law[num_bad:].sum()), 1.0)
+    else:
+        p_value = float(stats.norm.sf((num_bad - mean) / np.sqrt(variance)))
+    reference = standardized_share(is_real_bad, real_stratum, stratum)
+    # Without a class in common there is nothing to hold beside: the plain share, and a law that says nothing.
+    reference = float(is_real_bad.mean()) if np.isnan(reference) else reference
+    return Check(title, float(is_bad.mean()), reference, p_value, False)
+
+
+def too_many_repeats(title: str, num_repeats: int, n: int, *, real_pairs: int, num_real: int) -> Check:
+    """Whether samples equal earlier ones more often than independent draws of the data would.
+
+    Args:
+        title: what is counted.
+        num_repeats: samples that equal an earlier one.
+        n: number of samples.
+        real_pairs: pairs of equal real examples.
+        num_real: number of real examples that were looked at.
+
+    Returns:
+        The check, not yet judged: pairs of independent draws are equal with one probability, of which the real pairs
+        give an upper bound (99 %); the number among n is then nearly Poisson. Its reference is the share expected
+        under that bound.
+
+    >>> too_many_repeats("repeats", 50, 1000, real_pairs=0, num_real=5000).p_value < 1e-9
+    True
+    """
+    bound = float(stats.chi2.ppf(0.99, 2 * (real_pairs + 1))) / 2 / max(num_real * (num_real - 1) / 2, 1)
+    expected = n * (n - 1) / 2 * bound
+    p_value = float(stats.poisson.sf(num_repeats - 1, expected)) if num_repeats else 1.0
+    return Check(title, num_repeats / n, min(expected / n, 1.0), p_value, False)
+
+
+def other_shares(title: str, counts: Int[np.ndarray, " kind"], real_counts: Int[np.ndarray, " kind"]) -> Check:
+    """Whether kinds occur in other shares than among real examples: Pearson's chi-squared test of homogeneity.
+
+    Where some kind is expected fewer than :data:`MIN_EXPECTED` times, the law of the statistic is not the asymptotic
+    one, but that over tables of the same totals, by Monte Carlo with a fixed seed: no p-value is then below 1e-4.
+
+    Args:
+        title: what the kinds are.
+        counts: of samples.
+        real_counts: of real examples; kinds that occur in neither are left out.
+
+    Returns:
+        The check, not yet judged. Its value is the total variation distance of the shares, its reference the one
+        that chance alone gives at these sizes.
+
+    Reference:
+        Besag & Clifford, "Generalized Monte Carlo significance tests", Biometrika 1989: p = (1 + more) / (1 + draws).
+
+    >>> other_shares("classes", np.array([50, 50]), np.array([50, 50])).p_value
+    1.0
+    """
+    occurs = counts + real_counts > 0
+    table = np.stack([counts[occurs], real_counts[occurs]])
+    expected = table.sum(axis=1)[:, None] * table.sum(axis=0)[None] / table.sum()
+    value = float(_distances(table[None])[0])
+    if occurs.sum() > 1 and expected.min() < MIN_EXPECTED:
+        return Check(title, value, *_by_tables(table, expected), False)
+    p_value = float(np.asarray(stats.chi2_contingency(table, correction=False)[1])) if occurs.sum() > 1 else 1.0
+    pooled = table.sum(axis=0) / table.sum()
+    # The mean absolute value of a normal difference of two shares.
+    spread = np.sqrt(pooled * (1 - pooled) * (1 / table.sum(axis=1)).sum())
+    return Check(title, value, 0.5 * float((spread * 0.8).sum()), p_value, False)
+
+
+def _distances(tables: Int[np.ndarray, "num 2 kind"]) -> Float[np.ndarray, " num"]:
+    """Total variation distance between the shares of both rows."""
+    shares = tables / tables.sum(axis=-1, keepdims=True)
+    return 0.5 * np.abs(shares[:, 0] - shares[:, 1]).sum(axis=1)
+
+
+def _by_tables(table: Int[np.ndarray, "2 kind"], expected: Float[np.ndarray, "2 kind"]) -> tuple[float, float]:
+    """The mean distance of tables of the same totals, and how often one is as far from the expected counts."""
+    law, rng = stats.random_table(table.sum(axis=1), table.sum(axis=0)), np.random.default_rng(0)
+    # Rounding must not set equal tables apart.
+    statistic, num_extreme, distances = np.sum((table - expected) ** 2 / expected) * (1 - 1e-9), 0, []
+    for num in np.diff(np.linspace(0, NUM_TABLES, 10, dtype=int)).tolist():
+        drawn = law.rvs(num, random_state=rng).astype(np.int64)
+        num_extreme += int(np.sum(((drawn - expected) ** 2 / expected).sum(axis=(1, 2)) >= statistic))
+        distances.append(_distances(drawn))
+    return float(np.concatenate(distances).mean()), (1 + num_extreme) / (1 + NUM_TABLES)
+
+
+def never(title: str, count: int, n: int) -> Check:
+    """Something that may not happen at all.
+
+    >>> never("samples that change when repeated", 1, 64).is_worse
+    True
+    """
+    return Check(title, count / max(n, 1), 0.0, None, count > 0)
+
+
+def light(
+    checks: dict[LampName, Sequence[Check]], headlines: dict[LampName, str], why_not: dict[LampName, str]
+) -> list[Lamp]:
+    """Judge all checks together.
+
+    Args:
+        checks: what was compared, by light.
+        headlines: the measurement to print with each light.
+        why_not: why a light has no check.
+
+    Returns:
+        The five lights, in the order of the page.
+
+    >>> [lamp.is_lit for lamp in light({"valid": [never("broken", 1, 9)]}, {}, {})]
+    [True, None, None, None, None]
+    """
+    num_tests = sum(check.p_value is not None for group in checks.values() for check in group)
+    limit = FAMILY_ERROR / max(num_tests, 1)
+
+    def judged(check: Check) -> Check:
+        return check if check.p_value is None else check._replace(is_worse=check.p_value < limit)
+
+    lamps = []
+    for name in LAMP_TITLES:
+        group = [judged(check) for check in checks.get(name, ())]
+        is_lit = any(check.is_worse for check in group) if group else None
+        reason = "" if group else why_not.get(name, "nothing was compared")
+        lamps.append(Lamp(name, is_lit, headlines.get(name, ""), group, why_not=reason))
+    return lamps

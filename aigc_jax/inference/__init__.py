@@ -1,0 +1,1 @@
+"""Compiled, block-wise functions of a trained model: samples, grids, latents, likelihoods, detectors."""

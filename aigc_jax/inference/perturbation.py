@@ -1,0 +1,197 @@
+"""Compiled functions of a trained model's latents: samples from moved ones, and how samples move with them.
+
+All of them number samples as :mod:`aigc_jax.inference.sampling` does, so that sample i is the same sample everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import ndtr, ndtri
+
+from aigc_jax.inference.sampling import BLOCK, SampleBlocksFn, blockwise, sample_key
+from aigc_jax.metrics.consistency import unit_change
+from aigc_jax.metrics.path_length import path_speed
+from aigc_jax.rng import example_keys, normal, split_by_name
+from aigc_jax.types import Experiment, LatentFn, UsageError, Variables
+
+MoveFn = Callable[[jax.Array, jax.Array], jax.Array]
+"""``(latents [B, ...], keys [B]) -> latents``: standard normal in, standard normal or a part of it out."""
+
+DecodeFn = Callable[[jax.Array], jax.Array]
+"""``latents [B, ...] -> samples [B, ...]`` of given weights, keys and conditions."""
+
+
+def make_moved_fn(experiment: Experiment, variables: Variables, seed: int, move: MoveFn) -> SampleBlocksFn:
+    """Samples from the model's own latents, moved.
+
+    Args:
+        experiment: what was trained; its algorithm has ``latent`` and ``generate``.
+        variables: its weights.
+        seed: of the latents.
+        move: what is done to them.
+
+    Returns:
+        The function: its sample i is made of the latent of the model's own sample i.
+
+    Raises:
+        UsageError: the model starts from no one latent.
+    """
+
+    def moved(latent: LatentFn, decode: DecodeFn, keys: jax.Array) -> jax.Array:
+        return decode(move(latent(keys, BLOCK), split_by_name(keys, "move")["move"]))
+
+    return blockwise(_compiled(experiment, variables, seed, moved))
+
+
+def truncate(limit: float) -> MoveFn:
+    """Latents within so many standard deviations: each number is carried to the truncated normal, in its order.
+
+    The law is that of drawing again whatever lies outside (the truncation trick of Brock et al. 2019, section 3.1),
+    and each latent stays near where it was, so that samples under several limits can be compared.
+
+    Args:
+        limit: > 0, in standard deviations.
+
+    Returns:
+        The transform.
+
+    >>> truncate(0.5)(jnp.array([[-9.0, 0.0, 9.0]]), jnp.zeros(1)).round(3)
+    Array([[-0.5,  0. ,  0.5]], dtype=float32)
+    """
+    if not limit > 0:
+        raise UsageError(f"expected a truncation > 0, got {limit}: 1 keeps latents within one standard deviation")
+
+    def move(latents: jax.Array, keys: jax.Array) -> jax.Array:
+        del keys
+        low, high = ndtr(jnp.float32(-limit)), ndtr(jnp.float32(limit))
+        return jnp.clip(ndtri(low + ndtr(latents) * (high - low)), -limit, limit)
+
+    return move
+
+
+def perturb(share: float) -> MoveFn:
+    """Latents with a little fresh noise: still standard normal.
+
+    Args:
+        share: of each latent's variance that is fresh, in [0, 1].
+
+    Returns:
+        The transform ``sqrt(1 - share) z + sqrt(share) noise``.
+
+    >>> perturb(0.0)(jnp.ones((1, 2)), jax.random.split(jax.random.key(0), 1))
+    Array([[1., 1.]], dtype=float32)
+    """
+    if not 0 <= share <= 1:
+        raise UsageError(f"expected a share of fresh noise in [0, 1], got {share}: 0.01 is a little")
+
+    def move(latents: jax.Array, keys: jax.Array) -> jax.Array:
+        return jnp.sqrt(1.0 - share) * latents + jnp.sqrt(share) * normal(keys, latents.shape[1:])
+
+    return move
+
+
+def features_fn(classifier: Experiment, variables: Variables) -> Callable[[jax.Array], jax.Array]:
+    """The features of a trained classifier as a pure function of images.
+
+    Args:
+        classifier: what was trained; its ``evaluate`` gives ``features``.
+        variables: its weights.
+
+    Returns:
+        ``images [B, H, W, C] -> features [B, F]``.
+
+    Raises:
+        UsageError: the model has no features.
+    """
+    evaluate = classifier.algorithm.evaluate
+    if evaluate is None:
+        raise UsageError("this model has no features: name a classifier")
+    return lambda images: evaluate(variables, {"image": images}, jax.random.key(0))["features"]
+
+
+def make_path_fn(
+    experiment: Experiment, variables: Variables, seed: int, features: Callable[[jax.Array], jax.Array]
+) -> Callable[[int], np.ndarray]:
+    """Squared speeds in feature space along paths between latents, see :mod:`aigc_jax.metrics.path_length`.
+
+    Args:
+        experiment: what was trained; its algorithm has ``latent`` and ``generate``.
+        variables: its weights.
+        seed: of the latents.
+        features: images -> features [B, F].
+
+    Returns:
+        ``num -> speeds [num]``; both ends of a path have the same condition.
+
+    Raises:
+        UsageError: the model starts from no one latent.
+    """
+
+    def speeds(latent: LatentFn, decode: DecodeFn, keys: jax.Array) -> jax.Array:
+        named = split_by_name(keys, "path_end", "path_time")
+        ends = latent(keys, BLOCK), latent(named["path_end"], BLOCK)
+        t = jax.vmap(jax.random.uniform)(named["path_time"])
+        flat = tuple(end.reshape(BLOCK, -1) for end in ends)
+        return path_speed(features, lambda z: decode(z.reshape(ends[0].shape)), (flat[0], flat[1]), t)
+
+    return _by_number(experiment, _compiled(experiment, variables, seed, speeds))
+
+
+def make_change_fn(experiment: Experiment, variables: Variables, seed: int) -> Callable[[int], np.ndarray]:
+    """How each sample changes per unit of its latent, exactly, see :func:`aigc_jax.metrics.consistency.unit_change`.
+
+    Args:
+        experiment: what was trained; its algorithm has ``latent`` and ``generate``.
+        variables: its weights.
+        seed: of the latents.
+
+    Returns:
+        ``num -> changes [num, ...]`` of the first samples, each in a random direction of its own.
+
+    Raises:
+        UsageError: the model starts from no one latent.
+    """
+
+    def changes(latent: LatentFn, decode: DecodeFn, keys: jax.Array) -> jax.Array:
+        latents = latent(keys, BLOCK)
+        directions = normal(split_by_name(keys, "direction")["direction"], latents.shape[1:])
+        return unit_change(decode, latents, directions)
+
+    return _by_number(experiment, _compiled(experiment, variables, seed, changes))
+
+
+def _compiled(
+    experiment: Experiment,
+    variables: Variables,
+    seed: int,
+    make: Callable[[LatentFn, DecodeFn, jax.Array], jax.Array],
+) -> Callable[[jax.Array, jax.Array | None], jax.Array]:
+    """Blocks of what is made of the latents of samples, the model as a function of them, and the samples' keys."""
+    latent, generate = experiment.algorithm.latent, experiment.algorithm.generate
+    if latent is None or generate is None:
+        raise UsageError("this model starts from no one latent: there is none to move")
+    key = sample_key(seed)
+
+    @jax.jit
+    def block(variables: Variables, index: jax.Array, condition: jax.Array | None) -> jax.Array:
+        keys = example_keys(key, index)
+        return make(latent, lambda z: generate(variables, z, keys, condition), keys)
+
+    return lambda index, condition: block(variables, index, condition)
+
+
+def _by_number(
+    experiment: Experiment, block_fn: Callable[[jax.Array, jax.Array | None], jax.Array]
+) -> Callable[[int], np.ndarray]:
+    """The first so many of what is computed in blocks, the classes in turn."""
+
+    def first(num: int) -> np.ndarray:
+        classes = experiment.num_classes
+        condition = None if classes is None else (np.arange(num) % classes).astype(np.int32)
+        return blockwise(block_fn)(0, condition, num)
+
+    return first

@@ -1,0 +1,113 @@
+"""Reports on disk: a page for people, JSON for scripts, and a table of the samples for comparisons."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from aigc_jax.data.files import whole_file, write_text
+from aigc_jax.report.html.page import to_html
+from aigc_jax.report.schema import Report, from_json, to_json
+from aigc_jax.types import UsageError
+
+_PAGE, _DATA, _SAMPLES = "index.html", "report.json", "per_sample.npz"
+
+
+def write_report(
+    run_dir: str | Path,
+    report: Report,
+    grid: bytes | None = None,
+    *,
+    per_sample: Mapping[str, np.ndarray] | None = None,
+) -> tuple[Path, Path]:
+    """Write ``report/index.html``, ``report.json`` and ``per_sample.npz``, each whole or not at all.
+
+    Args:
+        run_dir: the run directory; ``report/`` is made where missing, an older report is replaced.
+        report: what was measured.
+        grid: a PNG of samples, a row per class for a conditional model; None for no picture.
+        per_sample: ``{name: array [N, ...]}``, what is known of each sample; None for no such file, and an older one
+            is removed, since it would be of other samples.
+
+    Returns:
+        The paths of the page and of the JSON file.
+
+    Raises:
+        UsageError: the files cannot be written there.
+    """
+    folder = Path(run_dir) / "report"
+    # Both texts first: what cannot be shown shall leave the older report as it is.
+    page = to_html(report, title=Path(run_dir).resolve().name, grid=grid)
+    # allow_nan=False: other languages' readers refuse a NaN, so it shall fail here.
+    data = json.dumps(to_json(report), indent=2, allow_nan=False) + "\n"
+    if per_sample is None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            (folder / _SAMPLES).unlink()
+    else:
+        with whole_file(folder / _SAMPLES) as file:
+            np.savez_compressed(file, **per_sample)  # pyright: ignore[reportArgumentType]: its stub takes no **dict
+    write_text(folder / _DATA, data)
+    write_text(folder / _PAGE, page)
+    return folder / _PAGE, folder / _DATA
+
+
+def read_report(run_dir: str | Path) -> Report:
+    """Read ``report/report.json``.
+
+    Args:
+        run_dir: the run directory.
+
+    Returns:
+        The report; its galleries have no pixels, those are in the page.
+
+    Raises:
+        UsageError: the run was not evaluated, or by a version that wrote another format.
+
+    >>> read_report("runs/none")
+    Traceback (most recent call last):
+    ...
+    aigc_jax.types.UsageError: runs/none has no report: run aigc-jax evaluate runs/none
+    """
+    file = Path(run_dir) / "report" / _DATA
+    try:
+        return from_json(json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise _not_evaluated(run_dir) from error
+    except OSError as error:
+        raise UsageError(f"cannot read {file} ({error.strerror}): run aigc-jax evaluate {run_dir}") from error
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from error
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise UsageError(f"{file} is no JSON file: run aigc-jax evaluate {run_dir}") from error
+
+
+def read_per_sample(run_dir: str | Path) -> dict[str, np.ndarray]:
+    """Read ``report/per_sample.npz``; nothing in it is executed.
+
+    Args:
+        run_dir: the run directory.
+
+    Returns:
+        ``{name: array [N, ...]}``, as it was given to :func:`write_report`.
+
+    Raises:
+        UsageError: the run was not evaluated, or the file cannot be read.
+    """
+    file = Path(run_dir) / "report" / _SAMPLES
+    try:
+        # Opened here: of a torn file, np.load itself would leave it open.
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
+    except FileNotFoundError as error:
+        raise _not_evaluated(run_dir) from error
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{file} cannot be read ({error}): run aigc-jax evaluate {run_dir}") from error
+
+
+def _not_evaluated(run_dir: str | Path) -> UsageError:
+    return UsageError(f"{run_dir} has no report: run aigc-jax evaluate {run_dir}")

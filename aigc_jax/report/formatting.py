@@ -1,0 +1,170 @@
+"""Numbers as people read them: shares in percent, bounds where a count is zero or complete, distances, p-values."""
+
+from __future__ import annotations
+
+import math
+
+from aigc_jax.report.schema import Check, Measurement
+
+
+def format_share(value: float) -> str:
+    """A share in percent, as fine as a reader can use.
+
+    Args:
+        value: a share; rare ones keep two digits, ones near 1 as many as tell them from 1.
+
+    Returns:
+        The text.
+
+    >>> format_share(0.985), format_share(0.00031), format_share(0.99984)
+    ('98.5 %', '0.031 %', '99.98 %')
+    """
+    return f"{_percent(value)} %"
+
+
+def format_distance(value: float) -> str:
+    """A distance, a score or nats, with three digits, without an exponent where it is of everyday size.
+
+    >>> format_distance(9.312), format_distance(1234.5)
+    ('9.31', '1234')
+    """
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def format_unit(figure: Measurement) -> str:
+    """What to print behind a figure's number, with its space; "" for none, or where the number has it already.
+
+    >>> format_unit(Measurement("log_prob", "", -1.2, 100, "nats", ""))
+    ' nats'
+    """
+    return {"nats": " nats", "decibel": " dB"}.get(figure.unit, "")
+
+
+def format_value(figure: Measurement) -> str:
+    """A figure as people read it; none or all of n samples is no certainty, so it is printed as a bound.
+
+    Args:
+        figure: one measurement.
+
+    Returns:
+        A share in percent, or a number with three digits.
+
+    >>> format_value(Measurement("class_agreement", "", 1.0, 1000, "share", "", 0.9963, 1.0))
+    'at least 99.70 %'
+    >>> format_value(Measurement("copied_samples", "", 0.0, 1000, "share", "", 0.0, 0.0037))
+    'below 0.30 %'
+    """
+    if not math.isfinite(figure.value):
+        return "no number"
+    if figure.unit != "share":
+        return format_distance(figure.value)
+    return format_count_share(figure.value, figure.n, figure.low, figure.high)
+
+
+def format_count_share(value: float, n: int, low: float | None = None, high: float | None = None) -> str:
+    """A share of n samples; one that is exactly 0 or 1 as its one-sided 95 % bound.
+
+    Args:
+        value: the share.
+        n: number of samples; 0 where it is not known.
+        low: lower end of its two-sided interval. An end that is not the exact one of n independent samples (a share
+            corrected for the judge's errors has a wider one) is itself the bound.
+        high: upper end.
+
+    Returns:
+        The text.
+
+    Reference:
+        Hanley and Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 1983.
+
+    >>> format_count_share(0.0, 100), format_count_share(1.0, 8, 0.6306, 1.0), format_count_share(0.5, 8)
+    ('below 3.0 %', 'at least 68 %', '50.0 %')
+    """
+    if value == 0 and n > 0:
+        return f"below {_rounded_up(_miss(n, high))} %"
+    # Without an interval, all of them is a plain count: the 8 modes that samples reach are 8.
+    if value == 1 and low is not None:
+        miss = _rounded_up(_miss(n, 1 - low))
+        decimals = len(miss.partition(".")[2])
+        return f"at least {100 - float(miss):.{decimals}f} %"
+    return format_share(value)
+
+
+def format_interval(figure: Measurement) -> str:
+    """The 95 % interval of a figure; "" for none.
+
+    >>> format_interval(Measurement("class_agreement", "", 0.985, 1000, "share", "", 0.9754, 0.9916))
+    '97.5 to 99.2 %'
+    """
+    if figure.low is None or figure.high is None:
+        return ""
+    if figure.unit == "share":
+        return f"{_percent(figure.low)} to {_percent(figure.high)} %"
+    return f"{format_distance(figure.low)} to {format_distance(figure.high)}"
+
+
+def format_reference(figure: Measurement) -> str:
+    """The figure of real examples; "" where there is none.
+
+    >>> format_reference(Measurement("frechet_distance", "", 3.7, 1000, "distance", "", reference=3.493))
+    '3.49'
+    """
+    if figure.reference is None:
+        return ""
+    if figure.unit != "share":
+        return format_distance(figure.reference)
+    return format_share(figure.reference) if figure.reference else "none"
+
+
+def format_p(p_value: float) -> str:
+    """A p-value; those that nobody needs to tell apart are one.
+
+    >>> format_p(0.0312), format_p(1e-9)
+    ('p = 0.031', 'p < 0.0001')
+    """
+    return "p < 0.0001" if p_value < 1e-4 else f"p = {p_value:.2g}"
+
+
+def format_check(check: Check) -> str:
+    """A comparison with real data in words.
+
+    >>> format_check(Check("blank", 0.05, 0.01, 1e-9, True)), format_check(Check("repeated", 0.0, 0.0, None, False))
+    ('5.0 % against 1.0 %, p < 0.0001', 'none seen, none allowed')
+    """
+    value = "none seen" if check.value == 0 else _plain_share(check.value)
+    if check.p_value is None:
+        return f"{value}, none allowed" if check.reference == 0 else f"{value} against {_plain_share(check.reference)}"
+    reference = "none" if check.reference == 0 else _plain_share(check.reference)
+    return f"{value} against {reference}, {format_p(check.p_value)}"
+
+
+def _plain_share(value: float) -> str:
+    """What is no share is a plain number."""
+    return format_share(value) if 0 <= value <= 1 else format_distance(value)
+
+
+def _percent(value: float) -> str:
+    """Without the sign: one decimal, more where one would read as 0 or as 100."""
+    decimals, rest = 1, 100 * (1 - value)
+    if 0 < value < 0.01:
+        decimals = 1 - math.floor(math.log10(100 * value))
+    elif 0 < rest < 0.1:
+        decimals = -math.floor(math.log10(rest))
+    return f"{100 * value:.{min(decimals, 9)}f}"
+
+
+def _miss(n: int, two_sided: float | None) -> float:
+    """The most that n samples without a single case leave open: 1 - 0.05^(1/n), in percent."""
+    exact = -math.expm1(math.log(0.025) / n) if n > 0 else math.inf
+    if two_sided is not None and not math.isclose(two_sided, exact, rel_tol=0.01):
+        return 100 * two_sided
+    return -100 * math.expm1(math.log(0.05) / n)
+
+
+def _rounded_up(percent: float) -> str:
+    """Two digits, upwards: a bound must not promise more than it holds."""
+    if percent <= 0:
+        return "0"
+    decimals = max(1 - math.floor(math.log10(percent)), 0)
+    scaled = percent * 10**decimals
+    return f"{math.ceil(scaled - 1e-9) / 10**decimals:.{decimals}f}"

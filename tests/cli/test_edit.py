@@ -1,0 +1,65 @@
+"""aigc-jax edit: what is kept is kept, what is not is made up, and mistakes cost one line."""
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from aigc_jax import cli
+from aigc_jax.inference.sampling import make_edit_fn
+from aigc_jax.runs import load_run
+from tests.contracts.table import quick_compilation
+from tests.test_configs import COMMON, TINY
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _standard_promotion():
+    with jax.numpy_dtype_promotion("standard"), quick_compilation():  # optax.adam mixes dtypes
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "flow"
+    words = ["train", "flow_digits", "--workdir", str(path), *COMMON, *TINY["flow_digits"]]
+    assert cli.main([*words, "--sample-every", "0"]) == 0
+    return path
+
+
+def test_the_kept_half_is_the_given_one(run):
+    experiment, _, variables = load_run(run)
+    image = np.random.default_rng(0).uniform(-1, 1, (2, 28, 28, 1)).astype(np.float32)
+    edit = make_edit_fn(experiment, variables, keep="left", strength=1.0)
+    results = [edit(image, np.array([1, 2]), seed) for seed in (0, 1)]
+    np.testing.assert_allclose(results[0][:, :, :14], image[:, :, :14], atol=1e-6)
+    assert np.abs(results[0] - results[1])[:, :, 14:].max() > 0.1
+    # What is made up does not depend on the pixels that it replaces.
+    other = image.copy()
+    other[:, :, 14:] = 0.0
+    np.testing.assert_array_equal(edit(other, np.array([1, 2]), 0), results[0])
+
+
+def test_the_picture_has_a_row_of_originals_and_three_of_results(run, capsys):
+    out = run / "edit.png"
+    assert cli.main(["edit", str(run), "--num", "3", "--strength", "0.5", "--condition", "4", "--out", str(out)]) == 0
+    assert "three results" in capsys.readouterr().out
+    with Image.open(out) as picture:
+        assert picture.size[1] > 4 * 28 * 2  # four rows, twice their size
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--strength", "0"], "--strength"),
+        (["--num", "0"], "--num"),
+        (["--condition", "10"], "condition"),
+        (["--keep", "middle"], "keep"),
+        (["--out", "x.npz"], ".png"),
+        (["--sampler", "fast"], "sampler"),
+    ],
+)
+def test_mistakes_cost_one_line(run, words, says, capsys):
+    assert cli.main(["edit", str(run), *words]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert says in error

@@ -1,0 +1,93 @@
+"""aigc-jax latents: three pictures of any run with an encoder, and one line for one without."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from aigc_jax import cli
+from aigc_jax.cli import evaluate as evaluation
+from aigc_jax.data.pipeline import load
+from aigc_jax.evaluation.from_run import make_subject
+from aigc_jax.inference.latents import make_latent_fns
+from aigc_jax.runs import load_run
+from tests.test_configs import COMMON, TINY
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _standard_promotion():
+    with jax.numpy_dtype_promotion("standard"):  # optax.adam mixes dtypes
+        yield
+
+
+def train(name, folder, *more):
+    words = ["train", name, "--workdir", str(folder / name), *COMMON, *TINY[name], "--sample-every", "0", *more]
+    assert cli.main(words) == 0
+    return folder / name
+
+
+@pytest.mark.parametrize("name", ["vae_digits", "hvae_digits"])
+def test_pictures_are_written(name, tmp_path, capsys):
+    run = train(name, tmp_path)
+    assert cli.main(["latents", str(run), "--num-examples", "20"]) == 0
+    assert "mean squared error of 20" in capsys.readouterr().out
+    for picture in ("reconstruction", "interpolation", "traversal"):
+        assert (run / "samples" / f"{picture}.png").stat().st_size > 500
+
+
+def test_a_report_says_how_faithfully_images_come_back(tmp_path, monkeypatch, capsys):
+    """Images of a world, which judges them without a classifier."""
+    monkeypatch.setattr("aigc_jax.train.worlds.NUM_IMAGES", (200, 200))
+    # Without all that other tests look at and that takes long.
+    nothing = {"repeats": [], "counterparts": [], "detectors": [], "variants": []}
+    monkeypatch.setattr(evaluation, "make_subject", lambda *runs, **how: make_subject(*runs, **how)._replace(**nothing))
+    run = train("vae_digits", tmp_path, "--data", "world:sums", "--num-classes", "None")
+    few = ["--num-samples", "20", "--detector-samples", "0", "--sweep-samples", "0"]
+    assert cli.main(["evaluate", str(run), *few]) == 0
+    assert "reconstruction SSIM" in capsys.readouterr().out
+    report = json.loads((run / "report" / "report.json").read_text())
+    rows = {row["name"]: row for row in report["measurements"]}
+    for name in ("ssim", "psnr", "mse"):
+        row = rows[f"reconstruction_{name}"]
+        assert row["n"] == 200
+        assert row["low"] < row["value"] < row["high"]
+        # Hardly trained: another image of the data is more like an image than what comes back of it.
+        assert (row["value"] < row["reference"]) != row["is_less_better"]
+    assert "161" in report["left_out"]["reconstruction_ms_ssim"]
+    (diverse,) = [lamp for lamp in report["lamps"] if lamp["name"] == "diverse"]
+    assert "coverage" in diverse["headline"]
+    assert "reconstructions" in {figure["name"] for figure in report["figures"]}
+    assert "The worst reconstructions" in (run / "report" / "index.html").read_text()
+    # The figure is that of the pictures that aigc-jax latents draws.
+    experiment, _, variables = load_run(run)
+    fns, source = make_latent_fns(experiment, variables), experiment.open_data().held_out
+    images = load(source, np.arange(200))["image"]
+    error = np.mean((fns.decode(fns.encode(images, None), None) - images) ** 2)
+    assert rows["reconstruction_mse"]["value"] == pytest.approx(error, rel=1e-4)
+
+
+def test_latents_of_a_binarised_model_do_not_depend_on_their_place(tmp_path):
+    run = train("iwae_mnist", tmp_path)
+    experiment, _, variables = load_run(run)
+    encode = make_latent_fns(experiment, variables).encode
+    images = np.random.default_rng(0).uniform(-1, 1, (8, 28, 28, 1)).astype(np.float32)
+    whole = encode(images, None)
+    np.testing.assert_allclose(whole[4:], encode(images[4:], None), atol=1e-5)
+
+
+@pytest.mark.parametrize(("words", "says"), [(["--seed", "-1"], "--seed"), (["--num-examples", "3"], "--num-examples")])
+def test_mistakes_cost_one_line(words, says, tmp_path, capsys):
+    run = train("vae_digits", tmp_path)
+    capsys.readouterr()
+    assert cli.main(["latents", str(run), *words]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert says in error
+
+
+def test_a_model_without_encoder_is_refused(tmp_path, capsys):
+    run = train("flow_digits", tmp_path)
+    capsys.readouterr()
+    assert cli.main(["latents", str(run)]) == 2
+    assert "\n" not in capsys.readouterr().err.strip()

@@ -1,0 +1,185 @@
+"""Commands that change how a trained run is sampled and measured: --sampler, --num-steps, --guidance, likelihood."""
+
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aigc_jax import cli
+from aigc_jax.data.pipeline import load
+from aigc_jax.rng import split_by_name
+from aigc_jax.runs import load_run, override
+from aigc_jax.train.config import TrainConfig
+from aigc_jax.types import UsageError
+from tests.contracts.table import quick_compilation
+
+COMMON = ["--steps", "1", "--batch-size", "8", "--log-every", "1", "--sample-every", "0", "--parallel", "jit"]
+UNET = ["--net.width", "8", "--net.channel-multipliers", "1", "--net.patch-size", "4"]
+IWAE = ["--num-importance-samples", "1", "--likelihood.num-importance-samples", "2"]
+TRAINED = {
+    "flow": ["flow_digits", *UNET, "--sampling.num-steps", "2"],
+    "tokens": ["d3pm_digits", *UNET, "--sampling.num-steps", "2", "--likelihood.num-steps", "2"],
+    "vae": ["iwae_mnist", "--data", "digits", "--widths", "8", *IWAE],
+    "gan": ["gan_mnist", "--data", "digits"],
+    "classifier": ["classifier_digits", "--widths", "4", "--num-features", "8"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _standard_promotion():
+    with jax.numpy_dtype_promotion("standard"):  # optax.adam mixes dtypes
+        yield
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Runs by name, each trained when first asked for."""
+    folder, done = tmp_path_factory.mktemp("runs"), {}
+
+    def run(name):
+        if name not in done:
+            words = ["train", *TRAINED[name], "--workdir", str(folder / name), *COMMON]
+            assert cli.main(words) == 0
+            done[name] = folder / name
+        return done[name]
+
+    with quick_compilation():
+        yield run
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "expected"),
+    [
+        ("flow", ["sample", "--sampler", "runge"], "heun"),
+        ("flow", ["sample", "--num-steps", "0"], "--num-steps 1 or more"),
+        ("flow", ["sample", "--guidance", "-1"], "guidance"),
+        ("flow", ["sample", "--guidance-rescale", "2"], "rescaling"),
+        ("flow", ["sample", "--guidance-interval", "5", "1"], "interval"),
+        ("flow", ["sample", "--condition", "12"], "0 to 9"),
+        ("flow", ["evaluate", "--sampler", "runge"], "heun"),
+        ("vae", ["sample", "--guidance", "2"], "takes no sampler"),
+        ("tokens", ["sample", "--guidance-rescale", "0.5"], "leave --guidance-rescale out"),
+        ("vae", ["sample", "--condition", "2"], "unconditional"),
+        ("vae", ["likelihood", "--num-steps", "2"], "leave --num-steps out (it takes --num-importance-samples)"),
+        ("vae", ["likelihood", "--num-importance-samples", "0"], "--num-importance-samples 1 or more"),
+        ("tokens", ["sample", "--sampler", "heun"], "leave --sampler out (it takes --num-steps --guidance)"),
+        ("tokens", ["sample", "--num-steps", "0"], "--num-steps"),
+        ("tokens", ["likelihood", "--num-importance-samples", "5"], "leave --num-importance-samples out"),
+        ("tokens", ["likelihood", "--num-steps", "0"], "--num-steps 1 or more"),
+        ("tokens", ["likelihood", "--num-examples", "0"], "--num-examples"),
+        ("tokens", ["likelihood", "--batch-size", "0"], "--batch-size"),
+        ("tokens", ["likelihood", "--split", "test"], "held_out"),
+        ("gan", ["sample", "--num-steps", "3"], "takes no sampler"),
+        ("gan", ["evaluate", "--guidance", "3"], "takes no sampler"),
+        ("gan", ["likelihood"], "no likelihood"),
+        ("gan", ["likelihood", "--num-steps", "3"], "takes no likelihood"),
+        ("classifier", ["likelihood"], "without a likelihood"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(runs, name, words, expected, capsys):
+    run = runs(name)
+    capsys.readouterr()
+    assert cli.main([words[0], str(run), *words[1:]]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.count("\n") == 0
+    assert expected in error
+    assert not (run / "report").exists()
+    assert not (run / "samples").exists()
+
+
+def test_guidance_without_classes_is_refused_before_anything_is_trained(tmp_path, capsys):
+    words = ["train", "flow_digits", *UNET, "--num-classes", "None", "--workdir", str(tmp_path / "run")]
+    assert cli.main(words) == 2
+    assert "no classes" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def images(run, path, *words):
+    assert cli.main(["sample", str(run), "--num", "3", "--out", str(path), *words]) == 0
+    return np.load(path)["image"]
+
+
+def test_sampler_steps_and_guidance_change_the_samples(runs, tmp_path):
+    run, path = runs("flow"), tmp_path / "samples.npz"
+    plain = images(run, path)
+    same = images(run, path, "--sampler", "dpm_solver", "--num-steps", "2", "--guidance", "2.0")
+    np.testing.assert_array_equal(plain, same)
+    for words in (["--sampler", "ancestral"], ["--num-steps", "5"]):
+        assert (images(run, path, *words) != plain).any(), words
+
+
+def test_samples_drawn_in_another_way_have_another_name(runs):
+    run = runs("tokens")
+    assert cli.main(["sample", str(run), "--num", "2", "--num-steps", "1", "--guidance", "2.5"]) == 0
+    (file,) = (run / "samples").glob("sample_*")
+    assert file.name == "sample_seed0_num2_num_steps1_guidance2.5.png"
+    file.unlink()
+    run = runs("flow")
+    assert cli.main(["sample", str(run), "--num", "2", "--guidance-interval", "0.3", "5"]) == 0
+    (file,) = (run / "samples").glob("sample_*")
+    assert file.name == "sample_seed0_num2_guidance_interval0.3-5.0.png"
+    file.unlink()
+    file.parent.rmdir()
+
+
+def likelihood(run, capsys, *words):
+    assert cli.main(["likelihood", str(run), "--num-examples", "10", *words]) == 0
+    return json.loads((run / "report" / "likelihood.json").read_text()), capsys.readouterr().out
+
+
+def test_likelihood_is_the_mean_over_examples_whatever_the_batch(runs, tmp_path, capsys):
+    run = runs("tokens")
+    content, out = likelihood(run, capsys, "--batch-size", "4")
+    nll = content["rows"]["nll"]
+    assert content["settings"] == {"num_steps": 2}
+    assert (content["data"], content["split"], nll["n"]) == ("digits", "held_out", 10)
+    assert f"{nll['value']:.2f} nats per example  (95 % interval {nll['low']:.2f} to {nll['high']:.2f}, n = 10)" in out
+    assert "bits/dim" in out
+    other, _ = likelihood(run, capsys, "--batch-size", "7")
+    assert other["rows"]["nll"]["value"] == pytest.approx(nll["value"], rel=1e-5)
+    assert other["rows"]["bits_per_dim"]["value"] == pytest.approx(nll["value"] / 784 / np.log(2), rel=1e-5)
+    # Two grey levels: a pixel is a token of two, of which the nats are that of 784.
+    perplexity = content["rows"]["perplexity"]
+    ends = [math.exp(nll[end] / 784) for end in ("low", "value", "high")]
+    assert [perplexity[end] for end in ("low", "value", "high")] == pytest.approx(ends, rel=1e-6)
+    low, value, high = ends
+    assert f"perplexity    {value:.4f} per token  (95 % interval {low:.4f} to {high:.4f}, n = 10)" in out
+    # By hand: the same examples one by one, each with the key of its own index.
+    experiment, _, variables = load_run(run)
+    source = experiment.open_data().held_out
+    order = np.random.default_rng(0).permutation(len(source))[:10]
+    key = split_by_name(jax.random.key(0), "likelihood")["likelihood"]
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.asarray(order, jnp.int32))
+    values = np.asarray(jax.jit(experiment.algorithm.evaluate)(variables, load(source, order), keys)["nll"])
+    assert nll["value"] == pytest.approx(values.mean(), rel=1e-5)
+    assert nll["high"] - nll["low"] == pytest.approx(2 * 1.96 * values.std(ddof=1) / np.sqrt(10), rel=1e-3)
+
+
+def test_likelihood_settings_seed_and_split_matter(runs, capsys):
+    run = runs("tokens")
+    plain = likelihood(run, capsys)[0]["rows"]["nll"]["value"]
+    more, _ = likelihood(run, capsys, "--num-steps", "8")
+    assert more["settings"] == {"num_steps": 8}
+    others = [more, likelihood(run, capsys, "--seed", "1")[0], likelihood(run, capsys, "--split", "train")[0]]
+    assert len({plain, *(other["rows"]["nll"]["value"] for other in others)}) == 4
+
+
+def test_more_importance_samples_give_a_tighter_bound(runs, capsys):
+    run = runs("vae")
+    few, out = likelihood(run, capsys)
+    assert {"nll", "elbo"} <= set(few["rows"])
+    assert "perplexity" not in few["rows"]
+    assert "evidence" in few["rows"]["elbo"]["title"]
+    assert "num_importance_samples 2" in out
+    many, _ = likelihood(run, capsys, "--num-importance-samples", "50")
+    assert many["rows"]["nll"]["value"] < few["rows"]["nll"]["value"] < -few["rows"]["elbo"]["value"]
+
+
+def test_a_model_without_the_group_is_left_as_it_is():
+    config = TrainConfig(steps=3)
+    assert override(config, "sampling", {}) is config
+    with pytest.raises(UsageError, match="takes no likelihood: leave --num-steps out"):
+        override(config, "likelihood", {"num_steps": 3})

@@ -1,0 +1,111 @@
+"""The classifier that judges is trained once and kept, by however many processes at a time."""
+
+import dataclasses
+import shutil
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from aigc_jax.configs import classifier_digits
+from aigc_jax.data.sources import open_data
+from aigc_jax.evaluation import classifiers
+from aigc_jax.evaluation.judge import classifier_judge, world_judge
+from aigc_jax.train.config import TrainConfig
+from aigc_jax.types import UsageError
+from aigc_jax.worlds.mixture import ring
+from tests.contracts.table import quick_compilation
+
+
+@dataclasses.dataclass(frozen=True)
+class QuickClassifier(classifier_digits.Config):
+    steps: int = 1
+    batch_size: int = 8
+    widths: tuple[int, ...] = (4,)
+    num_features: int = 8
+    patch_size: int = 14
+    mixer_width: int = 4
+    mixer_depth: int = 1
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """The folder that classifiers are kept in; they are quick to train."""
+    quick = types.SimpleNamespace(Config=QuickClassifier, build=classifier_digits.build)
+    monkeypatch.setattr(classifiers, "load_config", lambda name: quick)
+    monkeypatch.setenv("AIGC_JAX_CACHE", str(tmp_path / "cache"))
+    with jax.numpy_dtype_promotion("standard"), quick_compilation():  # optax.adam mixes dtypes
+        yield tmp_path / "cache" / "classifiers"
+
+
+def opened():
+    return open_data("digits", data_dir=None, image_shape=(28, 28, 1), num_classes=10)
+
+
+def load():
+    return classifiers.load_encoder(TrainConfig(), opened())
+
+
+def test_two_processes_at_a_time_leave_one_classifier(folder, monkeypatch):
+    """While this process trains, another one finishes the same classifier: its copy stands, and serves."""
+    train = classifiers.run_training
+
+    def raced(experiment, settings, workdir, **options):
+        result = train(experiment, settings, workdir, **options)
+        assert workdir.parent.parent == folder
+        shutil.copytree(workdir, folder / workdir.parent.name[1:].rpartition(".")[0])
+        return result
+
+    monkeypatch.setattr(classifiers, "run_training", raced)
+    name, encode = load()
+    assert name == "digits classifier"
+    assert encode(np.zeros((3, 28, 28, 1), np.float32))["logits"].shape == (3, 10)
+    (kept,) = folder.iterdir()
+    monkeypatch.setattr(classifiers, "run_training", None)
+    load()  # finds it
+    # What is no whole classifier is replaced.
+    shutil.rmtree(kept / "checkpoints")
+    monkeypatch.setattr(classifiers, "run_training", train)
+    load()
+    assert list(folder.iterdir()) == [kept]
+    assert (kept / "checkpoints" / "1").is_dir()
+
+
+def test_a_stopped_training_leaves_nothing(folder, monkeypatch):
+    def stopped(experiment, settings, workdir, **options):
+        workdir.mkdir()
+        return types.SimpleNamespace(stopped_by=2)
+
+    monkeypatch.setattr(classifiers, "run_training", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        load()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_named(folder, monkeypatch):
+    folder.parent.write_text("")
+    with pytest.raises(UsageError, match="AIGC_JAX_CACHE"):
+        load()
+
+
+def test_the_second_classifier_is_another_one_and_is_kept_too(folder, monkeypatch):
+    data, config = opened(), TrainConfig()
+    name, encode = load()
+    first = classifier_judge(name, encode, data.class_names)
+    second_name, second_encode = classifiers.load_encoder(config, data, "mixer")
+    kept = sorted(folder.iterdir())
+    assert len(kept) == 2
+    monkeypatch.setattr(classifiers, "run_training", None)  # found from now on
+    judge = classifiers.with_second_classifier(first, config, data)
+    assert (judge.name, judge.second_name) == ("digits classifier", second_name) == (name, "digits classifier (mixer)")
+    images = np.random.default_rng(0).uniform(-1, 1, size=(5, 28, 28, 1)).astype(np.float32)
+    said = judge.look(images)
+    np.testing.assert_array_equal(said.predicted, encode(images)["logits"].argmax(axis=1))
+    np.testing.assert_array_equal(said.second, second_encode(images)["logits"].argmax(axis=1))
+    assert sorted(folder.iterdir()) == kept
+
+
+def test_a_world_needs_no_second_classifier():
+    judge = world_judge(ring())
+    assert classifiers.with_second_classifier(judge, TrainConfig(), opened()) is judge

@@ -1,0 +1,108 @@
+"""Reports side by side: differences are paired, runs that cannot be paired are refused."""
+
+import numpy as np
+import pytest
+
+from aigc_jax.evaluation.compare import Contender, compare
+from aigc_jax.report.html.side_by_side import table_lines, write_tables
+from aigc_jax.report.schema import Measurement, Report
+from aigc_jax.types import UsageError
+
+N = 400
+RNG = np.random.default_rng(0)
+CONDITION = np.arange(N) % 4
+FEATURES = RNG.normal(size=(N, 6)).astype(np.float32)
+
+
+def contender(name, num_wrong, *, features=FEATURES, seed="0", num_samples=N):
+    violates = np.arange(N) < num_wrong
+    figure = Measurement("class_agreement", "class agreement", 1 - num_wrong / N, N, "share", "", 0.5, 0.9)
+    report = Report("digits", "a classifier", num_samples, [figure], facts={"seed": seed})
+    seen = np.where(violates, (CONDITION + 1) % 4, CONDITION)
+    return Contender(
+        name, report, {"features": features, "violates": violates, "condition": CONDITION, "observed": seen}
+    )
+
+
+def test_differences_are_of_pairs():
+    _, differences = compare([contender("a", 40), contender("b", 20)])
+    found = {each.title: each for each in differences}
+    violations = found["violations"]
+    assert violations.value == pytest.approx(-0.05)
+    # All that b gets wrong a gets wrong too: the spread is that of 20 single differences, sqrt(.05 .95 / n).
+    half = 1.96 * np.sqrt(0.05 * 0.95 / N)
+    assert (violations.high - violations.low) / 2 == pytest.approx(half, rel=0.15)
+    assert found["class agreement"].value == pytest.approx(0.05)
+
+
+def test_equal_runs_do_not_differ_and_agree_on_every_noise():
+    tables, differences = compare([contender("a", 40), contender("b", 40)])
+    assert all(each.value == 0.0 and -0.04 < each.low < 0 < each.high < 0.04 for each in differences)
+    by_name = {table.name: table for table in tables}
+    assert [row[4] for row in by_name["differences"].rows] == ["no", "no"]
+    assert by_name["model_consistency"].rows[0][1] in ("100.0 %", "at least 99.2 %")
+    assert by_name["figures"].rows[0][:2] == ["class agreement", "90.0 % (50.0 to 90.0)"]
+
+
+def test_figures_have_their_own_units():
+    rows = [
+        Measurement("reconstruction_psnr", "PSNR", 20.0, N, "decibel", "", 19.5, 20.5),
+        Measurement("perturbation", "moved", 0.5, N, "score", "", 0.4, 0.6),
+    ]
+    both = [
+        each._replace(report=each.report._replace(measurements=rows)) for each in (contender("a", 1), contender("b", 1))
+    ]
+    table = next(table for table in compare(both)[0] if table.name == "figures")
+    assert [row[1] for row in table.rows] == ["0.5 (0.4 to 0.6)", "20 dB (19.5 to 20.5)"]
+
+
+def test_models_that_share_no_noise_agree_by_chance():
+    other = RNG.normal(size=FEATURES.shape).astype(np.float32)
+    tables, _ = compare([contender("a", 40), contender("b", 40, features=other)])
+    _, alike, _, chance, _ = next(table for table in tables if table.name == "model_consistency").rows[0]
+    assert abs(float(alike.split()[0]) - float(chance.split()[0])) < 6
+
+
+def test_runs_of_a_world_agree_by_the_mode():
+    modes = np.arange(N) % 4
+    runs = []
+    for name, seen in (("a", modes), ("b", np.where(np.arange(N) < 40, -1, modes))):
+        report = Report("world:ring8", "world:ring8", N, [Measurement("valid_samples", "", 1.0, N, "share", "")])
+        table = {"features": RNG.normal(size=(N, 2)), "violates": seen < 0, "observed": seen, "shown": seen}
+        runs.append(Contender(name, report._replace(facts={"seed": "0"}), table))
+    tables, _ = compare(runs)
+    _, alike, _, chance, excess = next(table for table in tables if table.name == "model_consistency").rows[0]
+    assert (alike, chance) == ("90.0 %", "22.3 %")  # (4 x 100 x 90 - 360) / (400 x 399)
+    assert excess.startswith("67.7%")
+
+
+def test_points_of_a_condition_are_compared_by_nearness():
+    # On a line, where a cosine is a sign: two independent models agree on half of all signs, but hardly ever nearby.
+    sides = [RNG.normal(size=(N, 1)).astype(np.float32) for _ in range(2)]
+    runs = []
+    for name, points in zip("ab", sides, strict=True):
+        one = contender(name, 0, features=points)
+        runs.append(one._replace(per_sample={**one.per_sample, "radius": np.full(N, 0.2)}))
+    tables, _ = compare(runs)
+    _, alike, *_ = next(table for table in tables if table.name == "model_consistency").rows[0]
+    assert float(alike.split()[0]) < 20
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [([], "two runs"), ([contender("b", 1, seed="3")], "--seed"), ([contender("b", 1, num_samples=9)], "num_samples")],
+)
+def test_runs_that_cannot_be_paired_are_refused_in_one_line(others, words):
+    with pytest.raises(UsageError, match=words) as info:
+        compare([contender("a", 40), *others])
+    assert "\n" not in str(info.value)
+
+
+def test_tables_for_people(tmp_path):
+    tables, _ = compare([contender("a<b>", 40), contender("b", 20)])
+    lines = table_lines(tables[2])
+    assert len({line.index("-5.00") for line in lines if "-5.00" in line}) == 1
+    write_tables(tmp_path / "page.html", tables, title="a<b> and b")
+    page = (tmp_path / "page.html").read_text()
+    assert "a&lt;b&gt;" in page
+    assert "<b>" not in page

@@ -1,0 +1,267 @@
+"""The figures of consistency: each says what it says of samples of which the answer is known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aigc_jax.evaluation.examples import draw
+from aigc_jax.evaluation.judge import classifier_judge, world_judge
+from aigc_jax.evaluation.model import Counterpart, Subject
+from aigc_jax.evaluation.section import Evidence
+from aigc_jax.evaluation.sections.consistency import consistency
+from aigc_jax.metrics.permutation_tests import miller_madow
+from aigc_jax.rng import example_keys
+from aigc_jax.types import World
+from aigc_jax.worlds.mixture import ring
+
+NUM = 300
+
+
+def sampler(world, seed=0, spoil=None):
+    """The world itself; ``spoil(index, samples)`` may change them."""
+
+    def sample(start, condition, num):
+        keys = example_keys(jax.random.key(seed), start + num)[start:]
+        samples = np.array(world.sample(keys, num, None if condition is None else jnp.asarray(condition)))
+        return samples if spoil is None else spoil(np.arange(start, start + num), samples)
+
+    return sample
+
+
+def section_of(world, subject, num=NUM):
+    judge = world_judge(world)
+    samples = draw(subject.sample_fn, judge, num, num_classes=subject.num_classes, title="")
+    real = draw(sampler(world, 1), judge, num, num_classes=None, title="")
+    held_out = real._replace(condition=real.verdicts.predicted)
+    return consistency(Evidence(subject, judge, samples, held_out, held_out, np.arange(num), world.name))
+
+
+def found_in(section, name):
+    return next(row for row in section.measurements if row.name == name)
+
+
+def test_latent_sensitivity_is_the_quantiles_of_the_changes():
+    changes = np.zeros((256, 2, 1), np.float32)
+    changes[:, 0, 0] = np.arange(256)
+    section = section_of(ring(), Subject(sampler(ring()), latent_changes=lambda num: changes[:num]))
+    row = found_in(section, "latent_sensitivity")
+    assert (row.value, row.n, row.unit, row.is_less_better) == (127.5, 256, "score", True)
+    assert row.low < row.value < row.high
+    assert "below 2.4e+02, the largest 2.6e+02" in row.note
+
+
+@pytest.mark.parametrize(("changes", "reason"), [(None, "no one latent"), (np.nan, "4 of 4 samples")])
+def test_a_sensitivity_that_is_none_is_left_out(changes, reason):
+    subject = Subject(sampler(ring()), latent_changes=changes and (lambda num: np.full((num, 2), changes)))
+    assert reason in section_of(ring(), subject, num=4).left_out["latent_sensitivity"]
+
+
+def rows_of(section, name="free_attributes"):
+    return {row[0]: row[1:] for row in next(figure for figure in section.figures if figure.name == name).rows}
+
+
+def p_of(row):
+    assert row[2].split()[0] == "p"
+    return float(row[2].split()[-1])
+
+
+def caption_of(section):
+    return next(figure for figure in section.figures if figure.name == "free_attributes").caption
+
+
+def numbers(num_modes):
+    """A world of the numbers 1 ... 4, of which the mode is the rest of a division, and the number itself is read."""
+
+    def violation(x):
+        return jnp.where((x[:, 0] == jnp.round(x[:, 0])) & (x[:, 0] >= 1) & (x[:, 0] <= 4), 0, 1).astype(jnp.int32)
+
+    def sample(keys, num, condition):
+        drawn = jax.vmap(lambda key: jax.random.randint(key, (1,), 0, 4))(keys)
+        if condition is not None:
+            drawn = drawn - drawn % num_modes + condition[:, None]
+        return 1.0 + drawn.astype(jnp.float32)
+
+    return World(
+        "world:numbers",
+        num_modes,
+        [1 / num_modes] * num_modes,
+        ("valid", "off"),
+        sample=sample,
+        violation=violation,
+        mode=lambda x: (x[:, 0].astype(jnp.int32) - 1) % num_modes,
+        attributes={"number": "1234"},
+        read=lambda x: {"number": jnp.where(violation(x) == 0, x[:, 0].astype(jnp.int32) - 1, -1)},
+    )
+
+
+def test_a_collapse_within_a_condition_shows_in_its_entropy():
+    parity = numbers(2)
+    perfect = sampler(parity)
+
+    def collapsed(start, condition, num):
+        """Always the first example of its condition, which follows it perfectly."""
+        return perfect(0, np.arange(2), 2)[condition]
+
+    sections = [section_of(parity, Subject(sample_fn, 2), num=120) for sample_fn in (perfect, collapsed)]
+    varied, single = (rows_of(section)["number"] for section in sections)
+    assert float(varied[0]) == pytest.approx(np.log(2), abs=0.05)
+    assert float(varied[1]) == pytest.approx(np.log(2), abs=0.05)
+    assert p_of(varied) > 0.05
+    assert (float(single[0]), p_of(single)) == (0, 0.001)
+    assert "Collapse within a condition is a small p" in caption_of(sections[0])
+
+
+def test_without_a_condition_the_mode_itself_is_free():
+    def lopsided(index, samples):
+        return np.where((index % 4 > 0)[:, None], samples[:1], samples)
+
+    world = ring()
+    sections = [section_of(world, Subject(sampler(world, spoil=each))) for each in (None, lopsided)]
+    fair, unfair = (rows_of(section)["mode"] for section in sections)
+    assert float(fair[0]) == pytest.approx(np.log(8), abs=0.05)
+    assert p_of(fair) > 0.05
+    assert float(unfair[0]) < 1.5 < float(unfair[1])
+    assert p_of(unfair) == 0.001
+    # Nothing was asked for, and nothing is said of it.
+    (table,) = (figure for figure in sections[0].figures if figure.name == "free_attributes")
+    assert "condition" not in table.title + table.caption
+
+
+def test_invalid_samples_do_not_count():
+    world = ring()
+
+    def spoiled(index, samples):
+        return np.where((index % 2 == 0)[:, None], 10.0 + index[:, None], samples).astype(np.float32)
+
+    row = rows_of(section_of(world, Subject(sampler(world, spoil=spoiled))))["mode"]
+    # Far out, they are all nearest to one mode: counted, they would pass for a collapse.
+    assert float(row[0]) == pytest.approx(np.log(8), abs=0.05)
+    assert p_of(row) > 0.05
+
+
+def test_samples_of_another_condition_do_not_pass_for_variety():
+    parity = numbers(2)
+
+    def astray(start, condition, num):
+        """The first example of the condition, or in every other pair the second of the other condition."""
+        return np.where(np.arange(start, start + num) // 2 % 2, 4.0 - condition, 1.0 + condition)[:, None]
+
+    row = rows_of(section_of(parity, Subject(astray, 2), num=120))["number"]
+    assert (float(row[0]), p_of(row)) == (0, 0.001)
+
+
+def test_where_nothing_is_free_it_is_said():
+    assert "fixes all" in section_of(ring(), Subject(sampler(ring()), 8)).left_out["free_attributes"]
+    single = numbers(1)._replace(attributes={}, read=None)
+    assert "reads nothing" in section_of(single, Subject(sampler(single))).left_out["free_attributes"]
+
+
+def looks(num_classes):
+    """A judge of numbers, whose class is the number itself."""
+    return classifier_judge(
+        "reader",
+        lambda x: {"logits": np.eye(num_classes)[x[:, 0].astype(int)], "features": x},
+        "0123456789"[:num_classes],
+    )
+
+
+def seeds_of(sample_fn, judge, num_classes):
+    samples = draw(sample_fn, judge, NUM, num_classes=num_classes, title="")
+    evidence = Evidence(Subject(sample_fn, num_classes), judge, samples, samples, samples, np.arange(NUM), "numbers")
+    return found_in(consistency(evidence), "seed_consistency")
+
+
+@pytest.mark.parametrize("num_classes", [2, 10])
+def test_a_model_that_ignores_its_condition_has_no_consistency(num_classes):
+    def deaf(start, condition, num):
+        return np.random.default_rng(start).integers(0, num_classes, (num, 1)).astype(np.float32)
+
+    row = seeds_of(deaf, looks(num_classes), num_classes)
+    assert row.value == pytest.approx(0, abs=0.02)
+    assert row.low < 0.02
+
+
+def test_the_least_consistent_condition_is_named():
+    def sample(start, condition, num):
+        index = np.arange(start, start + num)
+        return np.where((condition == 8) & (index % 100 == 8), 3, condition)[:, None].astype(np.float32)
+
+    row = seeds_of(sample, looks(10), 10)
+    worst = 1 - (miller_madow(np.array([3] * 3 + [8] * 27))) / np.log(10)
+    assert f"least consistent: class 8, {worst:.2f}" in row.note
+    assert (row.low < row.value < row.high, row.is_proxy) == (True, True)
+
+
+def test_an_invalid_sample_is_a_value_of_its_own():
+    world = ring()
+
+    def spoil(index, samples):
+        return np.where((index // 8 % 9 > 0)[:, None], samples, np.float32(99))
+
+    worlds = [section_of(world, Subject(sampler(world, spoil=each), 8)) for each in (None, spoil)]
+    perfect, spoiled = (found_in(section, "seed_consistency") for section in worlds)
+    assert (perfect.value, perfect.is_proxy) == (1, False)
+    # A ninth invalid: h(1/9) = 0.349 of ln 9 = 2.197.
+    assert spoiled.value == pytest.approx(1 - 0.349 / 2.197, abs=0.03)
+    assert "least consistent: mode" in spoiled.note
+
+
+def paired(world, sample_fn, other_fn, num_classes=None, num=NUM):
+    counterpart = Counterpart("model_consistency", "another", other_fn)
+    return section_of(world, Subject(sample_fn, num_classes, counterparts=[counterpart]), num)
+
+
+def test_without_a_condition_two_models_agree_by_the_mode_that_is_seen():
+    world = ring()
+    near = sampler(world, spoil=lambda index, samples: samples + np.float32(0.01))
+    row = found_in(paired(world, sampler(world), near), "model_consistency")
+    assert (row.value, row.n, row.is_proxy) == (1.0, 256, False)
+    assert row.title.endswith("another, same mode")
+    assert row.reference == pytest.approx(1 / 8, abs=0.03)
+    row = found_in(paired(world, sampler(world), sampler(world, 5)), "model_consistency")
+    assert row.low < 1 / 8 < row.high
+
+
+def test_an_invalid_sample_agrees_with_none_that_is_valid():
+    world = ring()
+
+    def spoiled(index, samples):
+        # Half as far from the middle: the nearest mode is still the same.
+        return np.where((index % 4 == 0)[:, None], 0.5 * samples, samples).astype(np.float32)
+
+    row = found_in(paired(world, sampler(world), sampler(world, spoil=spoiled)), "model_consistency")
+    assert row.value == pytest.approx(0.75)
+
+
+def test_a_world_of_one_mode_is_told_by_what_that_leaves_free():
+    world = numbers(1)
+    row = found_in(paired(world, sampler(world), sampler(world)), "model_consistency")
+    assert row.title.endswith("same number")
+    assert row.value == 1.0
+    assert row.reference == pytest.approx(1 / 4, abs=0.03)
+
+
+def test_points_of_a_condition_are_alike_where_they_are_near():
+    world = ring()
+    near = sampler(world, spoil=lambda index, samples: samples + np.float32(0.005))
+    rows = [
+        found_in(paired(world, sampler(world), other, 8), "model_consistency") for other in (near, sampler(world, 5))
+    ]
+    assert rows[0].value == 1.0
+    assert [row.reference for row in rows] == pytest.approx([0.1, 0.1], abs=0.04)
+    assert rows[1].low < 0.1 < rows[1].high
+
+
+def test_hallucinations_of_the_same_noise_are_held_against_independence():
+    world, far = ring(), np.float32(9.0)
+    tenth = sampler(world, spoil=lambda index, samples: samples + far * (index % 10 == 0)[:, None].astype(np.float32))
+    other = sampler(world, spoil=lambda index, samples: samples + far * (index % 9 == 0)[:, None].astype(np.float32))
+    (same,) = rows_of(paired(world, tenth, tenth), "paired_violations").values()
+    assert same[0] == same[1] == same[2]
+    assert same[3:] == ["1.0 %", "p < 0.0001"]  # (26 / 256)^2
+    (apart,) = rows_of(paired(world, tenth, other), "paired_violations").values()
+    assert apart[2].startswith("1.2 %")  # 0, 90 and 180
+    assert float(apart[4].split()[-1]) > 0.4
+    names = {figure.name for figure in paired(world, sampler(world), sampler(world)).figures}
+    assert "paired_violations" not in names

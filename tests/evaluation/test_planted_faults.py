@@ -1,0 +1,87 @@
+"""Each planted fault lights its own light and no other; a perfect sampler lights none."""
+
+import numpy as np
+import pytest
+
+from aigc_jax.evaluation.model import Repeat
+
+from . import planted
+
+FAULTS = {
+    "perfect": (planted.perfect, planted.NUM_CLASSES, set()),
+    "perfect, unconditional": (planted.perfect, None, set()),
+    "copies 5 % of the training set": (planted.copying, planted.NUM_CLASSES, {"not_copied"}),
+    "drops two classes": (planted.dropping, None, {"diverse"}),
+    "ignores its condition 10 % of the time": (planted.ignoring, planted.NUM_CLASSES, {"follows_condition"}),
+    "reuses a key": (planted.reusing, planted.NUM_CLASSES, {"consistent"}),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_lights_its_own_light_alone(name):
+    sample_fn, num_classes, expected = FAULTS[name]
+    report = planted.report_of(sample_fn, num_classes)
+    assert planted.lit(report) == expected, [lamp for lamp in report.lamps if lamp.is_lit]
+
+
+@pytest.mark.parametrize(
+    ("sample_fn", "judge", "expected"),
+    [
+        (planted.perfect, planted.TWO_JUDGES, set()),
+        (planted.ignoring, planted.TWO_JUDGES, {"follows_condition"}),
+        (planted.pleasing_one, planted.TWO_JUDGES, {"follows_condition"}),
+        (planted.pleasing_one, planted.ONE_JUDGE, set()),  # what one judge alone lets pass
+    ],
+)
+def test_who_pleases_the_first_classifier_alone_is_found_by_the_second(sample_fn, judge, expected):
+    report = planted.report_of(sample_fn, judge=judge)
+    assert planted.lit(report) == expected, [lamp for lamp in report.lamps if lamp.is_lit]
+    if sample_fn is planted.pleasing_one and expected:
+        first, second = report.lamp("follows_condition").checks
+        assert (first.is_worse, second.is_worse) == (False, True)
+        assert report.find("class_agreement").value > 0.99
+        assert report.find("second_opinion").value == pytest.approx(0.8, abs=0.01)
+
+
+def test_hallucinations_are_counted():
+    report = planted.report_of(planted.hallucinating)
+    assert {"valid", "follows_condition"} == planted.lit(report)  # what is of no class is not of the one asked for
+    valid = report.find("valid_samples")
+    assert valid.value == pytest.approx(0.98)
+    assert valid.low < 0.98 < valid.high
+    violations = next(figure for figure in report.figures if figure.name == "violations")
+    assert sum(bar.value for bar in violations.bars) == pytest.approx(0.02)
+
+
+def test_a_sample_that_changes_when_drawn_again_is_noticed():
+    report = planted.report_of(planted.perfect, again=lambda *given: planted.perfect(*given) + np.float32(1e-6))
+    assert planted.lit(report) == {"consistent"}
+    assert report.find("repeatability").value == 0.0
+
+
+def test_samples_that_see_their_neighbours_are_noticed_but_rounding_is_not():
+    def in_batches(start, condition, num):
+        parts = range(start, start + num, 16)
+        return np.concatenate([planted.crowded(each, condition[each - start :][:16], 16) for each in parts])
+
+    def rounded(start, condition, num):
+        samples = planted.perfect(start, condition, num).copy()
+        samples[:3] += np.float32(0.5)  # a few carried far
+        return samples + np.float32(1e-5)
+
+    repeats = [Repeat("in batches of 16", in_batches, 1e-3, is_judged=False, gross=0.1)]
+    assert planted.lit(planted.report_of(planted.crowded, repeats=repeats)) >= {"consistent"}
+    repeats = [Repeat("in batches of 16", rounded, 1e-3, is_judged=False, gross=0.1)]
+    assert planted.lit(planted.report_of(planted.perfect, repeats=repeats)) == set()
+
+
+def test_perfect_samplers_light_nothing_in_many_draws(monkeypatch):
+    # The family error of 1 % allows none of so few.
+    for offset in range(3):
+        report = planted.report_of(
+            lambda start, condition, num, offset=offset: planted.perfect(
+                start + offset * planted.NUM_SAMPLES, condition, num
+            ),
+            num_samples=1000,
+        )
+        assert planted.lit(report) == set()

@@ -1,0 +1,118 @@
+"""Gates: what a file may demand, which line fails, and what a light says of it."""
+
+import math
+
+import pytest
+
+from aigc_jax.report.gates import check_gates, read_gates, targets
+from aigc_jax.report.schema import INTERVAL_NAMES, NAMES, Measurement, Report
+from aigc_jax.types import UsageError
+
+AGREEMENT = Measurement("class_agreement", "class agreement", 0.985, 1000, "share", "", 0.9754, 0.9916)
+DISTANCE = Measurement("frechet_distance", "FD", 3.7, 1000, "distance", "")
+COPIED = Measurement("copied_samples", "copied", 0.01, 1000, "share", "", 0.005, 0.02, is_less_better=True)
+REPORT = Report("digits", "classifier", 1000, [AGREEMENT, DISTANCE, COPIED], left_out={"worst_class": "one class"})
+
+
+def write(tmp_path, text):
+    path = tmp_path / "gates.toml"
+    path.write_text(text)
+    return path
+
+
+def state(gates):
+    ((lamp, (target,)),) = targets(REPORT, gates).items()
+    return lamp, target.state
+
+
+def test_a_file_is_read(tmp_path):
+    text = "[class_agreement]\nmin = 0.98\nmin_low = 0.97\n[frechet_distance]\nmax = 20\n"
+    expected = {"class_agreement": {"min": 0.98, "min_low": 0.97}, "frechet_distance": {"max": 20.0}}
+    assert read_gates(write(tmp_path, text)) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_measurement_can_be_demanded(tmp_path, name):
+    assert read_gates(write(tmp_path, f"[{name}]\nmax = 1\n")) == {name: {"max": 1.0}}
+    with_interval = write(tmp_path, f"[{name}]\nmin_low = 1\n")
+    if name in INTERVAL_NAMES:
+        assert read_gates(with_interval)
+    else:
+        with pytest.raises(UsageError, match=r"'min_low' .* not known: use min, max$"):
+            read_gates(with_interval)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "demands nothing"),
+        ("[class_agrement]\nmin = 1", "'class_agrement', which is not known: use valid_samples"),
+        ("[class_agreement]\nat_least = 1", "'at_least' on class_agreement"),
+        ("[class_agreement]\nmin = true", "to True: write a number"),
+        ("[class_agreement]\nmin = nan", "to nan: write a number"),
+        ("class_agreement = 0.9", "sets no bound"),
+        ("[class_agreement", "is no TOML file"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(tmp_path, text, reason):
+    with pytest.raises(UsageError, match=reason) as caught:
+        read_gates(write(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_failing_gates_are_named_and_no_other():
+    gates = {
+        "class_agreement": {"min": 0.98, "min_low": 0.98},
+        "frechet_distance": {"max": 3.0},
+        "copied_samples": {"max": 0.01, "max_high": 0.01},
+        "worst_class": {"min": 0.9},
+    }
+    assert check_gates(REPORT, gates) == [
+        "class_agreement: lower end of the interval 0.9754 shall be at least 0.98",
+        "frechet_distance: 3.7 shall be at most 3",
+        "copied_samples: upper end of the interval 0.02 shall be at most 0.01",
+        "worst_class was not measured (one class), but shall be at least 0.9",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gates", "expected"),
+    [
+        ({"class_agreement": {"min": 0.97}}, ("follows_condition", "met")),
+        ({"class_agreement": {"min": 0.9754}}, ("follows_condition", "met")),
+        ({"class_agreement": {"min": 0.98}}, ("follows_condition", "undecided")),
+        ({"class_agreement": {"min": 0.99}}, ("follows_condition", "undecided")),
+        ({"class_agreement": {"min": 0.995}}, ("follows_condition", "missed")),
+        ({"class_agreement": {"min_low": 0.98}}, ("follows_condition", "missed")),
+        ({"class_agreement": {"min_low": 0.97}}, ("follows_condition", "met")),
+        ({"copied_samples": {"max": 0.02}}, ("not_copied", "met")),
+        ({"copied_samples": {"max": 0.015}}, ("not_copied", "undecided")),
+        ({"copied_samples": {"max": 0.001}}, ("not_copied", "missed")),
+        ({"copied_samples": {"max_high": 0.015}}, ("not_copied", "missed")),
+        ({"frechet_distance": {"max": 3.7}}, ("diverse", "met")),
+        ({"frechet_distance": {"max": 3.6}}, ("diverse", "missed")),
+        ({"worst_class": {"min": 0.1}}, ("follows_condition", "missed")),
+    ],
+)
+def test_a_target_is_met_missed_or_undecided(gates, expected):
+    assert state(gates) == expected
+
+
+def test_a_number_that_is_none_meets_nothing():
+    report = Report("digits", "", 9, [DISTANCE._replace(value=math.nan)])
+    for bound in ("min", "max"):
+        gates = {"frechet_distance": {bound: 1.0}}
+        assert targets(report, gates)["diverse"][0].state == "missed"
+        assert len(check_gates(report, gates)) == 1
+
+
+def test_targets_say_what_was_demanded_light_by_light():
+    gates = {"class_agreement": {"min": 0.98, "min_low": 0.97}, "worst_class": {"min": 0.9}, "density": {"min": 1.0}}
+    found = targets(REPORT, gates)
+    assert [target.text for target in found["follows_condition"]] == [
+        "class_agreement: at least 0.98",
+        "class_agreement: lower end of the interval at least 0.97",
+        "worst_class: at least 0.9 (not measured)",
+    ]
+    assert list(found) == ["follows_condition", "diverse"]
+    assert targets(REPORT, {}) == {}

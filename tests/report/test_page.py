@@ -1,0 +1,233 @@
+"""The page: sound HTML that needs nothing else, every text escaped, every light and figure on it."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aigc_jax.data.images import to_png
+from aigc_jax.report.figures import Bar, Bars, Gallery, Lines, Matrix, Series, Table, plain
+from aigc_jax.report.html.markup import VOID
+from aigc_jax.report.html.page import to_html
+from aigc_jax.report.html.panels import SIDE, panel
+from aigc_jax.report.schema import LAMP_TITLES, Lamp, Measurement, Report, Target
+from tests.report.example import PICTURES, REPORT
+
+EVIL = "<script>alert('1')</script>\"&<img src=x onerror=y>"
+
+
+class Reader(HTMLParser):
+    """Checks that what is opened is closed; keeps words, ids, links and the names of elements."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.words, self.elements, self.ids, self.links, self.sources = [], [], [], [], [], []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))  # of no-break spaces too
+
+    def handle_starttag(self, name, attributes):
+        values = dict(attributes)
+        assert len(values) == len(attributes), f"an attribute twice in {name}"
+        self.elements.append((name, values))
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [values["href"]] if name == "a" else []
+        self.sources += [values[key] for key in ("src", "srcset") if key in values]
+        if name not in VOID:
+            self.open.append(name)
+
+    def handle_startendtag(self, name, attributes):
+        self.handle_starttag(name, attributes)
+        self.open.pop()
+
+    def handle_endtag(self, name):
+        assert self.open.pop() == name
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] != "style":
+            self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def page():
+    return to_html(REPORT, title="runs/a", grid=to_png(np.zeros((9, 9, 3), np.uint8)))
+
+
+@pytest.fixture(scope="module")
+def reader(page):
+    return Reader(page)
+
+
+def poisoned(value):
+    """The same values with evil in place of every text that the program does not go by."""
+    if isinstance(value, str):
+        return EVIL + value
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        kept = {"name", "headline", "state", "unit"} if isinstance(value, Lamp | Measurement | Target) else set()
+        return type(value)(*(v if k in kept else poisoned(v) for k, v in value._asdict().items()))
+    if isinstance(value, dict):
+        return {poisoned(key): poisoned(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(poisoned(item) for item in value)
+    return value
+
+
+def test_every_text_is_escaped(reader):
+    evil = Reader(to_html(poisoned(REPORT), title=EVIL))
+    names = {name for name, _ in evil.elements}
+    assert "script" not in names
+    assert not any(key.startswith("on") for _, values in evil.elements for key in values)
+    assert all("src" not in values or values["src"].startswith("data:") for _, values in evil.elements)
+    # Each text is there, as it was.
+    assert evil.text.count("<script>alert('1')</script>") > 60
+    assert names == {name for name, _ in reader.elements}
+
+
+def test_it_needs_nothing_else(page, reader):
+    assert not re.findall(r"(?:https?:)?//|@import|<script|<link|url\((?!#)", page)
+    assert all(source.startswith("data:image/png;base64,") for source in reader.sources)
+    assert len(set(reader.ids)) == len(reader.ids)
+    assert reader.links
+    assert all(link.startswith("#") and link[1:] in reader.ids for link in reader.links)
+
+
+def test_the_lights_come_first(page, reader):
+    expected = ("data digits", "Worse than real data in 1 of 5 lights", "Valid worse than real data 93.1", "Figures")
+    places = [reader.text.index(words) for words in expected]
+    assert places == sorted(places)
+    cards = [values["class"] for name, values in reader.elements if name == "article"]
+    assert cards == ["light worse", "light undecided", "light alike", "light unknown", "light missed"]
+    titles = [re.search(r"<span>(.*?)</span></h3>", card)[1] for card in page.split("<article")[1:]]
+    assert titles == list(LAMP_TITLES.values())
+
+
+def test_a_state_is_never_told_by_colour_alone(page):
+    """Each state has a shape and words of its own."""
+    cards = re.findall(r"<article.*?</article>", page, flags=re.DOTALL)
+    shapes = [re.search(r'<svg class="icon.*?>(.*?)</svg>', card)[1] for card in cards]
+    words = [re.search(r'class="word">(.*?)<', card)[1] for card in cards]
+    assert len(set(shapes)) == len(set(words)) == 5
+
+
+def test_every_measurement_is_there_with_what_it_is_read_by(page, reader):
+    text = reader.text
+    for words in (
+        "class agreement 98.5 % 95 % interval 97.5 to 99.2 % n = 1000 real: 98.5 % proxy: by the word of digits",
+        "copied samples below 0.30 % 95 % interval 0.0 to 0.37 % n = 1000 real: none less is better",
+        "FD[cnn] 3.73 n = 1000 real against real: 3.49",
+        "log density -1.23 nats",
+        "met worst_class: at least 0.9",
+        "path length, inception score the model has no latents",
+        "another class 1.5 % against 1.5 %, p = 0.57: no difference beyond chance",
+        "changed when repeated none seen, none allowed: as it must be",
+        "family-wise level of 1 % (Bonferroni)",
+        "Train longer Both samplers are above the floor. aigc-jax train ddpm_digits --steps 9",
+    ):
+        assert words in text
+    for figure in REPORT.figures:
+        assert f'id="figure-{figure.name}"' in page
+    assert 'content="width=device-width, initial-scale=1"' in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_no_zero_is_printed_as_zero(page):
+    """0 of n is an upper bound, and 0 real examples are none; only axes begin at 0."""
+    body = re.sub(r'<svg class="plot".*?</svg>', "", page.partition("<body>")[2])
+    assert not re.findall(r"(?<![\d.])0(?:\.0+)?[ \N{NO-BREAK SPACE}]%", body)
+
+
+def test_a_report_without_lights_or_anything():
+    reader = Reader(to_html(Report("digits", "judge", 0, ()), title="run"))
+    assert [name for name, _ in reader.elements if name in ("article", "figure", "img")] == []
+    assert "How the numbers were made" in reader.text
+
+
+def test_a_light_without_its_headline():
+    page = to_html(Report("digits", "judge", 9, (), [Lamp("valid", False, "valid_samples")]), title="run")
+    assert "not distinguishable from real data<" in page
+
+
+def bars(*rows):
+    return panel(Bars("b", "B", "", rows))
+
+
+@pytest.mark.parametrize(
+    ("top", "scale"),
+    [(0.9, "100"), (0.5, "50"), (0.43, "50"), (0.2, "20"), (0.003, "0.5"), (0.0, "100"), (0.00011, "0.02")],
+)
+def test_bars_end_at_a_round_number(top, scale):
+    assert f"<span>{scale}\N{NO-BREAK SPACE}%</span>" in bars(Bar("a", top), Bar("b", None))
+
+
+def test_bars_have_the_length_of_their_values():
+    html = bars(Bar("a", 0.1, 0.05, 0.15, 40, 0.02), Bar("b", 0.2, n=40))
+    assert re.findall(r"<i style=\"width:([\d.]+)%", html) == ["50.00", "100.00"]
+    assert 'style="left:25.00%;width:50.00%"' in html
+    assert '<b style="left:10.00%">' in html
+    assert "share, n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}40" in html
+    mixed = bars(Bar("a", 0.1, 0.05, 0.15, 40), Bar("b", 0.2, n=39)).replace("\N{NO-BREAK SPACE}", " ")
+    assert re.findall(r"<small>(.*?)</small>", mixed) == ["5.0 to 15.0 %, n = 40", "n = 39"]
+
+
+def test_a_matrix_shows_errors_in_another_colour_and_hatches_unseen_rows():
+    matrix = Matrix("m", "M", "", ["0", "1"], ["0", "1", "invalid"], [[90, 10, 0], [0, 100, 0]], ["1"])
+    right, wrong, nothing, *_ = re.findall(r"<td ([^>]*)>", panel(matrix))
+    assert nothing == 'class="none"'
+    colours = [re.search(r"rgba\((.*),(.*)\)", cell).groups() for cell in (right, wrong)]
+    assert colours[0][0] != colours[1][0]
+    assert float(colours[0][1]) > float(colours[1][1]) > 0.15
+    assert re.findall(r'<tr class="hatched"><th scope="row">(\d)<small>unseen', panel(matrix)) == ["1"]
+
+
+def test_wide_things_scroll_in_a_box_of_their_own():
+    for figure in (Table("t", "T", "", ["a"], [["b"]]), Matrix("m", "M", "", ["0"], ["0"], [[1]])):
+        assert '<div class="scroll" tabindex="0" role="region"' in panel(figure)
+
+
+def test_a_small_table_leaves_room_beside_it():
+    assert 'class="panel"' in panel(Table("t", "T", "", ["what", "value"], [["accuracy", "98.5 %"]]))
+    assert 'class="panel wide"' in panel(Table("t", "T", "", ["what", "value"], [["accuracy", "a sentence " * 9]]))
+
+
+def pixels(html):
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in re.findall(r"base64,([^\"]*)", html)]
+
+
+def test_pictures_keep_their_pixels_and_are_large_enough():
+    html = panel(Gallery("g", "G", "", [PICTURES], [["a", "b", "c"]]))
+    np.testing.assert_array_equal(np.stack(pixels(html)), PICTURES[..., 0])
+    assert {int(size) for size in re.findall(r'(?:width|height)="(\d+)"', html)} == {56}
+    assert re.findall(r"<span>(.)</span>", html) == ["a", "b", "c"]
+    assert re.findall(r'alt="(.*?)"', html) == ["a", "b", "c"]
+    small = panel(Gallery("g", "G", "", [np.zeros((1, 5, 9, 3), np.uint8)], [[]]))
+    width, height = (int(re.search(rf'{side}="(\d+)"', small)[1]) for side in ("width", "height"))
+    assert (width % 9, height % 5, width // 9) == (0, 0, height // 5)
+    assert min(width, height) >= SIDE >= 48
+
+
+def test_pictures_that_belong_together_stay_together():
+    rows = [np.full((6, 2, 2, 1), level, np.uint8) for level in (10, 20, 30)]
+    html = panel(Gallery("g", "G", "", rows, [[], [], [f"d{i}" for i in range(6)]], ["noise", "model", "other"]))
+    columns = html.split("<li")[1:]
+    assert [[int(image[0, 0]) for image in pixels(column)] for column in columns] == [[10, 20, 30]] * 6
+    assert "From top to bottom: noise, model, other." in html
+    pairs = panel(Gallery("g", "G", "", [row[:2] for row in rows], [["sample", "nearest"]] * 3, ["1", "2", "3"]))
+    assert [int(image[0, 0]) for image in pixels(pairs)] == [10, 10, 20, 20, 30, 30]
+    assert 'class="gallery groups"' in pairs
+
+
+def test_a_drawing_stands_beside_its_legend_and_axes():
+    html = panel(Lines("l", "L", "How.", "steps", "rate", [Series("ddim", [1.0, 2.0], [0.5, 0.2])], {"floor": 0.1}))
+    for words in ("ddim", "floor: 0.1", "steps", "rate", "How."):
+        assert f">{words}<" in html
+    assert "nothing to draw" in panel(Lines("l", "L", "", "", "", []))
+
+
+def test_the_page_is_small(page):
+    assert len(page) < 60_000
+    assert plain(REPORT)  # nothing in the example that JSON could not hold

@@ -1,0 +1,62 @@
+"""What each light says: the user's targets decide where there are any, and real data elsewhere."""
+
+import itertools
+
+import pytest
+
+from aigc_jax.report.schema import LAMP_TITLES, Lamp, Report, Target
+from aigc_jax.report.verdicts import light, lights_of, verdict
+from tests.report.example import REPORT
+
+STATES = ("met", "undecided", "missed")
+
+
+def lamp(is_lit, *states):
+    return Lamp("valid", is_lit, "", (), [Target("valid_samples: at least 1", state) for state in states])
+
+
+@pytest.mark.parametrize(
+    ("is_lit", "kind", "word"),
+    [
+        (True, "worse", "worse than real data"),
+        (False, "alike", "not distinguishable from real data at n = 9"),
+        (None, "unknown", "not measured"),
+    ],
+)
+def test_without_targets_real_data_decide(is_lit, kind, word):
+    said = light(lamp(is_lit), 9)
+    assert (said.kind, said.word, said.comparison) == (kind, word, "")
+    assert "good" not in said.word  # that is not ours to say
+
+
+@pytest.mark.parametrize("is_lit", [True, False, None])
+@pytest.mark.parametrize("states", [c for n in (1, 2, 3) for c in itertools.product(STATES, repeat=n)])
+def test_the_worst_target_decides(is_lit, states):
+    said = light(lamp(is_lit, *states))
+    assert said.kind == max(states, key=STATES.index)
+    assert said.comparison == light(lamp(is_lit)).word
+    if len(states) == 1:
+        assert said.word == f"target {said.kind}"
+    else:
+        count = f"all {len(states)}" if said.kind == "met" else f"{states.count(said.kind)} of {len(states)}"
+        assert said.word == f"{count} targets {said.kind}"
+
+
+def test_the_lights_come_in_the_order_of_the_page():
+    shuffled = REPORT._replace(lamps=REPORT.lamps[::-1])
+    assert [lamp.name for lamp, _ in lights_of(shuffled)] == list(LAMP_TITLES)
+    assert [said.kind for _, said in lights_of(REPORT)] == ["worse", "undecided", "alike", "unknown", "missed"]
+
+
+def test_the_verdict():
+    assert verdict(REPORT) == (
+        "Worse than real data in 1 of 5 lights (Valid); not distinguishable from real data in 3; "
+        "not measured: Not copied; of your 3 targets, 1 missed, 1 undecided, 1 met."
+    )
+    dark = [Lamp(name, False, "") for name in LAMP_TITLES]
+    assert verdict(Report("", "", 1, (), dark)) == "Not distinguishable from real data in 5 of 5 lights."
+    assert verdict(Report("", "", 1, (), [lamp(None)])) == "Not measured: Valid."
+    assert verdict(Report("", "", 1, (), [lamp(True, "met")])) == (
+        "Worse than real data in 1 of 1 lights (Valid); your target is met."
+    )
+    assert verdict(Report("", "", 1, ())) == ""

@@ -1,0 +1,38 @@
+"""Worlds as data: the same examples every time, of which all are the world's own."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from aigc_jax.data.images import to_float
+from aigc_jax.train import worlds as world_data
+from aigc_jax.train.worlds import example_shape
+from aigc_jax.worlds.catalog import open_world
+
+
+def test_images_are_the_worlds_own_and_labels_their_modes(monkeypatch):
+    monkeypatch.setattr(world_data, "NUM_IMAGES", (2000, 1000))
+    world = open_world("world:sums")
+    open_data = world_data.world_data(world, is_labelled=True)
+    data = open_data()
+    assert open_data() is data
+    assert (data.name, len(data.train), len(data.held_out), len(data.class_names)) == ("world:sums", 2000, 1000, 19)
+    batch = data.train.take(np.arange(995, 1005))
+    assert (batch["image"].shape, batch["image"].dtype) == ((10, 28, 28, 1), np.uint8)
+    images = jnp.asarray(to_float(batch["image"]))
+    assert bool(world.is_valid(images).all())
+    np.testing.assert_array_equal(world.mode(images), batch["label"])
+    same = world_data.world_data(open_world("world:sums"), is_labelled=False)()
+    assert set(same.train[0]) == {"image"}
+    np.testing.assert_array_equal(same.train[1003]["image"], data.train[1003]["image"])
+    firsts = {image.tobytes() for image in data.train.images}
+    assert len(firsts) > 1990
+    assert np.mean([image.tobytes() in firsts for image in data.held_out.images]) < 0.01
+
+
+def test_points_are_labelled_by_their_modes(monkeypatch):
+    monkeypatch.setattr(world_data, "NUM_POINTS", (2000, 1000))
+    world = open_world("world:line3")
+    data = world_data.world_data(world, is_labelled=True)()
+    batch = data.held_out.take(np.arange(1000))
+    assert batch["point"].shape == (1000, *example_shape(world))
+    np.testing.assert_array_equal(np.rint(batch["point"][:, 0]) - 1, batch["label"])
