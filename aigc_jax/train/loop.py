@@ -229,11 +229,12 @@ def _between_steps(
         evaluation = _evaluate(session, plain().variables, step) if is_evaluated else {}
         if is_logged:
             figures = {name: float(value) for name, value in jax.device_get(metrics).items() if name != FLAG}
-            session.log.write(Record(step, {**figures, **evaluation}, steps_per_s, data_wait))
+            session.log.write(Record(step, {**figures, **evaluation}, steps_per_s, data_wait, time.time()))
         if is_drawn:
             _draw(session, plain().variables, step)
         if is_saved or session.checkpoints.is_best(evaluation):
             check_weights(plain())
+            session.log.flush()  # a resumed run never logs the steps before its checkpoint again
             session.checkpoints.save(plain(), evaluation)
 
 

@@ -221,7 +221,7 @@ def test_the_data_is_asked_for_no_more_than_is_used_and_closed(tmp_path):
 
 
 def test_data_that_ends_is_reported(tmp_path):
-    with pytest.raises(ValueError, match="ended 4 batches too early"):
+    with pytest.raises(ValueError, match="4 more batches"):
         run(tmp_path, feed=lambda start: islice(batches(start), 2))
 
 
