@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from aigc_jax.nets.embeddings import WithClass
+from aigc_jax.nets.norm import LayerNorm
 from aigc_jax.nets.patches import from_patches
 from aigc_jax.nets.vae import ConvTrunk, ResidualBlock, check_sides
 from aigc_jax.types import UsageError
@@ -103,7 +104,7 @@ class Ladder(nn.Module):
             levels.append(latent)
             x = x + nn.Conv(x.shape[-1], (3, 3), name=f"from_{level}")(latent.latent)
             y = ResidualBlock(self.num_classes, name=f"mix_{level}")(x, condition)
-            y = nn.silu(nn.LayerNorm(name=f"norm_{level}")(y))
+            y = nn.silu(LayerNorm(name=f"norm_{level}")(y))
             x = from_patches(nn.Conv(4 * smaller[level], (3, 3), name=f"double_{level}")(y), 2)
         return x, levels[::-1]
 
@@ -115,7 +116,7 @@ class Ladder(nn.Module):
         prior = jnp.zeros((num, dim)), jnp.zeros((num, dim))
         posterior = None
         if seen is not None:
-            flat = nn.silu(nn.LayerNorm(name="norm_top")(seen)).reshape(num, -1)
+            flat = nn.silu(LayerNorm(name="norm_top")(seen)).reshape(num, -1)
             posterior = _halves(nn.Dense(2 * dim, name="posterior_top")(flat))
         latent = choose(level, prior, posterior)
         rows, columns = self.image_shape[0] >> level, self.image_shape[1] >> level
@@ -129,7 +130,7 @@ class Ladder(nn.Module):
         prior = _halves(nn.Conv(2 * dim, (1, 1), name=f"prior_{level}")(nn.silu(x)))
         posterior = None
         if seen is not None:
-            both = nn.silu(nn.LayerNorm(name=f"seen_{level}")(jnp.concatenate([x, seen], axis=-1)))
+            both = nn.silu(LayerNorm(name=f"seen_{level}")(jnp.concatenate([x, seen], axis=-1)))
             change = _halves(nn.Conv(2 * dim, (3, 3), name=f"posterior_{level}")(both))
             posterior = prior[0] + change[0], prior[1] + change[1]
         return Level(choose(level, prior, posterior), prior, posterior)

@@ -51,28 +51,35 @@ class ModulatedNorm(nn.Module):
             scale, shift = scale * (1.0 + extra_scale), shift * (1.0 + extra_scale) + extra_shift
         per_example = (-1, *(1,) * (x.ndim - 2), channels)
         if self.kind == "group":
+            values, rest, inverse = self._centre_groups(values)
             # One multiplication and one addition per value: everything else is folded into [B, C] numbers.
-            mean, inverse = self._group_statistics(values)
-            scale, shift = scale * inverse, shift - mean * inverse * scale
+            scale, shift = scale * inverse, shift - rest * inverse * scale
         else:
-            mean = jnp.mean(values, axis=-1, keepdims=True) if self.kind == "layer" else 0.0
-            values = values - mean
+            if self.kind == "layer":
+                values = values - jax.lax.stop_gradient(jnp.mean(values, axis=-1, keepdims=True))
+                values = values - jnp.mean(values, axis=-1, keepdims=True)
             values = values * jax.lax.rsqrt(jnp.mean(jnp.square(values), axis=-1, keepdims=True) + 1e-6)
         return (values * scale.reshape(per_example) + shift.reshape(per_example)).astype(self.dtype)
 
-    def _group_statistics(self, values: Array) -> tuple[Array, Array]:
-        """Mean and inverse standard deviation of each channel's group, [B, C] each."""
+    def _centre_groups(self, values: Array) -> tuple[Array, Array, Array]:
+        """Values less a rounded mean of their group, the rest of that mean and the inverse standard deviation [B, C].
+
+        The variance is one of centred values: E[x^2] - E[x]^2 has no correct digit where the mean is large.
+        """
         batch, channels = values.shape[0], values.shape[-1]
         num_groups = min(self.num_groups, max(channels // 4, 1))
         while channels % num_groups:
             num_groups -= 1
-        # First over positions, then over the channels of a group: the layout stays, which is fast on CPU.
-        values = values.reshape(batch, -1, channels)
+        size = channels // num_groups
 
         def by_group(value: Array) -> Array:
-            return jnp.mean(jnp.mean(value, axis=1).reshape(batch, num_groups, -1), axis=-1)
+            # First over positions, then over the channels of a group: the layout stays, which is fast on CPU.
+            each = jnp.mean(value.reshape(batch, -1, channels), axis=1)
+            return jnp.repeat(jnp.mean(each.reshape(batch, num_groups, size), axis=-1), size, axis=-1)
 
-        mean = by_group(values)
-        variance = jnp.maximum(by_group(jnp.square(values)) - jnp.square(mean), 0.0)
-        size = channels // num_groups
-        return jnp.repeat(mean, size, axis=-1), jnp.repeat(jax.lax.rsqrt(variance + 1e-5), size, axis=-1)
+        # The result does not depend on the number that is subtracted, so no gradient goes through it.
+        mean = jax.lax.stop_gradient(by_group(values))
+        values = values - mean.reshape(batch, *(1,) * (values.ndim - 2), channels)
+        rest = by_group(values)
+        variance = jnp.maximum(by_group(jnp.square(values)) - jnp.square(rest), 0.0)
+        return values, rest, jax.lax.rsqrt(variance + 1e-5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -34,6 +35,17 @@ def spectral(layer: nn.Module, *inputs: Array, train: bool, enabled: bool = True
     return nn.SpectralNorm(layer, epsilon=1e-12)(*inputs, update_stats=train)
 
 
+class LayerNorm(nn.LayerNorm):
+    """Flax's layer norm of values less their mean, so that a large mean does not cancel the digits of the variance."""
+
+    def __call__(
+        self, x: Float[Array, "batch *shape channel"], *, mask: Array | None = None
+    ) -> Float[Array, "batch *shape channel"]:
+        """Normalise ``x`` over its channels."""
+        # Layer norm does not depend on the number that is subtracted, so no gradient goes through it.
+        return super().__call__(x - jax.lax.stop_gradient(jnp.mean(x, axis=-1, keepdims=True)), mask=mask)
+
+
 class Norm(nn.Module):
     """Normalisation of activations, conditional on the class if one is given.
 
@@ -60,10 +72,15 @@ class Norm(nn.Module):
         is_plain = condition is None
         affine: dict[str, Any] = {"use_scale": is_plain, "use_bias": is_plain}
         if self.kind == "layer":
-            x = nn.LayerNorm(**affine)(x)
+            x = LayerNorm(**affine)(x)
         else:
             x = nn.BatchNorm(
-                use_running_average=not train, momentum=0.9, epsilon=1e-5, axis_name=self.axis_name, **affine
+                use_running_average=not train,
+                momentum=0.9,
+                epsilon=1e-5,
+                axis_name=self.axis_name,
+                use_fast_variance=False,
+                **affine,
             )(x)
         if condition is None:
             return x

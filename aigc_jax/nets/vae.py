@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from aigc_jax.nets.embeddings import WithClass
+from aigc_jax.nets.norm import LayerNorm
 from aigc_jax.nets.patches import from_patches
 from aigc_jax.types import UsageError
 
@@ -94,10 +95,10 @@ class ResidualBlock(nn.Module):
     ) -> Float[Array, "batch height width channel"]:
         """[B, H, W, C] -> the same shape."""
         channels = x.shape[-1]
-        y = nn.Conv(channels, (3, 3))(nn.silu(nn.LayerNorm()(x)))
+        y = nn.Conv(channels, (3, 3))(nn.silu(LayerNorm()(x)))
         if condition is not None:
             y = y + nn.Embed(self.num_classes, channels)(condition)[:, None, None, :]
-        return x + nn.Conv(channels, (3, 3))(nn.silu(nn.LayerNorm()(y)))
+        return x + nn.Conv(channels, (3, 3))(nn.silu(LayerNorm()(y)))
 
 
 class ConvTrunk(nn.Module):
@@ -151,7 +152,7 @@ class ConvEncoder(nn.Module):
     ) -> Float[Array, "batch *latent"]:
         """Images [B, H, W, C] -> [B, *latent_shape[:-1], num_outputs * latent_shape[-1]]."""
         x = ConvTrunk(self.widths, self.num_blocks, self.num_classes)(image, condition)[-1]
-        x = nn.silu(nn.LayerNorm()(x))
+        x = nn.silu(LayerNorm()(x))
         outputs = self.latent_shape[-1] * self.num_outputs
         if len(self.latent_shape) == 1:
             return nn.Dense(outputs)(x.reshape(x.shape[0], -1))
@@ -194,7 +195,7 @@ class ConvDecoder(nn.Module):
         for features in [*smaller, channels * self.num_outputs]:
             for _ in range(self.num_blocks):
                 x = ResidualBlock(self.num_classes)(x, condition)
-            x = from_patches(nn.Conv(4 * features, (3, 3))(nn.silu(nn.LayerNorm()(x))), 2)
+            x = from_patches(nn.Conv(4 * features, (3, 3))(nn.silu(LayerNorm()(x))), 2)
         return x
 
 

@@ -1,12 +1,19 @@
 """Normalisation against numpy: singular values, moments, a class's own scale and bias."""
 
+import ast
+import re
+from pathlib import Path
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aigc_jax.nets.norm import Norm, spectral
+from aigc_jax.nets.modulation import ModulatedNorm
+from aigc_jax.nets.norm import LayerNorm, Norm, spectral
+
+ROOT = Path(__file__).parents[2]
 
 
 class Spectral(nn.Module):
@@ -127,3 +134,106 @@ def test_statistics_over_devices_are_those_of_the_whole_batch():
         np.testing.assert_allclose(part, np.broadcast_to(one, part.shape), rtol=1e-5)
     apart, _ = jax.vmap(apply(alone), axis_name="data")(x.reshape(4, 2, 4))
     assert np.abs(apart.reshape(8, 4) - whole).max() > 0.1
+
+
+def normalised(net, x):
+    """The output of a layer without condition or embedding, float64."""
+    given = {"train": True} if isinstance(net, Norm) else {}
+    return np.asarray(jax.jit(lambda x: net.init_with_output(jax.random.key(0), x, None, **given)[0])(x), np.float64)
+
+
+def two_passes(x, axes, epsilon):
+    """Mean first, then the variance of what is left, in float64."""
+    x = np.asarray(x, np.float64)
+    x = x - x.mean(axes, keepdims=True)
+    return x / np.sqrt(np.square(x).mean(axes, keepdims=True) + epsilon)
+
+
+LAYER_NORMS = {"flax": Norm("layer"), "modulated": ModulatedNorm("layer")}
+
+
+@pytest.mark.parametrize("offset", [0, 100, 1000])
+def test_group_norm_of_a_large_offset_keeps_its_digits(offset):
+    x = (offset + np.arange(16) / 1000).astype(np.float32).reshape(1, 4, 4)  # tracel-ai/burn #5607
+    output = normalised(ModulatedNorm("group"), x)
+    np.testing.assert_allclose(output, two_passes(x, (1, 2), 1e-5), atol=1e-4)
+    assert output[0, 0, 0] == pytest.approx(-1.3415, abs=2e-4)
+
+
+@pytest.mark.parametrize("name", LAYER_NORMS)
+@pytest.mark.parametrize("offset", [0, 100, 1000])
+def test_layer_norm_of_a_large_offset_keeps_its_digits(name, offset):
+    x = (offset + np.arange(16) / 1000).astype(np.float32)[None]
+    output = normalised(LAYER_NORMS[name], x)
+    np.testing.assert_allclose(output, two_passes(x, -1, 1e-6), atol=1e-4)
+    assert output[0, 0] == pytest.approx(-1.5898, abs=2e-4)
+
+
+@pytest.mark.parametrize("name", LAYER_NORMS)
+def test_layer_norm_of_a_large_mean_has_variance_one(name):
+    x = np.random.default_rng(0).normal(2000.0, 1.0, (5, 4)).astype(np.float32)  # pytorch/pytorch #51102
+    np.testing.assert_allclose(normalised(LAYER_NORMS[name], x).var(axis=1), 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["group", "layer"])
+@pytest.mark.parametrize("offset", [100, 300, 1000])
+def test_modulated_norm_is_that_of_float64_whatever_the_offset(kind, offset):
+    x = np.random.default_rng(0).normal(offset, 1.0, (2, 16, 16, 32)).astype(np.float32)
+    groups = x.reshape(2, 256, 8, 4) if kind == "group" else x
+    expected = two_passes(groups, *(((1, 3), 1e-5) if kind == "group" else (-1, 1e-6)))
+    np.testing.assert_allclose(normalised(ModulatedNorm(kind), x), expected.reshape(x.shape), atol=1e-5)
+
+
+def test_norms_of_a_small_spread_about_100_keep_it():
+    x = (100 + 0.01 * np.random.default_rng(0).normal(size=(2, 8, 8, 16))).astype(np.float32)  # pytorch/pytorch #40302
+    expected = two_passes(x.reshape(2, 64, 4, 4), (1, 3), 1e-5).reshape(x.shape)
+    output = normalised(ModulatedNorm("group"), x)
+    np.testing.assert_allclose(output, expected, atol=1e-4)
+    np.testing.assert_allclose(output.std(axis=(1, 2, 3)), 0.953, atol=4e-3)
+    batch = normalised(Norm("batch"), x)
+    # The mean itself is rounded to a few units in the last place of 100, which are 8e-6 each: 8e-4 of the spread.
+    np.testing.assert_allclose(batch, two_passes(x, (0, 1, 2), 1e-5), atol=1e-2)
+    np.testing.assert_allclose(batch.std(axis=(0, 1, 2)).mean(), 0.953, atol=4e-3)
+
+
+def test_batch_norm_over_devices_keeps_the_digits_of_a_large_offset():
+    x = (100 + 0.01 * np.random.default_rng(0).normal(size=(4, 2, 8, 8, 3))).astype(np.float32)
+    variables = Norm("batch").init(jax.random.key(0), jnp.asarray(x[0]), None, train=True)
+    net = Norm("batch", axis_name="data")
+    apply = lambda x: net.apply(variables, x, None, train=True, mutable=["batch_stats"])[0]  # noqa: E731
+    parts = jax.vmap(apply, axis_name="data")(x)
+    np.testing.assert_allclose(parts, two_passes(x, (0, 1, 2, 3), 1e-5), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "net", [LayerNorm(), ModulatedNorm("group"), ModulatedNorm("layer")], ids=["flax", "group", "layer"]
+)
+def test_gradient_of_a_norm_is_that_of_its_formula(net):
+    """The number that is subtracted first is no part of the formula, and no gradient goes through it."""
+    x, cotangent = np.random.default_rng(0).normal(3.0, 1.0, (2, 2, 3, 8))
+    args = () if isinstance(net, LayerNorm) else (None,)
+
+    def formula(x):
+        is_group = isinstance(net, ModulatedNorm) and net.kind == "group"
+        groups, axes, epsilon = (x.reshape(2, 3, 2, 4), (1, 3), 1e-5) if is_group else (x, (-1,), 1e-6)
+        centred = groups - groups.mean(axes, keepdims=True)
+        return (centred / jnp.sqrt(jnp.square(centred).mean(axes, keepdims=True) + epsilon)).reshape(x.shape)
+
+    with jax.enable_x64(True):
+        expected = jax.grad(lambda x: jnp.sum(formula(x) * cotangent))(jnp.asarray(x))
+    single, weights = jnp.asarray(x, jnp.float32), jnp.asarray(cotangent, jnp.float32)
+    variables = net.init(jax.random.key(0), single, *args)
+    gradient = jax.grad(lambda x: jnp.sum(net.apply(variables, x, *args) * weights))(single)
+    np.testing.assert_allclose(gradient, expected, atol=1e-5)
+
+
+def test_no_layer_of_the_library_takes_a_variance_as_a_difference_of_moments():
+    """Flax's norms do, unless they are told otherwise; ours take them from nets/norm.py."""
+    found = []
+    for path in sorted(ROOT.glob("aigc_jax/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and re.fullmatch(r"nn\.\w*Norm", ast.unparse(node.func)):
+                given = [ast.unparse(keyword) for keyword in node.keywords]
+                if "use_fast_variance=False" not in given and ast.unparse(node.func) != "nn.SpectralNorm":
+                    found.append(f"{path.name}: {ast.unparse(node)}")
+    assert found == []
