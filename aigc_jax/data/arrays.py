@@ -95,6 +95,11 @@ class CachedSource:
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         return {name: values[0] for name, values in self.take(np.array([index])).items()}
 
+    @property
+    def labels(self) -> Int[np.ndarray, " num"] | None:
+        """The label of each example, where the source knows them without reading it."""
+        return getattr(self.source, "labels", None)
+
     def take(self, indices: Int[np.ndarray, " batch"]) -> dict[str, np.ndarray]:
         """The examples at ``indices`` as one batch; safe to call from several threads."""
         if not self._columns:

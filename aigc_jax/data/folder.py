@@ -1,77 +1,128 @@
-"""Images in folders, one sub-folder per class: ``DIR/cat/1.png``, ``DIR/dog/2.jpg``."""
+"""Images in folders, one sub-folder per class: ``DIR/cat/1.png``, ``DIR/dog/2.jpg``.
+
+Two other layouts are taken too: ``DIR/train/cat/1.png`` with ``DIR/test/cat/2.png``, and for models without condition
+images with no class folders at all.
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
 import functools
 import hashlib
+import os
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps
 
-from aigc_jax.data.arrays import CachedSource, take
-from aigc_jax.types import Data, DataSource, UsageError
-
-SUFFIXES = (".png", ".jpg", ".jpeg")
-"""Files that count as images, in upper case too; all others are passed over."""
+from aigc_jax.data.arrays import CachedSource
+from aigc_jax.data.decoding import opened_image, shown_pixels
+from aigc_jax.data.files import visible
+from aigc_jax.data.layout import File, find_images
+from aigc_jax.types import Data, UsageError
 
 MAX_CHECKED = 5000
 """How many files of a part are read in full on opening. Of a larger part, so many evenly spaced ones."""
 
+MAX_NAMED = 10
+"""How many broken files are named in a message."""
 
-def open_folder(folder: str, image_shape: tuple[int, int, int]) -> Data:
-    """Open images in class sub-folders.
+NUM_HASHED = 64
+"""How many evenly spaced files of a part add their content to its checksum."""
 
-    The classes are the sub-folders in the order of their names. Of each class, a tenth of the images, and at
-    least one of two, is held out: those whose paths have the smallest checksums, the same on every machine.
+
+class BrokenImageError(UsageError):
+    """An image file that cannot be read or decoded to its end.
+
+    Attributes:
+        path: which.
+        reason: why, in one line.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"the image {self.name} cannot be read ({reason}): replace or remove it")
+
+    @property
+    def name(self) -> str:
+        """The path as it can be printed."""
+        return visible(str(self.path))
+
+
+def open_folder(
+    folder: str,
+    image_shape: tuple[int, int, int],
+    *,
+    is_labelled: bool = True,
+    skip_broken: bool = False,
+) -> Data:
+    """Open a folder of images.
+
+    The classes are the sub-folders in natural order: ``2`` comes before ``10``. Of each class, a tenth of the images,
+    and at least one of two, is held out: those whose paths have the smallest checksums, the same on every machine.
+    Where all sub-folders are called ``train``, ``val`` or ``test``, the classes are the folders in ``train``, and the
+    images of ``test``, else ``val``, are held out. Folders may hold folders of their own, and links to folders.
 
     Args:
-        folder: the folder of class folders; these may hold folders of their own.
+        folder: the folder of class folders.
         image_shape: height, width and channels (1 or 3) to bring every image to: the largest centred part
-            of that aspect ratio, resized; converted to grey or RGB, transparency dropped.
+            of that aspect ratio, resized; converted to grey or RGB, transparent pixels on white.
+        is_labelled: False takes images that lie in no class folders too, then without labels.
+        skip_broken: leave images out that cannot be read; every file is read for it.
 
     Returns:
-        Images uint8 of ``image_shape`` and labels.
+        Images uint8 of ``image_shape`` and labels. Its ``remarks`` say what was passed over.
 
     Raises:
-        UsageError: no such folder, no or empty class folders, nothing to hold out, or an image that cannot be
-            decoded. Up to :data:`MAX_CHECKED` images are decoded at once, the others when they are first used.
+        UsageError: no such folder, no or empty class folders, nothing to hold out, or images that cannot be
+            decoded. Up to :data:`MAX_CHECKED` images of a part are decoded at once, the others when first used.
     """
     root = Path(folder).expanduser()
-    classes = _classes(root)
-    train, held_out = [], []
-    for label, path in enumerate(classes):
-        files = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
-        if not files:
-            raise UsageError(f"the class folder {path} holds no PNG or JPEG image: put some there or remove it")
-        files.sort(key=lambda file: hashlib.sha256(file.relative_to(root).as_posix().encode()).digest())
-        num_held_out = max(len(files) // 10, min(len(files) - 1, 1))
-        held_out += [(file, label) for file in files[:num_held_out]]
-        train += [(file, label) for file in files[num_held_out:]]
-    if not held_out:
-        raise UsageError(f"every class folder in {root} holds a single image: put in two or more, one is held out")
-    opened = Data(
-        f"folder:{folder}",
-        CachedSource(FolderSource(sorted(train), image_shape)),
-        CachedSource(FolderSource(sorted(held_out), image_shape)),
-        [path.name for path in classes],
+    if not root.is_dir():
+        raise UsageError(f"there is no folder {visible(str(root))}: name one that has a sub-folder of images per class")
+    found = find_images(root, is_labelled=is_labelled)
+    train, held_out = (
+        _read_files(sorted(files), image_shape, is_all_read=skip_broken) for files in (found.train, found.held_out)
     )
-    for part in (opened.train, opened.held_out):
-        _check(part)
-    return opened
+    broken = train.broken + held_out.broken
+    if train.source is None or held_out.source is None or (broken and not skip_broken):
+        raise _broken_images(broken)
+    lost = {label for _, label in found.train if label is not None} - {label for _, label in train.files}
+    if lost:
+        raise UsageError(
+            f"no image to train on of the class {found.class_names[min(lost)]} can be read: replace some of them, or "
+            "remove its folder"
+        )
+    remarks = [
+        "centre-cropped and resized to {} x {} x {}, transparent pixels on white".format(*image_shape),
+        *found.remarks,
+        *([f"{len(broken)} broken images left out"] if broken else []),
+    ]
+    checksum = _checksum([*train.files, *held_out.files], root)
+    return Data(
+        f"folder:{visible(root.resolve().name)}",
+        train.source,
+        held_out.source,
+        found.class_names,
+        remarks=remarks,
+        checksum=checksum,
+    )
 
 
 class FolderSource:
     """Image files with labels, decoded when asked for.
 
     Attributes:
-        files: path and label of each example.
+        files: path and label of each example; the label is None where there are no classes.
         image_shape: what every image is brought to.
     """
 
-    def __init__(self, files: list[tuple[Path, int]], image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, files: Sequence[File], image_shape: tuple[int, int, int]) -> None:
         self.files = files
         self.image_shape = image_shape
 
@@ -80,10 +131,17 @@ class FolderSource:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         path, label = self.files[index]
-        return {"image": read_image(path, self.image_shape), "label": np.asarray(label, np.int32)}
+        image = read_image(path, self.image_shape)
+        return {"image": image} if label is None else {"image": image, "label": np.asarray(label, np.int32)}
+
+    @property
+    def labels(self) -> Int[np.ndarray, " num"] | None:
+        """The label of each example, without a look at the images; None where there are no classes."""
+        labels = [label for _, label in self.files if label is not None]
+        return np.array(labels, np.int32) if labels else None
 
 
-def read_image(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
+def read_image(path: Path, image_shape: tuple[int, int, int]) -> UInt8[np.ndarray, "height width channels"]:
     """Decode an image file and bring it to a shape.
 
     Args:
@@ -98,37 +156,83 @@ def read_image(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     """
     height, width, channels = image_shape
     try:
-        with Image.open(path) as image:
-            # Cameras store the picture as the sensor saw it, and beside it how they were held.
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):
-                # 16-bit grey; Pillow's own conversion clips all above 255 instead of scaling.
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            converted = upright.convert("L" if channels == 1 else "RGB")
-            if converted.size != (width, height):
-                converted = ImageOps.fit(converted, (width, height), Image.Resampling.LANCZOS)
-            return np.asarray(converted).reshape(image_shape)
-    except Exception as error:  # truncated, not an image, unreadable, too large: Pillow has a dozen for it
-        reason = str(error).split("\n")[0]
-        raise UsageError(f"the image {path} cannot be read ({reason}): replace or remove it") from error
+        with opened_image(path) as image:
+            # Cameras store the picture as the sensor saw it, and with it how they were held.
+            ImageOps.exif_transpose(image, in_place=True)
+            shown = shown_pixels(image, channels)
+            if shown.size != (width, height):
+                shown = ImageOps.fit(shown, (width, height), Image.Resampling.LANCZOS)
+            return np.asarray(shown).reshape(image_shape)
+    except Exception as error:  # truncated, unreadable, too large: Pillow has a dozen for it
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).split("\n")[0]
+        raise BrokenImageError(path, visible(reason) or type(error).__name__) from error
 
 
-def _classes(root: Path) -> list[Path]:
-    """The class folders in the order of their names; hidden ones are no classes."""
-    if not root.is_dir():
-        raise UsageError(f"there is no folder {root}: name one that has a sub-folder of images per class")
-    classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-    if not classes:
-        raise UsageError(
-            f"the folder {root} has no sub-folders: put the PNG or JPEG images of each class into one of its own"
-        )
-    return classes
+class _Part(NamedTuple):
+    """The images of a part that can be read."""
+
+    files: list[File]
+    source: CachedSource | None
+    broken: list[BrokenImageError]
 
 
-def _check(source: DataSource) -> None:
+def _read_files(files: list[File], image_shape: tuple[int, int, int], *, is_all_read: bool) -> _Part:
     """Decode images now: a broken one should stop the command, not the training an hour later."""
-    chosen: Int[np.ndarray, " checked"] = np.unique(np.linspace(0, len(source) - 1, MAX_CHECKED).astype(int))
+    broken, source = list[BrokenImageError](), None
+    while files and source is None:
+        try:
+            source = CachedSource(FolderSource(files, image_shape))
+        except BrokenImageError as error:
+            broken, files = [*broken, error], files[1:]
+    if source is None:
+        return _Part(files, source, broken)
+    num_checked = len(files) if is_all_read else MAX_CHECKED
+    chosen: Int[np.ndarray, " checked"] = np.unique(np.linspace(0, len(files) - 1, num_checked).astype(int))
     # Pillow decodes and resizes without Python's lock: threads do help.
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        for _ in pool.map(functools.partial(take, source), np.array_split(chosen, -(-len(chosen) // 64))):
-            pass
+    with concurrent.futures.ThreadPoolExecutor(4) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such images are refused
+        blocks = pool.map(functools.partial(_find_broken, source), np.array_split(chosen, -(-len(chosen) // 64)))
+        found = [error for block in blocks for error in block]
+    if found:
+        paths = {error.path for error in found}
+        files = [file for file in files if file[0] not in paths]
+        source = CachedSource(FolderSource(files, image_shape))
+    return _Part(files, source, broken + found)
+
+
+def _find_broken(source: CachedSource, indices: Int[np.ndarray, " block"]) -> list[BrokenImageError]:
+    broken = []
+    for index in indices:
+        try:
+            source.take(index[None])
+        except BrokenImageError as error:
+            broken.append(error)
+    return broken
+
+
+def _broken_images(broken: Sequence[BrokenImageError]) -> UsageError:
+    """One error that names all broken images, or the first of many."""
+    if len(broken) == 1:
+        return UsageError(f"{broken[0]}, or leave it out with --skip-broken True")
+    named = ", ".join(f"{error.name} ({error.reason})" for error in broken[:MAX_NAMED])
+    more = f" and {len(broken) - MAX_NAMED} more" if len(broken) > MAX_NAMED else ""
+    return UsageError(
+        f"{len(broken)} images cannot be read: {named}{more}: replace or remove them, or leave them out with "
+        "--skip-broken True"
+    )
+
+
+def _checksum(files: Sequence[File], root: Path) -> str:
+    """Of the names, labels and sizes of all files and of what is in some: the same wherever the folder lies."""
+    digest = hashlib.sha256()
+    for path, label in files:
+        name = os.fsencode(path.relative_to(root).as_posix())
+        digest.update(b"%s\0%d %d\0" % (name, -1 if label is None else label, path.stat().st_size))
+    for index in np.unique(np.linspace(0, len(files) - 1, NUM_HASHED).astype(int)):
+        path, _ = files[index]
+        try:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise BrokenImageError(path, error.strerror or str(error)) from error
+    return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aigc_jax.data.digits import digits
+from aigc_jax.data.files import visible
 from aigc_jax.data.folder import open_folder
 from aigc_jax.data.tfds_source import open_tfds
 from aigc_jax.types import Data, UsageError
@@ -17,6 +18,7 @@ def open_data(
     data_dir: str | None = None,
     image_shape: tuple[int, int, int] = (28, 28, 1),
     num_classes: int | None = 10,
+    skip_broken: bool = False,
 ) -> Data:
     """Open a data set of images by its name. Only local files are looked at.
 
@@ -27,6 +29,7 @@ def open_data(
         image_shape: height, width and channels that the model expects. Images of ``folder:DIR`` are brought
             to it, those of the others must have it.
         num_classes: how many classes the model expects; None for a model without condition.
+        skip_broken: leave images of ``folder:DIR`` out that cannot be read.
 
     Returns:
         Examples ``{"image": uint8 [H, W, C], "label": int32 []}``, without ``label`` where there are none.
@@ -49,9 +52,9 @@ def open_data(
     elif kind == "tfds" and rest:
         data = open_tfds(rest, data_dir)
     elif kind == "folder" and rest:
-        data = open_folder(rest, image_shape)
+        data = open_folder(rest, image_shape, is_labelled=num_classes is not None, skip_broken=skip_broken)
     else:
-        raise UsageError(f"data must be {FORMS}, got {name!r}")
+        raise UsageError(f"data must be {FORMS}, got {visible(name)!r}")
     _check_fit(data, image_shape, num_classes)
     return data
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
@@ -12,13 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
-from PIL import Image
 
 from aigc_jax.data.arrays import CachedSource
+from aigc_jax.data.decoding import opened_image, shown_pixels
+from aigc_jax.data.files import visible
 from aigc_jax.types import Data, UsageError
 
 HELD_OUT_SPLITS = ("test", "validation")
 """Where held-out examples come from, best first; without either, the last tenth of ``train`` is held out."""
+
+NUM_HASHED = 64
+"""How many evenly spaced examples of a part make its checksum."""
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 """What a version folder is called."""
@@ -76,15 +81,16 @@ def open_tfds(name: str, data_dir: str | None = None) -> Data:
     info = parts["train"].dataset_info
     features = dict(info.features.items())
     shape, class_names = _image_shape(place, features), _class_names(features)
-    opened = []
+    opened, digest = [], hashlib.sha256()
     for split, rows in _split_rows(place, {split: len(part) for split, part in parts.items()}):
         source = TfdsSource(parts[split], rows, place=place, image_shape=shape, num_classes=len(class_names))
         # The first record of every file: a truncated file cannot be opened at all, and this is when to say so.
         starts = {rows.start, *np.cumsum([0, *info.splits[split].shard_lengths])}
         source.take(np.array([start - rows.start for start in starts if start in rows]))
+        digest.update(f"{place.folder.name} {split} {rows} {source.checksum()}".encode())
         opened.append(CachedSource(source))
     train, held_out = opened
-    return Data(f"tfds:{name}", train, held_out, class_names)
+    return Data(f"tfds:{name}", train, held_out, class_names, checksum=digest.hexdigest())
 
 
 class Place(NamedTuple):
@@ -131,11 +137,10 @@ class TfdsSource:
 
     def take(self, indices: Int[np.ndarray, " batch"]) -> dict[str, np.ndarray]:
         """The examples at ``indices`` as one batch."""
-        rows = [self.rows[index] for index in indices]
+        examples = self._read(indices)
         try:
-            examples = self.records.__getitems__(rows)
             batch = {"image": np.stack([_decode(example["image"], self.image_shape) for example in examples])}
-        except Exception as error:  # array_record, protobuf and Pillow each have their own
+        except Exception as error:  # Pillow has a dozen
             raise self.place.damaged(error) from error
         if not self.num_classes:
             return batch
@@ -146,6 +151,18 @@ class TfdsSource:
                 f"{label.min() if label.min() < 0 else label.max()}: use another data set or version"
             )
         return {**batch, "label": label}
+
+    def checksum(self) -> str:
+        """Of some evenly spaced examples as they are in the files, whatever decodes them."""
+        examples = self._read(np.unique(np.linspace(0, len(self) - 1, NUM_HASHED).astype(int)))
+        return hashlib.sha256(b"".join(example["image"] for example in examples)).hexdigest()
+
+    def _read(self, indices: Int[np.ndarray, " batch"]) -> list[dict[str, Any]]:
+        rows = [self.rows[index] for index in indices]
+        try:
+            return self.records.__getitems__(rows)
+        except Exception as error:  # array_record and protobuf each have their own
+            raise self.place.damaged(error) from error
 
 
 def _find(name: str, root: Path) -> Place:
@@ -203,8 +220,8 @@ def _image_shape(place: Place, features: dict[str, Any]) -> tuple[int, int, int]
 
 
 def _class_names(features: dict[str, Any]) -> Sequence[str]:
-    """What the labels are called, () where there are none."""
-    return tuple(getattr(features.get("label"), "names", ()))
+    """What the labels are called, as it can be printed; () where there are none."""
+    return tuple(visible(name) for name in getattr(features.get("label"), "names", ()))
 
 
 def _split_rows(place: Place, lengths: dict[str, int]) -> list[tuple[str, range]]:
@@ -221,7 +238,8 @@ def _split_rows(place: Place, lengths: dict[str, int]) -> list[tuple[str, range]
 
 def _decode(file: bytes, shape: tuple[int, int, int]) -> np.ndarray:
     """A PNG or JPEG file as uint8 of the declared shape."""
-    mode = "L" if shape[-1] == 1 else "RGB"
-    with Image.open(io.BytesIO(file)) as image:
-        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-    return pixels.reshape(shape)
+    height, width, channels = shape
+    with opened_image(io.BytesIO(file)) as image:
+        if image.size != (width, height):
+            raise ValueError(f"an image of {image.height} x {image.width}, not of {height} x {width}")
+        return np.asarray(shown_pixels(image, channels)).reshape(shape)

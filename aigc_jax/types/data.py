@@ -46,16 +46,20 @@ class Data(NamedTuple):
     """An opened data set.
 
     Attributes:
-        name: as given on the command line, ``digits``, ``tfds:mnist``, ``folder:DIR``.
+        name: as in reports, ``digits``, ``tfds:mnist``, ``folder:NAME``.
         train: the examples to train on.
         held_out: examples that no training sees.
         class_names: what the labels 0 ... K-1 are called; () where there are no labels.
+        remarks: what a user needs to know of how it was opened, such as files that were passed over.
+        checksum: changes with the examples, and not with where they lie; None to compute it from examples.
     """
 
     name: str
     train: DataSource
     held_out: DataSource
     class_names: Sequence[str]
+    remarks: Sequence[str] = ()
+    checksum: str | None = None
 
 
 class World(NamedTuple):

@@ -1,10 +1,11 @@
 import os
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from aigc_jax.data import folder
+from aigc_jax.data import decoding, folder
 from aigc_jax.data.pipeline import batches, epoch
 from aigc_jax.data.sources import open_data
 from aigc_jax.types import UsageError
@@ -40,22 +41,72 @@ def test_every_image_is_in_one_part_under_its_class(picture_dir):
 
 
 def test_split_depends_on_names_alone(picture_dir, tmp_path_factory):
-    import shutil
-
     elsewhere = tmp_path_factory.mktemp("other") / "copy"
     shutil.copytree(picture_dir, elsewhere)
     assert levels(opened(picture_dir).held_out) == levels(opened(elsewhere).held_out)
 
 
-def test_other_files_and_hidden_folders_are_passed_over(picture_dir):
+def test_what_was_done_to_the_images_is_told(picture_dir):
     (picture_dir / "cat" / "Thumbs.db").write_text("no image")
-    (picture_dir / ".cache").mkdir()
-    (picture_dir / "README.txt").write_text("cats and dogs")
-    (picture_dir / "cat" / "more").mkdir()
-    (picture_dir / "cat" / "0.png").rename(picture_dir / "cat" / "more" / "A.PNG")
+    (picture_dir / "cat" / "._0.png").write_bytes(b"\0\5\x16\7")  # AppleDouble of macOS
     data = opened(picture_dir)
     assert len(data.train) + len(data.held_out) == 32
     assert data.class_names == ["cat", "dog"]
+    told = "; ".join(data.remarks)
+    for fact in ("8 x 8 x 1", "1 .db", "1 hidden", "on white"):
+        assert fact in told
+
+
+def test_labels_of_numbered_folders_are_their_numbers(tmp_path):
+    for label in range(12):
+        (tmp_path / str(label)).mkdir()
+        for number in range(3):
+            Image.new("L", (8, 8), 20 * label).save(tmp_path / str(label) / f"{number}.png")
+    data = opened(tmp_path, num_classes=12)
+    assert levels(data.train) == {20 * label: label for label in range(12)}
+    assert data.class_names == [str(label) for label in range(12)]
+
+
+def test_names_that_are_not_utf8_are_opened(picture_dir):
+    os.rename(picture_dir / "cat" / "0.png", os.fsencode(picture_dir) + b"/cat/gr\xfcn.png")
+    data = opened(picture_dir)
+    assert set(levels(data.train)) | set(levels(data.held_out)) == {*range(20), *range(100, 112)}
+
+
+def test_images_without_classes_have_no_labels(picture_dir):
+    data = opened(picture_dir / "cat", num_classes=None)
+    assert (len(data.train), len(data.held_out), data.class_names) == (18, 2, [])
+    assert set(data.train[0]) == {"image"}
+    assert data.train.labels is None
+
+
+def test_labels_are_known_without_reading(picture_dir):
+    data = opened(picture_dir)
+    assert data.train.labels.tolist() == [int(example["label"]) for example in examples(data.train)]
+
+
+def test_name_is_that_of_the_folder_wherever_it_is_opened_from(picture_dir, monkeypatch):
+    monkeypatch.chdir(picture_dir)
+    name = f"folder:{picture_dir.name}"
+    assert [opened(path).name for path in (picture_dir, ".", f"../{picture_dir.name}/")] == [name] * 3
+
+
+def test_checksum_changes_with_the_data_and_not_with_their_place(picture_dir, tmp_path_factory):
+    before = opened(picture_dir).checksum
+    copy = shutil.copytree(picture_dir, tmp_path_factory.mktemp("other") / "copy")
+    assert opened(copy).checksum == before == opened(copy, image_shape=(4, 4, 3)).checksum
+    changes = [
+        lambda: (copy / "cat/0.png").rename(copy / "cat/00.png"),
+        lambda: (copy / "cat/1.png").rename(copy / "dog/cat.png"),
+        lambda: (copy / "cat").rename(copy / "zebra"),
+        lambda: Image.new("L", (8, 8), 9).save(copy / "dog/cat.png"),
+        lambda: (copy / "dog/0.png").unlink(),
+    ]
+    seen = [before]
+    for change in changes:
+        change()
+        seen.append(opened(copy).checksum)
+    assert len(set(seen)) == 6
 
 
 def test_colours_sizes_and_depths_are_brought_to_the_shape(tmp_path):
@@ -70,6 +121,7 @@ def test_colours_sizes_and_depths_are_brought_to_the_shape(tmp_path):
     assert read(Image.new("L", (4, 4), 9), (4, 4, 3))[0, 0].tolist() == [9, 9, 9]
     assert read(red.convert("P"), (4, 4, 3))[0, 0].tolist() == [255, 0, 0]
     assert read(red.convert("RGBA"), (4, 4, 3))[0, 0].tolist() == [255, 0, 0]
+    assert read(Image.new("RGBA", (4, 4), (255, 0, 0, 0)), (4, 4, 3))[0, 0].tolist() == [255, 255, 255]
     assert read(red.convert("CMYK"), (4, 4, 3), "image.jpg")[0, 0].tolist() == pytest.approx([255, 0, 0], abs=4)
     sixteen_bit = Image.fromarray(np.full((4, 4), 200 * 256, np.uint16))
     assert read(sixteen_bit, (4, 4, 1))[0, 0].tolist() == [200]
@@ -99,15 +151,90 @@ def test_batches(picture_dir):
     np.testing.assert_allclose(batch["image"][:, 0, 0, 0] > 100 / 127.5 - 1 - 1e-6, batch["label"] == 1)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "no image", "empty"])
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_broken_image_is_named_on_opening(picture_dir, damage, suffix):
-    path = picture_dir / "dog" / f"broken.{suffix}"
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    Image.fromarray(noise).save(path)
+def spoil(path, damage="empty"):
+    """A file that is no image, or half of one."""
+    file_format = {".png": "PNG", ".jpg": "JPEG"}[path.suffix]
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    if damage == "EPS":
+        noise.save(path, format="EPS")
+        return path
+    noise.save(path, format=file_format)
     content = path.read_bytes()
     path.write_bytes({"truncated": content[: len(content) // 2], "no image": b"GIF?" * 9, "empty": b""}[damage])
-    assert str(path) in message(picture_dir)
+    return path
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no image", "empty", "EPS"])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_broken_image_is_named_on_opening(picture_dir, damage, suffix):
+    path = spoil(picture_dir / "dog" / f"broken.{suffix}", damage)
+    told = message(picture_dir)
+    assert told.count(str(path)) == 1
+    assert "--skip-broken" in told
+
+
+def test_all_broken_images_are_named_at_once(picture_dir):
+    # The first file of a part is read before all others.
+    first = opened(picture_dir).train.source.files[0][0]
+    paths = [spoil(path) for path in (first, *(picture_dir / name for name in ("cat/a.png", "dog/b.jpg", "dog/c.png")))]
+    told = message(picture_dir)
+    assert "4 images" in told
+    assert all(str(path) in told for path in paths)
+
+
+def test_of_many_broken_images_some_are_named_and_all_counted(picture_dir):
+    for number in range(33):
+        spoil(picture_dir / "cat" / f"broken{number}.png")
+    told = message(picture_dir)
+    assert (told.count(".png ("), "33 images" in told, "23 more" in told) == (folder.MAX_NAMED, True, True)
+
+
+def test_broken_images_can_be_skipped(picture_dir):
+    before = opened(picture_dir)
+    for source in (before.train, before.held_out):
+        spoil(source.source.files[0][0])
+        spoil(source.source.files[-1][0])
+    broken = [source.source.files[index] for source in (before.train, before.held_out) for index in (0, -1)]
+    data = opened(picture_dir, skip_broken=True)
+    assert "4 broken" in data.remarks[-1]
+    left = [*data.train.source.files, *data.held_out.source.files]
+    assert sorted(left + broken) == sorted([*before.train.source.files, *before.held_out.source.files])
+    # The others stay in their part.
+    assert set(data.held_out.source.files) < set(before.held_out.source.files)
+    assert len(examples(data.train)) == len(data.train) == len(before.train) - 2
+    assert set(data.train.labels.tolist()) == {0, 1}
+
+
+def test_broken_images_are_skipped_however_many_files_there_are(picture_dir, monkeypatch):
+    monkeypatch.setattr(folder, "MAX_CHECKED", 2)
+    broken = spoil(opened(picture_dir).train.source.files[10][0])
+    assert broken not in dict(opened(picture_dir, skip_broken=True).train.source.files)
+
+
+def test_a_class_of_broken_images_alone_is_refused(picture_dir):
+    for path in (picture_dir / "dog").iterdir():
+        spoil(path)
+    assert "class dog" in message(picture_dir, skip_broken=True)
+    for path in (picture_dir / "cat").iterdir():
+        spoil(path)
+    assert "32 images" in message(picture_dir, skip_broken=True)
+
+
+def test_paths_in_messages_are_one_line_and_printable(picture_dir):
+    for name in (b"dog/a\n\x1b[2Jb.png", b"dog/gr\xfcn.png"):
+        with open(os.fsencode(picture_dir) + b"/" + name, "wb"):
+            pass
+    told = message(picture_dir)
+    assert told.isprintable()
+    assert r"a\n\x1b[2Jb.png" in told
+    assert r"gr\xfcn.png" in told
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_huge_image_is_refused_in_one_line(picture_dir, monkeypatch):
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 100)
+    Image.new("L", (11, 10)).save(picture_dir / "dog" / "huge.png")
+    assert "11 x 10 pixels" in message(picture_dir)
 
 
 def test_of_many_images_some_are_checked_later(picture_dir, monkeypatch):

@@ -1,13 +1,15 @@
+import io
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from aigc_jax.data.pipeline import batches, epoch
 from aigc_jax.data.sources import open_data
-from aigc_jax.data.tfds_source import find_versions
+from aigc_jax.data.tfds_source import Place, TfdsSource, find_versions
 from aigc_jax.types import UsageError
 from tests.data.conftest import SHAPE, SPLITS, pixels
 
@@ -149,6 +151,49 @@ def test_label_out_of_range_is_named_when_it_is_met(tfds_dir):
     # From another thread, too.
     with pytest.raises(UsageError, match="-1"):
         next(batches(data.train, batch_size=10, seed=0))
+
+
+class Records:
+    """Records of one image each, as tfds hands them out undecoded."""
+
+    def __init__(self, *images, **options):
+        self.files = []
+        for image in images:
+            file = io.BytesIO()
+            image.save(file, **options)
+            self.files.append(file.getvalue())
+
+    def __getitems__(self, rows):
+        return [{"image": self.files[row]} for row in rows]
+
+
+def decoded(image, shape, **options):
+    place = Place("strange", Path("data"), Path("data/strange"), "aigc-jax data prepare tfds:strange")
+    source = TfdsSource(Records(image, **options), range(1), place=place, image_shape=shape, num_classes=0)
+    return source[0]["image"]
+
+
+@pytest.mark.parametrize("kind", ["EPS", "BMP", "TIFF", "GIF"])
+def test_other_formats_in_records_are_not_decoded(kind):
+    with pytest.raises(UsageError, match="neither PNG nor JPEG"):
+        decoded(Image.new("RGB", (4, 4)), (4, 4, 3), format=kind)
+
+
+def test_images_of_another_size_than_declared_are_not_decoded():
+    with pytest.raises(UsageError, match="5 x 4, not of 4 x 4"):
+        decoded(Image.new("L", (4, 5)), (4, 4, 1), format="PNG")
+
+
+def test_transparent_pixels_of_records_are_white():
+    assert decoded(Image.new("RGBA", (1, 1), (9, 9, 9, 0)), (1, 1, 3), format="PNG").tolist() == [[[255, 255, 255]]]
+
+
+def test_checksum_changes_with_the_data_and_not_with_their_place(tfds_dir, copied):
+    before = opened("plain", tfds_dir).checksum
+    assert opened("plain", copied.parents[2]).checksum == before
+    assert opened("validated", tfds_dir).checksum != before
+    copied.rename(copied.with_name("1.3.0"))
+    assert opened("plain", copied.parents[2]).checksum != before
 
 
 def test_truncated_file(copied):
