@@ -4,7 +4,8 @@ The library reads and writes ``array_record`` by itself, but a few steps of a pr
 opening files (``tf.io.gfile``), names in archives (``tf.compat.as_text``), and encoding arrays as PNG or JPEG
 (``tf.image``). All of them go through one lazily imported module object; for the time of a preparation it
 gets a stand-in that does these things with the standard library and Pillow. In the same place the downloader
-learns to ask first whether a host answers: by itself it tries again for minutes.
+learns to ask first whether a host answers: by itself it tries again for minutes. These are private names of
+tfds, ``downloader._open_url`` and the ``_module`` of a lazy module: ``pyproject.toml`` bounds its version for them.
 """
 
 from __future__ import annotations

@@ -47,6 +47,8 @@ class TrainConfig:
     """The data: digits, tfds:NAME, folder:DIR or world:NAME."""
     data_dir: str | None = None
     """Where prepared tfds data lies."""
+    skip_broken: bool = False
+    """Leave out images of folder:DIR that cannot be read, instead of stopping."""
     image_shape: tuple[int, int, int] = (28, 28, 1)
     """Height, width and channels of an image."""
     num_classes: int | None = 10

@@ -35,7 +35,11 @@ def image_experiment(config: TrainConfig, algorithm: Algorithm, *, updates_per_s
     return Experiment(
         algorithm=algorithm,
         open_data=lambda: open_data(
-            config.data, data_dir=config.data_dir, image_shape=config.image_shape, num_classes=config.num_classes
+            config.data,
+            data_dir=config.data_dir,
+            image_shape=config.image_shape,
+            num_classes=config.num_classes,
+            skip_broken=config.skip_broken,
         ),
         batch_spec=_spec("image", config.image_shape, config, num_examples),
         num_classes=config.num_classes,

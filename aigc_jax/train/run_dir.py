@@ -33,6 +33,7 @@ FREE_ON_RESUME = frozenset(
         "best_metric",
         "best_mode",
         "data_dir",
+        "skip_broken",
         "data_workers",
         "wandb",
         "sampling",
