@@ -1,37 +1,58 @@
-"""Strict numerics, four fake devices, checked array shapes; tests that share compilations stay together."""
+"""Strict numerics, four fake devices, quick compilation; tests that share compilations stay together."""
 
 import gc
 import os
 import time
 from pathlib import Path
 
-# Before jax starts: four devices on one CPU, so that data parallelism is tested for real.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+# All of it before jax starts, and inherited by subprocesses.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Four devices on one CPU, so that data parallelism is tested for real.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+# XLA's pool has as many threads as the machine has cores. Four fake devices on two cores deadlock when many steps are
+# in flight: each waits in a collective for its peers and holds the thread that one of them needs.
+os.environ["PJRT_NPROC"] = os.environ.get("PJRT_NPROC", "16")
+# What one process has compiled, the others read from disk.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ.get(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
+)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import pytest
-from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-# Kept for the whole session: every annotation of shape and dtype in the library is checked at run time.
-_hook = install_import_hook("aigc_jax", "beartype.beartype")
-
-
 SLOW = set((Path(__file__).parent / "slow.txt").read_text().splitlines())
 """Tests, with or without their parameters, of more than 1.5 s of CPU time: ``pytest --times FILE`` measures them."""
+MEMORY = 3 * 2**30
+"""Bytes of a process above which the compiled programs of earlier groups are dropped."""
 
 
 def pytest_addoption(parser):
     parser.addoption("--times", default=None, help="a file to which the CPU seconds of each test are appended")
+    parser.addoption(
+        "--checked-shapes", action="store_true", help="check shapes and dtypes of annotations in each call"
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--checked-shapes"):
+        from jaxtyping import install_import_hook
+
+        # Kept for the whole session: every annotation of the library is checked at run time.
+        config.stash[pytest.StashKey()] = install_import_hook("aigc_jax", "beartype.beartype")
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item):
     begin = time.process_time()
-    yield
+    # Most tests compile much and compute little: LLVM's optimisations would be half of their time.
+    jax.config.update("jax_disable_most_optimizations", item.get_closest_marker("optimized") is None)
+    with jax.numpy_dtype_promotion("standard" if item.get_closest_marker("standard_promotion") else "strict"):
+        yield
     if item.config.getoption("--times"):
         with open(item.config.getoption("--times"), "a", encoding="utf-8") as file:
             file.write(f"{time.process_time() - begin:.2f} {item.nodeid.removesuffix('@' + _group(item))}\n")
@@ -62,8 +83,10 @@ _last_group = [""]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Programs of the last group are dropped: thousands of them fill the memory of a small machine."""
+    """Programs of earlier groups are dropped where they fill the memory of a small machine."""
     if _last_group[0] != _group(item):
         _last_group[0] = _group(item)
-        jax.clear_caches()
-        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        if pages * os.sysconf("SC_PAGE_SIZE") > MEMORY:
+            jax.clear_caches()
+            gc.collect()

@@ -2,15 +2,12 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from aigc_jax import cli
 from aigc_jax.runs import config_names, load_config, load_run
-
-from .contracts.table import quick_compilation
 
 UNET = [
     "--net.width",
@@ -49,11 +46,7 @@ TINY = {
 COMMON = ["--steps", "2", "--batch-size", "8", "--log-every", "1", "--checkpoint-every", "0"]
 
 
-@pytest.fixture(autouse=True)
-def _standard_promotion():
-    # optax.adam mixes dtypes. Two steps of a tiny network compute nothing to speak of, but compile for half a minute.
-    with jax.numpy_dtype_promotion("standard"), quick_compilation():
-        yield
+pytestmark = pytest.mark.standard_promotion
 
 
 def make_folder(path, num_classes=2, num_images=8):

@@ -4,7 +4,6 @@ import importlib
 import re
 from pathlib import Path
 
-import jax
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -12,13 +11,13 @@ README = (ROOT / "README.md").read_text()
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
 
 
+@pytest.mark.standard_promotion
 def test_own_loop_example_runs(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert len(code.strip().splitlines()) <= 20
     # Two steps instead of two thousand: what is tested is that every name and argument is right.
     assert "range(2000)" in code
-    with jax.numpy_dtype_promotion("standard"):  # optax.adam mixes dtypes
-        exec(compile(code.replace("range(2000)", "range(2)"), "README.md", "exec"), {})
+    exec(compile(code.replace("range(2000)", "range(2)"), "README.md", "exec"), {})
     assert "(10, 28, 28, 1)" in capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from aigc_jax.algorithms.gan import Networks, clip_weights, gan
 from aigc_jax.losses import adversarial, regularizers
-from tests.contracts.table import NUM_CLASSES, ROWS, SHAPE, batch_at, differ, leaves, pair, quick_compilation
+from tests.contracts.table import NUM_CLASSES, ROWS, SHAPE, batch_at, differ, leaves, pair
 
 OBJECTIVES = {
     "minimax": adversarial.minimax(),
@@ -58,10 +58,9 @@ def one_of(which):
 )
 def test_every_objective_takes_a_finite_step_with_every_pair(kind, num_classes):
     networks = pair(kind, None, num_classes)
-    with quick_compilation():
-        state = jax.jit(build(networks, OBJECTIVES["hinge"]).init)(KEY, BATCH)
-        step = jax.jit(lambda which, state: build(networks, one_of(which)).step(state, BATCH, KEY))
-        ends = [step(which, state) for which in range(len(OBJECTIVES))]
+    state = jax.jit(build(networks, OBJECTIVES["hinge"]).init)(KEY, BATCH)
+    step = jax.jit(lambda which, state: build(networks, one_of(which)).step(state, BATCH, KEY))
+    ends = [step(which, state) for which in range(len(OBJECTIVES))]
     for after, metrics in ends:
         assert all(np.isfinite(value) for value in metrics.values())
         for player in state.params:

@@ -14,19 +14,12 @@ from aigc_jax.nets.ladder import Ladder
 from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.types import UsageError
 from tests.algorithms.quadrature import gaussian_kl
-from tests.contracts.table import quick_compilation
 
 KEY = jax.random.key(0)
 LADDER = Ladder((8, 8, 1), (4, 4), (1, 2, 3), num_blocks=0)
 MODEL = Model(LADDER, bernoulli())
 PIXELS = np.random.default_rng(0).uniform(-1, 1, (6, 8, 8, 1)) > 0
 BATCH = {"image": jnp.asarray(np.where(PIXELS, 1.0, -1.0), jnp.float32)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with quick_compilation():
-        yield
 
 
 def rate(count):

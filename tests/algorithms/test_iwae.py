@@ -12,15 +12,8 @@ from aigc_jax.algorithms.iwae import iwae
 from aigc_jax.rng import example_keys
 from aigc_jax.types import UsageError
 from tests.algorithms import linear_gaussian as lg
-from tests.contracts.table import quick_compilation
 
 BATCH = lg.draw(400)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with quick_compilation():
-        yield
 
 
 @functools.cache

@@ -16,16 +16,9 @@ from aigc_jax.nets.vae import MLPDecoder, MLPEncoder
 from aigc_jax.types import UsageError
 from tests.algorithms import linear_gaussian as lg
 from tests.algorithms.quadrature import gaussian_kl
-from tests.contracts.table import quick_compilation
 
 BATCH = lg.draw(400)
 KEY = jax.random.key(1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with quick_compilation():
-        yield
 
 
 def first_metrics(num_steps=1, **options):

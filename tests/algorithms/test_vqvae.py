@@ -12,16 +12,9 @@ from aigc_jax.algorithms.vqvae import Model, vqvae
 from aigc_jax.losses.likelihoods import gaussian
 from aigc_jax.nets.vae import ConvDecoder, ConvEncoder
 from aigc_jax.types import UsageError
-from tests.contracts.table import quick_compilation
 
 KEY = jax.random.key(0)
 GENERATOR = np.random.default_rng(0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with quick_compilation():
-        yield
 
 
 def test_the_nearest_code_is_scipys():

@@ -10,13 +10,8 @@ import pytest
 from aigc_jax.rng import example_keys
 from benchmarks import interpolation, results
 from benchmarks import interpolation_table as table
-from tests.contracts.table import quick_compilation
 
-
-@pytest.fixture(autouse=True)
-def _optax_may_promote():
-    with jax.numpy_dtype_promotion("standard"):  # optax's Adam raises a float to an integer power
-        yield
+pytestmark = pytest.mark.standard_promotion
 
 
 def judged_of(is_far, **scores):
@@ -28,8 +23,7 @@ def judged_of(is_far, **scores):
 def test_command_prints_its_tables_and_makes_nothing_twice(tmp_path, capsys):
     sizes = ["--steps", "2", "--batch-size", "8", "--num-samples", "40", "--seeds", "0"]
     words = ["interpolation", "--settings", "2d-paper", *sizes, "--out", str(tmp_path), "--plots", str(tmp_path)]
-    with quick_compilation():
-        assert results.main(words) == 0
+    assert results.main(words) == 0
     first = capsys.readouterr().out
     files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
     assert len(files) == 7  # weights; two samplers with and without them; re-noise scores of the former

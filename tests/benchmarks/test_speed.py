@@ -11,13 +11,8 @@ import pytest
 
 from aigc_jax.nets.unet import UNetSettings, make_unet
 from benchmarks import __main__ as benchmark
-from tests.contracts.table import quick_compilation
 
-
-@pytest.fixture(autouse=True)
-def _optax_may_promote():
-    with jax.numpy_dtype_promotion("standard"):  # optax's Adam raises a float to an integer power
-        yield
+pytestmark = pytest.mark.standard_promotion
 
 
 def test_gan_alone_prints_its_step_time_and_its_number_of_parameters(capsys):
@@ -34,9 +29,8 @@ def test_gan_alone_prints_its_step_time_and_its_number_of_parameters(capsys):
 
 
 def test_diffusion_alone_prints_the_times_of_step_and_sampling(capsys):
-    with quick_compilation():
-        words = ["diffusion", "--steps", "1", "--rounds", "1", "--sampling-steps", "1", "--num-images", "2"]
-        assert benchmark.main(words) == 0
+    words = ["diffusion", "--steps", "1", "--rounds", "1", "--sampling-steps", "1", "--num-images", "2"]
+    assert benchmark.main(words) == 0
     out = capsys.readouterr().out
     rows = re.findall(r"^aigc_jax +([\d,]+) +([\d.]+)", out, re.MULTILINE)
     assert len(rows) == 2
@@ -77,15 +71,12 @@ def test_the_unet_in_torch_is_the_same_function(norm, patch_size, num_channels):
     settings = UNetSettings(8, (1, 2), 1, patch_size=patch_size, norm=norm, resampling="patch", is_symmetric=True)
     net, x = make_unet(settings, num_classes=3), jax.random.normal(jax.random.key(0), (2, 8, 8, num_channels))
     t, condition = jnp.array([0.2, 0.9]), jnp.array([1, 3])
-    with quick_compilation():
-        params = jax.jit(net.init)(jax.random.key(1), x, t, condition)["params"]
-        leaves, tree = jax.tree.flatten(params)
-        # No weight at 0, which would hide what comes before it.
-        keys = jax.random.split(jax.random.key(2), len(leaves))
-        params = tree.unflatten(
-            [x + 0.2 * jax.random.normal(key, x.shape) for x, key in zip(leaves, keys, strict=True)]
-        )
-        ours = jax.jit(net.apply)({"params": params}, x, t, condition)
+    params = jax.jit(net.init)(jax.random.key(1), x, t, condition)["params"]
+    leaves, tree = jax.tree.flatten(params)
+    # No weight at 0, which would hide what comes before it.
+    keys = jax.random.split(jax.random.key(2), len(leaves))
+    params = tree.unflatten([x + 0.2 * jax.random.normal(key, x.shape) for x, key in zip(leaves, keys, strict=True)])
+    ours = jax.jit(net.apply)({"params": params}, x, t, condition)
     theirs = torch_unet.UNet(jax.device_get(params), settings)
     image, *others = torch_unet.images_to_tensor(np.asarray(x)), *map(torch_unet.to_tensor, (t, condition))
     output = theirs(image, others[0], others[1].long()).permute(0, 2, 3, 1).detach().numpy()

@@ -1,6 +1,5 @@
 """aigc-jax edit: what is kept is kept, what is not is made up, and mistakes cost one line."""
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,14 +7,9 @@ from PIL import Image
 from aigc_jax import cli
 from aigc_jax.inference.sampling import make_edit_fn
 from aigc_jax.runs import load_run
-from tests.contracts.table import quick_compilation
 from tests.test_configs import COMMON, TINY
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _standard_promotion():
-    with jax.numpy_dtype_promotion("standard"), quick_compilation():  # optax.adam mixes dtypes
-        yield
+pytestmark = pytest.mark.standard_promotion
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """``aigc-jax latents``: pictures of a known autoencoder, and the command on real runs."""
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -72,13 +71,7 @@ def test_traversals_move_the_widest_direction_first(is_map):
         assert np.count_nonzero(ranges, axis=1).tolist() == [1, 1, 1, 1]
 
 
-@pytest.fixture
-def _standard_promotion():
-    with jax.numpy_dtype_promotion("standard"):  # optax.adam mixes dtypes
-        yield
-
-
-@pytest.mark.usefixtures("_standard_promotion")
+@pytest.mark.standard_promotion
 def test_the_command_writes_three_pictures(tmp_path, capsys):
     run = str(tmp_path / "run")
     assert cli.main(["train", "vae_digits", "--workdir", run, *COMMON, "--widths", "4"]) == 0
@@ -93,7 +86,7 @@ def test_the_command_writes_three_pictures(tmp_path, capsys):
     assert "--num-examples" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("_standard_promotion")
+@pytest.mark.standard_promotion
 def test_a_model_without_an_encoder_is_refused_in_one_line(tmp_path, capsys):
     run = str(tmp_path / "run")
     tiny = ["--generator.width", "4", "--discriminator.widths", "4", "--discriminator.num-features", "4"]

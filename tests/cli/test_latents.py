@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -14,11 +13,7 @@ from aigc_jax.inference.latents import make_latent_fns
 from aigc_jax.runs import load_run
 from tests.test_configs import COMMON, TINY
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _standard_promotion():
-    with jax.numpy_dtype_promotion("standard"):  # optax.adam mixes dtypes
-        yield
+pytestmark = pytest.mark.standard_promotion
 
 
 def train(name, folder, *more):

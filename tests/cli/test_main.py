@@ -5,7 +5,6 @@ import json
 import types
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,17 +28,13 @@ class QuickClassifier(classifier_digits.Config):
     mixer_depth: int = 1
 
 
-@pytest.fixture(autouse=True)
-def _standard_promotion():
-    with jax.numpy_dtype_promotion("standard"):  # optax.adam mixes dtypes
-        yield
+pytestmark = pytest.mark.standard_promotion
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("cli") / "run"
-    with jax.numpy_dtype_promotion("standard"):
-        assert cli.main(["train", "gan_digits", "--workdir", str(path), *COMMON, *TINY]) == 0
+    assert cli.main(["train", "gan_digits", "--workdir", str(path), *COMMON, *TINY]) == 0
     return path
 
 

@@ -14,7 +14,6 @@ from aigc_jax.rng import split_by_name
 from aigc_jax.runs import load_run, override
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import UsageError
-from tests.contracts.table import quick_compilation
 
 COMMON = ["--steps", "1", "--batch-size", "8", "--log-every", "1", "--sample-every", "0", "--parallel", "jit"]
 UNET = ["--net.width", "8", "--net.channel-multipliers", "1", "--net.patch-size", "4"]
@@ -28,10 +27,7 @@ TRAINED = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _standard_promotion():
-    with jax.numpy_dtype_promotion("standard"):  # optax.adam mixes dtypes
-        yield
+pytestmark = pytest.mark.standard_promotion
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +42,7 @@ def runs(tmp_path_factory):
             done[name] = folder / name
         return done[name]
 
-    with quick_compilation():
-        yield run
+    return run
 
 
 @pytest.mark.parametrize(

@@ -2,36 +2,24 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 
 from aigc_jax import cli
-from tests.contracts.table import quick_compilation
 
 TINY = ["--widths", "8", "--sampling.num-steps", "2", "--likelihood.num-steps", "2"]
 COMMON = ["--steps", "2", "--batch-size", "8", "--log-every", "1", "--parallel", "jit", "--sample-every", "0"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with quick_compilation():
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _standard_promotion():
-    with jax.numpy_dtype_promotion("standard"):  # optax.adam mixes dtypes
-        yield
+pytestmark = pytest.mark.standard_promotion
 
 
 @pytest.fixture(scope="module", params=[[], ["--num-classes", "8"]], ids=["unconditional", "conditional"])
 def run(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("world") / "run"
     evaluated = ["--eval-every", "2", "--best-metric", "eval/valid_samples"] if request.param else []
-    with jax.numpy_dtype_promotion("standard"):
-        words = ["train", "flow_2d", "--workdir", str(path), *COMMON, *TINY, *request.param, *evaluated]
-        assert cli.main(words) == 0
+    words = ["train", "flow_2d", "--workdir", str(path), *COMMON, *TINY, *request.param, *evaluated]
+    assert cli.main(words) == 0
     return path
 
 

@@ -1,6 +1,5 @@
 """The one table of all algorithms: how to build each, tiny, and what to feed it. One file per property beside it."""
 
-import contextlib
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -232,15 +231,6 @@ def plain_run(name):
         states.append(state)
         metrics.append(report)
     return Run(algorithm, step, states, metrics, traces)
-
-
-@contextlib.contextmanager
-def quick_compilation():
-    """Compile without optimising: for tests that compile much and compute little."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def leaves(tree):

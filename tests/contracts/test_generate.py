@@ -7,7 +7,7 @@ import pytest
 
 from aigc_jax.metrics.consistency import unit_change
 
-from .table import ROWS, plain_run, quick_compilation
+from .table import ROWS, plain_run
 
 WITHOUT = {
     "classifier": "draws no samples",
@@ -50,13 +50,12 @@ def test_the_change_by_a_latent_is_the_limit_of_differences(name):
     run, row = plain_run(name), ROWS[name]
     algorithm, variables, keys = run.algorithm, run.states[-1].variables, jax.random.split(jax.random.key(5), 4)
     condition = jnp.arange(4) % row.num_classes if row.num_classes else None
-    with quick_compilation():
-        latents = algorithm.latent(keys, 4)
-        generate = jax.jit(lambda z: algorithm.generate(variables, z, keys, condition))
-        u = jax.random.normal(jax.random.key(6), latents.shape)
-        changes = np.asarray(jax.jit(lambda z: unit_change(generate, z, u))(latents)).reshape(4, -1)
-        step = 1e-2 * u / jnp.linalg.norm(u.reshape(4, -1), axis=1).reshape(-1, *[1] * (u.ndim - 1))
-        moved = [np.asarray(generate(latents + sign * step), np.float64).reshape(4, -1) for sign in (1, -1)]
+    latents = algorithm.latent(keys, 4)
+    generate = jax.jit(lambda z: algorithm.generate(variables, z, keys, condition))
+    u = jax.random.normal(jax.random.key(6), latents.shape)
+    changes = np.asarray(jax.jit(lambda z: unit_change(generate, z, u))(latents)).reshape(4, -1)
+    step = 1e-2 * u / jnp.linalg.norm(u.reshape(4, -1), axis=1).reshape(-1, *[1] * (u.ndim - 1))
+    moved = [np.asarray(generate(latents + sign * step), np.float64).reshape(4, -1) for sign in (1, -1)]
     assert np.linalg.norm(changes, axis=1).min() > 0
     error = np.linalg.norm((moved[0] - moved[1]) / 2e-2 - changes, axis=1) / np.linalg.norm(changes, axis=1)
     assert error.max() < 0.02

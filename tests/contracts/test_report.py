@@ -17,7 +17,7 @@ from aigc_jax.report.schema import LAMP_TITLES, NAMES, to_json
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import Data, Experiment
 
-from .table import NUM_CLASSES, ROWS, SHAPE, plain_run, quick_compilation
+from .table import NUM_CLASSES, ROWS, SHAPE, plain_run
 
 NUM = 64
 WEIGHTS = np.random.default_rng(0).normal(size=(64, NUM_CLASSES)).astype(np.float32)
@@ -48,12 +48,11 @@ def test_every_method_has_its_report(name):
     num_classes = row.num_classes or None
     experiment = Experiment(run.algorithm, lambda: DATA, spec, num_classes)
     loaded = Loaded(Path("nowhere"), experiment, TrainConfig(num_classes=num_classes), run.states[-1].variables, None)
-    with quick_compilation():
-        subject = make_subject(loaded)
-        subject = subject._replace(repeats=subject.repeats[:1], variants=subject.variants[:1])
-        settings = Settings(NUM, num_detected=NUM, num_swept=NUM)
-        judge = classifier_judge("a classifier", encode, DATA.class_names)
-        report, per_sample = evaluate(subject=subject, judge=judge, data=DATA, settings=settings)
+    subject = make_subject(loaded)
+    subject = subject._replace(repeats=subject.repeats[:1], variants=subject.variants[:1])
+    settings = Settings(NUM, num_detected=NUM, num_swept=NUM)
+    judge = classifier_judge("a classifier", encode, DATA.class_names)
+    report, per_sample = evaluate(subject=subject, judge=judge, data=DATA, settings=settings)
     assert [lamp.name for lamp in report.lamps] == list(LAMP_TITLES)
     assert report.lamp("consistent").is_lit is False
     assert (report.lamp("follows_condition").is_lit is None) == (num_classes is None)

@@ -4,7 +4,6 @@ import dataclasses
 import shutil
 import types
 
-import jax
 import numpy as np
 import pytest
 
@@ -15,7 +14,6 @@ from aigc_jax.evaluation.judge import classifier_judge, world_judge
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import UsageError
 from aigc_jax.worlds.mixture import ring
-from tests.contracts.table import quick_compilation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,14 +27,16 @@ class QuickClassifier(classifier_digits.Config):
     mixer_depth: int = 1
 
 
+pytestmark = pytest.mark.standard_promotion
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """The folder that classifiers are kept in; they are quick to train."""
     quick = types.SimpleNamespace(Config=QuickClassifier, build=classifier_digits.build)
     monkeypatch.setattr(classifiers, "load_config", lambda name: quick)
     monkeypatch.setenv("AIGC_JAX_CACHE", str(tmp_path / "cache"))
-    with jax.numpy_dtype_promotion("standard"), quick_compilation():  # optax.adam mixes dtypes
-        yield tmp_path / "cache" / "classifiers"
+    return tmp_path / "cache" / "classifiers"
 
 
 def opened():

@@ -8,15 +8,8 @@ import pytest
 from aigc_jax.nets.ladder import Ladder
 from aigc_jax.nets.vae import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from aigc_jax.types import UsageError
-from tests.contracts.table import quick_compilation
 
 KEY = jax.random.key(0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with quick_compilation():
-        yield
 
 
 @pytest.mark.parametrize("image_shape", [(28, 28, 1), (32, 32, 3)])

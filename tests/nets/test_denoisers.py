@@ -17,7 +17,6 @@ from aigc_jax.nets.modulation import ModulatedNorm
 from aigc_jax.nets.patches import to_patches
 from aigc_jax.nets.unet import UNet
 from aigc_jax.rng import example_keys
-from tests.contracts.table import quick_compilation
 
 KEY = jax.random.key(0)
 KEYS = example_keys(KEY, 3)
@@ -31,12 +30,6 @@ NETS = {
     "dit": DiT(4, 8, 2, head_width=4, num_classes=NUM_CLASSES, dropout=0.5),
     "mlp": MLPDenoiser((8, 8), num_classes=NUM_CLASSES, dropout=0.5),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with quick_compilation():
-        yield
 
 
 def inputs(name, batch=3):

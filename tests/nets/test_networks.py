@@ -13,15 +13,8 @@ from aigc_jax.nets.mixer import MixerClassifier
 from aigc_jax.nets.mlp import MLPDiscriminator, MLPGenerator
 from aigc_jax.nets.patches import from_patches
 from aigc_jax.nets.resnet import ResNetDiscriminator, ResNetGenerator
-from tests.contracts.table import quick_compilation
 
 KEY = jax.random.key(0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with quick_compilation():
-        yield
 
 
 def test_from_patches_puts_each_channel_where_numpy_does():

@@ -12,15 +12,6 @@ from aigc_jax.processes.discrete import absorbing, cosine, draw_states, linear, 
 from aigc_jax.rng import example_keys
 from aigc_jax.types import UsageError
 
-from ..contracts.table import quick_compilation
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with quick_compilation():
-        yield
-
-
 KINDS = {"absorbing": absorbing, "uniform": uniform}
 VOCAB, NUM_STEPS = 3, 5
 

@@ -1,10 +1,12 @@
 """One step, three ways to run it: the same parameters, no recompile, no second copy of the state."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from jax import monitoring
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from aigc_jax.train import parallel as parallel_lib
 from aigc_jax.train.parallel import PARALLEL_MODES, axis_name, make_parallel
@@ -129,3 +131,20 @@ def test_every_device_has_memory_of_its_own(mode, make):
     there = make_parallel(mode).put_state(make((4096,), np.float32))
     pointers = {shard.data.unsafe_buffer_pointer() for shard in there.addressable_shards}
     assert len(pointers) == 4
+
+
+def test_fake_devices_finish_500_asynchronous_steps_with_collectives():
+    # With a thread pool of two, the second of these steps never ends: see PJRT_NPROC in tests/conftest.py.
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
+
+    @jax.jit
+    @jax.shard_map(mesh=mesh, in_specs=PartitionSpec("data"), out_specs=PartitionSpec("data"))
+    def step(x):
+        for _ in range(3):
+            x = jnp.tanh(x @ x[0]) + 1e-3 * jax.lax.pmean(x, "data")
+        return x
+
+    x = jax.device_put(jnp.ones((4, 64, 64)), NamedSharding(mesh, PartitionSpec("data")))
+    for _ in range(500):
+        x = step(x)
+    assert jnp.all(jnp.isfinite(x))
