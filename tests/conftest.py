@@ -27,7 +27,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 SLOW = set((Path(__file__).parent / "slow.txt").read_text().splitlines())
 """Tests, with or without their parameters, of more than 1.5 s of CPU time: ``pytest --times FILE`` measures them."""
-MEMORY = 3 * 2**30
+MEMORY = 2 * 2**30
 """Bytes of a process above which the compiled programs of earlier groups are dropped."""
 
 
