@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from aigc_jax.nets.attention import SelfAttention
+from aigc_jax.nets.attention import AttentionKind, SelfAttention
 from aigc_jax.nets.dropout import Dropout
 from aigc_jax.nets.embeddings import NoiseEmbedding, sinusoids
 from aigc_jax.nets.modulation import ModulatedNorm
@@ -50,6 +50,7 @@ class TransformerBlock(nn.Module):
         head_width: channels per attention head.
         mlp_ratio: hidden units of the perceptron by channels.
         dropout: probability of zero in what is added to the stream.
+        attention: see :class:`aigc_jax.nets.attention.SelfAttention`.
         dtype: of the computation.
 
     Reference:
@@ -59,6 +60,7 @@ class TransformerBlock(nn.Module):
     head_width: int = 64
     mlp_ratio: int = 4
     dropout: float = 0.0
+    attention: AttentionKind = "auto"
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -71,7 +73,8 @@ class TransformerBlock(nn.Module):
         """[B, L, C] and embeddings [B, C] -> [B, L, C]."""
         width = x.shape[-1]
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = _modulations(6, embedding, self.dtype)
-        h = SelfAttention(self.head_width, dtype=self.dtype)(_modulate(x, shift_1, scale_1, self.dtype))
+        attend = SelfAttention(self.head_width, kind=self.attention, dtype=self.dtype)
+        h = attend(_modulate(x, shift_1, scale_1, self.dtype))
         x = x + gate_1 * Dropout(self.dropout)(h, keys)
         h = nn.Dense(self.mlp_ratio * width, dtype=self.dtype, kernel_init=_init, name="hidden")(
             _modulate(x, shift_2, scale_2, self.dtype)
@@ -92,6 +95,7 @@ class DiT(nn.Module):
         dropout: probability of zero in blocks, in force where dropout keys are given.
         num_classes: K; 0 for a network without conditions. Condition K, or None, is "no condition".
         out_channels: channels of the output; None for as many as the input has.
+        attention: see :class:`aigc_jax.nets.attention.SelfAttention`.
         dtype: of the computation (``jnp.bfloat16`` on accelerators); parameters and output stay float32.
 
     Reference:
@@ -106,6 +110,7 @@ class DiT(nn.Module):
     dropout: float = 0.0
     num_classes: int = 0
     out_channels: int | None = None
+    attention: AttentionKind = "auto"
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -129,7 +134,8 @@ class DiT(nn.Module):
         h = nn.Dense(self.width, dtype=self.dtype, kernel_init=_init, name="in")(tokens)
         h = h + grid_positions(rows, columns, self.width)[None].astype(self.dtype)
         for _ in range(self.depth):
-            h = TransformerBlock(self.head_width, self.mlp_ratio, self.dropout, self.dtype)(h, embedding, keys)
+            block = TransformerBlock(self.head_width, self.mlp_ratio, self.dropout, self.attention, self.dtype)
+            h = block(h, embedding, keys)
         shift, scale = _modulations(2, embedding, self.dtype)
         h = _modulate(h, shift, scale, self.dtype)
         h = nn.Dense(num_out, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="out")(h)
@@ -173,6 +179,8 @@ class DiTSettings:
     """Hidden units of each block's perceptron, in units of width."""
     dropout: float = 0.0
     """Probability of zero in blocks."""
+    attention: AttentionKind = "auto"
+    """Kernel of attention: auto is cudnn (fused) where an NVIDIA GPU computes in bfloat16, else xla."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; bfloat16 on GPU and TPU. Weights stay float32."""
 

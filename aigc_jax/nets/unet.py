@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from aigc_jax.nets.attention import SelfAttention
+from aigc_jax.nets.attention import AttentionKind, SelfAttention
 from aigc_jax.nets.dropout import Dropout
 from aigc_jax.nets.embeddings import NoiseEmbedding
 from aigc_jax.nets.modulation import ModulatedNorm, ModulatedNormKind
@@ -87,6 +87,7 @@ class UNet(nn.Module):
         is_scale_shift: see :class:`ResidualBlock`.
         resampling: how sides halve and double: inside residual "block"s (ADM); by a "conv"olution (DDPM); by a dense
             layer on "patch"es of two by two positions, the cheapest, which also changes the width at once.
+        attention: see :class:`aigc_jax.nets.attention.SelfAttention`.
         dtype: of the computation (``jnp.bfloat16`` on accelerators); parameters and output stay float32.
 
     Reference:
@@ -107,6 +108,7 @@ class UNet(nn.Module):
     is_scale_shift: bool = True
     resampling: ResamplingKind = "block"
     is_symmetric: bool = False
+    attention: AttentionKind = "auto"
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -161,8 +163,8 @@ class UNet(nn.Module):
         if not is_chosen and h.shape[1] not in self.attention_resolutions:
             return h
         sequence = ModulatedNorm(self.norm, dtype=self.dtype)(h, None).reshape(h.shape[0], -1, h.shape[-1])
-        attention = SelfAttention(self.head_width, out_init=nn.initializers.zeros, dtype=self.dtype)
-        return h + attention(sequence).reshape(h.shape)
+        attend = SelfAttention(self.head_width, nn.initializers.zeros, self.attention, self.dtype)
+        return h + attend(sequence).reshape(h.shape)
 
     def _halve(self, h: Array, width: int, embedding: Array, keys: Keys | None) -> Array:
         """Half the sides, for a level of ``width`` channels."""
@@ -245,6 +247,8 @@ class UNetSettings:
     """How the sides halve and double: block (ADM), conv (DDPM), or patch, the cheapest."""
     is_symmetric: bool = False
     """As many blocks on the way up as on the way down, which is cheaper; False: one more per level, as in ADM."""
+    attention: AttentionKind = "auto"
+    """Kernel of attention: auto is cudnn (fused) where an NVIDIA GPU computes in bfloat16, else xla."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; bfloat16 on GPU and TPU. Weights stay float32."""
 
