@@ -1,15 +1,18 @@
-"""Checkpoints: written by orbax in the background, found again whatever happened to the newest one.
+"""Checkpoints, written by orbax in the background, with a checksum of every array.
 
-A checkpoint holds one plain copy of the state as numpy arrays, so that a run goes on with another number
-of devices or another parallel mode, together with the shape, dtype and checksum of every array. What was
-cut short, or changed on the disk, is noticed and skipped.
+A checkpoint holds one plain copy of the state as numpy arrays, so that a run resumes on another number of devices
+or in another parallel mode, together with the shape, dtype and checksum of every array and a checksum of this
+description. A checkpoint that was cut short or changed on the disk is detected and skipped.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
+import os
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +24,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from aigc_jax.train.run_dir import read_run
+from aigc_jax.data.files import visible
+from aigc_jax.train.run_dir import checkpoint_steps, read_run
 from aigc_jax.types import TrainState, UsageError, Variables
 
 Which = Literal["latest", "best"] | int
@@ -33,6 +37,9 @@ class Checkpoints:
 
     Attributes:
         folder: where they lie.
+
+    Raises:
+        UsageError: a link or a foreign name lies where checkpoints are written.
     """
 
     def __init__(
@@ -44,11 +51,13 @@ class Checkpoints:
         best_mode: str = "max",
         is_read_only: bool = False,
     ) -> None:
-        _quiet()
-        self.folder = run / "checkpoints"
+        _silence_orbax()
+        self._run, self.folder = run, run / "checkpoints"
+        _check_names(self.folder, is_read_only=is_read_only)
         self._best_metric, self._sign = best_metric, 1 if best_mode == "max" else -1
         self._is_read_only = is_read_only
         self._scores: dict[int, float] = {}
+        self._late_errors, self._has_failed = _LateErrorsIgnored(), False
         options = ocp.CheckpointManagerOptions(
             preservation_policy=_NewestAndBest(keep, self.best_step),
             save_interval_steps=0 if is_read_only else 1,
@@ -76,8 +85,10 @@ class Checkpoints:
         metrics = {name: float(value) for name, value in (metrics or {}).items()}
         self._note_score(step, metrics)
         info = {"arrays": _describe(state), "metrics": metrics}
+        info["checksum"] = _info_checksum(info)
         contents = ocp.args.Composite(state=ocp.args.StandardSave(state), info=ocp.args.JsonSave(info))
-        self._manager.save(step, args=contents, force=True)
+        with self._writing():
+            self._manager.save(step, args=contents, force=True)
 
     def is_best(self, metrics: Mapping[str, float]) -> bool:
         """Whether an evaluation beats those of all checkpoints.
@@ -119,7 +130,8 @@ class Checkpoints:
                 print(f"warning: {error}; trying the one before", file=sys.stderr)
                 continue
             for broken in (later for later in steps if later > step and not self._is_read_only):
-                self._manager.delete(broken)  # else the step could not be saved again
+                with self._writing():
+                    self._manager.delete(broken)  # else the step could not be saved again
                 self._scores.pop(broken, None)
             return state
         if steps:
@@ -143,35 +155,80 @@ class Checkpoints:
             UsageError: the checkpoint is of another model, or (as BrokenCheckpointError) damaged.
         """
         arrays = self._read_info(step)["arrays"]
-        _check_fit(arrays, abstract_state, f"{self.folder}/{step}")
+        _check_fit(arrays, abstract_state, self._where(step))
         like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), abstract_state)
         state = self._read(step, "state", ocp.args.StandardRestore(like))
         if _describe(state) != arrays:
-            raise BrokenCheckpointError(f"the checkpoint {self.folder}/{step} is damaged (its checksums differ)")
+            raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is damaged (its checksums differ)")
         return state
 
     def _read_info(self, step: int) -> dict[str, Any]:
-        return self._read(step, "info", ocp.args.JsonRestore())
+        info = self._read(step, "info", ocp.args.JsonRestore())
+        if not _is_info(info):
+            raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is damaged (its description is broken)")
+        return info
 
     def _read(self, step: int, item: str, how: ocp.args.CheckpointArgs) -> Any:
         try:
-            with _late_reads_ignored():
-                return self._manager.restore(step, args=ocp.args.Composite(**{item: how}))[item]
+            return self._manager.restore(step, args=ocp.args.Composite(**{item: how}))[item]
         except Exception as error:  # whatever orbax or its storage say of a file that is cut or missing
-            raise BrokenCheckpointError(f"the checkpoint {self.folder}/{step} is incomplete") from error
+            self._has_failed = True
+            raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is incomplete") from error
 
     def _note_score(self, step: int, metrics: Mapping[str, float]) -> None:
         if self._best_metric and math.isfinite(value := metrics.get(self._best_metric, math.nan)):
             self._scores[step] = self._sign * value
 
     def wait(self) -> None:
-        """Wait until everything is on the disk; an error while writing is raised here."""
-        self._manager.wait_until_finished()
-        self._manager.check_for_errors()
+        """Wait until all is on the disk; UsageError where it could not be written."""
+        with self._writing():
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+
+    def verify(self, step: int, abstract_state: TrainState) -> None:
+        """Read a saved checkpoint back: file systems and paths exist on which orbax reports success and loses it.
+
+        Args:
+            step: of the checkpoint.
+            abstract_state: a state of shapes and dtypes.
+
+        Raises:
+            UsageError: it is not there, or differs from what was saved.
+        """
+        try:
+            self.restore(step, abstract_state)
+        except UsageError as error:
+            raise UsageError(
+                f"training ended, but its last checkpoint cannot be read back: {error}; {self.last_good()}: "
+                "choose another --workdir, on another disk"
+            ) from error
+
+    def last_good(self) -> str:
+        """The newest complete checkpoint on the disk, in words."""
+        steps = checkpoint_steps(self._run)
+        return f"the last good checkpoint is {self._where(steps[-1])}" if steps else "no checkpoint was saved yet"
 
     def close(self) -> None:
-        """Finish writing and let go."""
-        self._manager.close()
+        """Finish writing, and close."""
+        with self._writing():
+            self._manager.close()
+        if not self._has_failed:
+            self._late_errors.undo()
+
+    def _where(self, step: int) -> str:
+        return f"{visible(str(self.folder))}/{step}"
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn an error of writing into one line; it comes from a thread, at the next call of whatever kind."""
+        try:
+            yield
+        except Exception as error:  # tensorstore's errors are ValueErrors, orbax's of many kinds
+            self._has_failed = True
+            raise UsageError(
+                f"cannot write checkpoints to {visible(str(self.folder))} ({_reason(error)}); {self.last_good()}: "
+                "free space there, or mend the permissions; then the same command resumes from it"
+            ) from error
 
 
 class BrokenCheckpointError(UsageError):
@@ -253,14 +310,14 @@ def _describe(state: TrainState) -> dict[str, list[Any]]:
 
 
 def _check_fit(arrays: Mapping[str, list[Any]], abstract_state: TrainState, where: str) -> None:
-    saved = {name: tuple(description[:2]) for name, description in arrays.items()}
-    wanted = {name: tuple(_shape_and_dtype(leaf)) for name, leaf in _named(abstract_state)}
+    saved = {name: description[:2] for name, description in arrays.items()}
+    wanted = {name: _shape_and_dtype(leaf) for name, leaf in _named(abstract_state)}
     for name in sorted(saved.keys() | wanted.keys(), key=lambda name: (not name.startswith("params"), name)):
         there, here = saved.get(name), wanted.get(name)
         if there != here:
             raise UsageError(
-                f"the checkpoint {where} is of another model ({name} is {_text(there)} there and {_text(here)} "
-                "here): use the configuration that it was trained with, or another --workdir"
+                f"the checkpoint {where} is of another model ({visible(name)} is {_text(there)} there and "
+                f"{_text(here)} here): use the configuration that it was trained with, or another --workdir"
             )
 
 
@@ -273,26 +330,72 @@ def _shape_and_dtype(leaf: Any) -> list[Any]:
     return [list(leaf.shape), str(leaf.dtype)]
 
 
-def _text(description: tuple[list[int], str] | None) -> str:
-    return "absent" if description is None else f"{description[1]}{description[0]}"
+def _text(description: Sequence[Any] | None) -> str:
+    return "absent" if description is None else visible(f"{description[1]}{description[0]}")
 
 
-def _quiet() -> None:
-    """Orbax reports every file it opens; its errors still reach us as exceptions."""
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    logging.getLogger("orbax").setLevel(logging.ERROR)
+def _is_info(info: Any) -> bool:
+    """Whether the description of a checkpoint is one, and the one that was saved."""
+    if (
+        not isinstance(info, dict)
+        or not isinstance(info.get("metrics"), dict)
+        or not isinstance(info.get("arrays"), dict)
+    ):
+        return False
+    is_measured = all(isinstance(value, int | float) for value in info["metrics"].values())
+    is_described = all(isinstance(each, list) and len(each) == 3 for each in info["arrays"].values())
+    # Checkpoints of the first versions have no checksum of their description.
+    return is_measured and is_described and info.get("checksum") in (None, _info_checksum(info))
 
 
-@contextlib.contextmanager
-def _late_reads_ignored() -> Iterator[None]:
-    """Silence the reads that a failed one leaves behind: each finds orbax's event loop closed and says so on stderr."""
-    before = sys.unraisablehook
+def _info_checksum(info: Mapping[str, Any]) -> int:
+    described = {name: info.get(name) for name in ("arrays", "metrics")}
+    return zlib.crc32(json.dumps(described, sort_keys=True).encode())
 
-    def hook(unraisable: Any) -> None:
+
+def _reason(error: BaseException) -> str:
+    """The cause of an error of writing: the operating system's words, where tensorstore gives its number."""
+    found = re.search(r"os_error_code='([0-9]+)'", str(error))
+    if found:
+        return os.strerror(int(found[1]))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return visible(str(error))[:200] or type(error).__name__
+
+
+def _check_names(folder: Path, *, is_read_only: bool) -> None:
+    """Refuse names that orbax would take for what they are not, before it removes or writes anything."""
+    if not is_read_only and folder.is_symlink():
+        raise UsageError(f"{visible(str(folder))} is a link, and checkpoints are written to no other place: remove it")
+    for path in folder.iterdir() if folder.is_dir() else ():
+        # orbax takes any Unicode digits for a step.
+        if path.name.isdecimal() and not path.name.isascii():
+            raise UsageError(f"{visible(str(path))} is no checkpoint: remove it")
+        if not is_read_only and path.is_symlink():
+            raise UsageError(f"{visible(str(path))} is a link, where checkpoints are written and removed: remove it")
+
+
+def _silence_orbax() -> None:
+    """Orbax logs every file it opens, and errors that reach us as exceptions anyway."""
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    logging.getLogger("orbax").setLevel(logging.CRITICAL)
+
+
+class _LateErrorsIgnored:
+    """Silence what a failed read or write leaves behind: each pending one finds orbax's event loop closed, says so.
+
+    ``undo`` after a failure would be too early: they come when the process ends.
+    """
+
+    def __init__(self) -> None:
+        self._before = sys.unraisablehook
+        sys.unraisablehook = self._hook
+
+    def undo(self) -> None:
+        """Put the former hook back, where it was not replaced since."""
+        if sys.unraisablehook == self._hook:
+            sys.unraisablehook = self._before
+
+    def _hook(self, unraisable: Any) -> None:
         if "Event loop is closed" not in str(unraisable.exc_value):
-            before(unraisable)
-
-    sys.unraisablehook = hook
-    yield
-    # Not after a failure: they are still to come.
-    sys.unraisablehook = before
+            self._before(unraisable)

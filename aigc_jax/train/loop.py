@@ -95,8 +95,9 @@ def train(
     parallel = make_parallel(config.parallel, devices)
     with contextlib.ExitStack() as stack:
         checkpoints = _open_checkpoints(workdir, config)
-        stack.callback(checkpoints.close)
-        state = checkpoints.restore_latest(abstract_state(experiment))
+        stack.push(_closing(checkpoints.close))
+        shapes = abstract_state(experiment)
+        state = checkpoints.restore_latest(shapes)
         state = initial_state(experiment, config.seed) if state is None else state
         if on_start is not None:
             on_start(state, parallel)
@@ -104,7 +105,7 @@ def train(
         if start >= config.steps:
             return TrainResult(state, start, 0.0, 0.0, 0.0, None)
         log = open_log(workdir, start, config.steps, wandb=config.wandb, values=asdict(config))
-        stack.callback(log.close)
+        stack.push(_closing(log.close))
         stream = batches(start)
         stack.callback(getattr(stream, "close", lambda: None))
         session = _Session(
@@ -123,9 +124,11 @@ def train(
         try:
             result = _run(session, step_fn, parallel.put_state(state), start, stop)
         except NonFiniteError as error:
-            checkpoints.wait()
+            with contextlib.suppress(UsageError):  # the disk is full as well
+                checkpoints.wait()
             raise NonFiniteError(error.step, error.name, error.value, _advice(checkpoints)) from None
         checkpoints.wait()
+        checkpoints.verify(result.step, shapes)
     if result.stopped_by is not None:
         asked = signal.Signals(result.stopped_by).name
         print(f"{asked}: saved at step {result.step}; to resume: {resume_command}", file=sys.stderr)
@@ -256,7 +259,18 @@ def _draw(session: _Session, variables: Variables, step: int) -> None:
         session.log.draw(step, grid)
 
 
+def _closing(close: Callable[[], None]) -> Callable[..., None]:
+    """``close`` for an ExitStack: where an error ends the run, one of closing does not hide it."""
+
+    def exit_fn(kind: type[BaseException] | None, *_: object) -> None:
+        with contextlib.suppress(*() if kind is None else (Exception,)):
+            close()
+
+    return exit_fn
+
+
 def _advice(checkpoints: Checkpoints) -> str:
-    steps = checkpoints.steps()
-    kept = f"the last good checkpoint is {checkpoints.folder}/{steps[-1]}" if steps else "no checkpoint was saved yet"
-    return f"; {kept}; going on from it repeats this: lower the learning rate, or clip gradients, in another --workdir"
+    return (
+        f"; {checkpoints.last_good()}; resuming from it repeats this: lower the learning rate, or clip gradients, in "
+        "another --workdir"
+    )

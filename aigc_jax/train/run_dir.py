@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -159,7 +160,11 @@ def checkpoint_steps(path: Path) -> list[int]:
     >>> checkpoint_steps(Path("nowhere"))
     []
     """
-    return sorted(int(each.name) for each in (path / "checkpoints").glob("[0-9]*") if each.name.isdigit())
+    # In ASCII: other digits, as of 4² or ４, are no steps.
+    return sorted(int(each.name) for each in (path / "checkpoints").glob("*") if _STEP.fullmatch(each.name))
+
+
+_STEP = re.compile("0|[1-9][0-9]*")
 
 
 def check_resume(old: Run, config: str, values: Any) -> None:

@@ -1,6 +1,7 @@
 """Checkpoints: what comes back is what went in, or the one before, or one line that says why not."""
 
 import json
+import resource
 import shutil
 
 import jax
@@ -10,7 +11,7 @@ import optax
 import pytest
 
 from aigc_jax.train.checkpoint import BrokenCheckpointError, Checkpoints, load_state, load_variables
-from aigc_jax.train.run_dir import write_run
+from aigc_jax.train.run_dir import checkpoint_steps, write_run
 from aigc_jax.types import TrainState, UsageError
 
 from .toys import ToyConfig, leaves
@@ -180,3 +181,111 @@ def test_saving_a_step_twice_keeps_the_first(tmp_path):
     save(tmp_path, 1)
     assert json.loads((tmp_path / "checkpoints" / "1" / "info" / "metadata").read_text())
     assert_is(load_state(tmp_path, SHAPES), 1)
+
+
+def test_a_flipped_bit_in_the_description_is_noticed_or_harmless(tmp_path, two_checkpoints, capfd):
+    run = tmp_path / "run"
+    shutil.copytree(two_checkpoints, run)
+    file = run / "checkpoints" / "2" / "info" / "metadata"
+    content, num_skipped = file.read_bytes(), 0
+    for position in range(3, len(content), 29):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << (position % 7)
+        file.write_bytes(bytes(flipped))
+        state = load_state(run, SHAPES)
+        assert_is(state, int(state.step))
+        num_skipped += int(state.step) == 1
+        assert "absl" not in capfd.readouterr().err
+    assert num_skipped > len(content) / 29 / 2
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        [],
+        3,
+        {},
+        {"arrays": [], "metrics": {}},
+        {"arrays": {"a": 3}, "metrics": {}},
+        {"arrays": {}, "metrics": {"x": "y"}},
+    ],
+)
+def test_a_description_of_other_structure_is_skipped(tmp_path, two_checkpoints, info):
+    run = tmp_path / "run"
+    shutil.copytree(two_checkpoints, run)
+    (run / "checkpoints" / "2" / "info" / "metadata").write_text(json.dumps(info))
+    assert_is(load_state(run, SHAPES), 1)
+
+
+def test_checkpoints_without_a_checksum_of_their_description_are_read(tmp_path, two_checkpoints):
+    run = tmp_path / "run"
+    shutil.copytree(two_checkpoints, run)
+    file = run / "checkpoints" / "2" / "info" / "metadata"
+    info = json.loads(file.read_text())
+    del info["checksum"]
+    file.write_text(json.dumps(info))
+    assert_is(load_state(run, SHAPES), 2)
+
+
+def test_names_that_are_no_steps_are_passed_over_or_refused(tmp_path, two_checkpoints):
+    run = tmp_path / "run"
+    shutil.copytree(two_checkpoints, run)
+    for name in ("4²", "007", "5.tmp", "x", "-3", "1e3"):
+        (run / "checkpoints" / name).mkdir()
+    assert checkpoint_steps(run) == [1, 2]
+    assert_is(load_state(run, SHAPES), 2)
+    Checkpoints(run).close()
+    (run / "checkpoints" / "\uff14").mkdir()  # a wide 4
+    with pytest.raises(UsageError, match="\uff14 is no checkpoint: remove it"):
+        load_state(run, SHAPES)
+
+
+def test_links_are_refused_where_checkpoints_are_written(tmp_path, two_checkpoints):
+    outside, run = tmp_path / "outside", tmp_path / "run"
+    shutil.copytree(two_checkpoints / "checkpoints", outside)
+    (outside / "3.orbax-checkpoint-tmp").mkdir()  # orbax would remove it
+    write_run(run, "toy", ToyConfig(), {})
+    (run / "checkpoints").symlink_to(outside)
+    with pytest.raises(UsageError, match="checkpoints is a link"):
+        Checkpoints(run)
+    assert_is(load_state(run, SHAPES), 2)  # reading follows it
+    (run / "checkpoints").unlink()
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "5000").symlink_to(outside / "2")
+    with pytest.raises(UsageError, match="5000 is a link"):
+        Checkpoints(run)
+    assert sorted(path.name for path in outside.iterdir()) == ["1", "2", "3.orbax-checkpoint-tmp"]
+
+
+def test_a_full_disk_is_told_in_one_line_with_the_last_good_checkpoint(tmp_path, capfd):
+    save(tmp_path, 1)
+    checkpoints = Checkpoints(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    errors = []
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # no file above 1000 bytes
+    try:
+        # The error comes from a thread, at one of these calls and perhaps at the next ones again.
+        for call in (lambda: checkpoints.save(make_state(2, width=10_000)), checkpoints.wait, checkpoints.close):
+            try:
+                call()
+            except UsageError as error:
+                errors.append(str(error))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert errors
+    for error in errors:
+        assert "(File too large); the last good checkpoint is " in error
+        assert "checkpoints/1:" in error
+        assert "\n" not in error
+    assert capfd.readouterr().err == ""
+    assert_is(load_state(tmp_path, SHAPES), 1)
+
+
+def test_verify_reads_the_checkpoint_back(tmp_path):
+    save(tmp_path, 1, 2)
+    checkpoints = Checkpoints(tmp_path, is_read_only=True)
+    checkpoints.verify(2, SHAPES)
+    (tmp_path / "checkpoints" / "2" / "state" / "manifest.ocdbt").unlink()
+    with pytest.raises(UsageError, match="cannot be read back"):
+        checkpoints.verify(2, SHAPES)
+    checkpoints.close()
