@@ -6,6 +6,7 @@ The layer between the command line and the library: what a notebook would do by 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import pkgutil
@@ -25,6 +26,7 @@ from aigc_jax.data.pipeline import batches
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.config_io import config_from_values
+from aigc_jax.train.data_record import checked_data, located, record_data
 from aigc_jax.train.loop import EvaluateFn, TrainResult, abstract_state, train
 from aigc_jax.train.run_dir import read_run
 from aigc_jax.types import Data, Experiment, UsageError, Variables
@@ -71,6 +73,7 @@ def load_run(
     *,
     checkpoint: str = "latest",
     config_file: Path | None = None,
+    data: str | None = None,
     data_dir: str | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Experiment, TrainConfig, Variables]:
@@ -80,7 +83,8 @@ def load_run(
         run: the run directory. No code in it is executed: a run of a config file needs that file named.
         checkpoint: latest, best or a step.
         config_file: the config file, for a run of one that is not shipped.
-        data_dir: where the data lies now, if it was moved.
+        data: the name of the data now, if they were moved; else they are looked for where they were at training.
+        data_dir: the folder of prepared tfds data now, likewise.
         overrides: ``{group: {setting: value}}``, see :func:`override`.
 
     Returns:
@@ -93,11 +97,12 @@ def load_run(
         raise UsageError(f"expected --checkpoint latest, best or a step; got {checkpoint!r}")
     module = run_module(run, config_file)
     # One device suffices to sample, however many trained.
-    values = {**read_run(run).values, "parallel": "jit"} | ({"data_dir": data_dir} if data_dir else {})
+    values = {**located(run, read_run(run).values, data=data, data_dir=data_dir), "parallel": "jit"}
     config: TrainConfig = config_from_values(module.Config, values)
     for group, settings in (overrides or {}).items():
         config = override(config, group, settings)
     experiment: Experiment = module.build(config)
+    experiment = experiment._replace(open_data=functools.partial(checked_data, run, config, experiment.open_data))
     which: Any = int(checkpoint) if checkpoint.isdigit() else checkpoint
     return experiment, config, load_variables(run, abstract_state(experiment), which=which)
 
@@ -244,5 +249,6 @@ def run_training(
         batches=batches_from,
         name=name,
         evaluate_fn=evaluate_fn,
+        on_start=lambda state, _: record_data(workdir, config, data, is_resumed=int(state.step) > 0),
         resume_command=resume_command,
     )

@@ -29,6 +29,8 @@ class Trained:
     """Which weights: latest, best or a step."""
     config: Path | None = None
     """The config file, for a run that was trained with one that is not shipped."""
+    data: str | None = None
+    """The data now, for example folder:DIR, if they are no longer where they were at training."""
     data_dir: str | None = None
     """Where prepared tfds data lies now, if no longer where it was at training."""
 
@@ -65,6 +67,7 @@ def load(arguments: Trained, overrides: Mapping[str, Mapping[str, Any]]) -> tupl
         arguments.run,
         checkpoint=arguments.checkpoint,
         config_file=arguments.config,
+        data=arguments.data,
         data_dir=arguments.data_dir,
         overrides=overrides,
     )

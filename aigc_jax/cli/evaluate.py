@@ -112,6 +112,7 @@ def _load(arguments: Evaluate, run: Path, overrides: dict[str, Any], checkpoint:
         run,
         checkpoint=checkpoint,
         config_file=arguments.config if run == arguments.run else None,
+        data=arguments.data,
         data_dir=arguments.data_dir,
         overrides=overrides,
         seed=arguments.seed,

@@ -66,7 +66,11 @@ def latents(arguments: Latents) -> int:
             f"expected {2 * NUM_COLUMNS} examples or more, got {arguments.num_examples}: raise --num-examples"
         )
     experiment, _, variables = load_run(
-        arguments.run, checkpoint=arguments.checkpoint, config_file=arguments.config, data_dir=arguments.data_dir
+        arguments.run,
+        checkpoint=arguments.checkpoint,
+        config_file=arguments.config,
+        data=arguments.data,
+        data_dir=arguments.data_dir,
     )
     fns = make_latent_fns(experiment, variables)
     source = experiment.open_data().held_out

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
+from aigc_jax.data.fingerprint import summary
 from aigc_jax.evaluation.classifiers import make_evaluate_fn
 from aigc_jax.runs import run_training
 from aigc_jax.train.config import TrainConfig, validate
@@ -21,6 +22,7 @@ def train_config(
     experiment: Experiment = module.build(config)
     abstract_state(experiment)  # settings that no network can have are refused before anything is written
     data = experiment.open_data()
+    print(f"data {summary(data)}", flush=True)
     is_evaluated = config.eval_every > 0
     result = run_training(
         experiment,

@@ -14,7 +14,6 @@ import re
 import shutil
 import sys
 import tempfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from aigc_jax.data.arrays import ArraySource, take
+from aigc_jax.data.fingerprint import fingerprint
 from aigc_jax.data.images import to_float, to_uint8
 from aigc_jax.data.pipeline import epoch
 from aigc_jax.evaluation.evaluate import Settings, evaluate
@@ -84,12 +84,10 @@ def load_classifier(
     if not data.class_names:
         raise UsageError(f"{data.name} has no classes, so no classifier can judge: evaluate on labelled data")
     settings, experiment = _classifier(config, data, architecture)
-    # What the classifier learns from, and not only what it is called: a folder may change under its name.
-    examples = [data.train[i]["image"].tobytes() for i in range(0, len(data.train), max(len(data.train) // 8, 1))]
+    # What the classifier learns from, and not where it lies or what it is called: a folder may change under its name.
     identity = {
-        **dataclasses.asdict(settings),
-        "where": str(Path(config.data.partition(":")[2]).resolve()) if config.data.startswith("folder:") else "",
-        "data": [len(data.train), list(data.class_names), zlib.crc32(b"".join(examples))],
+        **dataclasses.asdict(dataclasses.replace(settings, data=data.name, data_dir=None)),
+        "data": fingerprint(data),
         "net": str(abstract_state(experiment)),
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

@@ -74,6 +74,7 @@ def load_subject(
     *,
     checkpoint: str = "latest",
     config_file: Path | None = None,
+    data: str | None = None,
     data_dir: str | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
@@ -84,10 +85,11 @@ def load_subject(
         The run.
     """
     experiment, config, variables = load_run(
-        run, checkpoint=checkpoint, config_file=config_file, data_dir=data_dir, overrides=overrides
+        run, checkpoint=checkpoint, config_file=config_file, data=data, data_dir=data_dir, overrides=overrides
     )
     options = [
         *(("--config", str(config_file)) if config_file else ()),
+        *(("--data", data) if data else ()),
         *(("--data-dir", data_dir) if data_dir else ()),
     ]
     build = run_module(run, config_file).build

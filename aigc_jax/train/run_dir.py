@@ -185,6 +185,8 @@ def check_resume(old: Run, config: str, values: Any) -> None:
         )
     new = json.loads(json.dumps(dataclasses.asdict(values)))
     before, now = _flat(old.values), _flat(new)
+    if (old.path / "data.json").exists() and all(str(v.get("data")).startswith("folder:") for v in (before, now)):
+        now["data"] = before["data"]  # where a folder lies is free: train/data_record.py compares what is in it
     names = sorted(
         name
         for name in before.keys() | now.keys()

@@ -132,6 +132,7 @@ def test_resume_may_change_how_long_and_how_often_only(tmp_path):
         "best_metric": "x",
         "best_mode": "min",
         "data_dir": "x",
+        "skip_broken": True,
         "data_workers": 9,
         "wandb": "x",
     }

@@ -1,0 +1,176 @@
+"""The record of a run's data, ``data.json``: its classes, where it lay, and whether it is still the same."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from aigc_jax.data.files import read_json, visible, write_text
+from aigc_jax.data.fingerprint import Fingerprint, class_changes, fingerprint, size_changes
+from aigc_jax.train.config import TrainConfig
+from aigc_jax.types import Data, UsageError
+
+FILE = "data.json"
+FORMAT = 1
+
+
+class DataRecord(NamedTuple):
+    """What ``data.json`` says.
+
+    Attributes:
+        data: the name that opens the data from anywhere, ``folder:/absolute/path``.
+        data_dir: where prepared tfds data lay, None for the usual folder.
+        fingerprint: of the data.
+    """
+
+    data: str
+    data_dir: str | None
+    fingerprint: Fingerprint
+
+
+def record_data(run: Path, config: TrainConfig, data: Data, *, is_resumed: bool) -> None:
+    """Write ``data.json``, or make sure that a run goes on with the data that it began with.
+
+    Args:
+        run: the run directory.
+        config: names the data.
+        data: the opened data.
+        is_resumed: whether the run has made steps already; one of an older library has no record yet.
+
+    Raises:
+        UsageError: classes or numbers of examples changed since the run began.
+    """
+    new = fingerprint(data)
+    record = read_record(run) if is_resumed else None
+    if record is not None:
+        changes = class_changes(record.fingerprint, new) + size_changes(record.fingerprint, new)
+        if changes:
+            raise UsageError(
+                f"the data of {visible(str(run))} changed since it began ({'; '.join(changes)}): restore {new.name}, "
+                "or choose another --workdir"
+            )
+        _warn_of_contents(run, record.fingerprint, new)
+    if jax.process_index() == 0:
+        folder = _folder(config.data)
+        content = {
+            "format": FORMAT,
+            "data": config.data if folder is None else f"folder:{folder.absolute()}",
+            "data_dir": str(Path(config.data_dir).expanduser().absolute()) if config.data_dir else None,
+            "fingerprint": new._asdict(),
+        }
+        write_text(run / FILE, json.dumps(content, indent=2) + "\n")
+
+
+def read_record(run: Path) -> DataRecord | None:
+    """Read ``data.json``.
+
+    Args:
+        run: the run directory.
+
+    Returns:
+        What it says; None where there is none, as in runs of an older library.
+
+    Raises:
+        UsageError: the file is broken.
+
+    >>> read_record(Path("no-such-run"))
+    """
+    file = run / FILE
+    advice = "restore it from a copy, or remove it"
+    if not file.exists():
+        return None
+    content = read_json(file, advice=advice)
+    try:
+        if content["format"] > FORMAT:
+            raise ValueError(f"format {content['format']}, this library reads up to {FORMAT}")
+        mark = Fingerprint(**content["fingerprint"])
+        mark = mark._replace(class_names=tuple(mark.class_names), class_counts=tuple(mark.class_counts))
+        record = DataRecord(content["data"], content["data_dir"], mark)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"{visible(str(file))} is broken ({visible(str(error))}): {advice}") from error
+    texts = (record.data, record.data_dir or "", mark.name, mark.checksum, *mark.class_names)
+    numbers = (mark.num_train, mark.num_held_out, *mark.class_counts)
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(number, int) for number in numbers):
+        raise UsageError(f"{visible(str(file))} is broken (values of the wrong type): {advice}")
+    return record._replace(fingerprint=mark._replace(class_names=tuple(map(visible, mark.class_names))))
+
+
+def checked_data(run: Path, config: TrainConfig, open_data: Callable[[], Data]) -> Data:
+    """Open the data of a trained run, and make sure that classes have the numbers that its model knows.
+
+    Args:
+        run: the run directory.
+        config: its settings.
+        open_data: opens the data.
+
+    Returns:
+        The data. Other examples of the same classes are told on standard error.
+
+    Raises:
+        UsageError: the data cannot be opened, or a class has another number than at training.
+    """
+    folder = _folder(config.data)
+    if folder is not None and not folder.is_dir():
+        raise UsageError(
+            f"the data of {visible(str(run))} are not in {visible(str(folder))}: name their folder with "
+            "--data folder:DIR"
+        )
+    data, record = open_data(), read_record(run)
+    if record is None:
+        return data
+    old, new = record.fingerprint, fingerprint(data)
+    changes = class_changes(old, new)
+    if changes:
+        raise UsageError(
+            f"the data changed since {visible(str(run))} was trained ({'; '.join(changes)}): restore {old.name}, or "
+            "name data of the same classes with --data"
+        )
+    sizes = size_changes(old, new)
+    if sizes:
+        told = f"warning: the data changed since {visible(str(run))} was trained ({'; '.join(sizes)}): held-out"
+        print(f"{told} examples may have been trained on", file=sys.stderr)
+    else:
+        _warn_of_contents(run, old, new)
+    return data
+
+
+def located(run: Path, values: Mapping[str, Any], *, data: str | None, data_dir: str | None) -> dict[str, Any]:
+    """The settings of a run, its data named so that they open from any working directory.
+
+    Args:
+        run: the run directory.
+        values: the settings in its ``config.json``; a relative path in them is of the directory it was trained from.
+        data: where the data are now, as given by the user; None to look where they were.
+        data_dir: the folder of prepared tfds data now; None likewise.
+
+    Returns:
+        The settings with ``data`` and ``data_dir`` replaced.
+    """
+    record, found = read_record(run), dict(values)
+    if record is not None:
+        then, now = (_folder(name) for name in (record.data, str(values.get("data"))))
+        if then is not None and now is not None and (then.is_dir() or not now.is_dir()):
+            found["data"] = record.data
+        if record.data_dir is not None and Path(record.data_dir).is_dir():
+            found["data_dir"] = record.data_dir
+    given = {"data": data, "data_dir": data_dir}
+    return found | {name: value for name, value in given.items() if value is not None}
+
+
+def _warn_of_contents(run: Path, old: Fingerprint, new: Fingerprint) -> None:
+    if old.checksum != new.checksum:
+        print(
+            f"warning: files or values of {new.name} are others than when {visible(str(run))} was trained",
+            file=sys.stderr,
+        )
+
+
+def _folder(name: str) -> Path | None:
+    """The folder of data that lie in one."""
+    kind, _, folder = name.partition(":")
+    return Path(folder).expanduser() if kind == "folder" else None
