@@ -125,12 +125,8 @@ def _mean(name: str, values: np.ndarray) -> MeanRow:
 
 
 def _perplexity(nll: np.ndarray, num_tokens: np.ndarray) -> MeanRow:
-    """Sequence by sequence, the nats of each spread evenly over its tokens: only their sums count."""
     metric = perplexity()
-    state = metric.init()
-    for nats, num in zip(np.asarray(nll, np.float64), np.asarray(num_tokens, np.int64), strict=True):
-        state = metric.update(state, np.full((1, num), nats / num), np.ones((1, num), bool))
-    found = metric.compute(state)
+    found = metric.compute(metric.update(metric.init(), nll, np.asarray(num_tokens, np.int64)))
     low, high = (end if math.isfinite(end) else None for end in (found["low"], found["high"]))
     return MeanRow("perplexity, or its bound", "per token", found["perplexity"], low, high, found["n"])
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64
 
-from aigc_jax.metrics.neighbors import Features, nearest
+from aigc_jax.metrics.checks import Features
+from aigc_jax.metrics.neighbors import nearest
 from aigc_jax.metrics.precision_recall import Overlap
 
 

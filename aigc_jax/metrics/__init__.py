@@ -1,1 +1,57 @@
-"""Streaming metrics: pure, batching-invariant, checked against published oracles."""
+"""Metrics as pure functions of arrays, each checked against an independent implementation or a closed form.
+
+``from aigc_jax.metrics import fd, kid, prdc`` takes features [N, d] of any encoder. The modules hold the rest.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aigc_jax.metrics.frechet import fd, frechet_infinity
+    from aigc_jax.metrics.kernel_distance import cmmd, kid
+    from aigc_jax.metrics.neighbors import manifold
+    from aigc_jax.metrics.precision_recall import overlap, prdc
+    from aigc_jax.metrics.ranking import roc_auc
+    from aigc_jax.metrics.scores import inception_score
+    from aigc_jax.metrics.similarity import ms_ssim, mse, psnr, ssim
+    from aigc_jax.metrics.vendi import vendi_score
+
+_MODULES = {
+    "frechet": ("fd", "frechet_infinity"),
+    "kernel_distance": ("cmmd", "kid"),
+    "neighbors": ("manifold",),
+    "precision_recall": ("overlap", "prdc"),
+    "ranking": ("roc_auc",),
+    "scores": ("inception_score",),
+    "similarity": ("ms_ssim", "mse", "psnr", "ssim"),
+    "vendi": ("vendi_score",),
+}
+
+__all__ = [
+    "cmmd",
+    "fd",
+    "frechet_infinity",
+    "inception_score",
+    "kid",
+    "manifold",
+    "ms_ssim",
+    "mse",
+    "overlap",
+    "prdc",
+    "psnr",
+    "roc_auc",
+    "ssim",
+    "vendi_score",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a metric's module when it is first asked for: scipy.stats alone takes half a second."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,17 +13,16 @@ from scipy.spatial.distance import cdist
 from scipy.special import entr
 from scipy.stats import chi2, norm
 
+from aigc_jax.metrics.checks import Features, check_range, checked, checked_features
 from aigc_jax.metrics.intervals import NUM_RESAMPLES, bootstrap_interval, clopper_pearson
 from aigc_jax.metrics.permutation_tests import miller_madow
 from aigc_jax.types import UsageError
 
 Values = Int[np.ndarray, " _"] | Int[Array, " _"]
-"""What each sample shows of one attribute; -1 where nothing could be read, which counts as a value of its own."""
+"""One value of an attribute per sample; -1 for unreadable, which counts as a value of its own."""
 
 Conditions = Int[np.ndarray, " _"] | Int[Array, " _"] | None
-"""What each sample was asked for; None for an unconditional model."""
-
-Features = Float[np.ndarray, "_ feature"] | Float[Array, "_ feature"]
+"""Condition of each sample; None for an unconditional model."""
 
 SAME_ABOVE = 0.6
 """Cosine similarity above which two images count as the same: Zhang et al. 2024, for SSCD features."""
@@ -36,7 +35,7 @@ Examples = Shaped[np.ndarray, "..."]
 
 
 class SeedConsistency(NamedTuple):
-    """C1: what other seeds show of an attribute.
+    """C1: agreement of an attribute across seeds.
 
     Attributes:
         value: mean over the conditions of ``1 - H / ln K``; 1 where all seeds show the same, 0 where all values are
@@ -58,21 +57,24 @@ def seed_consistency(attribute: Values, condition: Conditions, num_values: int) 
     """C1: ``1 - H(attribute | condition) / ln K`` over the seeds of each condition.
 
     The entropy is Miller and Madow's: the plug-in one is too low by about (values seen - 1) / (2 n), which would make
-    few seeds look consistent. The interval needs no law of that estimate. With p the share of one value, Fano's
-    ``-ln p <= H <= h(p) + (1 - p) ln(K - 1)``, of which the one end is convex in p and the other concave: both hold for
-    means over the conditions. That mean share has an exact interval from equally many samples of each condition, whose
-    count is less spread than a binomial one (Hoeffding). The value of a condition is chosen by other samples than those
-    in which it is counted for the lower end; the upper end takes the most frequent value, which only widens it.
+    few seeds look consistent.
+
+    The interval is conservative. Fano's inequality ``-ln p <= H <= h(p) + (1 - p) ln(K - 1)`` bounds H by functions of
+    p, the share of one value. The first is convex in p, the second concave, so that both hold for averages over
+    conditions. The average share has an exact interval from equally many samples of each condition, whose count is less
+    spread than a binomial one (Hoeffding). For the lower end the value of a condition is chosen on other samples than
+    it is counted in; the upper end takes the most frequent value, which only widens the interval.
 
     Args:
-        attribute: what each sample shows.
-        condition: what it was asked for.
-        num_values: K >= 2, the values that the attribute can take.
+        attribute: value of each sample, -1 ... K - 1.
+        condition: of each sample.
+        num_values: K >= 2, the number of values of the attribute.
 
     Returns:
-        The figure.
+        The consistency with its interval.
 
     Raises:
+        ValueError: no integers in -1 ... K - 1, or not as many conditions.
         UsageError: no samples, or an attribute of one value.
 
     Reference:
@@ -84,9 +86,11 @@ def seed_consistency(attribute: Values, condition: Conditions, num_values: int) 
     >>> result.per_condition.tolist()
     [1.0, 0.0]
     """
-    values, groups = np.asarray(attribute), _groups(condition, len(attribute))
+    (values,) = checked(attribute=(attribute, int, "num"))
     if num_values < 2 or not len(values):
         raise UsageError(f"expected samples of an attribute of 2 values or more, got {len(values)} of {num_values}")
+    check_range("each value", values, -1, num_values - 1)
+    groups = _groups(condition, len(values))
     parts = [values[group] for group in groups]
     entropy = np.array([miller_madow(part) for part in parts])
     per_condition = np.clip(1 - entropy / np.log(num_values), 0, 1)
@@ -104,14 +108,14 @@ def seed_consistency(attribute: Values, condition: Conditions, num_values: int) 
 
 
 class PairedAgreement(NamedTuple):
-    """C2 and C3: how often two models make the same of the same noise.
+    """C2 and C3: how often two models make the same sample from the same noise.
 
     Attributes:
         value: share of the pairs that are the same.
         low: lower end of its exact 95 % interval.
         high: upper end.
-        chance: the share among pairs of different noise and the same condition: what needs no shared noise at all.
-        excess: value - chance; the figure to judge by.
+        chance: the share among pairs of different noise and the same condition.
+        excess: value - chance, the agreement that shared noise accounts for.
         excess_low: lower end of its 95 % interval.
         excess_high: upper end.
         n: number of pairs.
@@ -131,23 +135,24 @@ def attribute_agreement(a: Values, b: Values, condition: Conditions = None) -> P
     """C2, C3: share of pairs that show the same value of an attribute.
 
     Args:
-        a: what the samples of the one model show.
-        b: what those of the other show, from the same noise and conditions, in the same order.
+        a: values of the samples of the one model.
+        b: of those of the other, from the same noise and conditions, in the same order.
         condition: of each pair.
 
     Returns:
-        The agreement, beside that of shuffled pairs. The chance line is the exact mean over all shuffles within the
-        conditions; it is NaN, and the excess with it, where no condition has two pairs.
+        The agreement, and that of shuffled pairs. Chance is the exact mean over all shuffles within the conditions; it
+        is NaN, and the excess with it, where no condition has two pairs.
 
     Raises:
-        UsageError: there are no pairs, or not as many of each.
+        ValueError: no integers [N], or not as many of each.
+        UsageError: there are no pairs.
 
     >>> result = attribute_agreement(np.array([0, 1, 2, 3]), np.array([0, 1, 2, 0]))
     >>> result.value, round(result.chance, 4)
     (0.75, 0.0833)
     """
-    values_a, values_b = np.asarray(a), np.asarray(b)
-    return _paired(lambda i, j: values_a[i][:, None] == values_b[j][None], (len(values_a), len(values_b)), condition)
+    values_a, values_b = checked(a=(a, int, "num"), b=(b, int, "num"))
+    return _paired(lambda i, j: values_a[i][:, None] == values_b[j][None], len(values_a), condition)
 
 
 def reproducibility(
@@ -155,8 +160,7 @@ def reproducibility(
 ) -> PairedAgreement:
     """C2, C3: share of pairs whose features have a cosine similarity above a threshold, the RP score.
 
-    The threshold was chosen for SSCD features. With others, all of whose cosines may be near 1, the chance line says
-    what the figure is worth.
+    The threshold was chosen for SSCD features. The cosines of others may all be near 1: compare with chance.
 
     Args:
         a: features of the samples of the one model.
@@ -168,7 +172,8 @@ def reproducibility(
         As :func:`attribute_agreement`.
 
     Raises:
-        UsageError: there are no pairs, or not as many of each.
+        ValueError: no numbers [N, d], or features of different shapes.
+        UsageError: there are no pairs, or features that are not finite.
 
     Reference:
         Zhang et al., "The Emergence of Reproducibility and Consistency in Diffusion Models", 2024, equation 2.
@@ -178,14 +183,20 @@ def reproducibility(
     >>> result.value, result.chance
     (1.0, 0.0)
     """
-    unit_a, unit_b = _normalized(a), _normalized(b)
-    return _paired(lambda i, j: unit_a[i] @ unit_b[j].T > threshold, (len(unit_a), len(unit_b)), condition)
+    checked(a=(a, float, "num feature"), b=(b, float, "num feature"))
+    units = []
+    for features in checked_features(a=a, b=b):
+        # Of length 1 in float32; a feature of zeros stays, and is like no other.
+        values = features.astype(np.float64)
+        lengths = np.linalg.norm(values, axis=1, keepdims=True)
+        units.append((values / np.where(lengths > 0, lengths, 1)).astype(np.float32))
+    return _paired(lambda i, j: units[0][i] @ units[1][j].T > threshold, len(units[0]), condition)
 
 
-def closeness(
+def radius_agreement(
     a: Features, b: Features, radius: Float[np.ndarray, " _"], condition: Conditions = None
 ) -> PairedAgreement:
-    """C2, C3: share of pairs that lie nearer to each other than a radius: points, of which a cosine says little.
+    """C2, C3: share of pairs that lie nearer to each other than a radius; for points, whose cosines mean little.
 
     Args:
         a: points of the one model.
@@ -197,23 +208,22 @@ def closeness(
         As :func:`attribute_agreement`.
 
     Raises:
-        UsageError: there are no pairs, or not as many of each.
+        ValueError: no numbers [N, d], points of different shapes, or not as many radii.
+        UsageError: there are no pairs, or points that are not finite.
 
-    >>> result = closeness(np.array([[0.0], [5.0]]), np.array([[0.1], [9.0]]), np.ones(2))
+    >>> result = radius_agreement(np.array([[0.0], [5.0]]), np.array([[0.1], [9.0]]), np.ones(2))
     >>> result.value, result.chance
     (0.5, 0.0)
     """
-    points = [np.asarray(rows, np.float64) for rows in (a, b)]
-    return _paired(lambda i, j: cdist(points[0][i], points[1][j]) < radius[i][:, None], (len(a), len(b)), condition)
+    _, _, radius = checked(a=(a, float, "num feature"), b=(b, float, "num feature"), radius=(radius, float, "num"))
+    points = [features.astype(np.float64) for features in checked_features(a=a, b=b)]
+    return _paired(lambda i, j: cdist(points[0][i], points[1][j]) < radius[i][:, None], len(radius), condition)
 
 
-def _paired(
-    is_same: Callable[[np.ndarray, np.ndarray], np.ndarray], sizes: tuple[int, int], condition: Conditions
-) -> PairedAgreement:
-    """The figures of :class:`PairedAgreement`, from what compares samples i of the one with samples j of the other."""
-    n = sizes[0]
-    if not n or sizes[1] != n:
-        raise UsageError(f"expected as many samples of both models, at least one, got {sizes[0]} and {sizes[1]}")
+def _paired(is_same: Callable[[np.ndarray, np.ndarray], np.ndarray], n: int, condition: Conditions) -> PairedAgreement:
+    """Agreement of n pairs, from a comparison of samples i of the one model with samples j of the other."""
+    if not n:
+        raise UsageError("expected pairs of samples, at least one, got none")
     own, by_row, by_column = np.zeros(n), np.full(n, np.nan), np.full(n, np.nan)
     groups = _groups(condition, n)
     for group in groups:
@@ -227,7 +237,7 @@ def _paired(
         return PairedAgreement(value, *ends, nan, nan, nan, nan, n)
     chance = float(by_row[has_others].mean())
     excess = float((own - by_row)[has_others].mean())
-    # What a pair moves: its own term, and the row and the column of it in the chance line, a mean over pairs of pairs.
+    # Influence of a pair: its own term, and its row and column in the chance line, a mean over pairs of pairs.
     influence = own - by_row - by_column
     squares = sum(len(group) * influence[group].var() for group in groups if len(group) > 1)
     num = int(has_others.sum())
@@ -235,7 +245,7 @@ def _paired(
     reach = norm.ppf(0.975) * np.sqrt(squares / degrees / num)
     low, high = excess - reach, excess + reach
     if value in (0.0, 1.0):
-        # Pairs that are all the same, or none, show no spread of their own: as far as their exact interval, at least.
+        # Pairs that are all the same, or none, have no spread of their own: at least as far as their exact interval.
         low, high = min(low, ends[0] - chance), max(high, ends[1] - chance)
     return PairedAgreement(value, *ends, chance, excess, float(low), float(high), n)
 
@@ -243,7 +253,7 @@ def _paired(
 def _compared(
     is_same: Callable[[np.ndarray, np.ndarray], np.ndarray], group: np.ndarray
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """For each pair: is it the same; with how many others of b is its a the same, with how many others of a its b."""
+    """For each pair: whether it is the same, the number of other b that equal its a, of other a that equal its b."""
     own, rows, columns = (np.zeros(len(group)) for _ in range(3))
     height = max(1, MAX_BLOCK // len(group))
     for start in range(0, len(group), height):
@@ -259,7 +269,7 @@ def _groups(condition: Conditions, n: int) -> list[np.ndarray]:
     """The samples of each condition."""
     if condition is None:
         return [np.arange(n)]
-    values = np.asarray(condition)
+    values, _ = checked(condition=(condition, int, "num"), samples=(np.arange(n), int, "num"))
     return [np.flatnonzero(values == c) for c in np.unique(values)]
 
 
@@ -269,87 +279,69 @@ def _most_frequent(values: np.ndarray) -> int:
     return int(seen[counts.argmax()])
 
 
-def _normalized(features: Features) -> np.ndarray:
-    """Rows of length 1 in float32; a row of zeros stays, and is like no other."""
-    rows = np.asarray(features, np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-
-
-class Determinism(NamedTuple):
-    """C0: two runs that should have been one.
-
-    Attributes:
-        is_equal: whether all outputs are equal, bit for bit.
-        num_different: samples with any difference.
-        n: number of samples.
-        max_ulp: the largest difference in units in the last place; 0 and -0 are 0 apart; None for other types than
-            floating point.
-    """
-
-    is_equal: bool
-    num_different: int
-    n: int
-    max_ulp: int | None
-
-
-def determinism(a: Examples, b: Examples) -> Determinism:
-    """C0: whether the same parameters, key and condition gave the same output.
+def max_ulp(a: Examples, b: Examples) -> int | None:
+    """C0: the largest difference of repeated outputs, in units in the last place.
 
     Args:
         a: outputs of the one run: process, batch size, device count or compilation.
         b: of the other; same shape and type.
 
     Returns:
-        Equality, and how far from it.
+        0 for equal outputs; 0 and -0 are equal too. None for other types than floating point.
 
     Raises:
-        UsageError: there are no outputs, or their shapes or types differ.
+        ValueError: shapes or types differ.
+        UsageError: there are no outputs.
 
     >>> a = np.ones((2, 3), np.float32)
-    >>> determinism(a, a).is_equal, determinism(a, np.nextafter(a, np.float32(2))).max_ulp
-    (True, 1)
+    >>> max_ulp(a, a), max_ulp(a, np.nextafter(a, np.float32(2)))
+    (0, 1)
     """
-    if not len(a):
-        raise UsageError("expected outputs to compare, got none: ask for at least one")
+    a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape or a.dtype != b.dtype:
-        raise UsageError(f"expected outputs of one shape and type, got {a.shape} {a.dtype} and {b.shape} {b.dtype}")
-    rows = [np.ascontiguousarray(x).reshape(len(x), -1).view(f"u{x.dtype.itemsize}") for x in (a, b)]
-    num_different = int((rows[0] != rows[1]).any(axis=1).sum())
-    max_ulp = _max_ulp(*rows, bits=8 * a.dtype.itemsize) if jnp.issubdtype(a.dtype, jnp.floating) else None
-    return Determinism(num_different == 0, num_different, len(a), max_ulp)
+        raise ValueError(f"expected outputs of one shape and type, got {a.shape} {a.dtype} and {b.shape} {b.dtype}")
+    if not a.size:
+        raise UsageError("expected outputs to compare, got none: ask for at least one")
+    if not jnp.issubdtype(a.dtype, jnp.floating):
+        return None
+    half = np.uint64(1 << (8 * a.dtype.itemsize - 1))
+
+    def position(x: np.ndarray) -> np.ndarray:
+        """Numbers in their order: the sign bit of a float turns the order of its other bits round."""
+        bits = np.ascontiguousarray(x).view(f"u{x.dtype.itemsize}").astype(np.uint64)
+        return np.where(bits >= half, half - (bits - half), half + bits)
+
+    at_a, at_b = position(a), position(b)
+    return int(np.max(np.maximum(at_a, at_b) - np.minimum(at_a, at_b)))
 
 
 class Drift(NamedTuple):
-    """C3: how far shares have moved from one release to the next.
+    """C3: change of shares from one release to the next.
 
     Attributes:
         psi: population stability index.
-        limit: what it stays below 95 times in 100 where nothing has moved, at these numbers of samples.
-        n_before: number of samples before.
-        n_after: number of samples after.
+        limit: its 95 % quantile if nothing has changed, at these numbers of samples.
     """
 
     psi: float
     limit: float
-    n_before: int
-    n_after: int
 
 
 def drift(before: Int[np.ndarray, " num_values"], after: Int[np.ndarray, " num_values"]) -> Drift:
-    """C3: ``sum (q - p) ln(q / p)`` of the shares p before and q after.
+    """C3: population stability index, ``sum (q - p) ln(q / p)`` of the shares p before and q after.
 
-    The customary thresholds, 0.1 and 0.25, know nothing of the number of samples; with few, noise alone exceeds them.
-    Half a count is added to each value that occurs at all, so that one that has come or gone leaves a finite index.
+    The customary thresholds, 0.1 and 0.25, do not depend on the number of samples; with few, noise alone exceeds them.
+    Half a count is added to each value that occurs at all, so that one that appears or vanishes leaves a finite index.
 
     Args:
-        before: how many samples showed each value of an attribute, or were of each class.
-        after: the same of another checkpoint or release, from as many keys or not.
+        before: number of samples of each value of an attribute, or of each class.
+        after: the same of another checkpoint or release.
 
     Returns:
-        The index, and the limit to judge it by.
+        The index, and its limit.
 
     Raises:
+        ValueError: no counts [K], or not as many of each.
         UsageError: no samples on a side.
 
     Reference:
@@ -359,23 +351,26 @@ def drift(before: Int[np.ndarray, " num_values"], after: Int[np.ndarray, " num_v
     >>> round(result.psi, 3), round(result.limit, 3)
     (0.169, 0.008)
     """
+    before, after = checked(before=(before, int, "num_values"), after=(after, int, "num_values"))
+    for name, counts in (("counts before", before), ("counts after", after)):
+        check_range(name, counts, 0, np.inf)
     n, m = int(before.sum()), int(after.sum())
     if not n or not m:
         raise UsageError(f"expected samples on both sides, got {n} and {m}: ask for at least one of each")
     occurs = before + after > 0
     p, q = ((counts[occurs] + 0.5) / (counts[occurs] + 0.5).sum() for counts in (before, after))
     freedom = max(int(occurs.sum()) - 1, 1)
-    return Drift(float(np.sum((q - p) * np.log(q / p))), float(chi2.ppf(0.95, freedom) * (1 / n + 1 / m)), n, m)
+    return Drift(float(np.sum((q - p) * np.log(q / p))), float(chi2.ppf(0.95, freedom) * (1 / n + 1 / m)))
 
 
 class Sensitivity(NamedTuple):
-    """C4: size of the change of an output for each unit of change that caused it.
+    """C4: change of an output per unit of the change that caused it.
 
     Attributes:
         median: over the samples.
         low: lower end of its 95 % interval.
         high: upper end.
-        quantile_95: what 95 of 100 samples stay below.
+        quantile_95: the 95 % quantile over the samples.
         largest: the worst sample; it grows with ``n``.
         n: number of samples.
     """
@@ -408,15 +403,22 @@ def sensitivity(
         The quantiles.
 
     Raises:
-        UsageError: there are no samples, not as many of each, or a reference of size 0.
+        ValueError: outputs of different shapes, or not as many references.
+        UsageError: there are no samples, or a reference is 0.
 
     >>> a, delta = np.zeros((4, 2)), np.full((4, 2), 0.1)
     >>> round(sensitivity(a, a + 3 * delta, delta, num_resamples=10).median, 6)
     3.0
     """
-    if a.shape != b.shape or len(reference) != len(a) or not len(a):
-        raise UsageError(f"expected as many of each, got shapes {a.shape}, {b.shape} and {reference.shape}")
-    change, size = _lengths(b.astype(np.float64) - a.astype(np.float64)), _lengths(reference.astype(np.float64))
+    a, b, reference = checked(a=(a, float, "num ..."), b=(b, float, "num ..."), reference=(reference, float, "num ..."))
+    if a.shape != b.shape:
+        raise ValueError(f"expected outputs of one shape, got {a.shape} and {b.shape}")
+    if not len(a):
+        raise UsageError("expected outputs to compare, got none: ask for at least one")
+    change, size = (
+        np.linalg.norm(each.astype(np.float64).reshape(len(each), -1), axis=1)
+        for each in (b.astype(np.float64) - a, reference)
+    )
     if not size.all():
         raise UsageError(f"{int((size == 0).sum())} of {len(size)} references are 0: pass what was changed")
     ratio = change / size
@@ -435,9 +437,8 @@ def unit_change(
     """C4 in the limit of a vanishing change: ``J_G(z) u`` along the unit vector u of each direction, exactly.
 
     A difference quotient has a step, which is too large for some samples and lost in rounding for others. No local
-    Lipschitz constant at z is smaller than ``|J_G(z) u|``. Where G clips, rounds or draws its values by steps, their
-    derivative is 0, however far a step may carry them. The example of
-    a latent must depend on that latent alone.
+    Lipschitz constant at z is smaller than ``|J_G(z) u|``. Where G clips or rounds its values, or draws them from
+    categories, their derivative is 0. The example of a latent must depend on that latent alone.
 
     Args:
         decode_fn: G, latents -> examples; differentiable.
@@ -445,28 +446,17 @@ def unit_change(
         directions: of any length but 0.
 
     Returns:
-        The change of each example per unit of its latent. Hand those of all batches to :func:`sensitivity`, beside 0
-        and with references of length 1.
+        The change of each example per unit of its latent. Pass those of all batches to :func:`sensitivity` as ``b``,
+        with zeros as ``a`` and references of length 1.
+
+    Raises:
+        ValueError: directions of another shape than latents.
 
     >>> unit_change(lambda z: 3.0 * z, jnp.zeros((1, 2)), jnp.array([[0.0, 7.0]])).tolist()
     [[0.0, 3.0]]
     """
+    if directions.shape != latents.shape:
+        raise ValueError(f"expected a direction for each latent, got shapes {directions.shape} and {latents.shape}")
     axes = tuple(range(1, directions.ndim))
     lengths = jnp.sqrt(jnp.sum(jnp.square(directions), axis=axes, keepdims=True))
     return jax.jvp(decode_fn, (latents,), (directions / lengths,))[1]
-
-
-def _lengths(rows: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(rows.reshape(len(rows), -1), axis=1)
-
-
-def _max_ulp(a: np.ndarray, b: np.ndarray, *, bits: int) -> int:
-    """The largest distance of two floating-point numbers, given as their bits, in steps to the next one."""
-    half = np.uint64(1 << (bits - 1))
-
-    def position(x: np.ndarray) -> np.ndarray:
-        x = x.astype(np.uint64)
-        return np.where(x >= half, half - (x - half), half + x)
-
-    at_a, at_b = position(a), position(b)
-    return int(np.max(np.maximum(at_a, at_b) - np.minimum(at_a, at_b)))

@@ -1,4 +1,4 @@
-"""Fréchet distance of two sets of features, by streaming moments in float64, and its limit for infinite samples.
+"""Fréchet distance of two sets of features, by streaming moments in float64, and its limit for infinitely many.
 
 Reference: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash
 Equilibrium", 2017. With another encoder than Inception the number is not an FID: name it FD[encoder].
@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Float64, Int64
+from jaxtyping import Array, Float, Float64
 
-from aigc_jax.metrics.neighbors import Features, checked_features
+from aigc_jax.metrics.checks import Features, checked, checked_features
 from aigc_jax.types import Metric, UsageError
 
 
 class FrechetState(NamedTuple):
-    """The moments of a set of feature vectors.
+    """Moments of a set of feature vectors.
 
     Attributes:
         num_samples: number of vectors.
@@ -44,7 +44,8 @@ def frechet_statistics(num_features: int) -> Metric:
         num_features: length of a feature vector, >= 1.
 
     Returns:
-        A metric whose state is :class:`FrechetState`.
+        A metric whose state is :class:`FrechetState`. ``update`` raises a ValueError for other than [B, num_features]
+        numbers.
 
     >>> metric = frechet_statistics(2)
     >>> state = metric.update(metric.init(), np.array([[1.0, 0.0], [3.0, 0.0]]))
@@ -56,11 +57,12 @@ def frechet_statistics(num_features: int) -> Metric:
         return FrechetState(0, np.zeros(num_features), np.zeros((num_features, num_features)))
 
     def update(state: FrechetState, features: Float[np.ndarray, "batch f"] | Float[Array, "batch f"]) -> FrechetState:
-        values = np.asarray(features, np.float64)
+        (values,) = checked(features=(features, float, "batch num_features"))
         if values.shape[1] != num_features:
-            raise ValueError(f"expected features [B, {num_features}], got shape {values.shape}")
+            raise ValueError(f"expected features [B, {num_features}], got shape {values.shape}: use one encoder")
         if not len(values):
             return state
+        values = values.astype(np.float64)
         mean = values.mean(axis=0)
         deviations = values - mean
         return _merge(state, FrechetState(len(values), mean, deviations.T @ deviations))
@@ -85,8 +87,8 @@ def frechet_distance(a: FrechetState, b: FrechetState) -> float:
     """Squared Fréchet (2-Wasserstein) distance of the Gaussians with these moments.
 
     ``|m_a - m_b|^2 + tr(S_a + S_b) - 2 tr((S_a^1/2 S_b S_a^1/2)^1/2)``, with symmetric eigenvalues
-    only. It is biased upwards: for two sets of n vectors of one law N(0, I_d) its expectation is about
-    ``(2 d + d (d + 1) / 2) / n``, so compare at equal n alone, and beside real against real.
+    only. It is biased upwards: for two sets of n vectors of one distribution N(0, I_d) its expectation is about
+    ``(2 d + d (d + 1) / 2) / n``, so compare at equal n only, and with real against real.
 
     Args:
         a: moments of the one set.
@@ -96,13 +98,22 @@ def frechet_distance(a: FrechetState, b: FrechetState) -> float:
         The distance, >= 0.
 
     Raises:
-        UsageError: a set has fewer vectors than features + 1, so that its covariance is singular.
+        ValueError: other than two states of as many features; of arrays, :func:`fd` is the distance.
+        UsageError: a set has fewer vectors than features + 1, so that its covariance is singular; or features that are
+            not finite.
 
     >>> metric = frechet_statistics(1)
     >>> a, b = (metric.update(metric.init(), np.array([[0.0], [2.0]]) + shift) for shift in (0.0, 3.0))
     >>> round(frechet_distance(a, b), 12)
     9.0
     """
+    if not (isinstance(a, FrechetState) and isinstance(b, FrechetState) and a.mean.shape == b.mean.shape):
+        raise ValueError(
+            "expected two states of frechet_statistics of as many features, got others: of two arrays [N, d] take "
+            "aigc_jax.metrics.fd(real, fake)"
+        )
+    if not all(np.isfinite(each.scatter).all() for each in (a, b)):
+        raise UsageError("expected finite features, got NaN or infinity: look at what was encoded")
     num_features = len(a.mean)
     if min(a.num_samples, b.num_samples) < num_features + 1:
         raise UsageError(
@@ -117,28 +128,35 @@ def frechet_distance(a: FrechetState, b: FrechetState) -> float:
     return max(float(np.sum((a.mean - b.mean) ** 2) + trace), 0.0)
 
 
-class FrechetInfinity(NamedTuple):
-    """A line through Fréchet distances over 1 / N.
+def fd(real: Features, fake: Features) -> float:
+    """Fréchet distance of two sets of features; with those of Inception (pool3, 2,048 of them) this is FID.
 
-    Attributes:
-        value: where it meets N = infinity. Not clamped: it may be slightly negative.
-        slope: the bias is about ``slope / N``.
-        sizes: the numbers N of fake examples, rising.
-        distances: the distance at each N.
+    Args:
+        real: features [N, d], N > d.
+        fake: features [M, d], M > d.
+
+    Returns:
+        The distance, see :func:`frechet_distance` for its bias.
+
+    Raises:
+        ValueError: no [N, d] of numbers, or features of different lengths.
+        UsageError: too few examples, or features that are not finite.
+
+    >>> round(fd(np.array([[0.0], [2.0]]), np.array([[3.0], [5.0]])), 12)
+    9.0
     """
-
-    value: float
-    slope: float
-    sizes: Int64[np.ndarray, " num_points"]
-    distances: Float64[np.ndarray, " num_points"]
+    real, fake = checked_features(real=real, fake=fake)
+    metric = frechet_statistics(real.shape[1])
+    return frechet_distance(*(metric.update(metric.init(), features) for features in (real, fake)))
 
 
-def frechet_infinity(real: Features, fake: Features, *, num_points: int = 15, seed: int = 0) -> FrechetInfinity:
-    """Fréchet distance without the bias of finite samples, to first order.
+def frechet_infinity(real: Features, fake: Features, *, num_points: int = 15, seed: int = 0) -> float:
+    """FD_infinity: Fréchet distance without the bias of finite samples, to first order.
 
-    The bias is a sum of one part over the number of real and one over the number of fake examples. Both sets are
-    thinned alike, so that the line takes away both; against fixed moments of the real set, as in the paper, its part
-    would stay. Smaller subsets are part of larger ones, so that all moments cost one pass.
+    A line through Fréchet distances of N examples over 1 / N, where it meets N = infinity. The bias is a sum of one
+    part over the number of real and one over the number of fake examples. Both sets are thinned alike, so that the line
+    takes away both; against fixed moments of the real set, as in the paper, its part would stay. Smaller subsets are
+    part of larger ones, so that all moments cost one pass.
 
     Args:
         real: features [N, d].
@@ -148,17 +166,17 @@ def frechet_infinity(real: Features, fake: Features, *, num_points: int = 15, se
         seed: of the subsets.
 
     Returns:
-        The value, and the line.
+        The value. Not clamped: it may be slightly negative.
 
     Raises:
-        UsageError: half of a set is no more than d examples, features of different lengths, or not finite.
+        ValueError: no [N, d] of numbers, or features of different lengths.
+        UsageError: half of a set is no more than d examples, or features that are not finite.
 
     Reference:
         Chong & Forsyth, "Effectively Unbiased FID and Inception Score and where to find them", 2020, section 3.
 
     >>> real, fake = np.random.default_rng(0).normal(size=(2, 1000, 8))
-    >>> result = frechet_infinity(real, fake)
-    >>> round(float(result.distances[-1]), 2), abs(result.value) < 0.01
+    >>> round(fd(real, fake), 2), abs(frechet_infinity(real, fake)) < 0.01
     (0.06, True)
     """
     real, fake = checked_features(real=real, fake=fake)
@@ -184,5 +202,4 @@ def frechet_infinity(real: Features, fake: Features, *, num_points: int = 15, se
             part = features[orders[side][start : sizes[side][number]]]
             states[side] = metric.update(states[side], part)
         distances[number] = frechet_distance(*states)
-    slope, value = (float(c) for c in np.polyfit(1.0 / sizes[1], distances, 1))
-    return FrechetInfinity(value, slope, sizes[1], distances)
+    return float(np.polyfit(1.0 / sizes[1], distances, 1)[1])

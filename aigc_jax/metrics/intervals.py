@@ -3,88 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.stats import beta, norm
 
+from aigc_jax.metrics.checks import checked
 from aigc_jax.types import UsageError
 
 NUM_RESAMPLES = 1000
 """Enough for the ends of a 95 % interval to move by a tenth of its width from one seed to another."""
 
 
-def percentile_interval(draws: Float[np.ndarray, " num_draws"], confidence: float = 0.95) -> tuple[float, float]:
-    """The middle part of a bootstrap distribution.
-
-    Args:
-        draws: the figure of each resample. NaN says that a resample leaves it undetermined: it counts as -inf
-            for the lower end and as +inf for the upper one.
-        confidence: share of the draws within, in (0, 1).
-
-    Returns:
-        Lower and upper end.
-
-    Reference:
-        Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
-
-    >>> [round(end, 6) for end in percentile_interval(np.arange(101.0))]
-    [2.5, 97.5]
-    """
-    tail, is_open = (1 - confidence) / 2, np.isnan(draws)
-    # "lower" and "higher": between an infinity and a number there is nothing to interpolate.
-    methods = ("lower", "higher") if is_open.any() else ("linear", "linear")
-    low = np.quantile(np.where(is_open, -np.inf, draws), tail, method=methods[0])
-    high = np.quantile(np.where(is_open, np.inf, draws), 1 - tail, method=methods[1])
-    return float(low), float(high)
-
-
-def bootstrap_interval(
-    statistic_fn: Callable[[Int[np.ndarray, " num_examples"]], float],
-    sizes: int | Sequence[int],
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """The percentile bootstrap interval of a figure of independent examples.
-
-    Args:
-        statistic_fn: indices of the examples of a resample, drawn with replacement -> the figure, NaN where the
-            resample leaves it undetermined.
-        sizes: how many examples there are, >= 1; or how many of each stratum, which are then resampled each by itself
-            (indices 0 ... sizes[0] - 1 are of the first stratum, and so on).
-        num_resamples: how many resamples to draw.
-        confidence: in (0, 1).
-        seed: of the resamples; the same seed gives the same interval.
-
-    Returns:
-        Lower and upper end.
-
-    Reference:
-        Efron, "Bootstrap methods: another look at the jackknife", 1979.
-
-    >>> values = np.arange(100.0)
-    >>> low, high = bootstrap_interval(lambda index: values[index].mean(), 100)
-    >>> 43 < low < 45, 54 < high < 56
-    (True, True)
-    """
-    rng = np.random.default_rng(seed)
-    sizes = [sizes] if isinstance(sizes, int) else sizes
-    starts = np.cumsum([0, *sizes[:-1]])
-
-    def resample() -> np.ndarray:
-        strata = zip(starts, sizes, strict=True)
-        return np.concatenate([rng.integers(start, start + size, size) for start, size in strata])
-
-    draws = [statistic_fn(resample()) for _ in range(num_resamples)]
-    return percentile_interval(np.asarray(draws, np.float64), confidence)
-
-
 def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The exact interval of a probability after ``successes`` in ``n`` independent trials.
+    """Exact interval of a probability after ``successes`` in ``n`` independent trials.
 
     Args:
         successes: 0 ... n.
@@ -96,7 +30,7 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[f
         end of 1 and a lower one below 1: a bound, never a certainty.
 
     Raises:
-        ValueError: more successes than trials, or a negative number.
+        ValueError: more successes than trials, a negative number, or a share in place of a count.
 
     Reference:
         Clopper & Pearson, "The use of confidence or fiducial limits illustrated in the case of the
@@ -105,29 +39,50 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     >>> [round(end, 4) for end in clopper_pearson(1000, 1000)]
     [0.9963, 1.0]
     """
-    if not 0 <= successes <= n:
-        raise ValueError(f"expected 0 <= successes <= n, got {successes} and {n}")
+    if not 0 <= successes <= n or successes != int(successes) or n != int(n):
+        raise ValueError(f"expected counts 0 <= successes <= n, got {successes} and {n}")
     tail = (1 - confidence) / 2
     low = float(beta.ppf(tail, successes, n - successes + 1)) if successes > 0 else 0.0
     high = float(beta.ppf(1 - tail, successes + 1, n - successes)) if successes < n else 1.0
     return low, high
 
 
-def standardized_share(
-    is_so: Bool[np.ndarray, " num_real"], stratum: Int[np.ndarray, " num_real"], like: Int[np.ndarray, " num"]
-) -> float:
-    """The share of real examples of which something is so, each stratum weighing as it does among the samples.
-
-    Samples are asked for classes in other shares than real examples have; the plain share of these is then no figure
-    to hold beside that of the samples.
+def upper_bound(num_events: Int[np.ndarray, "..."], num: Int[np.ndarray, "..."], delta: float) -> np.ndarray:
+    """One-sided exact upper bound of a probability, at confidence 1 - delta (Clopper and Pearson 1934).
 
     Args:
-        is_so: of each real example.
-        stratum: of each real example.
-        like: of each sample.
+        num_events: events.
+        num: trials; the bound is 1 where there are none.
+        delta: in (0, 1).
 
     Returns:
-        The share; strata without real examples have no say. NaN where no stratum has any.
+        float64 of their shape.
+
+    >>> upper_bound(np.array([0, 3]), np.array([1000, 3]), 0.05).round(5).tolist()
+    [0.00299, 1.0]
+    """
+    k, n = np.asarray(num_events, np.float64), np.asarray(num, np.float64)
+    return np.where(k < n, beta.ppf(1.0 - delta, k + 1.0, np.maximum(n - k, 1.0)), 1.0)
+
+
+def standardized_share(
+    is_event: Bool[np.ndarray, " num_real"], stratum: Int[np.ndarray, " num_real"], like: Int[np.ndarray, " num"]
+) -> float:
+    """Share of events among real examples, each stratum weighted as it occurs among the samples.
+
+    Samples are drawn for classes in other proportions than real examples have, so that the plain share of these cannot
+    be compared with that of the samples.
+
+    Args:
+        is_event: of each real example.
+        stratum: of each real example.
+        like: stratum of each sample.
+
+    Returns:
+        The share; strata without real examples have no weight. NaN where no stratum has any.
+
+    Raises:
+        ValueError: arrays of other kinds, or of different lengths.
 
     Reference:
         Direct standardisation: Fleiss, Levin & Paik, "Statistical Methods for Rates and Proportions", 2003, chapter 19.
@@ -136,36 +91,18 @@ def standardized_share(
     >>> standardized_share(right, label, np.array([0, 1])), standardized_share(right, label, np.array([0, 2]))
     (0.5, 1.0)
     """
+    is_event, stratum, like = checked(
+        is_event=(is_event, bool, "num_real"), stratum=(stratum, int, "num_real"), like=(like, int, "num")
+    )
     shared = [each for each in np.unique(like) if (stratum == each).any()]
     if not shared:
         return float("nan")
     weights = [np.sum(like == each) for each in shared]
-    return float(np.average([np.mean(is_so[stratum == each]) for each in shared], weights=weights))
-
-
-def upper_bound(num_bad: np.ndarray, num: np.ndarray, delta: float) -> np.ndarray:
-    """The one-sided exact upper bound of a probability, at confidence 1 - delta.
-
-    Args:
-        num_bad: events.
-        num: trials; the bound is 1 where there are none.
-        delta: in (0, 1).
-
-    Returns:
-        float64 of their shape.
-
-    Reference:
-        Clopper and Pearson 1934.
-
-    >>> upper_bound(np.array([0, 3]), np.array([1000, 3]), 0.05).round(5).tolist()
-    [0.00299, 1.0]
-    """
-    k, n = np.asarray(num_bad, np.float64), np.asarray(num, np.float64)
-    return np.where(k < n, beta.ppf(1.0 - delta, k + 1.0, np.maximum(n - k, 1.0)), 1.0)
+    return float(np.average([np.mean(is_event[stratum == each]) for each in shared], weights=weights))
 
 
 class PairedDifference(NamedTuple):
-    """A share less another of the same samples.
+    """Difference of two shares that were counted on the same samples.
 
     Attributes:
         value: the difference, in [-1, 1].
@@ -181,11 +118,11 @@ class PairedDifference(NamedTuple):
 def paired_difference(
     a: Bool[np.ndarray, " num"], b: Bool[np.ndarray, " num"], confidence: float = 0.95
 ) -> PairedDifference:
-    """The share of a less that of b, with an interval that is never of width 0: pairs that agree leave a doubt.
+    """Share of a minus that of b, with an interval that never has width 0: pairs that agree leave a doubt.
 
     Args:
-        a: whether something is so of each sample, in the one run.
-        b: the same samples in the other.
+        a: whether the event occurs in each sample of the one run.
+        b: the same samples of the other.
         confidence: of the interval, in (0, 1).
 
     Returns:
@@ -193,6 +130,7 @@ def paired_difference(
 
     Raises:
         UsageError: there are no samples.
+        ValueError: arrays of other kinds, or of different lengths.
 
     Reference:
         Newcombe, "Improved confidence intervals for the difference between binomial proportions based on paired data",
@@ -202,6 +140,7 @@ def paired_difference(
     >>> found.value, round(found.low, 4), round(found.high, 4)
     (0.0, -0.0188, 0.0188)
     """
+    a, b = checked(a=(a, bool, "num"), b=(b, bool, "num"))
     n = len(a)
     if not n:
         raise UsageError("expected samples of both runs, at least one, got none: evaluate with --num-samples 1000")
@@ -225,3 +164,67 @@ def _wilson(share: float, n: int, z: float) -> tuple[float, float]:
     """Wilson's score interval."""
     centre, reach = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return (centre - reach) / (1 + z * z / n), (centre + reach) / (1 + z * z / n)
+
+
+def percentile_interval(draws: Float[np.ndarray, " num_draws"], confidence: float = 0.95) -> tuple[float, float]:
+    """Central quantiles of a bootstrap distribution.
+
+    Args:
+        draws: the statistic of each resample. NaN says that a resample leaves it undetermined: it counts as -inf
+            for the lower end and as +inf for the upper one.
+        confidence: share of the draws within, in (0, 1).
+
+    Returns:
+        Lower and upper end.
+
+    Reference:
+        Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
+
+    >>> [round(end, 6) for end in percentile_interval(np.arange(101.0))]
+    [2.5, 97.5]
+    """
+    tail, is_open = (1 - confidence) / 2, np.isnan(draws)
+    # "lower" and "higher": between an infinity and a number there is nothing to interpolate.
+    methods = ("lower", "higher") if is_open.any() else ("linear", "linear")
+    low = np.quantile(np.where(is_open, -np.inf, draws), tail, method=methods[0])
+    high = np.quantile(np.where(is_open, np.inf, draws), 1 - tail, method=methods[1])
+    return float(low), float(high)
+
+
+def bootstrap_interval(
+    statistic_fn: Callable[[Int[np.ndarray, " num"]], float],
+    num: int,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a statistic of independent examples.
+
+    Args:
+        statistic_fn: indices of the examples of a resample, drawn with replacement -> the statistic, NaN where the
+            resample leaves it undetermined.
+        num: number of examples, >= 1.
+        num_resamples: how many resamples to draw.
+        confidence: in (0, 1).
+        seed: of the resamples; the same seed gives the same interval.
+
+    Returns:
+        Lower and upper end.
+
+    Raises:
+        UsageError: there are no examples.
+
+    Reference:
+        Efron, "Bootstrap methods: another look at the jackknife", 1979.
+
+    >>> values = np.arange(100.0)
+    >>> low, high = bootstrap_interval(lambda index: values[index].mean(), 100)
+    >>> 43 < low < 45, 54 < high < 56
+    (True, True)
+    """
+    if num < 1:
+        raise UsageError("expected at least one example to resample, got none")
+    rng = np.random.default_rng(seed)
+    draws = [statistic_fn(rng.integers(0, num, num)) for _ in range(num_resamples)]
+    return percentile_interval(np.asarray(draws, np.float64), confidence)

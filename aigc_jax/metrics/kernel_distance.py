@@ -1,7 +1,7 @@
 """Kernel distances between two sets of features: KID and CMMD. Both need the sets themselves, not their moments.
 
 With another encoder than Inception (KID) or CLIP (CMMD) a number is comparable with none that was published: name it
-by its encoder. Collect features batch by batch with :func:`aigc_jax.metrics.feature_set.feature_set`.
+by its encoder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float64
 from tqdm import tqdm
 
-from aigc_jax.metrics.neighbors import BLOCK_SIZE, Features, checked_features, tiles
+from aigc_jax.metrics.checks import Features, checked, checked_features
+from aigc_jax.metrics.neighbors import BLOCK_SIZE, tiles
 from aigc_jax.types import UsageError
 
 CMMD_SCALE = 1000.0
@@ -20,22 +21,20 @@ CMMD_SCALE = 1000.0
 
 
 class KernelDistance(NamedTuple):
-    """An unbiased squared distance, from random subsets.
+    """Unbiased squared distance, from random subsets.
 
     Attributes:
-        value: its mean over subsets. Unbiased, so below 0 for about half of all pairs of sets of one law: such a value
-            is no mistake and must not be clamped.
+        value: mean over subsets. Unbiased, so below 0 for about half of all pairs of sets of one distribution: such a
+            value is no mistake and must not be clamped.
         std: standard deviation over subsets. Not the error of ``value``: subsets share examples.
-        values: of each subset.
     """
 
     value: float
     std: float
-    values: Float64[np.ndarray, " num_subsets"]
 
 
 def kid(
-    real: Features, fake: Features, *, num_subsets: int = 100, subset_size: int = 1000, seed: int = 0
+    real: Features, fake: Features, *, num_subsets: int = 100, subset_size: int | None = None, seed: int = 0
 ) -> KernelDistance:
     """Kernel distance of Inception features: unbiased MMD² with the kernel ``(x.y / d + 1)^3``.
 
@@ -43,14 +42,15 @@ def kid(
         real: features [N, d].
         fake: features [M, d].
         num_subsets: random subsets of each set, drawn without replacement within a subset.
-        subset_size: examples of a subset, in 2 ... min(N, M).
+        subset_size: examples of a subset, in 2 ... min(N, M); None for the published 1000, or all of fewer.
         seed: of the subsets.
 
     Returns:
         The distance.
 
     Raises:
-        UsageError: fewer examples than a subset has, features of different lengths, or features that are not finite.
+        ValueError: no [N, d] of numbers, or features of different lengths.
+        UsageError: fewer examples than a subset has, or features that are not finite.
 
     Reference:
         Bińkowski et al., "Demystifying MMD GANs", 2018, section 4; Gretton et al., "A Kernel Two-Sample Test", 2012,
@@ -61,6 +61,8 @@ def kid(
     -53.0
     """
     real, fake = checked_features(real=real, fake=fake)
+    if subset_size is None:
+        subset_size = min(1000, len(real), len(fake))
     if not 2 <= subset_size <= min(len(real), len(fake)):
         raise UsageError(
             f"subsets of {subset_size} need as many examples, got {len(real)} real and {len(fake)} fake: "
@@ -70,7 +72,7 @@ def kid(
     for number in tqdm(range(num_subsets), desc="KID", unit="subset", disable=None, leave=False):
         x, y = (s[rng.choice(len(s), subset_size, replace=False)].astype(np.float64) for s in (real, fake))
         values[number] = _others_mean(x) + _others_mean(y) - 2.0 * _cubic(x, y).mean()
-    return KernelDistance(float(values.mean()), float(values.std()), values)
+    return KernelDistance(float(values.mean()), float(values.std()))
 
 
 def cmmd(real: Features, fake: Features, *, sigma: float = 10.0, block_size: int = BLOCK_SIZE) -> float:
@@ -86,11 +88,12 @@ def cmmd(real: Features, fake: Features, *, sigma: float = 10.0, block_size: int
         block_size: rows and columns of a tile of distances (:mod:`aigc_jax.metrics.neighbors`).
 
     Returns:
-        The distance, >= 0 but for rounding. Biased upwards: on average by
-        ``1000 (1 - E k) (1 / N + 1 / M)`` for sets of one law with the mean kernel value E k.
+        The distance, >= 0 but for rounding. Biased upwards: on average by ``1000 (1 - E k) (1 / N + 1 / M)`` for sets
+        of one distribution with the mean kernel value E k.
 
     Raises:
-        UsageError: an embedding of length 0, embeddings of different sizes, or not finite.
+        ValueError: no [N, d] of numbers, or embeddings of different sizes.
+        UsageError: an embedding of length 0, or not finite.
 
     Reference:
         Jayasumana et al., "Rethinking FID: Towards a Better Evaluation Metric for Image Generation", 2024, section 4.
@@ -118,12 +121,14 @@ def normalized(features: Features) -> Float64[np.ndarray, "num num_features"]:
         Each divided by its length.
 
     Raises:
+        ValueError: no [N, d] of numbers.
         UsageError: one of length 0, which has no direction.
 
     >>> normalized(np.array([[3.0, 4.0]]))
     array([[0.6, 0.8]])
     """
-    values = np.asarray(features).astype(np.float64)
+    (values,) = checked(features=(features, float, "num num_features"))
+    values = values.astype(np.float64)
     lengths = np.sqrt(np.einsum("nd,nd->n", values, values))
     if not lengths.all():
         raise UsageError(

@@ -1,4 +1,4 @@
-"""How likely a model finds examples: bits per dimension of images, perplexity and bits per byte of sequences."""
+"""Likelihood of examples under a model: bits per dimension, perplexity, bits per byte, with intervals."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 from scipy.stats import norm
 
+from aigc_jax.metrics.checks import checked
 from aigc_jax.types import Metric, UsageError
 
 
 class LikelihoodState(NamedTuple):
-    """The moments of the negative log-likelihoods of examples.
+    """Moments of the negative log-likelihoods of examples.
 
     Attributes:
         num_examples: number of examples.
@@ -40,7 +41,7 @@ def mean_likelihood(num_dims: int) -> Metric:
         num_dims: D, the numbers in an example: H W C of an image.
 
     Returns:
-        A metric whose state is :class:`LikelihoodState`.
+        A metric whose state is :class:`LikelihoodState`. ``update`` raises a ValueError for other than [B] numbers.
 
     Reference:
         Theis, van den Oord & Bethge, "A note on the evaluation of generative models", 2016, section 3.1.
@@ -52,7 +53,8 @@ def mean_likelihood(num_dims: int) -> Metric:
     """
 
     def update(state: LikelihoodState, nll: Float[np.ndarray, " batch"] | Float[Array, " batch"]) -> LikelihoodState:
-        values = np.asarray(nll, np.float64)
+        (values,) = checked(nll=(nll, float, "batch"))
+        values = values.astype(np.float64)
         if not len(values):
             return state
         return _merge(
@@ -107,36 +109,37 @@ class PerplexityState(NamedTuple):
 def perplexity() -> Metric:
     """Perplexity of sequences, ``exp`` of the mean nats per token, and bits per byte.
 
-    ``update`` takes nats per token [B, L], a mask bool [B, L] that is False at pads (their nats may be anything), and,
-    for bits per byte, the number of bytes of each sequence int [B]. A tokeniser with longer tokens has a higher
-    perplexity for the same text: compare bits per byte across tokenisers. ``compute`` gives ``perplexity`` with the
-    ends ``low`` and ``high`` of its 95 % interval (sequences are independent, the tokens of one are not; NaN for fewer
-    than two), ``nll`` per token, ``bits_per_byte`` (NaN where bytes were not given), ``num_tokens``, and ``n``
-    sequences.
+    ``update`` takes the nats of each sequence [B], its number of tokens int [B] (without pads), and, for bits per byte,
+    its number of bytes int [B]. A tokeniser with longer tokens has a higher perplexity for the same text: compare bits
+    per byte across tokenisers. ``compute`` gives ``perplexity`` with the ends ``low`` and ``high`` of its 95 % interval
+    (sequences are independent, the tokens of one are not; NaN for fewer than two), ``nll`` per token, ``bits_per_byte``
+    (NaN where bytes were not given), ``num_tokens``, and ``n`` sequences.
 
     Returns:
-        A metric whose state is :class:`PerplexityState`.
+        A metric whose state is :class:`PerplexityState`. ``update`` raises a ValueError for other than [B] numbers.
 
     Reference:
         Jelinek et al., "Perplexity - a measure of the difficulty of speech recognition tasks", 1977; Cochran, "Sampling
         Techniques", 1977, equation 6.13, for the deviation of a ratio.
 
     >>> metric = perplexity()
-    >>> state = metric.update(metric.init(), math.log(50) * np.ones((2, 3)), np.ones((2, 3), bool))
+    >>> state = metric.update(metric.init(), math.log(50) * np.array([3.0, 5.0]), np.array([3, 5]))
     >>> round(metric.compute(state)["perplexity"], 6)
     50.0
     """
 
     def update(
         state: PerplexityState,
-        nll: Float[np.ndarray, "batch length"] | Float[Array, "batch length"],
-        mask: Bool[np.ndarray, "batch length"] | Bool[Array, "batch length"],
+        nll: Float[np.ndarray, " batch"] | Float[Array, " batch"],
+        num_tokens: Int[np.ndarray, " batch"] | Int[Array, " batch"],
         num_bytes: Int[np.ndarray, " batch"] | Int[Array, " batch"] | None = None,
     ) -> PerplexityState:
-        is_token = np.asarray(mask)
-        nats = np.sum(np.where(is_token, np.asarray(nll, np.float64), 0.0), axis=1)
-        tokens = is_token.sum(axis=1, dtype=np.int64)
-        total_bytes = float(np.sum(num_bytes)) if num_bytes is not None else math.nan if len(nats) else 0.0
+        sizes = {"num_tokens": num_tokens, **({} if num_bytes is None else {"num_bytes": num_bytes})}
+        nats, tokens, *given = checked(
+            nll=(nll, float, "batch"), **{name: (size, int, "batch") for name, size in sizes.items()}
+        )
+        nats, tokens = nats.astype(np.float64), tokens.astype(np.int64)
+        total_bytes = float(given[0].sum()) if given else math.nan if len(nats) else 0.0
         products = (
             float(nats.sum()),
             int(tokens.sum()),
@@ -155,7 +158,7 @@ def perplexity() -> Metric:
 def _compute_perplexity(state: PerplexityState) -> dict[str, Any]:
     n = state.num_sequences
     if not state.num_tokens:
-        raise UsageError("expected tokens to measure, got none but pads: ask for at least one sequence")
+        raise UsageError("expected tokens to measure, got none: ask for at least one sequence")
     mean = state.nll / state.num_tokens
     # Sum over sequences of (nats - mean * tokens)^2; rounding may leave a sum of zeros slightly negative.
     residual = max(state.nll_squared - 2 * mean * state.nll_tokens + mean**2 * state.tokens_squared, 0.0)

@@ -1,31 +1,35 @@
-"""Are samples copies of training examples? Distances to the training set, beside those of held-out real examples.
+"""Memorization of training examples: authenticity, calibrated distances, and the test C_T, against held-out examples.
 
-No figure here tells copying from a model that makes little but typical examples, and an average over samples can hide
-copies behind others that underfit. So each figure comes per sample, and each is read beside held-out real examples:
-a fresh sample of the true law is no farther from the training set than they are.
+No number here tells copying from a model of few typical examples, and an average over samples can hide copies behind
+others that underfit. So each comes per sample, and each is compared with held-out real examples: a fresh sample of the
+true distribution is no farther from the training set than they are.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
+from scipy.cluster.vq import kmeans2
+from scipy.spatial.distance import cdist
 from scipy.stats import betabinom, norm, rankdata
 
+from aigc_jax.metrics.checks import Features, checked, checked_features
 from aigc_jax.metrics.intervals import clopper_pearson
-from aigc_jax.metrics.neighbors import BLOCK_SIZE, Features, Neighbors, checked_features, nearest, nearest_others
+from aigc_jax.metrics.neighbors import BLOCK_SIZE, Neighbors, nearest, nearest_others
 from aigc_jax.types import UsageError
 
 MIN_PER_CELL = 20
 """Samples, and held-out examples, that a cell must have to be judged: as the authors ask of samples."""
 
 NUM_ITERATIONS = 30
-"""Lloyd's iteration is stopped here where it has not come to rest: cells need not be optimal to be cells."""
+"""Of Lloyd's algorithm: cells need not be optimal to be cells."""
 
 
-class Closeness(NamedTuple):
-    """How close each example of a set is to the training set.
+class TrainingDistances(NamedTuple):
+    """Distances of a set of examples to the training set.
 
     Attributes:
         nearest: index of the nearest training example.
@@ -42,15 +46,15 @@ class Closeness(NamedTuple):
 
 
 class Memorization(NamedTuple):
-    """Samples and held-out real examples beside each other.
+    """Distances to the training set, of samples and of held-out real examples.
 
     Attributes:
-        samples: how close samples are to the training set.
-        held_out: how close held-out real examples are to it.
+        samples: of samples.
+        held_out: of held-out real examples.
     """
 
-    samples: Closeness
-    held_out: Closeness
+    samples: TrainingDistances
+    held_out: TrainingDistances
 
     @property
     def authenticity(self) -> float:
@@ -74,17 +78,17 @@ class Memorization(NamedTuple):
         """Distances of samples over the median distance of held-out ones. Its left tail shows copies, however few."""
         median = float(np.median(self.held_out.distances))
         distances = self.samples.distances
-        # Held-out examples that are in the training set themselves say nothing of what is near.
+        # Held-out examples that are in the training set themselves give no scale.
         return distances / median if median else np.where(distances > 0, np.inf, 1.0)
 
 
 class Copies(NamedTuple):
-    """Samples that are closer to training examples than held-out real examples hardly ever are.
+    """Samples that are closer to training examples than almost all held-out real examples.
 
     Attributes:
         is_flagged: of each sample.
         threshold: ratio below which a sample is flagged.
-        rate: share of fresh samples of the true law that is flagged on average: at most what was asked for.
+        rate: share of fresh samples of the true distribution that is flagged on average, at most the rate asked for.
         share: share of flagged samples.
         low: lower end of its 95 % interval.
         high: upper end.
@@ -115,15 +119,16 @@ def memorization(
         train: features of the training set [N, d].
         held_out: features of real examples that were not trained on [H, d].
         samples: features of samples [M, d].
-        num_neighbors: n, nearest training examples that a distance is compared with, in 1 ... N.
+        num_neighbors: n, nearest training examples whose mean distance calibrates a distance, in 1 ... N.
         alpha: factor of their mean distance. It does not change which samples :func:`flag_copies` flags.
         block_size: rows and columns of a tile of distances (:mod:`aigc_jax.metrics.neighbors`).
 
     Returns:
-        What they are, for each sample and each held-out example.
+        The distances of each sample and each held-out example.
 
     Raises:
-        UsageError: fewer than n training examples, features of different lengths, or features that are not finite.
+        ValueError: no [N, d] of numbers, or features of different lengths.
+        UsageError: fewer than n training examples, or features that are not finite.
 
     Reference:
         Alaa et al., "How Faithful is your Synthetic Data?", 2022, section 3.3 (authenticity); Carlini et al.,
@@ -137,10 +142,10 @@ def memorization(
     train, held_out, samples = checked_features(train=train, held_out=held_out, samples=samples)
     gaps = nearest_others(train, 1, block_size=block_size, title="train-train").distances[:, 0]
 
-    def closeness(queries: np.ndarray, title: str) -> Closeness:
+    def closeness(queries: np.ndarray, title: str) -> TrainingDistances:
         found = nearest(queries, train, num_neighbors, block_size=block_size, title=title)
         first, distances = found.indices[:, 0], found.distances[:, 0]
-        return Closeness(first, distances, _ratios(found, alpha), gaps[first] < distances)
+        return TrainingDistances(first, distances, _ratios(found, alpha), gaps[first] < distances)
 
     return Memorization(closeness(samples, "samples-train"), closeness(held_out, "held out-train"))
 
@@ -153,14 +158,14 @@ def flag_copies(result: Memorization, *, rate: float = 0.01) -> Copies:
         rate: share of fresh samples that may be flagged, in (0, 1).
 
     Returns:
-        The flagged samples, and how sure it is that they are too many.
+        The flagged samples, and the p-value of so many.
 
     Raises:
         UsageError: fewer than 1 / rate - 1 held-out examples, so that no threshold keeps the rate.
 
     Reference:
         Vovk, Gammerman & Shafer, "Algorithmic Learning in a Random World", 2005, section 2.3, for the rank of the
-        threshold: j = floor(rate (H + 1)) flags j / (H + 1) of fresh samples, whatever the law.
+        threshold: j = floor(rate (H + 1)) flags j / (H + 1) of fresh samples, whatever the distribution.
 
     >>> rng = np.random.default_rng(0)
     >>> train, held_out, fresh = rng.normal(size=(3, 300, 2))
@@ -169,7 +174,7 @@ def flag_copies(result: Memorization, *, rate: float = 0.01) -> Copies:
     (np.True_, np.True_, True)
     """
     held_out, ratios = np.sort(result.held_out.ratios), result.samples.ratios
-    # 0.05 * 20 is 1 and shall count as 1, whatever the last bit says.
+    # 0.05 * 20 counts as 1, whatever the last bit says.
     rank = int(np.floor(rate * (len(held_out) + 1) + 1e-9))
     if rank < 1 or rate >= 1:
         raise UsageError(
@@ -180,7 +185,7 @@ def flag_copies(result: Memorization, *, rate: float = 0.01) -> Copies:
     is_flagged = ratios < threshold
     num_flagged, num = int(is_flagged.sum()), len(ratios)
     low, high = clopper_pearson(num_flagged, num)
-    # The share of the law below the j-th of H is Beta(j, H + 1 - j); a tie with it is not flagged, which is safe.
+    # The probability below the j-th of H is Beta(j, H + 1 - j); a tie with it is not flagged, which is safe.
     p_value = float(betabinom.sf(num_flagged - 1, num, rank, len(held_out) + 1 - rank))
     return Copies(is_flagged, threshold, rank / (len(held_out) + 1), num_flagged / num, low, high, p_value)
 
@@ -195,19 +200,17 @@ class DataCopying(NamedTuple):
     """The test of each cell and their average.
 
     Attributes:
-        value: C_T, the mean of z over the judged cells by their share of held-out examples: << 0 copying, >> 0
+        value: C_T, the mean of z over the tested cells by their share of held-out examples: << 0 copying, >> 0
             underfitting. An average: copies in one place hide behind underfitting in another.
-        z: of each cell; NaN where there are too few examples to judge it. Standard normal where samples are fresh.
+        z: of each cell; NaN where there are too few examples to test it. Standard normal where samples are fresh.
         num_samples: number of samples in each cell.
         num_held_out: number of held-out examples in each cell.
-        cells: the cell of each sample.
     """
 
     value: float
     z: Float64[np.ndarray, " num_cells"]
     num_samples: Int64[np.ndarray, " num_cells"]
     num_held_out: Int64[np.ndarray, " num_cells"]
-    cells: Int64[np.ndarray, " num_samples"]
 
     @property
     def worst_cell(self) -> int:
@@ -221,10 +224,10 @@ class DataCopying(NamedTuple):
 
     @property
     def p_value(self) -> float:
-        """Probability that the least z of as many cells of fresh samples were as low (Šidák)."""
-        num_judged = int(np.isfinite(self.z).sum())
+        """Probability that the least z of as many cells of fresh samples is as low (Šidák)."""
+        num_tested = int(np.isfinite(self.z).sum())
         # 1 - (1 - p)^n without the loss of a small p.
-        return float(-np.expm1(num_judged * norm.logsf(self.min_z)))
+        return float(-np.expm1(num_tested * norm.logsf(self.min_z)))
 
 
 def data_copying(
@@ -236,27 +239,28 @@ def data_copying(
     num_cells: int = 10,
     seed: int = 0,
 ) -> DataCopying:
-    """The three-sample test of data copying, in cells around k means of the training set.
+    """Three-sample test of data copying, in cells around k means of the training set.
 
     Args:
         train: features of the training set [N, d].
         held_out: features of real examples that were not trained on [H, d].
         samples: features of samples [M, d].
-        result: what :func:`aigc_jax.metrics.memorization.memorization` says of the three.
-        num_cells: number of cells; fewer where there are fewer distinct training examples.
-        seed: of the cells.
+        result: of :func:`memorization` of the three.
+        num_cells: number of cells, in 1 ... N; fewer where there are fewer distinct training examples.
+        seed: of the first centres.
 
     Returns:
         z of each cell, and their average.
 
     Raises:
+        ValueError: no [N, d] of numbers, features of different lengths, or a result of other sets.
         UsageError: no cell has 20 samples and 20 held-out examples, or more cells than training examples.
 
     Reference:
         Meehan, Chaudhuri & Dasgupta, "A Non-Parametric Test to Detect Data-Copying in Generative Models", 2020,
         section 4. Distances are to the whole training set, not to its part in the cell as in the authors' code.
+        Arthur & Vassilvitskii, "k-means++: the advantages of careful seeding", 2007, for the first centres.
 
-    >>> from aigc_jax.metrics.memorization import memorization
     >>> train, held_out, fresh = np.random.default_rng(0).normal(size=(3, 500, 2))
     >>> copying = data_copying(train, held_out, train, memorization(train, held_out, train), num_cells=3)
     >>> copying.value < -10, copying.p_value < 1e-6
@@ -264,33 +268,56 @@ def data_copying(
     >>> -3 < data_copying(train, held_out, fresh, memorization(train, held_out, fresh), num_cells=3).value < 3
     True
     """
-    centers = kmeans(train, num_cells, seed=seed)
-    cells, held_out_cells = cell_of(samples, centers), cell_of(held_out, centers)
+    train, held_out, samples = checked_features(train=train, held_out=held_out, samples=samples)
+    if (len(result.samples.distances), len(result.held_out.distances)) != (len(samples), len(held_out)):
+        raise ValueError("expected the memorization of the same samples and held-out examples, got one of other sets")
+    centers = _k_means(train, num_cells, seed)
+    cells, held_out_cells = (nearest(each, centers, 1, title="cells").indices[:, 0] for each in (samples, held_out))
     num, num_held_out = (np.bincount(c, minlength=len(centers)) for c in (cells, held_out_cells))
-    is_judged = (num >= MIN_PER_CELL) & (num_held_out >= MIN_PER_CELL)
-    if not is_judged.any():
+    is_tested = (num >= MIN_PER_CELL) & (num_held_out >= MIN_PER_CELL)
+    if not is_tested.any():
         raise UsageError(
             f"no cell has {MIN_PER_CELL} samples and {MIN_PER_CELL} held-out examples, of {len(samples)} and "
             f"{len(held_out)} in {len(centers)} cells: take more examples or fewer cells"
         )
     z = np.full(len(centers), np.nan)
-    for cell in np.flatnonzero(is_judged):
+    for cell in np.flatnonzero(is_tested):
         far, near = result.samples.distances[cells == cell], result.held_out.distances[held_out_cells == cell]
         z[cell] = mann_whitney_z(far, near)
-    value = float(np.average(z[is_judged], weights=num_held_out[is_judged]))
-    return DataCopying(value, z, num, num_held_out, cells)
+    value = float(np.average(z[is_tested], weights=num_held_out[is_tested]))
+    return DataCopying(value, z, num, num_held_out)
+
+
+def _k_means(features: np.ndarray, num: int, seed: int) -> Float64[np.ndarray, "num_cells num_features"]:
+    """K means from a k-means++ start; fewer than ``num`` where there are fewer distinct examples."""
+    if not 1 <= num <= len(features):
+        raise UsageError(f"expected 1 <= number of cells <= {len(features)} examples, got {num}: ask for fewer")
+    points, rng = features.astype(np.float64), np.random.default_rng(seed)
+    centers, squares = points[rng.integers(len(points), size=1)], np.full(len(points), np.inf)
+    while len(centers) < num:
+        squares = np.minimum(squares, cdist(points, centers[-1:], "sqeuclidean")[:, 0])
+        if not squares.any():
+            break
+        chosen = rng.choice(len(points), size=1, p=squares / squares.sum())
+        centers = np.concatenate([centers, points[chosen]])
+    # No cell is empty at first, as each centre is a point; one that becomes empty keeps its centre.
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        return kmeans2(points, centers, iter=NUM_ITERATIONS, minit="matrix")[0]
 
 
 def mann_whitney_z(a: Float[np.ndarray, " num_a"], b: Float[np.ndarray, " num_b"]) -> float:
-    """Standardised number of pairs in which the first set has the larger value, a tie counting one half.
+    """Mann-Whitney statistic, standardised: number of pairs whose first value is larger, a tie counting one half.
 
     Args:
         a: values of the one set.
         b: values of the other.
 
     Returns:
-        ``(U - E U) / sd U`` under one law, with the variance that is left by ties (which the authors of C_T leave
-        out: beside them, exact copies come out farther from 0); 0 where all values are equal.
+        ``(U - E U) / sd U`` under one distribution, with the variance corrected for ties (the authors of C_T do not
+        correct it, so that exact copies are nearer to 0 there); 0 where all values are equal.
+
+    Raises:
+        ValueError: no [N] of numbers.
 
     Reference:
         Mann & Whitney, 1947; for ties, Lehmann, "Nonparametrics", 1975, section 1.4.
@@ -298,6 +325,7 @@ def mann_whitney_z(a: Float[np.ndarray, " num_a"], b: Float[np.ndarray, " num_b"
     >>> round(mann_whitney_z(np.arange(3.0), np.arange(3.0) + 3.0), 4)
     -1.964
     """
+    a, b = checked(a=(a, float, "num_a"), b=(b, float, "num_b"))
     num_a, num_b = len(a), len(b)
     total = num_a + num_b
     ranks = rankdata(np.concatenate([a, b]))
@@ -305,72 +333,3 @@ def mann_whitney_z(a: Float[np.ndarray, " num_a"], b: Float[np.ndarray, " num_b"
     ties = np.unique(ranks, return_counts=True)[1].astype(np.float64)
     variance = num_a * num_b / 12 * (total + 1 - (ties**3 - ties).sum() / (total * (total - 1)))
     return float(excess / np.sqrt(variance)) if len(ties) > 1 else 0.0
-
-
-def kmeans(points: Features, num_cells: int, *, seed: int = 0) -> Float64[np.ndarray, "num_cells num_features"]:
-    """Centres of cells: Lloyd's iteration from k-means++.
-
-    Args:
-        points: features [N, d].
-        num_cells: number of cells, in 1 ... N.
-        seed: of the first centres.
-
-    Returns:
-        The centres. Fewer than ``num_cells`` where there are fewer distinct points.
-
-    Raises:
-        UsageError: more cells than points, or features that are not finite.
-
-    Reference:
-        Arthur & Vassilvitskii, "k-means++: the advantages of careful seeding", 2007.
-
-    >>> points = np.array([[0.0], [1.0], [10.0], [11.0]])
-    >>> sorted(kmeans(points, 2).ravel().tolist())
-    [0.5, 10.5]
-    """
-    (features,) = checked_features(points=points)
-    if not 1 <= num_cells <= len(features):
-        raise UsageError(f"expected 1 <= number of cells <= {len(features)} points, got {num_cells}: ask for fewer")
-    centers, before = _spread(features, num_cells, np.random.default_rng(seed)), None
-    for _ in range(NUM_ITERATIONS):
-        cells = cell_of(features, centers)
-        if before is not None and np.array_equal(cells, before):
-            break
-        for cell in np.unique(cells):  # an empty one keeps its centre
-            centers[cell] = features[cells == cell].mean(axis=0, dtype=np.float64)
-        before = cells
-    return centers
-
-
-def cell_of(
-    points: Features, centers: Float64[np.ndarray, "num_cells num_features"]
-) -> Int64[np.ndarray, " num_points"]:
-    """The cell of each point: the nearest centre.
-
-    Args:
-        points: features [N, d].
-        centers: as of :func:`kmeans`.
-
-    Returns:
-        Indices of centres [N].
-
-    Raises:
-        UsageError: features of another length, or features that are not finite.
-
-    >>> cell_of(np.array([[1.0], [9.0]]), np.array([[0.0], [10.0]])).tolist()
-    [0, 1]
-    """
-    return nearest(points, centers, 1, title="cells").indices[:, 0]
-
-
-def _spread(features: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
-    """k-means++: each next centre is a point drawn with odds of its squared distance to the centres so far."""
-    centers = features[rng.integers(len(features), size=1)].astype(np.float64)
-    squares = np.full(len(features), np.inf)
-    while len(centers) < num:
-        squares = np.minimum(squares, nearest(features, centers[-1:], 1, title="cells").distances[:, 0] ** 2)
-        if not squares.any():
-            break
-        chosen = rng.choice(len(features), size=1, p=squares / squares.sum())
-        centers = np.concatenate([centers, features[chosen].astype(np.float64)])
-    return centers

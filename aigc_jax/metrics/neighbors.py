@@ -1,4 +1,4 @@
-"""Distances between two sets of features, tile by tile: nearest neighbours in bounded memory.
+"""Nearest neighbours and distances between two sets of features, tile by tile in bounded memory.
 
 50,000 x 50,000 distances fill 20 GB; a tile of them fills 8 MB. All arithmetic is float64 on features taken relative to
 the mean of the points, which makes ``|x|^2 + |y|^2 - 2 x.y`` (one matrix product) safe: in float32, or far from the
@@ -11,27 +11,24 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from tqdm import tqdm
 
+from aigc_jax.metrics.checks import Features, checked_features
 from aigc_jax.types import UsageError
-
-Features = Float[np.ndarray, "_ _"] | Float[Array, "_ _"]
-"""One row per example. float32 is fine and takes half the memory: it is turned into float64 tile by tile."""
 
 BLOCK_SIZE = 1024
 """Rows and columns of a tile: 8 MB of distances, and 16 KB per feature for what they are made of."""
 
 
 class Tile(NamedTuple):
-    """The squared distances of some queries from some points.
+    """Squared distances of a block of queries from a block of points.
 
     Attributes:
         rows: which queries.
         columns: which points.
-        squares: squared distances, rounded down: below the truth by no more than rounding, never above it, >= 0. So
-            those of coinciding examples are 0, and ``squares <= radius**2`` asks whether a closed ball holds them,
-            with a margin for the rounding of a radius that was found as a distance itself.
+        squares: squared distances >= 0, rounded down: never above the exact ones. So those of coinciding examples are
+            0, and ``squares <= radius**2`` tests a closed ball, with a margin for the rounding of the radius.
     """
 
     rows: slice
@@ -40,11 +37,11 @@ class Tile(NamedTuple):
 
 
 class Neighbors(NamedTuple):
-    """The nearest points of each query.
+    """Nearest points of each query.
 
     Attributes:
         distances: rising, with the relative precision of float64; of coinciding examples exactly 0.
-        indices: which points; of points at equal distances the first come first.
+        indices: of the points; of points at equal distances the first come first.
     """
 
     distances: Float64[np.ndarray, "num_queries k"]
@@ -54,21 +51,22 @@ class Neighbors(NamedTuple):
 def nearest(
     queries: Features, points: Features, k: int, *, block_size: int = BLOCK_SIZE, title: str = "nearest"
 ) -> Neighbors:
-    """The k nearest points of each query, by Euclidean distance.
+    """K nearest points of each query, by Euclidean distance.
 
     Args:
         queries: features [N, d].
         points: features [M, d], M >= k.
         k: number of neighbours, >= 1.
-        block_size: rows and columns of a tile. The result does not depend on it, but for which of several points comes
-            last whose distances differ by rounding alone.
+        block_size: rows and columns of a tile. The result does not depend on it, except for the order of points whose
+            distances differ by rounding alone.
         title: of the progress bar, which is shown on a terminal only.
 
     Returns:
         Their distances and indices, [N, k].
 
     Raises:
-        UsageError: fewer than k points, features of another length, or features that are not finite.
+        ValueError: no [N, d] of numbers, or features of different lengths.
+        UsageError: fewer than k points, or features that are not finite.
 
     >>> points = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
     >>> nearest(np.array([[0.0, 1.0]]), points, 1).distances
@@ -85,7 +83,7 @@ def nearest(
 def nearest_others(
     points: Features, k: int, *, block_size: int = BLOCK_SIZE, title: str = "nearest others"
 ) -> Neighbors:
-    """The k nearest neighbours of each point among the other points; a duplicate of it is another point.
+    """K nearest neighbours of each point among the other points; a duplicate is another point.
 
     Args:
         points: features [N, d], N > k.
@@ -97,6 +95,7 @@ def nearest_others(
         Their distances and indices, [N, k].
 
     Raises:
+        ValueError: no [N, d] of numbers.
         UsageError: fewer than k + 1 points, or features that are not finite.
 
     >>> nearest_others(np.array([[0.0], [1.0], [1.0], [5.0]]), 1).indices.ravel()
@@ -114,15 +113,71 @@ def nearest_others(
     return _refined(rows, rows, best, block_size)
 
 
+class Manifold(NamedTuple):
+    """A set of features, and how far each example is from its neighbours in the set.
+
+    The union of balls around the examples that reach to the k-th neighbour stands for the manifold of the data. Several
+    metrics need it: compute it once with :func:`manifold` and pass it in place of the features.
+
+    Attributes:
+        features: float32 or float64 [N, d].
+        distances: to the k nearest other examples, rising [N, k].
+    """
+
+    features: Float[np.ndarray, "num num_features"]
+    distances: Float64[np.ndarray, "num k"]
+
+    def radii(self, k: int) -> Float64[np.ndarray, " num"]:
+        """Distance of each example to its k-th nearest other one."""
+        if not 1 <= k <= self.distances.shape[1]:
+            raise ValueError(
+                f"expected 1 <= k <= {self.distances.shape[1]}, the neighbours of this manifold, got {k}: compute "
+                f"manifold(features, {k})"
+            )
+        return self.distances[:, k - 1]
+
+
+def manifold(
+    features: Features | Manifold, k: int = 5, *, block_size: int = BLOCK_SIZE, title: str = "manifold"
+) -> Manifold:
+    """The manifold of a set of features, to be passed to several metrics.
+
+    Args:
+        features: [N, d], N > k; a manifold is returned as it is.
+        k: number of neighbours, >= 1: the largest that any metric asks for.
+        block_size: as of :func:`nearest`.
+        title: of the progress bar, which is shown on a terminal only.
+
+    Returns:
+        The manifold.
+
+    Raises:
+        ValueError: no [N, d] of numbers.
+        UsageError: fewer than k + 1 examples, or features that are not finite.
+
+    >>> manifold(np.array([[0.0], [1.0], [1.0], [5.0]]), 2).radii(2).tolist()
+    [1.0, 1.0, 1.0, 4.0]
+    """
+    if isinstance(features, Manifold):
+        return features
+    (values,) = checked_features(features=features)
+    return Manifold(values, nearest_others(values, k, block_size=block_size, title=title).distances)
+
+
+def features_of(given: Features | Manifold) -> Features:
+    """The features of a manifold; features themselves as they are."""
+    return given.features if isinstance(given, Manifold) else given
+
+
 def tiles(
     queries: np.ndarray, points: np.ndarray | None = None, *, block_size: int = BLOCK_SIZE, title: str = "distances"
 ) -> Iterator[Tile]:
-    """All squared distances, a tile at a time.
+    """Squared distances of all pairs, one tile at a time.
 
     Args:
-        queries: features [N, d], as :func:`checked_features` returns them.
-        points: features [M, d]; None for the queries themselves, of which each pair of blocks then comes once: on the
-            diagonal or above it.
+        queries: features [N, d], as :func:`aigc_jax.metrics.checks.checked_features` returns them.
+        points: features [M, d]; None for the queries themselves, where each pair of blocks comes once: on the diagonal
+            or above it.
         block_size: rows and columns of a tile.
         title: of the progress bar, which is shown on a terminal only.
 
@@ -146,40 +201,6 @@ def tiles(
                 squares = left @ _right(points[columns], center).T
                 yield Tile(rows, columns, np.maximum(squares, 0.0, out=squares))
                 bar.update()
-
-
-def checked_features(**features: Features) -> list[np.ndarray]:
-    """Features as numpy arrays, float32 or float64, once they are known to be fit for distances.
-
-    Args:
-        **features: by name, for the messages.
-
-    Returns:
-        The arrays, without a copy where they are float32 or float64 in memory already.
-
-    Raises:
-        UsageError: none, features of different lengths, or features that are not finite.
-
-    >>> [array.shape for array in checked_features(real=np.ones((3, 2)), fake=np.zeros((4, 2)))]
-    [(3, 2), (4, 2)]
-    """
-    arrays = {name: _as_float(values) for name, values in features.items()}
-    lengths = {name: array.shape[1] for name, array in arrays.items()}
-    if len(set(lengths.values())) > 1:
-        raise UsageError(f"expected features of one length, got {lengths}: encode all sets with one encoder")
-    for name, array in arrays.items():
-        if not array.size:
-            raise UsageError(f"expected features of at least one example, got {name} of shape {array.shape}")
-        # A sum is finite where all its terms are: cheaper than an array of yes and no.
-        if not np.isfinite(array.sum(axis=0, dtype=np.float64)).all():
-            raise UsageError(f"expected finite features, got NaN or infinity in {name}: look at what was encoded")
-    return list(arrays.values())
-
-
-def _as_float(values: Features) -> np.ndarray:
-    array = np.asarray(values)
-    # Half precisions are exact in float32, and numpy's own reductions know that.
-    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
 
 
 def _check_enough(k: int, num: int, what: str) -> None:
@@ -217,7 +238,7 @@ class _Best:
         self.indices = np.zeros((num_queries, k), np.int64)
 
     def offer(self, rows: slice, columns: slice, squares: np.ndarray) -> None:
-        """Take over what is smaller. Columns must be offered in order: the first of equals stays."""
+        """Keep the smaller ones. Columns must be offered in order: the first of equals stays."""
         best, indices = self.squares[rows], self.indices[rows]
         k, limit = best.shape[1], best[:, -1]
         if np.isinf(limit).any() and squares.shape[1] > k:

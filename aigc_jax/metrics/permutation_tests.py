@@ -1,7 +1,7 @@
-"""Permutation tests: do samples cover less of the data, or vary less within a condition, than real examples do.
+"""Permutation tests of the coverage of the data, and of the variety within a condition.
 
 Samples and real examples of one distribution can change places, so that mixing them gives the distribution of any
-difference. Neither statistic has another test: neighbouring places are covered by the same samples, and values that
+difference. Neither statistic has a simpler test: neighbouring places are covered by the same samples, and values that
 were never seen have no variance.
 """
 
@@ -13,19 +13,20 @@ import numpy as np
 from jaxtyping import Int
 from scipy import sparse
 
-from aigc_jax.metrics.neighbors import Features, checked_features, nearest_others, tiles
+from aigc_jax.metrics.checks import Features, checked, checked_features
+from aigc_jax.metrics.neighbors import Manifold, features_of, manifold, tiles
 from aigc_jax.types import UsageError
 
 Values = Int[np.ndarray, " _"]
 
 
 class CoverageTest(NamedTuple):
-    """Coverage by two sets, and whether the first covers less.
+    """Coverage of real examples by two sets, and whether the first covers less.
 
     Attributes:
-        coverage: share of the places that the first set covers.
+        coverage: share of the real examples that the first set covers.
         reference: share that the second covers.
-        p_value: probability of a difference as large where both are of one law, one-sided.
+        p_value: probability of so large a difference if both have one distribution, one-sided.
     """
 
     coverage: float
@@ -34,7 +35,7 @@ class CoverageTest(NamedTuple):
 
 
 def coverage_test(
-    places: Features,
+    real: Features | Manifold,
     first: Features,
     second: Features,
     *,
@@ -42,10 +43,11 @@ def coverage_test(
     num_permutations: int = 2999,
     seed: int = 0,
 ) -> CoverageTest:
-    """Compare the coverage of the same places by two sets of one size.
+    """Permutation test of coverage: does the first of two sets cover fewer real examples than the second.
 
     Args:
-        places: features of real examples [N, d], each with the ball to its k-th nearest other one.
+        real: features of real examples [N, d], each with the ball to its k-th nearest other one; or their
+            :func:`aigc_jax.metrics.neighbors.manifold` of k neighbours.
         first: features [M, d].
         second: features [M, d].
         k: neighbours, in 1 ... N - 1.
@@ -56,7 +58,8 @@ def coverage_test(
         Both coverages, and the p-value.
 
     Raises:
-        UsageError: sets of two sizes, or too few places.
+        ValueError: no [N, d] of numbers, features of different lengths, or a manifold of fewer neighbours.
+        UsageError: sets of two sizes, or too few real examples.
 
     Reference:
         Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020, equation 4, for coverage;
@@ -68,37 +71,37 @@ def coverage_test(
     """
     if len(first) != len(second):
         raise UsageError(f"expected two sets of one size, got {len(first)} and {len(second)}: take as many of each")
-    places, first, second = checked_features(places=places, first=first, second=second)
-    limits = nearest_others(places, k, title="reach of the data").distances[:, k - 1] ** 2
+    values, first, second = checked_features(real=features_of(real), first=first, second=second)
+    limits = manifold(real, k, title="reach of the data").radii(k) ** 2
     both, num = np.concatenate([first, second]), len(first)
     rows, columns = [], []
-    for tile in tiles(places, both, title="covered places"):
+    for tile in tiles(values, both, title="covered examples"):
         row, column = np.nonzero(tile.squares <= limits[tile.rows, None])
         rows.append(row + tile.rows.start)
         columns.append(column + tile.columns.start)
     place = (np.concatenate(rows), np.concatenate(columns))
-    holds = sparse.csr_matrix((np.ones(len(place[0]), np.float32), place), shape=(len(places), 2 * num))
+    is_held = sparse.csr_matrix((np.ones(len(place[0]), np.float32), place), shape=(len(values), 2 * num))
     rng = np.random.default_rng(seed)
 
-    def lack(is_first: np.ndarray) -> tuple[float, float]:
-        counts = holds @ np.stack([is_first, 1.0 - is_first], axis=1).astype(np.float32)
+    def coverages(is_first: np.ndarray) -> tuple[float, float]:
+        counts = is_held @ np.stack([is_first, 1.0 - is_first], axis=1).astype(np.float32)
         shares = (counts > 0).mean(axis=0)
         return float(shares[0]), float(shares[1])
 
     mask = np.repeat([1.0, 0.0], num)
-    coverage, reference = lack(mask)
-    seen = [lack(rng.permutation(mask)) for _ in range(num_permutations)]
-    num_worse = sum(other - own >= reference - coverage for own, other in seen)
-    return CoverageTest(coverage, reference, (1 + num_worse) / (1 + num_permutations))
+    coverage, reference = coverages(mask)
+    mixed = [coverages(rng.permutation(mask)) for _ in range(num_permutations)]
+    num_as_large = sum(other - own >= reference - coverage for own, other in mixed)
+    return CoverageTest(coverage, reference, (1 + num_as_large) / (1 + num_permutations))
 
 
 class VarietyTest(NamedTuple):
-    """Entropy given the condition of two sets, and whether the first is less varied.
+    """Entropy of two sets given their condition, and whether the first varies less.
 
     Attributes:
         entropy: of the first set, in nats; mean over the conditions.
         reference: of the second.
-        p_value: probability of a difference as large where both are of one law, one-sided.
+        p_value: probability of so large a difference if both have one distribution, one-sided.
     """
 
     entropy: float
@@ -107,22 +110,26 @@ class VarietyTest(NamedTuple):
 
 
 def variety_test(
-    first: tuple[Values, Values],
-    second: tuple[Values, Values],
+    values: Values,
+    condition: Values,
+    reference_values: Values,
+    reference_condition: Values,
     *,
     num_permutations: int = 999,
     seed: int = 0,
 ) -> VarietyTest:
-    """Compare how varied an attribute is in two sets of examples of the same conditions.
+    """Permutation test of variety: does an attribute vary less within a condition than in a reference set.
 
-    The entropies are Miller and Madow's, of like bias only in sets of like size and law. The test is of Simpson's
-    index ``1 - sum_v c_v (c_v - 1) / (n (n - 1))``, how often two examples of a condition differ, which has no bias:
-    mean over the conditions, against sets that are mixed within each condition. What differs between conditions plays
-    no part.
+    The entropies are Miller and Madow's, whose biases are alike only in sets of like size and distribution. The test is
+    of Simpson's index ``1 - sum_v c_v (c_v - 1) / (n (n - 1))``, how often two examples of a condition differ, which
+    has no bias: mean over the conditions, against sets that are mixed within each condition. Differences between
+    conditions do not count.
 
     Args:
-        first: values of the attribute, and the conditions.
-        second: those of the second set, of the same conditions.
+        values: of the attribute.
+        condition: of each example.
+        reference_values: those of the reference set, such as real examples.
+        reference_condition: theirs, the same conditions.
         num_permutations: how often the sets are mixed; the least p-value is one over that and one.
         seed: of the permutations.
 
@@ -130,6 +137,7 @@ def variety_test(
         Both entropies, and the p-value.
 
     Raises:
+        ValueError: other than integers, or not as many values as conditions.
         UsageError: no examples, conditions of one set only, or of a single example.
 
     Reference:
@@ -137,11 +145,16 @@ def variety_test(
         Phipson & Smyth, "Permutation P-values should never be zero", 2010.
 
     >>> condition = np.arange(40) % 2
-    >>> found = variety_test((condition, condition), (np.arange(40) % 8, condition))
+    >>> found = variety_test(condition, condition, np.arange(40) % 8, condition)
     >>> found.entropy, round(found.reference, 2), found.p_value
     (0.0, 1.46, 0.001)
     """
-    rng, sets = np.random.default_rng(seed), (first, second)
+    rng = np.random.default_rng(seed)
+    first = checked(values=(values, int, "num"), condition=(condition, int, "num"))
+    second = checked(
+        reference_values=(reference_values, int, "num"), reference_condition=(reference_condition, int, "num")
+    )
+    sets = (first, second)
     conditions = np.unique(np.concatenate([condition for _, condition in sets]))
     parts = [[values[condition == each] for values, condition in sets] for each in conditions]
     if not parts or min(len(part) for pair in parts for part in pair) < 2:
@@ -162,7 +175,7 @@ def variety_test(
 
 
 def miller_madow(values: Values) -> float:
-    """The entropy of what is seen, plus (values seen - 1) / (2 n), by which it is too low; in nats.
+    """Miller-Madow entropy in nats: the plug-in entropy plus its bias, (distinct values - 1) / (2 n).
 
     >>> round(miller_madow(np.array([0, 1, 0, 1])), 4) == round(float(np.log(2)) + 1 / 8, 4)
     True
@@ -172,5 +185,5 @@ def miller_madow(values: Values) -> float:
 
 
 def _simpson(counts: np.ndarray, n: int) -> np.ndarray:
-    """How often two of n examples differ, from the counts [..., value]."""
+    """Simpson's index: how often two of n examples differ, from the counts [..., value]."""
     return 1 - np.sum(counts * (counts - 1), axis=-1) / (n * (n - 1))

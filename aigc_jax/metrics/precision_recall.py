@@ -1,9 +1,10 @@
-"""Precision, recall, density, coverage and realism: two sets of features as unions of balls around their examples.
+"""Precision, recall, density, coverage and realism of two sets of features, by balls around their examples.
 
 A ball reaches to the k-th nearest neighbour of its centre in its own set. Balls are closed, so that sets with
-duplicates or with few distinct values are measured too. For two sets of one law these figures are not 1: precision and
-recall fall with the dimension (0.70 at d = 64, 0.55 at d = 1024, n = 2000, k = 5), density is 1 on average, and
-coverage has the expectation :func:`expected_coverage`. So read them beside real against real at the same sizes.
+duplicates or with few distinct values are measured too. For two sets of one distribution these numbers are not 1:
+precision and recall fall with the dimension (0.70 at d = 64, 0.55 at d = 1024, n = 2000, k = 5), density is 1 on
+average, and coverage has the expectation :func:`expected_coverage`. So compare them with real against real at the same
+sizes.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from aigc_jax.metrics.neighbors import BLOCK_SIZE, Features, Tile, checked_features, nearest_others, tiles
+from aigc_jax.metrics.checks import Features, checked_features
+from aigc_jax.metrics.neighbors import BLOCK_SIZE, Manifold, Tile, features_of, manifold, tiles
 
 
 class Overlap(NamedTuple):
-    """How two sets lie in each other, example by example; the means over examples are properties.
+    """Overlap of two sets, example by example; the means over examples are properties.
 
     Attributes:
         is_inside: whether each fake one lies in the ball of a real one (its mean is the precision).
@@ -27,7 +29,6 @@ class Overlap(NamedTuple):
         realism: of each fake one, higher = more like a real one: the largest ratio of a ball's radius to the distance
             from its centre, over the half of the balls with smaller radii. >= 1 within one of them; infinite where it
             coincides with a centre.
-        k: neighbours of the balls of precision, recall and realism.
         density_k: neighbours of the balls of density and coverage.
     """
 
@@ -36,7 +37,6 @@ class Overlap(NamedTuple):
     densities: Float64[np.ndarray, " num_fake"]
     is_covered: Bool[np.ndarray, " num_real"]
     realism: Float64[np.ndarray, " num_fake"]
-    k: int
     density_k: int
 
     @property
@@ -51,7 +51,7 @@ class Overlap(NamedTuple):
 
     @property
     def density(self) -> float:
-        """How densely the real ones lie around the fake ones: 1 on average for sets of one law; may exceed 1."""
+        """Density of the real ones around the fake ones: 1 on average for sets of one distribution; may exceed 1."""
         return float(self.densities.mean())
 
     @property
@@ -60,21 +60,30 @@ class Overlap(NamedTuple):
         return float(self.is_covered.mean())
 
 
-def overlap(real: Features, fake: Features, *, k: int = 3, density_k: int = 5, block_size: int = BLOCK_SIZE) -> Overlap:
+def overlap(
+    real: Features | Manifold,
+    fake: Features | Manifold,
+    *,
+    k: int = 3,
+    density_k: int = 5,
+    block_size: int = BLOCK_SIZE,
+) -> Overlap:
     """Improved precision and recall, density and coverage, and the realism score, from one pass over all distances.
 
     Args:
-        real: features [N, d].
-        fake: features [M, d].
+        real: features [N, d], or their :func:`aigc_jax.metrics.neighbors.manifold` of max(k, density_k) neighbours,
+            which several calls can share.
+        fake: features [M, d], or their manifold of k neighbours.
         k: of precision, recall and realism, in 1 ... min(N, M) - 1.
         density_k: of density and coverage, in 1 ... N - 1.
         block_size: rows and columns of a tile of distances (:mod:`aigc_jax.metrics.neighbors`).
 
     Returns:
-        The figures, with what they say of each example.
+        All five, with the value of each example.
 
     Raises:
-        UsageError: too few examples for k, features of different lengths, or features that are not finite.
+        ValueError: no [N, d] of numbers, features of different lengths, or a manifold of fewer neighbours.
+        UsageError: too few examples for k, or features that are not finite.
 
     Reference:
         Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models", 2019,
@@ -87,20 +96,20 @@ def overlap(real: Features, fake: Features, *, k: int = 3, density_k: int = 5, b
     >>> result.recall, result.coverage, result.realism.round(6).tolist()
     (1.0, 0.6, [inf, 0.2, 0.166667])
     """
-    real_array, fake_array = checked_features(real=real, fake=fake)
-    radii = nearest_others(real_array, max(k, density_k), block_size=block_size, title="real-real").distances
-    fake_radii = nearest_others(fake_array, k, block_size=block_size, title="fake-fake").distances
-    balls = _Balls(radii[:, k - 1], radii[:, density_k - 1], fake_radii[:, k - 1])
-    for tile in tiles(real_array, fake_array, block_size=block_size, title="real-fake"):
+    real_features, fake_features = checked_features(real=features_of(real), fake=features_of(fake))
+    real = manifold(real, max(k, density_k), block_size=block_size, title="real-real")
+    fake = manifold(fake, k, block_size=block_size, title="fake-fake")
+    balls = _Balls(real.radii(k), real.radii(density_k), fake.radii(k))
+    for tile in tiles(real_features, fake_features, block_size=block_size, title="real-fake"):
         balls.add(tile)
     with np.errstate(divide="ignore"):
         realism = 1.0 / np.sqrt(balls.nearest_share)
     densities = balls.num_holding / density_k
-    return Overlap(balls.is_inside, balls.is_recalled, densities, balls.is_covered, realism, k, density_k)
+    return Overlap(balls.is_inside, balls.is_recalled, densities, balls.is_covered, realism, density_k)
 
 
 def expected_coverage(num_real: int, num_fake: int, k: int = 5) -> float:
-    """What coverage is on average where real and fake ones have one law, whatever that law.
+    """Expectation of coverage where real and fake examples have one distribution, whichever it is.
 
     Args:
         num_real: number N of real examples, > k.
@@ -127,7 +136,7 @@ def expected_coverage(num_real: int, num_fake: int, k: int = 5) -> float:
 
 
 class _Balls:
-    """What the tiles seen so far say of each example."""
+    """Per-example results of the tiles so far."""
 
     def __init__(self, radii: np.ndarray, density_radii: np.ndarray, fake_radii: np.ndarray) -> None:
         self._limits, self._density_limits, self._fake_limits = radii**2, density_radii**2, fake_radii**2
@@ -154,3 +163,26 @@ class _Balls:
             with np.errstate(over="ignore"):
                 share = (squares[small] * self._weights[rows][small, None]).min(axis=0)
             np.minimum(self.nearest_share[columns], share, out=self.nearest_share[columns])
+
+
+def prdc(real: Features, fake: Features, *, k: int = 5) -> dict[str, float]:
+    """Precision, recall, density and coverage by name, all with the same k, as the package of that name gives them.
+
+    Args:
+        real: features [N, d].
+        fake: features [M, d].
+        k: neighbours, in 1 ... min(N, M) - 1.
+
+    Returns:
+        ``{"precision", "recall", "density", "coverage"}``; the values of each example are in :func:`overlap`.
+
+    Raises:
+        ValueError: no [N, d] of numbers, or features of different lengths.
+        UsageError: too few examples for k, or features that are not finite.
+
+    >>> line = np.arange(5.0)[:, None]
+    >>> prdc(line, line[:3], k=1)
+    {'precision': 1.0, 'recall': 0.8, 'density': 2.6666666666666665, 'coverage': 0.8}
+    """
+    found = overlap(real, fake, k=k, density_k=k)
+    return {name: getattr(found, name) for name in ("precision", "recall", "density", "coverage")}

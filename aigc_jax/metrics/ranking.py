@@ -1,6 +1,6 @@
-"""How well a score ranks positives above negatives: ROC curve, the area under it with an interval, precision-recall.
+"""ROC curve of a score, and the area under it with an interval.
 
-The one implementation in the library: detectors (positive = unreliable), classifiers (positive = of the class).
+Not scikit-learn's: its curve refuses infinite scores, and its area has no interval.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from jaxtyping import Array, Bool, Float, Float64
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 
-from aigc_jax.metrics.intervals import NUM_RESAMPLES, bootstrap_interval, clopper_pearson
+from aigc_jax.metrics.checks import checked
+from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.types import UsageError
 
 Scores = Float[np.ndarray, " num"] | Float[Array, " num"]
@@ -23,7 +24,7 @@ Truth = Bool[np.ndarray, " num"] | Bool[Array, " num"]
 
 
 class RocCurve(NamedTuple):
-    """The trade-off between hits and false alarms.
+    """Trade-off between true and false positives.
 
     Attributes:
         false_positive_rate: share of the negatives with a score >= threshold, rising from 0 to 1.
@@ -37,10 +38,10 @@ class RocCurve(NamedTuple):
 
 
 class RankingQuality(NamedTuple):
-    """A figure of a ranking with its interval.
+    """Area under a ROC curve with its interval.
 
     Attributes:
-        value: the figure, in [0, 1].
+        value: the area, in [0, 1].
         low: lower end of its interval.
         high: upper end.
         num_positive: number of positives.
@@ -55,7 +56,7 @@ class RankingQuality(NamedTuple):
 
 
 def roc_curve(scores: Scores, is_positive: Truth) -> RocCurve:
-    """The receiver operating characteristic, one point for each distinct score.
+    """Receiver operating characteristic, one point for each distinct score.
 
     Args:
         scores: higher = more positive; infinite ones are allowed.
@@ -65,6 +66,7 @@ def roc_curve(scores: Scores, is_positive: Truth) -> RocCurve:
         The curve, from (0, 0) to (1, 1).
 
     Raises:
+        ValueError: arrays of other kinds, or of different lengths.
         UsageError: no positives, no negatives, or a score that is NaN.
 
     >>> curve = roc_curve(np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False]))
@@ -72,14 +74,11 @@ def roc_curve(scores: Scores, is_positive: Truth) -> RocCurve:
     ([0.0, 0.0, 0.5, 1.0], [0.0, 0.5, 1.0, 1.0])
     """
     values, truth = _checked(scores, is_positive)
-    threshold, hits, flagged = _by_threshold(values, truth)
-    num_positive = int(truth.sum())
-    false_positive_rate = (flagged - hits) / (len(truth) - num_positive)
-    return RocCurve(
-        np.concatenate([[0.0], false_positive_rate]),
-        np.concatenate([[0.0], hits / num_positive]),
-        np.concatenate([[np.inf], threshold]),
-    )
+    rising, place = np.unique(values, return_inverse=True)
+    hits, flagged = (np.cumsum(np.bincount(place, weights)[::-1]) for weights in (truth, None))
+    false_positive_rate, true_positive_rate = (flagged - hits) / (~truth).sum(), hits / truth.sum()
+    points = ((0.0, false_positive_rate), (0.0, true_positive_rate), (np.inf, rising[::-1]))
+    return RocCurve(*(np.append(first, others) for first, others in points))
 
 
 def roc_auc(scores: Scores, is_positive: Truth, *, confidence: float = 0.95) -> RankingQuality:
@@ -95,9 +94,10 @@ def roc_auc(scores: Scores, is_positive: Truth, *, confidence: float = 0.95) -> 
         confidence: of the interval, in (0, 1).
 
     Returns:
-        The area and its interval; (0, 1) where one positive or one negative says nothing of the variance.
+        The area and its interval; (0, 1) where a single positive or negative leaves the variance unknown.
 
     Raises:
+        ValueError: arrays of other kinds, or of different lengths.
         UsageError: no positives, no negatives, or a score that is NaN.
 
     Reference:
@@ -128,70 +128,8 @@ def roc_auc(scores: Scores, is_positive: Truth, *, confidence: float = 0.95) -> 
     return RankingQuality(value, low, high, num_positive, num_negative)
 
 
-def average_precision(
-    scores: Scores,
-    is_positive: Truth,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> RankingQuality:
-    """Area under the precision-recall curve as the sum of precision times the gain in recall, without interpolation.
-
-    A ranking that says nothing scores the share of positives, not one half: print that share beside it.
-
-    Args:
-        scores: higher = more positive; infinite ones are allowed.
-        is_positive: the truth.
-        num_resamples: of the stratified bootstrap for the interval.
-        confidence: of the interval, in (0, 1).
-        seed: of the resamples.
-
-    Returns:
-        The figure and its interval.
-
-    Raises:
-        UsageError: no positives, no negatives, or a score that is NaN.
-
-    Reference:
-        Davis & Goadrich, "The relationship between precision-recall and ROC curves", 2006, section 5, for why the curve
-        is not interpolated linearly.
-
-    >>> quality = average_precision(np.array([0.9, 0.4, 0.3]), np.array([True, False, True]), num_resamples=10)
-    >>> round(quality.value, 6)
-    0.833333
-    """
-    values, truth = _checked(scores, is_positive)
-    ordered = np.concatenate([values[truth], values[~truth]])
-    num_positive = int(truth.sum())
-    is_first = np.arange(len(ordered)) < num_positive
-
-    # Stratified: the figure depends on the share of positives, which is no property of the ranking.
-    interval = bootstrap_interval(
-        lambda index: _average_precision(ordered[index], is_first),
-        (num_positive, len(truth) - num_positive),
-        num_resamples=num_resamples,
-        confidence=confidence,
-        seed=seed,
-    )
-    return RankingQuality(_average_precision(values, truth), *interval, num_positive, len(truth) - num_positive)
-
-
-def _average_precision(values: np.ndarray, truth: np.ndarray) -> float:
-    _, hits, flagged = _by_threshold(values, truth)
-    return float(np.sum(np.diff(hits, prepend=0) * hits / flagged) / truth.sum())
-
-
-def _by_threshold(values: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct scores, falling, with the numbers of positives and of examples that score at least as high."""
-    order = np.argsort(-values, kind="stable")
-    falling = values[order]
-    last = np.append(np.flatnonzero(falling[1:] != falling[:-1]), len(falling) - 1)
-    return falling[last], np.cumsum(truth[order])[last].astype(np.int64), last + 1
-
-
 def _checked(scores: Scores, is_positive: Truth) -> tuple[np.ndarray, np.ndarray]:
-    values, truth = np.asarray(scores, np.float64), np.asarray(is_positive)
+    values, truth = checked(scores=(scores, float, "num"), is_positive=(is_positive, bool, "num"))
     if np.isnan(values).any():
         raise UsageError(f"expected scores that are numbers, got {int(np.isnan(values).sum())} NaN: leave those out")
     if truth.all() or not truth.any():
@@ -199,4 +137,4 @@ def _checked(scores: Scores, is_positive: Truth) -> tuple[np.ndarray, np.ndarray
             f"a ranking needs positives and negatives, got {int(truth.sum())} positives of {len(truth)}: "
             "take more examples"
         )
-    return values, truth
+    return values.astype(np.float64), truth

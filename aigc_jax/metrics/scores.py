@@ -1,4 +1,4 @@
-"""Inception-style score: are samples clear, and their classes many, by the word of a classifier alone."""
+"""Inception-style score: confident and diverse class predictions of a classifier on samples."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import log_softmax
 
+from aigc_jax.metrics.checks import checked
 from aigc_jax.types import UsageError
 
 
@@ -16,17 +17,11 @@ class InceptionScore(NamedTuple):
 
     Attributes:
         mean: over the splits, as published tables have it.
-        deviation: standard deviation over the splits, of one split; no standard error of ``mean``.
         unsplit: of all samples together, which does not depend on their order; >= ``mean``, or nearly.
-        num_splits: number of splits.
-        n: number of samples.
     """
 
     mean: float
-    deviation: float
     unsplit: float
-    num_splits: int
-    n: int
 
 
 def inception_score(
@@ -35,22 +30,23 @@ def inception_score(
     num_splits: int = 10,
     seed: int | None = 0,
 ) -> InceptionScore:
-    """``exp E_x KL(p(y | x) || p(y))``: the classes that samples show, each sample counting as far as it is clear.
+    """``exp E_x KL(p(y | x) || p(y))``: effective number of classes among samples of confident predictions.
 
-    It never looks at real examples, so that a model which shows one perfect digit of each class has the highest score.
-    A split of n samples sees fewer classes than there are: ten one-hot classes score below 10. Name the score with the
-    classifier that gave the logits; it is the published Inception score with the TF-Inception network alone.
+    It does not depend on real examples: a model of one perfect digit of each class has the highest score. A split of n
+    samples sees fewer classes than there are: ten one-hot classes score below 10. Name the score with the classifier
+    that gave the logits; only with the TF-Inception network it is the published Inception score.
 
     Args:
         logits: of the classifier for each sample.
         num_splits: parts that are scored each by itself, >= 1.
-        seed: of the order in which samples are dealt out to the splits, so that samples sorted by class do no harm;
-            None for the order given.
+        seed: of the permutation of the samples before they are split, so that samples sorted by class do no harm;
+            None for the given order.
 
     Returns:
         The score, in float64.
 
     Raises:
+        ValueError: no [N, K] of numbers, NaN or +inf, or probabilities in place of logits.
         UsageError: fewer samples than splits.
 
     Reference:
@@ -61,21 +57,26 @@ def inception_score(
     >>> round(score.mean, 6), round(score.unsplit, 6)
     (10.0, 10.0)
     """
-    n, num_classes = logits.shape
+    (values,) = checked(logits=(logits, float, "num num_classes"))
+    n, num_classes = values.shape
+    if np.isnan(values).any() or np.isposinf(values).any():
+        raise ValueError("expected logits without NaN and +inf: look at what was classified")
+    if n and values.min() >= 0 and np.abs(values.sum(axis=1, dtype=np.float64) - 1).max() < 1e-4:
+        raise ValueError("expected logits, got probabilities (>= 0 with sum 1): pass their logarithm")
     if not 1 <= num_splits <= n:
         raise UsageError(f"expected 1 <= num_splits <= {n} samples, got {num_splits}: ask for more samples")
     order = np.arange(n) if seed is None else np.random.default_rng(seed).permutation(n)
-    rows, scores = np.asarray(logits), []
+    scores: list[float] = []
     total, total_negentropy = np.zeros(num_classes), 0.0
     for i in range(num_splits):
         part = order[i * n // num_splits : (i + 1) * n // num_splits]
-        log_p = log_softmax(rows[part].astype(np.float64), axis=1)
+        log_p = log_softmax(values[part].astype(np.float64), axis=1)
         p = np.exp(log_p)
-        negentropy = float(np.sum(p * log_p))
+        negentropy = float(np.sum(p * np.where(p > 0, log_p, 0.0)))
         scores.append(_score(p.sum(axis=0), negentropy, len(part)))
         total, total_negentropy = total + p.sum(axis=0), total_negentropy + negentropy
     unsplit = _score(total, total_negentropy, n)
-    return InceptionScore(float(np.mean(scores)), float(np.std(scores)), unsplit, num_splits, n)
+    return InceptionScore(float(np.mean(scores)), unsplit)
 
 
 def _score(sum_of_p: np.ndarray, negentropy: float, n: int) -> float:

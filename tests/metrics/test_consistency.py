@@ -8,9 +8,9 @@ import pytest
 from aigc_jax.metrics import consistency
 from aigc_jax.metrics.consistency import (
     attribute_agreement,
-    closeness,
-    determinism,
     drift,
+    max_ulp,
+    radius_agreement,
     reproducibility,
     seed_consistency,
     sensitivity,
@@ -20,7 +20,7 @@ from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.types import UsageError
 
 
-def test_fixed_attribute_is_consistent_but_never_for_certain():
+def test_seed_consistency_of_a_fixed_attribute_is_1_with_an_interval():
     condition = np.arange(60) % 3
     result = seed_consistency(condition, condition, 10)
     assert (result.value, result.high) == (1, 1)
@@ -31,7 +31,7 @@ def test_fixed_attribute_is_consistent_but_never_for_certain():
     assert 0.99 < seed_consistency(longer, longer, 10).low < 1
 
 
-def test_free_attribute_has_the_entropy_of_its_law():
+def test_seed_consistency_of_a_free_attribute_follows_from_its_entropy():
     law = np.array([0.5, 0.25, 0.125, 0.125])
     rng = np.random.default_rng(0)
     attribute = rng.choice(4, 40_000, p=law)
@@ -51,39 +51,40 @@ def drawn(agreement, sizes, num_draws, num_values=10):
     return results, 1 + np.sum(law * np.log(law)) / np.log(num_values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agreement", [0.95, 0.98, 0.99])
 @pytest.mark.parametrize("sizes", [[20] * 10, [100] * 10, [500] * 10, [1000, 10]], ids=["20", "100", "500", "unequal"])
-def test_interval_of_seeds_covers_the_truth(agreement, sizes):
+def test_seed_consistency_interval_covers_the_truth(agreement, sizes):
     results, truth = drawn(agreement, sizes, 40)
     # Of 40 intervals that each miss 1 time in 20, more than 5 miss in 1 of 70 cases.
     assert np.mean([result.low <= truth <= result.high for result in results]) >= 0.875
     assert all(0 <= result.low <= result.value <= result.high <= 1 for result in results)
 
 
-def test_interval_of_seeds_is_of_use():
+def test_seed_consistency_interval_is_narrow_for_many_samples():
     results, truth = drawn(0.98, [500] * 10, 5)
     assert np.mean([result.low for result in results]) > truth - 0.03
     assert np.mean([result.high for result in results]) < 0.995
 
 
-def test_interval_without_a_choice_among_the_counted():
+def test_seed_consistency_lower_end_is_not_biased_by_the_choice_of_a_value():
     # Three values as frequent: the most frequent of two samples would seem to be two thirds of them.
     rng, condition = np.random.default_rng(6), np.arange(100) // 2
     results = [seed_consistency(rng.integers(0, 3, 100), condition, 3) for _ in range(50)]
     assert np.mean([result.low < 0.01 for result in results]) >= 0.94
 
 
-def test_single_samples_of_a_condition_bound_nothing():
+def test_seed_consistency_of_single_samples_has_lower_end_0():
     assert seed_consistency(np.array([0, 1]), np.array([0, 1]), 3).low == pytest.approx(0)
 
 
-def test_what_cannot_be_read_is_a_value_of_its_own():
+def test_seed_consistency_counts_unreadable_as_a_value():
     mixed = seed_consistency(np.array([1, 1, -1, -1]), None, 2)
     assert mixed.value == 0
     assert seed_consistency(jnp.array([2, 2]), jnp.array([5, 9]), 3).per_condition.tolist() == [1, 1]
 
 
-def test_nothing_to_be_consistent_about_is_refused():
+def test_seed_consistency_refuses_one_value_and_no_samples():
     with pytest.raises(UsageError, match="2 values"):
         seed_consistency(np.array([0, 0]), None, 1)
     with pytest.raises(UsageError, match="got 0"):
@@ -103,7 +104,7 @@ def shuffled_share(a, b, condition, num_shuffles=4000):
     return np.sum(shares, axis=0)[0] / np.sum(shares, axis=0)[1]
 
 
-def test_chance_line_is_the_mean_of_shuffles_within_a_condition():
+def test_paired_agreement_chance_is_the_mean_of_shuffles_within_a_condition():
     rng = np.random.default_rng(3)
     condition = np.repeat([0, 1], 20)
     a = np.where(rng.random(40) < 0.6, condition, rng.integers(0, 3, 40))
@@ -118,7 +119,7 @@ def test_chance_line_is_the_mean_of_shuffles_within_a_condition():
 
 
 @pytest.mark.parametrize("copied", [0.0, 0.4])
-def test_interval_of_the_excess_covers_the_truth_95_times_in_100(copied):
+def test_paired_agreement_excess_interval_covers_the_truth_95_times_in_100(copied):
     law, rng, is_covered = np.array([0.7, 0.2, 0.1]), np.random.default_rng(4), []
     truth = copied * (1 - np.sum(law**2))
     for _ in range(400):
@@ -129,13 +130,13 @@ def test_interval_of_the_excess_covers_the_truth_95_times_in_100(copied):
     assert 0.925 <= np.mean(is_covered) <= 0.975
 
 
-def test_pairs_that_are_all_the_same_leave_a_doubt():
+def test_paired_agreement_of_equal_pairs_has_an_exact_interval():
     values = np.arange(20) % 4
     result = attribute_agreement(values, values)
     assert result.excess_low == pytest.approx(clopper_pearson(20, 20)[0] - result.chance)
 
 
-def test_models_that_share_nothing_but_the_condition_have_no_excess():
+def test_paired_agreement_by_the_condition_alone_has_no_excess():
     condition = np.arange(200) % 10
     result = attribute_agreement(condition, condition, condition)
     assert (result.value, result.chance, result.excess) == (1, 1, 0)
@@ -152,19 +153,19 @@ def test_reproducibility_by_hand():
     assert reproducibility(a, b, threshold=0.9).value == pytest.approx(1 / 3)
 
 
-def test_closeness_by_hand():
+def test_radius_agreement_by_hand():
     a, b = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]]), np.array([[0.0, 0.5], [3.0, 4.0], [0.0, 4.0]])
     # Distances: own 0.5, 4, 0; others 5, 4 | 3.04, 5 | 3.5, 3.
-    result = closeness(a, b, np.array([4.5, 3.5, 3.2]))
+    result = radius_agreement(a, b, np.array([4.5, 3.5, 3.2]))
     assert (result.value, result.chance) == (pytest.approx(2 / 3), pytest.approx(3 / 6))
 
 
-def test_threshold_is_not_reached_by_zeros():
+def test_reproducibility_of_zero_features_is_0():
     result = reproducibility(np.zeros((3, 2)), np.ones((3, 2)))
     assert (result.value, result.chance) == (0, 0)
 
 
-def test_blocks_change_nothing(monkeypatch):
+def test_reproducibility_does_not_depend_on_blocks(monkeypatch):
     rng = np.random.default_rng(5)
     a, condition = rng.normal(size=(30, 4)), np.arange(30) % 2
     b = a + rng.normal(size=a.shape)
@@ -173,7 +174,7 @@ def test_blocks_change_nothing(monkeypatch):
     assert reproducibility(a, b, condition) == pytest.approx(whole)
 
 
-def test_single_pairs_have_no_chance_line():
+def test_paired_agreement_of_single_pairs_has_no_chance():
     result = attribute_agreement(np.array([0, 1]), np.array([0, 2]), np.array([0, 1]))
     assert result.value == 0.5
     assert np.isnan([result.chance, result.excess, result.excess_low, result.excess_high]).all()
@@ -182,40 +183,38 @@ def test_single_pairs_have_no_chance_line():
     assert (mixed.chance, mixed.excess) == (0.5, 0.0)
 
 
-def test_unequal_numbers_are_refused():
-    with pytest.raises(UsageError, match="got 2 and 3"):
-        attribute_agreement(np.zeros(2, int), np.zeros(3, int))
+def test_paired_agreement_refuses_no_pairs():
     with pytest.raises(UsageError, match="at least one"):
         reproducibility(np.zeros((0, 2)), np.zeros((0, 2)))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_steps_are_numpys(dtype):
+def test_max_ulp_counts_numpys_steps(dtype):
     a = np.array([[0.1, -2.0], [1.0, 0.0], [3.0, 4.0]], dtype)
     b = a.copy()
     for _ in range(5):
         b[1, 0] = np.nextafter(b[1, 0], dtype(2))
     b[0, 1] = np.nextafter(b[0, 1], dtype(0))
-    assert determinism(a, b) == (False, 2, 3, 5)
-    assert determinism(a, a) == (True, 0, 3, 0)
+    assert max_ulp(a, b) == 5
+    assert max_ulp(a, a) == 0
 
 
-def test_zero_has_two_names_and_steps_cross_it():
+def test_max_ulp_across_zero():
     smallest = np.float32(np.nextafter(np.float32(0), np.float32(1)))
-    assert determinism(np.array([0.0], np.float32), np.array([-0.0], np.float32)) == (False, 1, 1, 0)
-    assert determinism(np.array([smallest]), np.array([-smallest])).max_ulp == 2
+    assert max_ulp(np.array([0.0], np.float32), np.array([-0.0], np.float32)) == 0
+    assert max_ulp(np.array([smallest]), np.array([-smallest])) == 2
     huge = np.array([np.finfo(np.float64).max])
-    assert determinism(huge, -huge).max_ulp == 2 * int(huge.view(np.int64)[0])
+    assert max_ulp(huge, -huge) == 2 * int(huge.view(np.int64)[0])
 
 
-def test_other_types():
+def test_max_ulp_of_other_types():
     half = np.asarray(jnp.array([1.0, 2.0], jnp.bfloat16))
-    assert determinism(half, half + half).max_ulp == 128
-    assert determinism(np.array([1, 2]), np.array([1, 3])) == (False, 1, 2, None)
-    with pytest.raises(UsageError, match="float32"):
-        determinism(np.zeros(2, np.float32), np.zeros(2))
+    assert max_ulp(half, half + half) == 128
+    assert max_ulp(np.array([1, 2]), np.array([1, 3])) is None
+    with pytest.raises(ValueError, match="float32"):
+        max_ulp(np.zeros(2, np.float32), np.zeros(2))
     with pytest.raises(UsageError, match="none"):
-        determinism(np.zeros((0, 3)), np.zeros((0, 3)))
+        max_ulp(np.zeros((0, 3)), np.zeros((0, 3)))
 
 
 def test_drift_by_hand():
@@ -228,21 +227,20 @@ def test_drift_by_hand():
 
 
 @pytest.mark.parametrize("sizes", [(200, 200), (1000, 300)])
-def test_limit_is_exceeded_5_times_in_100_where_nothing_moved(sizes):
-    rng, law = np.random.default_rng(0), np.array([0.4, 0.3, 0.2, 0.1])
-    results = [drift(*(rng.multinomial(n, law) for n in sizes)) for _ in range(1000)]
+def test_drift_limit_is_exceeded_5_times_in_100_without_a_change(sizes):
+    rng, shares = np.random.default_rng(0), np.array([0.4, 0.3, 0.2, 0.1])
+    results = [drift(*(rng.multinomial(n, shares) for n in sizes)) for _ in range(1000)]
     assert 0.03 <= np.mean([result.psi > result.limit for result in results]) <= 0.07
-    moved = drift(rng.multinomial(200, law), rng.multinomial(200, law[::-1]))
+    moved = drift(rng.multinomial(200, shares), rng.multinomial(200, shares[::-1]))
     assert moved.psi > moved.limit
-    assert (moved.n_before, moved.n_after) == (200, 200)
 
 
-def test_drift_of_nothing_is_refused():
+def test_drift_refuses_no_samples():
     with pytest.raises(UsageError, match="both sides"):
         drift(np.array([0, 0]), np.array([1, 2]))
 
 
-def test_a_linear_map_has_its_own_gain():
+def test_sensitivity_of_a_linear_map_is_its_gain():
     rng = np.random.default_rng(1)
     matrix, delta = np.diag([1.0, 1.0, 5.0]), rng.normal(size=(500, 3))
     z = rng.normal(size=(500, 3))
@@ -256,17 +254,15 @@ def test_a_linear_map_has_its_own_gain():
     assert result.n == 500
 
 
-def test_change_relative_to_the_output():
+def test_sensitivity_relative_to_the_output():
     a = np.random.default_rng(2).normal(size=(10, 4, 4, 1)).astype(np.float32)
     assert sensitivity(a, 1.01 * a, a, num_resamples=20).median == pytest.approx(0.01, rel=1e-4)
 
 
-def test_references_of_no_size_are_refused():
+def test_sensitivity_refuses_references_of_size_0():
     a = np.ones((3, 2))
     with pytest.raises(UsageError, match="2 of 3"):
         sensitivity(a, a, np.array([0.0, 1.0, 0.0]))
-    with pytest.raises(UsageError, match="as many"):
-        sensitivity(a, a, np.ones(2))
 
 
 def test_unit_change_of_a_linear_map_is_its_matrix_times_the_unit_vector():

@@ -6,12 +6,10 @@ from scipy.spatial.distance import cdist
 from scipy.stats import binomtest, kstest, mannwhitneyu, norm
 
 from aigc_jax.metrics.memorization import (
-    Closeness,
     Memorization,
-    cell_of,
+    TrainingDistances,
     data_copying,
     flag_copies,
-    kmeans,
     mann_whitney_z,
     memorization,
 )
@@ -23,7 +21,7 @@ def gaussian_sets(num=400, d=8, seed=0, sets=3):
 
 
 @pytest.mark.parametrize("block_size", [1000, 23])
-def test_brute_force_agrees(block_size):
+def test_memorization_agrees_with_brute_force(block_size):
     train, held_out, samples = gaussian_sets(num=60, d=3)
     result = memorization(train, held_out[:40], samples, num_neighbors=10, alpha=0.3, block_size=block_size)
     own = np.sort(cdist(train, train), axis=1)[:, 1]
@@ -46,7 +44,7 @@ def test_authenticity_of_fresh_samples_is_not_one_half(d, published):
     assert result.authenticity_ratio == pytest.approx(1.0, abs=0.1)
 
 
-def test_copies_are_not_authentic_and_have_ratio_zero():
+def test_memorization_of_copies_is_authenticity_0_and_ratio_0():
     train, held_out, _ = gaussian_sets()
     result = memorization(train, held_out, train[::-1])
     assert result.authenticity == result.authenticity_ratio == 0.0
@@ -55,7 +53,7 @@ def test_copies_are_not_authentic_and_have_ratio_zero():
     assert not result.relative_distances.any()
 
 
-def test_a_few_copies_show_in_the_flags_and_in_the_left_tail():
+def test_flag_copies_finds_a_few_copies():
     train, held_out, fresh = gaussian_sets()
     noise = 0.02 * np.random.default_rng(1).normal(size=(20, 8))
     result = memorization(train, held_out, np.concatenate([train[:20] + noise, fresh[20:]]))
@@ -72,7 +70,8 @@ def test_a_few_copies_show_in_the_flags_and_in_the_left_tail():
     assert clean.p_value > 0.01
 
 
-def test_fresh_samples_are_flagged_at_the_promised_rate():
+@pytest.mark.slow
+def test_flag_copies_flags_fresh_samples_at_the_rate():
     rng, rate, flagged, small = np.random.default_rng(2), 0.05, 0, 0
     for _ in range(200):
         train, held_out, fresh = rng.exponential(size=(3, 59, 2))
@@ -97,17 +96,18 @@ def test_fresh_samples_are_flagged_at_the_promised_rate():
         ([1.0], 0, 1.0),  # a tie with the threshold is not below it
     ],
 )
-def test_the_p_value_counts_ranks(ratios, num_flagged, p_value):
+def test_flag_copies_p_value_counts_ranks(ratios, num_flagged, p_value):
     def made(values):
         num = len(values)
-        return Closeness(np.zeros(num, np.int64), np.ones(num), np.asarray(values, np.float64), np.ones(num, bool))
+        ratios = np.asarray(values, np.float64)
+        return TrainingDistances(np.zeros(num, np.int64), np.ones(num), ratios, np.ones(num, bool))
 
     copies = flag_copies(Memorization(made(ratios), made(np.arange(9.0, 0.0, -1.0))), rate=0.1)
     assert (copies.is_flagged.sum(), copies.threshold) == (num_flagged, 1.0)
     assert copies.p_value == pytest.approx(p_value, rel=1e-9)
 
 
-def test_duplicates_in_the_training_set():
+def test_memorization_with_duplicates_in_the_training_set():
     train, held_out, fresh = gaussian_sets(num=100)
     doubled = np.concatenate([train, train])
     result = memorization(doubled, held_out, fresh, num_neighbors=2)
@@ -117,7 +117,7 @@ def test_duplicates_in_the_training_set():
     assert (memorization(doubled, held_out, train, num_neighbors=2).samples.ratios == 0).all()
 
 
-def test_held_out_examples_that_were_trained_on():
+def test_memorization_with_held_out_examples_in_the_training_set():
     train, _, fresh = gaussian_sets(num=100)
     result = memorization(train, train, fresh, num_neighbors=2)
     assert result.authenticity_ratio == np.inf
@@ -129,19 +129,19 @@ def test_held_out_examples_that_were_trained_on():
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.009, 1.0])
-def test_rates_that_no_threshold_keeps_are_refused(rate):
+def test_flag_copies_refuses_impossible_rates(rate):
     result = memorization(*gaussian_sets(num=99), num_neighbors=2)
     assert flag_copies(result, rate=0.01).rate == pytest.approx(0.01)
     with pytest.raises(UsageError, match="held-out examples, got 99"):
         flag_copies(result, rate=rate)
 
 
-def test_more_neighbours_than_training_examples_are_refused():
+def test_memorization_refuses_more_neighbours_than_training_examples():
     with pytest.raises(UsageError, match="1 <= k <= 30"):
         memorization(*gaussian_sets(num=30))
 
 
-def judged(train, held_out, samples, **given):
+def copying_of(train, held_out, samples, **given):
     return data_copying(train, held_out, samples, memorization(train, held_out, samples, num_neighbors=1), **given)
 
 
@@ -151,7 +151,7 @@ def thousand_each():
 
 
 @pytest.mark.parametrize("num_values", [3, 40, 10**9])
-def test_scipy_agrees_with_ties_too(num_values):
+def test_mann_whitney_z_agrees_with_scipy_with_ties(num_values):
     rng = np.random.default_rng(0)
     a, b = (rng.integers(0, num_values, size=n).astype(float) for n in (30, 50))
     for alternative, sign in (("less", 1.0), ("greater", -1.0)):
@@ -160,15 +160,15 @@ def test_scipy_agrees_with_ties_too(num_values):
     assert mann_whitney_z(a, b) == pytest.approx(-mann_whitney_z(b, a), rel=1e-12)
 
 
-def test_equal_values_say_nothing():
+def test_mann_whitney_z_of_equal_values_is_0():
     assert mann_whitney_z(np.ones(20), np.ones(30)) == 0.0
 
 
-def test_fresh_copied_and_underfit_samples(thousand_each):
+def test_data_copying_of_fresh_copied_and_underfit_samples(thousand_each):
     train, held_out, fresh = thousand_each
     near_copies = train + 1e-4 * np.random.default_rng(2).normal(size=train.shape)
     one_cell = {
-        name: judged(train, held_out, samples, num_cells=1).value
+        name: copying_of(train, held_out, samples, num_cells=1).value
         for name, samples in (("fresh", fresh), ("copies", near_copies), ("exact", train), ("underfit", 2 * fresh))
     }
     assert abs(one_cell["fresh"]) < 2.5
@@ -176,28 +176,29 @@ def test_fresh_copied_and_underfit_samples(thousand_each):
     assert one_cell["copies"] == pytest.approx(-38.72, abs=0.01)
     assert one_cell["exact"] < one_cell["copies"]  # the ties among copies leave less variance
     assert one_cell["underfit"] > 25
-    cells = judged(train, held_out, near_copies)
+    cells = copying_of(train, held_out, near_copies)
     assert -15 < cells.value < -10
     assert cells.min_z <= cells.value
 
 
-def test_copies_in_one_place_hide_in_the_average_but_not_in_the_least_cell(thousand_each):
+def test_data_copying_finds_copies_of_one_cell(thousand_each):
     train, held_out, fresh = thousand_each
     # Two clusters: in the one all samples are copies, in the other they are far off.
     train, held_out, fresh = (x + 20 * (np.arange(1000) < 500)[:, None] for x in (train, held_out, fresh))
     noise = 1e-4 * np.random.default_rng(3).normal(size=(500, 8))
     half = np.concatenate([train[:500] + noise, 3.0 * fresh[500:]])
-    result = judged(train, held_out, half, num_cells=2)
+    result = copying_of(train, held_out, half, num_cells=2)
     assert abs(result.value) < 5
     assert result.min_z < -20
     assert result.p_value < 1e-50
-    assert set(result.cells[:500]) == {result.worst_cell}
-    assert judged(train, held_out, half, num_cells=1).value > -5
+    assert result.num_samples[result.worst_cell] == 500
+    assert copying_of(train, held_out, half, num_cells=1).value > -5
 
 
-def test_z_is_standard_normal_and_the_p_value_uniform_on_fresh_samples():
+@pytest.mark.slow
+def test_data_copying_z_is_normal_and_p_uniform_on_fresh_samples():
     rng = np.random.default_rng(3)
-    results = [judged(*rng.normal(size=(3, 200, 2)), num_cells=3) for _ in range(60)]
+    results = [copying_of(*rng.normal(size=(3, 200, 2)), num_cells=3) for _ in range(60)]
     # Given the training set, held-out examples and samples are alike: the test is exact whatever the cells.
     z = np.concatenate([result.z for result in results])
     assert abs(z.mean()) < 3 / np.sqrt(len(z))
@@ -205,68 +206,60 @@ def test_z_is_standard_normal_and_the_p_value_uniform_on_fresh_samples():
     assert kstest([result.p_value for result in results], "uniform").pvalue > 0.01
 
 
-def test_cells_weigh_by_their_share_of_held_out_examples():
+def test_data_copying_weighs_cells_by_held_out_examples():
     rng = np.random.default_rng(5)
     train, held_out, samples = (
         rng.normal(size=(200, 2)) + 50 * (np.arange(200) < num)[:, None] for num in (100, 150, 40)
     )
     samples[:40] = train[:40] + 1e-4
-    result = judged(train, held_out, samples, num_cells=2)
+    result = copying_of(train, held_out, samples, num_cells=2)
     weights = result.num_held_out / 200
     assert sorted(weights) == [0.25, 0.75]
     assert result.value == pytest.approx(weights @ result.z)
     assert result.num_samples[result.worst_cell] == 40
 
 
-def test_cells_with_few_examples_are_not_judged():
+def test_data_copying_leaves_out_cells_with_few_examples():
     rng = np.random.default_rng(4)
     train = np.concatenate([rng.normal(size=(100, 2)), rng.normal(size=(100, 2)) + 50])
     held_out = train + 0.5 * rng.normal(size=train.shape)
     samples = np.concatenate([held_out[:100] + 0.1, held_out[100:119]])  # 19 in the second cluster
-    result = judged(train, held_out, samples, num_cells=2)
+    result = copying_of(train, held_out, samples, num_cells=2)
     assert np.isnan(result.z).sum() == 1
     assert sorted(result.num_samples.tolist()) == [19, 100]
     assert result.num_held_out.tolist() == [100, 100]
     assert result.value == pytest.approx(result.min_z)
     with pytest.raises(UsageError, match="19 and 200"):
-        judged(train, held_out, samples[100:], num_cells=2)
+        copying_of(train, held_out, samples[100:], num_cells=2)
 
 
-def clusters(num=50, offset=0.0):
+def test_data_copying_cells_are_far_clusters():
+    # Samples of each of four clusters copy, underfit, ... by their own z: cells that mixed them could not tell.
     rng = np.random.default_rng(0)
-    means = np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0], [9.0, 9.0]])
-    truth = np.repeat(np.arange(4), num)
-    return means[truth] + rng.normal(size=(4 * num, 2)) + offset, truth
+    means = np.repeat(np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0], [9.0, 9.0]]), 50, axis=0)
+    for offset in (0.0, 1e6):
+        train, held_out, samples = (means + rng.normal(size=(200, 2)) + offset for _ in range(3))
+        samples[:50] = train[:50]
+        results = [copying_of(train, held_out, samples, num_cells=4, seed=seed) for seed in range(5)]
+        for result in results:
+            assert result.num_samples.tolist() == result.num_held_out.tolist() == [50] * 4
+            assert np.sort(result.z)[0] < -8 < -4 < np.sort(result.z)[1]
+            np.testing.assert_allclose(np.sort(result.z), np.sort(results[0].z))
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("offset", [0.0, 1e6])
-def test_far_clusters_are_found(seed, offset):
-    points, truth = clusters(offset=offset)
-    cells = cell_of(points, kmeans(points, 4, seed=seed))
-    assert len({(cell, name) for cell, name in zip(cells, truth, strict=True)}) == 4
+def test_data_copying_has_no_more_cells_than_distinct_training_examples():
+    train = np.repeat(np.array([[1.0], [2.0]]), 30, axis=0)
+    fresh = train + np.random.default_rng(0).normal(size=train.shape) / 100
+    assert copying_of(train, fresh, fresh, num_cells=4).num_samples.tolist() == [30, 30]
 
 
-def test_at_rest_each_centre_is_the_mean_of_its_cell():
-    points = np.random.default_rng(1).normal(size=(200, 3)).astype(np.float32)
-    centers = kmeans(points, 5)
-    cells = cell_of(points, centers)
-    means = [points[cells == cell].astype(np.float64).mean(axis=0) for cell in range(5)]
-    np.testing.assert_allclose(centers, means, atol=0.05)
+@pytest.mark.parametrize("num_cells", [0, 401])
+def test_data_copying_refuses_impossible_numbers_of_cells(num_cells):
+    with pytest.raises(UsageError, match="400 examples"):
+        copying_of(*gaussian_sets(), num_cells=num_cells)
 
 
-def test_the_seed_decides():
-    points = np.random.default_rng(2).normal(size=(300, 2))
-    np.testing.assert_array_equal(kmeans(points, 7, seed=3), kmeans(points, 7, seed=3))
-    assert not np.array_equal(kmeans(points, 7, seed=3), kmeans(points, 7, seed=4))
-
-
-def test_no_more_centres_than_distinct_points():
-    centers = kmeans(np.array([[1.0], [1.0], [2.0], [2.0]]), 4)
-    assert sorted(centers.ravel().tolist()) == [1.0, 2.0]
-
-
-@pytest.mark.parametrize("num_cells", [0, 201])
-def test_impossible_numbers_of_cells_are_refused(num_cells):
-    with pytest.raises(UsageError, match="200 points"):
-        kmeans(clusters()[0], num_cells)
+def test_data_copying_refuses_the_memorization_of_other_sets():
+    train, held_out, samples = gaussian_sets()
+    with pytest.raises(ValueError, match="other sets"):
+        data_copying(train, held_out, samples[:100], memorization(train, held_out, samples))

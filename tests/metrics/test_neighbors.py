@@ -24,7 +24,7 @@ def oracle(queries, points, k):
 
 @pytest.mark.parametrize("block_size", [1, 7, 53, 70, 1000])
 @pytest.mark.parametrize("k", [1, 4, 53])
-def test_scipy_agrees_whatever_the_blocks(block_size, k):
+def test_nearest_agrees_with_scipy_for_all_blocks(block_size, k):
     queries, points = sets()
     found = nearest(queries, points, k, block_size=block_size)
     distances, indices = oracle(queries, points, k)
@@ -34,7 +34,7 @@ def test_scipy_agrees_whatever_the_blocks(block_size, k):
 
 @pytest.mark.parametrize("block_size", [1, 9, 1000])
 @pytest.mark.parametrize("k", [1, 4, 69])
-def test_scipy_agrees_on_the_others(block_size, k):
+def test_nearest_others_agrees_with_scipy_for_all_blocks(block_size, k):
     points, _ = sets()
     found = nearest_others(points, k, block_size=block_size)
     distances, indices = oracle(points, points, 70)
@@ -43,7 +43,7 @@ def test_scipy_agrees_on_the_others(block_size, k):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_far_from_the_origin_no_digit_is_lost(dtype):
+def test_nearest_far_from_the_origin_loses_no_digit(dtype):
     queries, points = (x.astype(dtype) for x in sets(d=64, offset=1e5))
     distances, indices = oracle(queries.astype(np.float64), points.astype(np.float64), 3)
     found = nearest(queries, points, 3, block_size=16)
@@ -58,7 +58,7 @@ def test_far_from_the_origin_no_digit_is_lost(dtype):
     assert np.median(np.abs(naive - cdist(x, y) ** 2) / cdist(x, y) ** 2) > 0.5
 
 
-def test_no_tile_exceeds_the_truth():
+def test_tiles_never_exceed_exact_distances():
     queries, points = sets(d=200, offset=3.0)
     points[:10] = queries[:10]
     points[10:20] = queries[10:20] + 1e-9
@@ -72,7 +72,7 @@ def test_no_tile_exceeds_the_truth():
     assert 0 < max(gaps) < 1e-9
 
 
-def test_each_pair_of_a_set_comes_once():
+def test_tiles_of_one_set_hold_each_pair_once():
     points, _ = sets(num_queries=20)
     seen = np.zeros((20, 20), int)
     for tile in tiles(points, block_size=6):
@@ -83,7 +83,7 @@ def test_each_pair_of_a_set_comes_once():
 
 
 @pytest.mark.parametrize("block_size", [1, 3, 100])
-def test_duplicates_are_at_distance_zero_and_the_first_comes_first(block_size):
+def test_nearest_duplicates_are_at_distance_0_first_first(block_size):
     points = np.array([[1e3, 0.1], [5.0, 0.3], [1e3, 0.1], [1e3, 0.1], [5.0, 0.3], [-7.0, 2.0]])
     found = nearest(points, points, 2, block_size=block_size)
     assert found.distances[[0, 1, 2, 3, 4]].tolist() == [[0.0, 0.0]] * 5
@@ -95,13 +95,13 @@ def test_duplicates_are_at_distance_zero_and_the_first_comes_first(block_size):
 
 
 @pytest.mark.parametrize("block_size", [7, 50, 1000])
-def test_of_many_equals_the_first_come_first(block_size):
+def test_nearest_of_many_equals_are_the_first(block_size):
     points = np.tile([[3.3, 0.1]], (150, 1))
     np.testing.assert_array_equal(nearest(points[:2], points, 40, block_size=block_size).indices, [np.arange(40)] * 2)
 
 
 @pytest.mark.parametrize("is_rising", [True, False])
-def test_points_in_order_of_distance(is_rising):
+def test_nearest_of_points_in_order_of_distance(is_rising):
     # Falling: every tile holds nothing but better candidates than all before.
     points = np.sort(np.random.default_rng(1).normal(size=(90, 1)) ** 2, axis=0)
     points = points if is_rising else points[::-1]
@@ -112,13 +112,14 @@ def test_points_in_order_of_distance(is_rising):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
-def test_features_of_jax_and_of_half_precision(dtype):
+def test_nearest_others_of_half_precision_is_exact(dtype):
     features = jnp.asarray(sets()[0], dtype)
     exact = np.asarray(features).astype(np.float64)
     np.testing.assert_array_equal(nearest_others(features, 2).distances, nearest_others(exact, 2).distances)
 
 
-def test_memory_is_bounded_by_the_tile():
+@pytest.mark.slow
+def test_nearest_others_memory_is_bounded_by_the_tile():
     points = np.random.default_rng(2).normal(size=(3000, 16)).astype(np.float32)
     tracemalloc.start()
     nearest_others(points, 3, block_size=100)
@@ -127,13 +128,13 @@ def test_memory_is_bounded_by_the_tile():
     assert peak < 3e6  # all distances: 72e6
 
 
-def test_usage_errors():
+def test_nearest_refuses_impossible_k_and_features():
     queries, points = sets()
     with pytest.raises(UsageError, match="1 <= k <= 53"):
         nearest(queries, points, 54)
     with pytest.raises(UsageError, match="1 <= k <= 52"):
         nearest_others(points, 53)
-    with pytest.raises(UsageError, match="one length"):
+    with pytest.raises(ValueError, match="one length"):
         nearest(queries, points[:, :3], 1)
     with pytest.raises(UsageError, match="at least one"):
         nearest(queries[:0], points, 1)

@@ -7,25 +7,39 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from aigc_jax.metrics.precision_recall import expected_coverage, overlap
+from aigc_jax.metrics.neighbors import manifold
+from aigc_jax.metrics.precision_recall import expected_coverage, overlap, prdc
 from aigc_jax.types import UsageError
 from tests.metrics.feature_examples import discrete_features, example_features
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_features.json").read_text())
 
 
-def figures(result):
+def numbers(result):
     return {name: getattr(result, name) for name in ("precision", "recall", "density", "coverage")}
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("block_size", [1000, 37])
-def test_prdc_agrees(k, block_size):
+def test_overlap_agrees_with_prdc(k, block_size):
     result = overlap(*example_features(), k=k, density_k=k, block_size=block_size)
-    assert figures(result) == pytest.approx(GOLDEN[f"prdc_{k}"], rel=1e-12)
+    assert numbers(result) == pytest.approx(GOLDEN[f"prdc_{k}"], rel=1e-12)
+    assert prdc(*example_features(), k=k) == pytest.approx(GOLDEN[f"prdc_{k}"], rel=1e-12)
 
 
-def test_the_two_numbers_of_neighbours_are_independent():
+def test_overlap_of_shared_manifolds_is_that_of_features():
+    real, fake = example_features()
+    for shared, other in (((manifold(real), fake), (real, fake)), ((real, manifold(fake, 7)), (real, fake))):
+        ours, theirs = overlap(*shared), overlap(*other)
+        for name in ours._fields:
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    with pytest.raises(ValueError, match=r"compute manifold\(features, 5\)"):
+        overlap(manifold(real, 4), fake)
+    with pytest.raises(ValueError, match="one length"):
+        overlap(manifold(real), fake[:, :3])
+
+
+def test_overlap_k_and_density_k_are_independent():
     wide, narrow = (overlap(*example_features(), k=k, density_k=n) for k, n in ((5, 1), (1, 5)))
     for result, k, density_k in ((wide, 5, 1), (narrow, 1, 5)):
         for name in ("precision", "recall"):
@@ -36,15 +50,15 @@ def test_the_two_numbers_of_neighbours_are_independent():
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize(("name", "pair"), [("continuous", example_features()), ("discrete", discrete_features())])
-def test_torch_fidelity_agrees_with_ties_too(name, pair, k):
-    # Its figures are means in float32. Off the integers the ties are there up to rounding only.
+def test_overlap_agrees_with_torch_fidelity_with_ties(name, pair, k):
+    # Its numbers are means in float32. Off the integers the ties are there up to rounding only.
     for shift, scale in ((0.0, 1.0), (0.1, 0.3)):
         result = overlap(pair[0] * scale + shift, pair[1] * scale + shift, k=k)
         assert result.precision == pytest.approx(GOLDEN[f"prc_{name}_{k}"]["precision"], rel=1e-6)
         assert result.recall == pytest.approx(GOLDEN[f"prc_{name}_{k}"]["recall"], rel=1e-6)
 
 
-def test_open_balls_would_find_nothing_where_all_is_right():
+def test_overlap_balls_are_closed():
     # Three values, each many times: every radius is 0. prdc gives 0, 0, 0, 0 here.
     features = np.repeat(np.array([[0.1, 0.7], [0.3, 0.9], [1e4, 0.2]]), 20, axis=0)
     result = overlap(features, features[::-1])
@@ -57,7 +71,7 @@ def test_open_balls_would_find_nothing_where_all_is_right():
     assert beside.realism.max() < 1e-100
 
 
-def test_what_is_said_of_each_example():
+def test_overlap_of_each_example_agrees_with_brute_force():
     real, fake = example_features()
     result = overlap(real, fake, k=3, density_k=5)
     between, own = cdist(real, fake), np.sort(cdist(real, real), axis=1)
@@ -72,7 +86,7 @@ def test_what_is_said_of_each_example():
 
 
 @pytest.mark.parametrize(("num_real", "num_fake", "k"), [(200, 200, 5), (150, 300, 3)])
-def test_expectations_of_two_sets_of_one_law(num_real, num_fake, k):
+def test_overlap_of_one_distribution_has_the_expected_density_and_coverage(num_real, num_fake, k):
     rng, repeats = np.random.default_rng(0), 40
     results = []
     for _ in range(repeats):
@@ -85,7 +99,7 @@ def test_expectations_of_two_sets_of_one_law(num_real, num_fake, k):
         assert values.mean() == pytest.approx(expected, abs=4 * error)
 
 
-def test_identical_laws_do_not_have_precision_one():
+def test_overlap_precision_of_one_distribution_falls_with_the_dimension():
     rng = np.random.default_rng(1)
     low, high = (overlap(*rng.normal(size=(2, 2000, d)), k=5).precision for d in (2, 64))
     assert low > 0.99
@@ -93,7 +107,7 @@ def test_identical_laws_do_not_have_precision_one():
 
 
 @pytest.mark.parametrize(("num_real", "num_fake", "k"), [(2000, 2000, 3), (2000, 2000, 5), (10, 1, 1)])
-def test_expected_coverage(num_real, num_fake, k):
+def test_expected_coverage_of_large_equal_sets_and_of_one_sample(num_real, num_fake, k):
     # A fake one is the nearest of N equally likely ones; at large equal sizes each next neighbour is a fair coin.
     expected = 1 / num_real if num_fake == 1 else 1 - 0.5**k
     assert expected_coverage(num_real, num_fake, k) == pytest.approx(expected, abs=1e-3)
@@ -101,7 +115,7 @@ def test_expected_coverage(num_real, num_fake, k):
         expected_coverage(10, 10, 10)
 
 
-def test_dropped_modes_and_outliers_are_told_apart():
+def test_overlap_tells_dropped_modes_from_outliers():
     rng = np.random.default_rng(2)
     real = rng.normal(size=(400, 3)) + 20 * rng.integers(0, 2, size=(400, 1))
     one_mode = rng.normal(size=(400, 3))
@@ -115,7 +129,7 @@ def test_dropped_modes_and_outliers_are_told_apart():
     assert result.realism[:100].max() < 0.2
 
 
-def test_too_few_examples_are_refused():
+def test_overlap_refuses_too_few_examples():
     real, fake = example_features()
     with pytest.raises(UsageError, match="1 <= k <= 4"):
         overlap(real[:5], fake)

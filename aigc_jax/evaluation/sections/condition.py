@@ -10,7 +10,7 @@ from aigc_jax.evaluation.examples import Examples
 from aigc_jax.evaluation.section import Evidence, Section, number, share
 from aigc_jax.evaluation.significance import more_often_in_strata
 from aigc_jax.metrics.class_agreement import class_agreement, corrected_agreement
-from aigc_jax.metrics.classification import calibration, class_average_precision, f_scores
+from aigc_jax.metrics.classification import classifier_quality
 from aigc_jax.metrics.intervals import clopper_pearson, standardized_share
 from aigc_jax.report.figures import Bar, Bars, Figure, Matrix, Table
 from aigc_jax.report.formatting import format_share
@@ -75,9 +75,8 @@ def _agreement(examples: Examples) -> dict[str, Any]:
     if examples.verdicts.logits is not None:
         num_classes = max(num_classes, examples.verdicts.logits.shape[-1])
     is_judged_exactly = examples.verdicts.violation is not None
-    metric = class_agreement(num_classes + is_judged_exactly)
     seen = np.where(seen < 0, num_classes, seen)
-    results = metric.compute(metric.update(metric.init(), seen, condition))
+    results = class_agreement(seen, condition, num_classes + is_judged_exactly)._asdict()
     return {**results, "num_classes": num_classes}
 
 
@@ -260,17 +259,13 @@ def _judge(evidence: Evidence) -> list[Figure]:
         return []
     probabilities = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    num_classes = logits.shape[-1]
-    confusion = np.zeros((num_classes, num_classes), np.int64)
-    np.add.at(confusion, (truth, logits.argmax(axis=1)), 1)
-    scores, trust = f_scores(confusion), calibration(probabilities, truth)
-    areas = [area.value for area in class_average_precision(probabilities, truth, num_resamples=1) if area is not None]
+    quality = classifier_quality(probabilities, truth)
     rows = [
-        ["accuracy", format_share(float(np.mean(logits.argmax(axis=1) == truth)))],
-        ["F1, mean over classes", f"{scores.macro:.3f}"],
-        ["F1, worst class", f"{np.nanmin(scores.per_class):.3f}"],
-        ["area under precision and recall, mean over classes", f"{np.mean(areas):.3f}"],
-        ["expected calibration error", f"{trust.ece:.3f}"],
+        ["accuracy", format_share(quality.accuracy)],
+        ["F1, mean over classes", f"{np.nanmean(quality.f1):.3f}"],
+        ["F1, worst class", f"{np.nanmin(quality.f1):.3f}"],
+        ["area under precision and recall, mean over classes", f"{np.nanmean(quality.average_precision):.3f}"],
+        ["expected calibration error", f"{quality.calibration_error:.3f}"],
     ]
     caption = f"{evidence.judge.name} on {len(truth)} real examples that no training saw: how far its word goes."
     return [Table("judge", "The classifier that judges", caption, ["", "value"], rows)]

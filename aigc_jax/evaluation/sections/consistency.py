@@ -19,7 +19,7 @@ from aigc_jax.evaluation.section import Evidence, Section, share
 from aigc_jax.evaluation.sections.condition import observed
 from aigc_jax.evaluation.sections.paired_noise import NUM_PAIRED, TITLES, agreement, draw_pair, strip, violations
 from aigc_jax.evaluation.significance import never, too_many_repeats
-from aigc_jax.metrics.consistency import determinism, seed_consistency, sensitivity
+from aigc_jax.metrics.consistency import max_ulp, seed_consistency, sensitivity
 from aigc_jax.metrics.permutation_tests import variety_test
 from aigc_jax.report.figures import Figure, Table
 from aigc_jax.report.formatting import format_p
@@ -122,8 +122,7 @@ def _repeats(evidence: Evidence) -> tuple[Section, Table]:
             checks.append(never(title, num_other if 2 * num_other > len(difference) else 0, len(difference)))
         allowed = f"{repeat.tolerance:.1g}" if repeat.tolerance else "none"
         equal = f"{int((difference == 0).sum())} of {len(difference)}"
-        found = determinism(ours, again)
-        ulp = "" if found.max_ulp is None else f"{found.max_ulp:.2g}"
+        ulp = f"{max_ulp(ours, again):.2g}"
         rows.append([repeat.title, equal, f"{difference.max():.2g}", ulp, allowed])
     caption = (
         "The first samples drawn again from the same keys. Where rounding is allowed, it is of another compilation: "
@@ -264,7 +263,7 @@ def free_attributes(evidence: Evidence) -> Table:
                 (of_all[name][index], condition[index])
                 for of_all, condition, index in zip((samples, real), conditions, kept, strict=True)
             )
-            found = variety_test(ours, theirs)
+            found = variety_test(*ours, *theirs)
             rows.append([name, f"{found.entropy:.3f}", f"{found.reference:.3f}", format_p(found.p_value)])
     if not rows:
         group = "set" if is_unconditional else "condition"

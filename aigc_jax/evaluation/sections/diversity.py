@@ -10,7 +10,7 @@ from aigc_jax.evaluation.examples import Examples
 from aigc_jax.evaluation.section import Evidence, Section, share
 from aigc_jax.evaluation.sections.condition import observed
 from aigc_jax.evaluation.significance import other_shares
-from aigc_jax.metrics.frechet import FrechetState, frechet_distance, frechet_infinity, frechet_statistics
+from aigc_jax.metrics.frechet import fd, frechet_infinity
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.kernel_distance import cmmd, kid
 from aigc_jax.metrics.path_length import path_length
@@ -129,25 +129,19 @@ def _equal(*sets: Examples) -> int:
 
 def _frechet(evidence: Evidence, samples: Examples, held_out: Examples) -> Measurement:
     n = _equal(samples, held_out, evidence.train)
-    ours, real, train = (_moments(each, n) for each in (samples, held_out, evidence.train))
+    ours, real, train = (each.verdicts.features[:n] for each in (samples, held_out, evidence.train))
     return Measurement(
         name="frechet_distance",
         title=f"FD[{evidence.judge.encoder_name}]",
-        value=frechet_distance(ours, real),
+        value=fd(ours, real),
         n=n,
         unit="distance",
         note=_NOTES["frechet_distance"],
-        reference=frechet_distance(train, real),
+        reference=fd(train, real),
         reference_title=_REAL,
         is_proxy=True,
         is_less_better=True,
     )
-
-
-def _moments(examples: Examples, n: int) -> FrechetState:
-    features = examples.verdicts.features[:n]
-    metric = frechet_statistics(features.shape[1])
-    return metric.update(metric.init(), features)
 
 
 def _kernel(evidence: Evidence, samples: Examples, held_out: Examples) -> Measurement:
@@ -259,11 +253,11 @@ def _infinity(evidence: Evidence, samples: Examples, held_out: Examples) -> Meas
     return Measurement(
         name="frechet_infinity",
         title=f"FD∞[{evidence.judge.encoder_name}]",
-        value=frechet_infinity(real, ours).value,
+        value=frechet_infinity(real, ours),
         n=n,
         unit="distance",
         note=_NOTES["frechet_infinity"],
-        reference=frechet_infinity(real, train).value,
+        reference=frechet_infinity(real, train),
         reference_title=_REAL,
         is_proxy=True,
         is_less_better=True,

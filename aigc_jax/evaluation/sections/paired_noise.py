@@ -17,8 +17,8 @@ from aigc_jax.evaluation.significance import more_often_in_strata
 from aigc_jax.metrics.consistency import (
     PairedAgreement,
     attribute_agreement,
-    closeness,
     drift,
+    radius_agreement,
     reproducibility,
     sensitivity,
 )
@@ -258,7 +258,7 @@ def likeness(ours: Traits, theirs: Traits, condition: np.ndarray | None) -> Pair
         return attribute_agreement(ours["shown"], theirs["shown"])
     features = [np.asarray(each["features"], np.float32) for each in (ours, theirs)]
     if "radius" in ours:
-        return closeness(features[0], features[1], ours["radius"], condition)
+        return radius_agreement(features[0], features[1], ours["radius"], condition)
     return reproducibility(*without_class_means(features, condition), condition=condition)
 
 
