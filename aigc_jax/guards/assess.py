@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64
 
+from aigc_jax.metrics.checks import checked
 from aigc_jax.metrics.ranking import RankingQuality, RocCurve, roc_auc, roc_curve
 from aigc_jax.types import UsageError
 
@@ -193,13 +194,11 @@ def choose(scores: Mapping[str, Scores], is_unreliable: Truth) -> str:
 
 def _checked(scores: Scores, is_unreliable: Truth) -> tuple[np.ndarray, np.ndarray, int]:
     """Scores without NaN, the truth, and how many were NaN."""
-    values, truth = np.asarray(scores, np.float64), np.asarray(is_unreliable)
+    values, truth = checked(scores=(scores, float, "num"), is_unreliable=(is_unreliable, bool, "num"))
     if not len(values):
         raise UsageError("expected labelled samples, got none: draw some")
-    if values.shape != truth.shape or values.ndim != 1:
-        raise UsageError(f"expected one score and one truth per sample, got shapes {values.shape} and {truth.shape}")
     is_nan = np.isnan(values)
-    return np.where(is_nan, np.inf, values), truth, int(is_nan.sum())
+    return np.where(is_nan, np.inf, values.astype(np.float64)), truth, int(is_nan.sum())
 
 
 def _area(accepted: np.ndarray, bad: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 from scipy.stats import beta, binom
 
 from aigc_jax.guards.assess import Scores, Truth, accepted_by_threshold
+from aigc_jax.metrics.checks import checked
 from aigc_jax.metrics.intervals import upper_bound
 from aigc_jax.types import UsageError
 
@@ -107,7 +108,8 @@ def calibrate(scores: Scores, is_unreliable: Truth, alpha: float, delta: float =
     """
     if not (0 < alpha < 1 and 0 < delta < 1):
         raise UsageError(f"expected alpha and delta in (0, 1), got {alpha} and {delta}: 0.01 and 0.05 are usual")
-    values, truth = np.asarray(scores, np.float64), np.asarray(is_unreliable)
+    values, truth = checked(scores=(scores, float, "num"), is_unreliable=(is_unreliable, bool, "num"))
+    values = values.astype(np.float64)
     if not len(values):
         raise UsageError("expected labelled samples to calibrate by, got none: label some")
     order = np.random.default_rng(seed).permutation(len(values))

@@ -22,7 +22,7 @@ _KINDS = {
     int: ("integers", (np.integer,), "pass class indices, such as logits.argmax(axis=1)"),
     bool: ("booleans", (np.bool_,), "compare first, as in x == 1"),
 }
-"""By kind: its name in messages, the dtypes that pass, and what to do about others."""
+"""By kind: its name in messages, the dtypes that pass, and the advice for others."""
 
 
 def checked(**arrays: tuple[Any, type, str]) -> list[np.ndarray]:
@@ -82,7 +82,9 @@ def checked_features(**features: Features) -> list[np.ndarray]:
             raise UsageError(f"expected features of at least one example, got {name} of shape {array.shape}")
         # A sum is finite where all its terms are: cheaper than an array of yes and no.
         if not np.isfinite(array.sum(axis=0, dtype=np.float64)).all():
-            raise UsageError(f"expected finite features, got NaN or infinity in {name}: look at what was encoded")
+            raise UsageError(
+                f"expected finite features, got NaN or infinity in {name}: check the encoder and its inputs"
+            )
     return arrays
 
 

@@ -30,7 +30,7 @@ MAX_BLOCK = 2**22
 
 
 class ClassAgreement(NamedTuple):
-    """How often samples show their condition.
+    """Agreement of the predicted classes of samples with their conditions.
 
     Attributes:
         agreement: share of samples whose predicted class is their condition; NaN without samples.
@@ -184,7 +184,7 @@ def _checked_counts(sample_counts: Counts, real_counts: Counts) -> tuple[np.ndar
     for name, counts in (("sample_counts", samples), ("real_counts", real)):
         check_range(name, counts, 0, np.inf)
     if not samples.sum():
-        raise UsageError("expected samples to judge, got none: ask for at least one")
+        raise UsageError("expected samples, got none: ask for at least one")
     if missing := np.flatnonzero(real.sum(axis=1) == 0).tolist():
         raise UsageError(
             f"the classifier's errors on classes {missing} are unknown without real examples of them: hold some out"

@@ -16,7 +16,7 @@ from aigc_jax.types import UsageError
 
 
 class ClassifierQuality(NamedTuple):
-    """How well a classifier predicts known classes.
+    """Quality of the predictions of known classes.
 
     Attributes:
         accuracy: share of examples whose predicted class is the true one.

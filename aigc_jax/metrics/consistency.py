@@ -420,7 +420,9 @@ def sensitivity(
         for each in (b.astype(np.float64) - a, reference)
     )
     if not size.all():
-        raise UsageError(f"{int((size == 0).sum())} of {len(size)} references are 0: pass what was changed")
+        raise UsageError(
+            f"{int((size == 0).sum())} of {len(size)} references are 0: pass the change itself, or the outputs"
+        )
     ratio = change / size
     low, high = bootstrap_interval(
         lambda index: float(np.median(ratio[index])), len(ratio), num_resamples=num_resamples, seed=seed

@@ -113,7 +113,7 @@ def frechet_distance(a: FrechetState, b: FrechetState) -> float:
             "aigc_jax.metrics.fd(real, fake)"
         )
     if not all(np.isfinite(each.scatter).all() for each in (a, b)):
-        raise UsageError("expected finite features, got NaN or infinity: look at what was encoded")
+        raise UsageError("expected finite features, got NaN or infinity: check the encoder and its inputs")
     num_features = len(a.mean)
     if min(a.num_samples, b.num_samples) < num_features + 1:
         raise UsageError(

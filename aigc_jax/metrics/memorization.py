@@ -22,7 +22,7 @@ from aigc_jax.metrics.neighbors import BLOCK_SIZE, Neighbors, nearest, nearest_o
 from aigc_jax.types import UsageError
 
 MIN_PER_CELL = 20
-"""Samples, and held-out examples, that a cell must have to be judged: as the authors ask of samples."""
+"""Samples, and held-out examples, that a cell needs to be tested: the number that the authors require of samples."""
 
 NUM_ITERATIONS = 30
 """Of Lloyd's algorithm: cells need not be optimal to be cells."""
@@ -35,7 +35,7 @@ class TrainingDistances(NamedTuple):
         nearest: index of the nearest training example.
         distances: distance to it.
         ratios: that distance over alpha times the mean distance to the nearest few training examples; a copy of a
-            training example that has no near duplicates is close to 0, the authors flag what is below 1.
+            training example that has no near duplicates is close to 0; the authors flag ratios below 1.
         is_authentic: whether it is farther from its nearest training example than that one is from its own nearest.
     """
 
@@ -63,7 +63,7 @@ class Memorization(NamedTuple):
 
     @property
     def held_out_authenticity(self) -> float:
-        """The same share of held-out real examples: what the first is to be compared with."""
+        """The same share of held-out real examples, to compare with."""
         return float(self.held_out.is_authentic.mean())
 
     @property

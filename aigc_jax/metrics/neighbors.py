@@ -2,7 +2,7 @@
 
 50,000 x 50,000 distances fill 20 GB; a tile of them fills 8 MB. All arithmetic is float64 on features taken relative to
 the mean of the points, which makes ``|x|^2 + |y|^2 - 2 x.y`` (one matrix product) safe: in float32, or far from the
-origin, that difference keeps no digit. What is left of its rounding error has a bound, which is taken off.
+origin, that difference keeps no digit. The remaining rounding error is bounded, and the bound is subtracted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aigc_jax.metrics.checks import Features, checked_features
 from aigc_jax.types import UsageError
 
 BLOCK_SIZE = 1024
-"""Rows and columns of a tile: 8 MB of distances, and 16 KB per feature for what they are made of."""
+"""Rows and columns of a tile: 8 MB of distances, and 16 KB per feature for the two factors of their product."""
 
 
 class Tile(NamedTuple):
@@ -203,9 +203,9 @@ def tiles(
                 bar.update()
 
 
-def _check_enough(k: int, num: int, what: str) -> None:
+def _check_enough(k: int, num: int, name: str) -> None:
     if not 1 <= k <= num:
-        raise UsageError(f"{k} nearest neighbours need 1 <= k <= {num}, the number of {what}: ask for more examples")
+        raise UsageError(f"{k} nearest neighbours need 1 <= k <= {num}, the number of {name}: ask for more examples")
 
 
 def _blocks(num: int, block_size: int) -> list[slice]:

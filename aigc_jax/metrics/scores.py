@@ -51,7 +51,7 @@ def inception_score(
 
     Reference:
         Salimans et al., "Improved Techniques for Training GANs", 2016, section 4; Barratt & Sharma, "A Note on the
-        Inception Score", 2018, for what it does not say.
+        Inception Score", 2018, for its limits.
 
     >>> score = inception_score(100.0 * np.eye(10)[np.arange(1000) % 10], seed=None)
     >>> round(score.mean, 6), round(score.unsplit, 6)
@@ -60,7 +60,7 @@ def inception_score(
     (values,) = checked(logits=(logits, float, "num num_classes"))
     n, num_classes = values.shape
     if np.isnan(values).any() or np.isposinf(values).any():
-        raise ValueError("expected logits without NaN and +inf: look at what was classified")
+        raise ValueError("expected logits without NaN and +inf: check the classifier and its inputs")
     if n and values.min() >= 0 and np.abs(values.sum(axis=1, dtype=np.float64) - 1).max() < 1e-4:
         raise ValueError("expected logits, got probabilities (>= 0 with sum 1): pass their logarithm")
     if not 1 <= num_splits <= n:

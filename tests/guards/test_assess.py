@@ -113,9 +113,3 @@ def test_what_cannot_be_judged_is_refused_in_one_line():
         with pytest.raises(UsageError) as caught:
             call()
         assert "\n" not in str(caught.value)
-
-
-def test_scores_and_truth_must_fit():
-    # The type checker of the tests is faster than the library's own word.
-    with pytest.raises(Exception, match=r"shapes|typechecking"):
-        assess(np.ones(3), np.array([True, False]))

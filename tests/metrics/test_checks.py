@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import aigc_jax.metrics
+from aigc_jax.guards.assess import assess, risk_coverage
+from aigc_jax.guards.calibration import calibrate
 from aigc_jax.metrics.checks import checked, checked_features
 from aigc_jax.metrics.class_agreement import class_agreement, corrected_agreement
 from aigc_jax.metrics.classification import classifier_quality
@@ -84,6 +86,9 @@ FUNCTIONS = {
     "paired_difference": (paired_difference, (FLAGS, FLAGS)),
     "roc_auc": (roc_auc, (VALUES, FLAGS)),
     "roc_curve": (roc_curve, (VALUES, FLAGS)),
+    "assess": (assess, (VALUES, FLAGS)),
+    "risk_coverage": (risk_coverage, (VALUES, FLAGS)),
+    "calibrate": (lambda *x: calibrate(*x, alpha=0.1), (VALUES, FLAGS)),
     "mann_whitney_z": (mann_whitney_z, (VALUES, VALUES)),
     "path_length": (lambda speeds: path_length(speeds, num_resamples=9), (VALUES,)),
     "mean_likelihood": (update(mean_likelihood(3)), (VALUES,)),
@@ -108,9 +113,13 @@ def variants(right):
         yield "fractions", right + 0.5
 
 
-PAIRED = {
-    *("reproducibility", "radius_agreement", "classifier_quality", "class_agreement", "seed_consistency"),
-    *(
+PAIRED = set(
+    [
+        "reproducibility",
+        "radius_agreement",
+        "classifier_quality",
+        "class_agreement",
+        "seed_consistency",
         "attribute_agreement",
         "variety_test",
         "corrected_agreement",
@@ -118,9 +127,17 @@ PAIRED = {
         "paired_difference",
         "roc_auc",
         "roc_curve",
-    ),
-    *("perplexity", "sensitivity", "max_ulp", "mse", "psnr", "ssim"),
-}
+        "assess",
+        "risk_coverage",
+        "calibrate",
+        "perplexity",
+        "sensitivity",
+        "max_ulp",
+        "mse",
+        "psnr",
+        "ssim",
+    ]
+)
 """Metrics whose arrays must be as long as each other: numpy would broadcast a single example to all others."""
 
 CASES = [

@@ -75,7 +75,6 @@ def test_corrected_agreement_with_a_perfect_classifier_is_the_plain_one():
     assert result.low <= low < 0.875 < high <= result.high
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("wrong", "num_samples"), [(0.1, 100), (0.0, 1000)])
 def test_corrected_agreement_interval_covers_the_truth_95_times_in_100(wrong, num_samples):
     rng, num_classes, repeats = np.random.default_rng(1), 5, 200

@@ -73,7 +73,6 @@ def test_paired_difference_changes_sign_with_the_order():
     assert found.low < 0.05 < found.high
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("shares", [(0.9, 0.05, 0.02, 0.03), (0.005, 0.005, 0.0, 0.99), (0.25, 0.25, 0.25, 0.25)])
 def test_paired_difference_interval_covers_the_truth(shares):
     counts = np.random.default_rng(0).multinomial(200, shares, size=400)

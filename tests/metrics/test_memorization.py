@@ -70,7 +70,6 @@ def test_flag_copies_finds_a_few_copies():
     assert clean.p_value > 0.01
 
 
-@pytest.mark.slow
 def test_flag_copies_flags_fresh_samples_at_the_rate():
     rng, rate, flagged, small = np.random.default_rng(2), 0.05, 0, 0
     for _ in range(200):
@@ -195,7 +194,6 @@ def test_data_copying_finds_copies_of_one_cell(thousand_each):
     assert copying_of(train, held_out, half, num_cells=1).value > -5
 
 
-@pytest.mark.slow
 def test_data_copying_z_is_normal_and_p_uniform_on_fresh_samples():
     rng = np.random.default_rng(3)
     results = [copying_of(*rng.normal(size=(3, 200, 2)), num_cells=3) for _ in range(60)]

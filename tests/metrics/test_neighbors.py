@@ -118,7 +118,6 @@ def test_nearest_others_of_half_precision_is_exact(dtype):
     np.testing.assert_array_equal(nearest_others(features, 2).distances, nearest_others(exact, 2).distances)
 
 
-@pytest.mark.slow
 def test_nearest_others_memory_is_bounded_by_the_tile():
     points = np.random.default_rng(2).normal(size=(3000, 16)).astype(np.float32)
     tracemalloc.start()

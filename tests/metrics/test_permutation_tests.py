@@ -19,7 +19,6 @@ def test_coverage_test_counts_like_overlap():
     assert coverage_test(manifold(places, 5), first, second, num_permutations=9) == found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("num_dims", [1, 4])
 def test_coverage_test_false_alarms_keep_their_level(num_dims):
     rng, p_values = np.random.default_rng(0), []

@@ -48,7 +48,6 @@ def test_roc_auc_of_a_useless_score_is_one_half():
     assert constant.low <= 0.5 <= constant.high
 
 
-@pytest.mark.slow
 def test_roc_auc_interval_covers_the_truth_95_times_in_100():
     rng, shift, repeats = np.random.default_rng(3), 1.2, 400
     area = norm.cdf(shift / np.sqrt(2))
