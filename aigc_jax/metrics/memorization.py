@@ -7,13 +7,10 @@ true distribution is no farther from the training set than they are.
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
-from scipy.cluster.vq import kmeans2
-from scipy.spatial.distance import cdist
 from scipy.stats import betabinom, norm, rankdata
 
 from aigc_jax.metrics.checks import Features, checked, checked_features
@@ -65,13 +62,6 @@ class Memorization(NamedTuple):
     def held_out_authenticity(self) -> float:
         """The same share of held-out real examples, to compare with."""
         return float(self.held_out.is_authentic.mean())
-
-    @property
-    def authenticity_ratio(self) -> float:
-        """Authenticity of samples over that of held-out ones: about 1 for fresh samples, 0 for copies; inf over 0."""
-        if not self.held_out_authenticity:
-            return float("inf") if self.authenticity else 1.0
-        return self.authenticity / self.held_out_authenticity
 
     @property
     def relative_distances(self) -> Float64[np.ndarray, " num_samples"]:
@@ -292,17 +282,24 @@ def _k_means(features: np.ndarray, num: int, seed: int) -> Float64[np.ndarray, "
     """K means from a k-means++ start; fewer than ``num`` where there are fewer distinct examples."""
     if not 1 <= num <= len(features):
         raise UsageError(f"expected 1 <= number of cells <= {len(features)} examples, got {num}: ask for fewer")
-    points, rng = features.astype(np.float64), np.random.default_rng(seed)
-    centers, squares = points[rng.integers(len(points), size=1)], np.full(len(points), np.inf)
+    # scikit-learn and scipy would copy all examples to float64, or add up in float32.
+    rng, squares = np.random.default_rng(seed), np.full(len(features), np.inf)
+    centers = features[rng.integers(len(features), size=1)].astype(np.float64)
     while len(centers) < num:
-        squares = np.minimum(squares, cdist(points, centers[-1:], "sqeuclidean")[:, 0])
+        squares = np.minimum(squares, nearest(features, centers[-1:], 1, title="cells").distances[:, 0] ** 2)
         if not squares.any():
             break
-        chosen = rng.choice(len(points), size=1, p=squares / squares.sum())
-        centers = np.concatenate([centers, points[chosen]])
-    # No cell is empty at first, as each centre is a point; one that becomes empty keeps its centre.
-    with warnings.catch_warnings(action="ignore", category=UserWarning):
-        return kmeans2(points, centers, iter=NUM_ITERATIONS, minit="matrix")[0]
+        chosen = rng.choice(len(features), size=1, p=squares / squares.sum())
+        centers = np.concatenate([centers, features[chosen].astype(np.float64)])
+    before = np.full(len(features), -1)
+    for _ in range(NUM_ITERATIONS):
+        cells = nearest(features, centers, 1, title="cells").indices[:, 0]
+        if np.array_equal(cells, before):
+            break
+        for cell in np.unique(cells):  # an empty one keeps its centre
+            centers[cell] = features[cells == cell].mean(axis=0, dtype=np.float64)
+        before = cells
+    return centers
 
 
 def mann_whitney_z(a: Float[np.ndarray, " num_a"], b: Float[np.ndarray, " num_b"]) -> float:
