@@ -9,8 +9,8 @@ from aigc_jax.algorithms.consistency import Curriculum, consistency
 from aigc_jax.algorithms.denoiser import Denoiser
 from aigc_jax.algorithms.diffusion import diffusion
 from aigc_jax.algorithms.discrete_diffusion import discrete_diffusion
-from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
-from aigc_jax.algorithms.gan import Networks, clip_weights, gan
+from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
+from aigc_jax.algorithms.gan import GANNetworks, clip_weights, gan
 from aigc_jax.algorithms.hvae import hvae
 from aigc_jax.algorithms.iwae import iwae
 from aigc_jax.algorithms.latent_diffusion import latent_diffusion
@@ -26,8 +26,8 @@ __all__ = [
     "Data",
     "Denoiser",
     "Experiment",
+    "GANNetworks",
     "Metric",
-    "Networks",
     "Player",
     "TrainState",
     "UsageError",
@@ -44,9 +44,9 @@ __all__ = [
     "iwae",
     "latent_diffusion",
     "make_step",
+    "rectified_flow_denoiser",
     "split_by_name",
     "step_key",
-    "straight_flow",
     "vae",
     "vqvae",
 ]

@@ -33,7 +33,7 @@ def ema(average: PyTree, new: PyTree, decay: float | Float[Array, ""]) -> PyTree
     return jax.tree.map(blend, average, new)
 
 
-def warmed_up(decay: float) -> Callable[[Array], Array]:
+def ema_warmup_schedule(decay: float) -> Callable[[Array], Array]:
     """A schedule for averages that forget their random beginning: min(decay, (1 + t) / (10 + t)) after t steps.
 
     Args:
@@ -42,7 +42,7 @@ def warmed_up(decay: float) -> Callable[[Array], Array]:
     Returns:
         ``step -> decay``.
 
-    >>> schedule = warmed_up(0.999)
+    >>> schedule = ema_warmup_schedule(0.999)
     >>> float(schedule(jnp.int32(8))), round(float(schedule(jnp.int32(10**6))), 4)
     (0.5, 0.999)
     """

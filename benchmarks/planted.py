@@ -20,8 +20,8 @@ from aigc_jax.data.sources import open_data
 from aigc_jax.evaluation.classifiers import load_encoder, with_second_classifier
 from aigc_jax.evaluation.evaluate import Settings, evaluate
 from aigc_jax.evaluation.judge import classifier_judge
-from aigc_jax.evaluation.model import Repeat, Sampler, Subject
-from aigc_jax.report.schema import LAMP_TITLES, Report
+from aigc_jax.evaluation.model import EvaluatedModel, Replication, Sampler
+from aigc_jax.report.schema import CRITERION_TITLES, Report
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import Data
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     data, pool = _parts(mnist)
     rows = {}
     for title, (sampler, num_classes, expected) in _samplers(data, pool).items():
-        subject = Subject(sampler, num_classes, repeats=[Repeat("once more", sampler)])
+        subject = EvaluatedModel(sampler, num_classes, replications=[Replication("once more", sampler)])
         settings = Settings(args.num_samples, num_detected=0, num_swept=0)
         report = evaluate(subject=subject, judge=judge, data=data, settings=settings).report
         rows[title] = {"lit": _lit(report), "expected": expected, "checks": _checks(report)}
@@ -115,8 +115,10 @@ def _samplers(data: Data, pool: dict[str, np.ndarray]) -> dict[str, tuple[Sample
 
 
 def _lit(report: Report) -> list[str]:
-    return [name for name in LAMP_TITLES if (lamp := report.lamp(name)) is not None and lamp.is_lit]
+    return [
+        name for name in CRITERION_TITLES if (criterion := report.criterion(name)) is not None and criterion.has_failed
+    ]
 
 
 def _checks(report: Report) -> list[dict[str, object]]:
-    return [{"light": lamp.name, **check._asdict()} for lamp in report.lamps for check in lamp.checks]
+    return [{"light": criterion.name, **check._asdict()} for criterion in report.criteria for check in criterion.checks]

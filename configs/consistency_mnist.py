@@ -28,7 +28,7 @@ from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.train.pretrained import load_pretrained
-from aigc_jax.tree import warmed_up
+from aigc_jax.tree import ema_warmup_schedule
 from aigc_jax.types import DenoiseFn, Experiment, UsageError
 
 
@@ -85,7 +85,7 @@ def build(config: Config) -> Experiment:
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule)),
         sampler=make_sampler(process, config.sampling, num_classes=classes, is_consistency=True),
         teacher=None if config.teacher is None else _load_teacher(config, config.teacher),
-        ema_decay=warmed_up(config.ema_decay),
+        ema_decay=ema_warmup_schedule(config.ema_decay),
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
     )

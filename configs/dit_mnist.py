@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import optax
 
-from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
+from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
 from aigc_jax.nets.dit import DiTSettings, make_dit
 from aigc_jax.processes.times import logit_normal_times
 from aigc_jax.samplers.editing import make_editor
@@ -25,7 +25,7 @@ from aigc_jax.samplers.settings import Sampling
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
-from aigc_jax.tree import warmed_up
+from aigc_jax.tree import ema_warmup_schedule
 from aigc_jax.types import Experiment
 
 
@@ -66,7 +66,9 @@ def build(config: Config) -> Experiment:
         The experiment, ready for :func:`aigc_jax.train.loop.train`.
     """
     classes = config.num_classes or 0
-    denoiser = straight_flow(make_dit(config.net, num_classes=classes), config.image_shape, num_classes=classes)
+    denoiser = rectified_flow_denoiser(
+        make_dit(config.net, num_classes=classes), config.image_shape, num_classes=classes
+    )
     schedule = optax.linear_schedule(0.0, config.learning_rate, min(config.num_warmup_steps, config.steps))
     algorithm = flow_matching(
         denoiser,
@@ -78,7 +80,7 @@ def build(config: Config) -> Experiment:
         log_likelihood=make_log_likelihood(denoiser.process, config.likelihood),
         time_sampler=logit_normal_times(),
         condition_dropout=config.condition_dropout,
-        ema_decay=warmed_up(config.ema_decay),
+        ema_decay=ema_warmup_schedule(config.ema_decay),
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
     )

@@ -28,7 +28,7 @@ from aigc_jax.samplers.settings import Sampling
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
-from aigc_jax.tree import warmed_up
+from aigc_jax.tree import ema_warmup_schedule
 from aigc_jax.types import Experiment
 
 
@@ -89,7 +89,7 @@ def build(config: Config) -> Experiment:
         log_likelihood=make_log_likelihood(process, config.likelihood),
         time_sampler=lognormal_times(config.time_mean, config.time_std),
         condition_dropout=config.condition_dropout,
-        ema_decay=warmed_up(config.ema_decay),
+        ema_decay=ema_warmup_schedule(config.ema_decay),
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
     )

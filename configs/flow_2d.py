@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import optax
 from tyro.conf import Suppress
 
-from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
+from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
 from aigc_jax.nets.mlp import MLPDenoiser
 from aigc_jax.processes.times import logit_normal_times
 from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood
@@ -28,7 +28,7 @@ from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.experiment import point_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.train.worlds import example_shape
-from aigc_jax.tree import warmed_up
+from aigc_jax.tree import ema_warmup_schedule
 from aigc_jax.types import Experiment
 from aigc_jax.worlds.catalog import open_world
 
@@ -78,7 +78,9 @@ def build(config: Config) -> Experiment:
     """
     world, classes = open_world(config.data), config.num_classes or 0
     shape = example_shape(world)
-    denoiser = straight_flow(MLPDenoiser(config.widths, num_classes=classes), shape, num_classes=classes, name="point")
+    denoiser = rectified_flow_denoiser(
+        MLPDenoiser(config.widths, num_classes=classes), shape, num_classes=classes, name="point"
+    )
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, min(config.num_warmup_steps, config.steps // 2), config.steps
     )
@@ -89,7 +91,7 @@ def build(config: Config) -> Experiment:
         log_likelihood=make_log_likelihood(denoiser.process, config.likelihood),
         time_sampler=logit_normal_times(),
         condition_dropout=config.condition_dropout,
-        ema_decay=warmed_up(config.ema_decay),
+        ema_decay=ema_warmup_schedule(config.ema_decay),
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import optax
 
 from aigc_jax.algorithms.denoiser import Denoiser
-from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
+from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
 from aigc_jax.nets.unet import UNetSettings, make_unet
 from aigc_jax.processes.times import logit_normal_times
 from aigc_jax.samplers.editing import make_editor
@@ -26,7 +26,7 @@ from aigc_jax.samplers.settings import Sampling
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
-from aigc_jax.tree import warmed_up
+from aigc_jax.tree import ema_warmup_schedule
 from aigc_jax.types import Experiment
 
 
@@ -78,7 +78,7 @@ def build(config: Config) -> Experiment:
         log_likelihood=make_log_likelihood(denoiser.process, config.likelihood),
         time_sampler=logit_normal_times(config.time_mean),
         condition_dropout=config.condition_dropout,
-        ema_decay=warmed_up(config.ema_decay),
+        ema_decay=ema_warmup_schedule(config.ema_decay),
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
     )
@@ -88,4 +88,4 @@ def build(config: Config) -> Experiment:
 def make_denoiser(config: Config) -> Denoiser:
     """The network and its path; other experiments take it as a teacher."""
     classes = config.num_classes or 0
-    return straight_flow(make_unet(config.net, num_classes=classes), config.image_shape, num_classes=classes)
+    return rectified_flow_denoiser(make_unet(config.net, num_classes=classes), config.image_shape, num_classes=classes)

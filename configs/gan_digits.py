@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import optax
 
-from aigc_jax.algorithms.gan import Networks, gan
+from aigc_jax.algorithms.gan import GANNetworks, gan
 from aigc_jax.losses.adversarial import non_saturating
 from aigc_jax.losses.regularizers import r1
 from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator
@@ -75,7 +75,7 @@ def build(config: Config) -> Experiment:
         The experiment, ready for :func:`aigc_jax.train.loop.train`.
     """
     classes, axis = config.num_classes or 0, axis_name(config.parallel)
-    networks = Networks(
+    networks = GANNetworks(
         ConvGenerator(config.image_shape, config.generator.width, num_classes=classes, axis_name=axis),
         ConvDiscriminator(
             config.discriminator.widths, config.discriminator.num_features, num_classes=classes, axis_name=axis

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import optax
 
-from aigc_jax.algorithms.gan import Networks, gan
+from aigc_jax.algorithms.gan import GANNetworks, gan
 from aigc_jax.losses.adversarial import non_saturating
 from aigc_jax.nets.mlp import MLPDiscriminator, MLPGenerator
 from aigc_jax.train.config import TrainConfig
@@ -57,7 +57,7 @@ def build(config: Config) -> Experiment:
         The experiment, ready for :func:`aigc_jax.train.loop.train`.
     """
     classes, axis = config.num_classes or 0, axis_name(config.parallel)
-    networks = Networks(
+    networks = GANNetworks(
         MLPGenerator(config.image_shape, num_classes=classes, axis_name=axis),
         MLPDiscriminator(num_classes=classes, minibatch_kernels=config.minibatch_kernels, axis_name=axis),
         config.latent_dim,

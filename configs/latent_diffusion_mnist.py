@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import optax
 
-from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
+from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
 from aigc_jax.algorithms.latent_diffusion import latent_diffusion
 from aigc_jax.nets.dit import DiTSettings, make_dit
 from aigc_jax.samplers.sampling import make_sampler
@@ -24,7 +24,7 @@ from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.train.pretrained import load_pretrained
-from aigc_jax.tree import warmed_up
+from aigc_jax.tree import ema_warmup_schedule
 from aigc_jax.types import Experiment, UsageError
 
 
@@ -80,7 +80,7 @@ def build(config: Config) -> Experiment:
         raise UsageError(
             f"expected an autoencoder with a map of latents, {config.autoencoder} has {theirs.latent_shape}"
         )
-    denoiser = straight_flow(
+    denoiser = rectified_flow_denoiser(
         make_dit(config.net, num_classes=classes), theirs.latent_shape, num_classes=classes, name="latent"
     )
     schedule = optax.warmup_cosine_decay_schedule(
@@ -91,7 +91,7 @@ def build(config: Config) -> Experiment:
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99)),
         sampler=make_sampler(denoiser.process, config.sampling, num_classes=classes, is_bounded=False),
         condition_dropout=config.condition_dropout,
-        ema_decay=warmed_up(config.ema_decay),
+        ema_decay=ema_warmup_schedule(config.ema_decay),
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
     )

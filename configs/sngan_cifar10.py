@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import optax
 
-from aigc_jax.algorithms.gan import Networks, gan
+from aigc_jax.algorithms.gan import GANNetworks, gan
 from aigc_jax.losses.adversarial import hinge
 from aigc_jax.nets.resnet import ResNetDiscriminator, ResNetGenerator
 from aigc_jax.train.config import TrainConfig
@@ -62,7 +62,7 @@ def build(config: Config) -> Experiment:
         The experiment, ready for :func:`aigc_jax.train.loop.train`.
     """
     classes, axis = config.num_classes or 0, axis_name(config.parallel)
-    networks = Networks(
+    networks = GANNetworks(
         ResNetGenerator(config.image_shape, config.generator_width, num_classes=classes, axis_name=axis),
         ResNetDiscriminator(config.discriminator_width, num_classes=classes, axis_name=axis),
         config.latent_dim,

@@ -23,7 +23,7 @@ from aigc_jax.nets.vae import ConvDecoder, ConvEncoder
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
-from aigc_jax.tree import warmed_up
+from aigc_jax.tree import ema_warmup_schedule
 from aigc_jax.types import Experiment
 
 
@@ -98,7 +98,7 @@ def build(config: Config) -> Experiment:
         optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps, alpha=0.02)),
         beta=kl_warmup(config.beta, config.warmup_steps),
         minimum_kl=config.minimum_kl,
-        ema_decay=warmed_up(config.ema_decay),
+        ema_decay=ema_warmup_schedule(config.ema_decay),
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
     )

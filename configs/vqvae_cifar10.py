@@ -22,7 +22,7 @@ from aigc_jax.nets.vae import ConvDecoder, ConvEncoder
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
-from aigc_jax.tree import warmed_up
+from aigc_jax.tree import ema_warmup_schedule
 from aigc_jax.types import Experiment
 
 
@@ -91,7 +91,7 @@ def build(config: Config) -> Experiment:
         commitment=config.commitment,
         codebook_decay=config.codebook_decay,
         restart_below=config.restart_below,
-        ema_decay=warmed_up(config.ema_decay),
+        ema_decay=ema_warmup_schedule(config.ema_decay),
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
     )

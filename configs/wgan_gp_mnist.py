@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import optax
 
-from aigc_jax.algorithms.gan import Networks, gan
+from aigc_jax.algorithms.gan import GANNetworks, gan
 from aigc_jax.losses.adversarial import wasserstein
 from aigc_jax.losses.regularizers import gradient_penalty
 from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator
@@ -61,7 +61,7 @@ def build(config: Config) -> Experiment:
         The experiment, ready for :func:`aigc_jax.train.loop.train`.
     """
     classes, axis = config.num_classes or 0, axis_name(config.parallel)
-    networks = Networks(
+    networks = GANNetworks(
         ConvGenerator(config.image_shape, config.width, norm="batch", num_classes=classes, axis_name=axis),
         ConvDiscriminator(config.critic_widths, num_classes=classes, axis_name=axis),
         config.latent_dim,

@@ -94,7 +94,7 @@ class TokenDenoiser(NamedTuple):
     def logits(
         self, params: PyTree, x_t: Array, t: Float[Array, " batch"], condition: Condition, keys: Keys | None = None
     ) -> Float[Array, "batch height width channel vocab"]:
-        """What the network says of x_0, before :meth:`CategoricalProcess.rule_out`."""
+        """What the network says of x_0, before :meth:`CategoricalProcess.mask_impossible_logits`."""
         one_hot = jax.nn.one_hot(x_t, self.process.num_states)
         x = one_hot.reshape(*x_t.shape[:-1], -1)
         output = jnp.asarray(self.net.apply({"params": params}, x, t, condition, keys=keys))
@@ -104,7 +104,9 @@ class TokenDenoiser(NamedTuple):
         """The bound at one time of each example: nats [B]; its mean over t is the bound."""
         t = jnp.clip(t, MARGIN, 1.0 - MARGIN)
         x_t = self.process.corrupt(x_0, keys["noise"], t)
-        log_probs = self.process.rule_out(self.logits(params, x_t, t, condition, keys.get("dropout")), x_t, t)
+        log_probs = self.process.mask_impossible_logits(
+            self.logits(params, x_t, t, condition, keys.get("dropout")), x_t, t
+        )
         return self.process.bound_rate(log_probs, x_0, x_t, t)
 
 

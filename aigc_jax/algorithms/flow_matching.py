@@ -38,7 +38,9 @@ from aigc_jax.samplers.likelihood import LogLikelihoodFn
 from aigc_jax.types import Algorithm, Batch, Guidance, Key, Metrics, Player, PyTree
 
 
-def straight_flow(net: nn.Module, shape: tuple[int, ...], *, num_classes: int = 0, name: str = "image") -> Denoiser:
+def rectified_flow_denoiser(
+    net: nn.Module, shape: tuple[int, ...], *, num_classes: int = 0, name: str = "image"
+) -> Denoiser:
     """A network that predicts the velocity of the straight path from data (t = 0) to noise (t = 1).
 
     Args:
@@ -73,7 +75,7 @@ def flow_matching(
     """Flow matching as an :class:`aigc_jax.types.Algorithm`.
 
     Args:
-        denoiser: the network and its path, :func:`straight_flow`.
+        denoiser: the network and its path, :func:`rectified_flow_denoiser`.
         tx: its optimiser.
         sampler: from noise to samples.
         guidance: transform of the denoiser while sampling.
@@ -93,7 +95,7 @@ def flow_matching(
     >>> from aigc_jax.nets.mlp import MLPDenoiser
     >>> from aigc_jax.samplers.sampling import make_sampler
     >>> from aigc_jax.samplers.settings import Sampling
-    >>> denoiser = straight_flow(MLPDenoiser((8,)), (2,), name="point")
+    >>> denoiser = rectified_flow_denoiser(MLPDenoiser((8,)), (2,), name="point")
     >>> sampler = make_sampler(denoiser.process, Sampling("euler", num_steps=4))
     >>> algorithm = flow_matching(denoiser, tx=optax.sgd(1e-3), sampler=sampler)
     >>> batch = {"point": jnp.zeros((6, 2))}

@@ -39,7 +39,7 @@ from aigc_jax.types import (
 )
 
 
-class Networks(NamedTuple):
+class GANNetworks(NamedTuple):
     """The two networks of a GAN, and the functions of them that losses and regularisers need.
 
     Attributes:
@@ -84,7 +84,7 @@ class Networks(NamedTuple):
 
 
 def gan(
-    networks: Networks,
+    networks: GANNetworks,
     objective: Objective,
     *,
     generator_tx: optax.GradientTransformation,
@@ -120,7 +120,7 @@ def gan(
 
     >>> from aigc_jax.losses.adversarial import non_saturating
     >>> from aigc_jax.nets.mlp import MLPDiscriminator, MLPGenerator
-    >>> networks = Networks(MLPGenerator((4, 4, 1), (8,), num_classes=2), MLPDiscriminator((8,), 2), 3, 2)
+    >>> networks = GANNetworks(MLPGenerator((4, 4, 1), (8,), num_classes=2), MLPDiscriminator((8,), 2), 3, 2)
     >>> tx = optax.sgd(1e-3)
     >>> algorithm = gan(networks, non_saturating(), generator_tx=tx, discriminator_tx=tx)
     >>> batch = {"image": jnp.zeros((6, 4, 4, 1)), "label": jnp.zeros(6, jnp.int32)}
@@ -211,7 +211,7 @@ def _apply(
     return output, {**model_state, name: updated}
 
 
-def _init(networks: Networks, key: Key, batch: Batch) -> tuple[PyTree, PyTree]:
+def _init(networks: GANNetworks, key: Key, batch: Batch) -> tuple[PyTree, PyTree]:
     """Initial parameters and model state of both networks; only the shapes of the batch matter."""
     keys = split_by_name(key, "generator", "discriminator")
     image, condition = batch["image"], networks.condition(batch)
@@ -225,14 +225,14 @@ def _init(networks: Networks, key: Key, batch: Batch) -> tuple[PyTree, PyTree]:
     return params, model_state
 
 
-def _latent_fn(networks: Networks) -> LatentFn:
+def _latent_fn(networks: GANNetworks) -> LatentFn:
     def latent(key: Array, num_samples: int) -> Array:
         return normal(split_by_name(example_keys(key, num_samples), "latent")["latent"], (networks.latent_dim,))
 
     return latent
 
 
-def _sampler(networks: Networks) -> SampleFn:
+def _sampler(networks: GANNetworks) -> SampleFn:
     latent, generate = _latent_fn(networks), _generator(networks)
 
     def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
@@ -241,7 +241,7 @@ def _sampler(networks: Networks) -> SampleFn:
     return sample
 
 
-def _generator(networks: Networks) -> GenerateFn:
+def _generator(networks: GANNetworks) -> GenerateFn:
     def generate(variables: Variables, latents: Array, key: Array, condition: Condition) -> Array:
         del key
         if (condition is not None) != bool(networks.num_classes):
@@ -255,7 +255,7 @@ def _generator(networks: Networks) -> GenerateFn:
     return generate
 
 
-def _critic(networks: Networks) -> ScoreFn:
+def _critic(networks: GANNetworks) -> ScoreFn:
     """The negative logit: how fake the discriminator finds samples; without a condition by its unconditional part."""
 
     def score(variables: Variables, samples: Array, condition: Condition, keys: Keys) -> Array:
@@ -271,12 +271,12 @@ def _critic(networks: Networks) -> ScoreFn:
     return score
 
 
-def _logits(networks: Networks, variables: Variables, images: Array, condition: Condition) -> Array:
+def _logits(networks: GANNetworks, variables: Variables, images: Array, condition: Condition) -> Array:
     weights = {"params": variables["params"]["discriminator"], **variables["model_state"]["discriminator"]}
     return networks.discriminator.apply(weights, images, condition, train=False)[0]
 
 
-def _evaluator(networks: Networks) -> Callable[[Variables, Batch, Key], dict[str, Array]]:
+def _evaluator(networks: GANNetworks) -> Callable[[Variables, Batch, Key], dict[str, Array]]:
     def evaluate(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
         del key
         return {"discriminator_logit": _logits(networks, variables, batch["image"], networks.condition(batch))}

@@ -44,13 +44,13 @@ def latent_diffusion(
         UsageError: the autoencoder cannot encode or decode, or the scale is not positive.
 
     >>> import jax, optax
-    >>> from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
+    >>> from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
     >>> from aigc_jax.nets.mlp import MLPDenoiser
     >>> from aigc_jax.samplers.sampling import make_sampler
     >>> from aigc_jax.samplers.settings import Sampling
     >>> half = Algorithm(None, None, encode=lambda variables, batch, key: batch["image"][:, 0, :, 0],
     ...                  decode=lambda variables, latents, condition: jnp.tanh(latents)[:, None, :, None])
-    >>> denoiser = straight_flow(MLPDenoiser((8,)), (2,), name="latent")
+    >>> denoiser = rectified_flow_denoiser(MLPDenoiser((8,)), (2,), name="latent")
     >>> sampler = make_sampler(denoiser.process, Sampling("euler", num_steps=4))
     >>> algorithm = latent_diffusion(flow_matching(denoiser, tx=optax.sgd(1e-3), sampler=sampler), half, {}, scale=1.0)
     >>> state = algorithm.init(jax.random.key(0), {"image": jnp.zeros((6, 2, 2, 1))})

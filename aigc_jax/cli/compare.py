@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from aigc_jax.evaluation.compare import Contender, compare
+from aigc_jax.evaluation.compare import ComparedRun, compare
 from aigc_jax.report.files import read_per_sample, read_report
 from aigc_jax.report.html.side_by_side import table_lines, write_tables
 from aigc_jax.types import UsageError
@@ -28,7 +28,7 @@ def compare_runs(arguments: Compare) -> int:
     """Put reports side by side."""
     if arguments.out is not None and arguments.out.suffix != ".html":
         raise UsageError(f"expected an --out that ends in .html, got {arguments.out}")
-    contenders = [Contender(run.resolve().name, read_report(run), read_per_sample(run)) for run in arguments.runs]
+    contenders = [ComparedRun(run.resolve().name, read_report(run), read_per_sample(run)) for run in arguments.runs]
     tables, _ = compare(contenders)
     for table in tables:
         print("\n".join([table.title, *table_lines(table), ""]))

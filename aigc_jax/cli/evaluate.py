@@ -20,7 +20,7 @@ from aigc_jax.evaluation.classifiers import (
     with_second_classifier,
 )
 from aigc_jax.evaluation.evaluate import Settings, evaluate
-from aigc_jax.evaluation.from_run import Loaded, load_subject, make_subject
+from aigc_jax.evaluation.from_run import LoadedRun, evaluated_model, load_subject
 from aigc_jax.inference.perturbation import features_fn, make_path_fn
 from aigc_jax.report.files import write_report
 from aigc_jax.report.gates import check_gates, read_gates
@@ -66,7 +66,7 @@ def evaluate_run(arguments: Evaluate) -> int:
     partner, denoiser = (
         None if run is None else _load(arguments, run, {}) for run in (arguments.partner, arguments.denoiser)
     )
-    subject = make_subject(loaded, partner=partner, denoiser=denoiser)
+    subject = evaluated_model(loaded, partner=partner, denoiser=denoiser)
     data = loaded.experiment.open_data()
     judge = load_judge(loaded.experiment, loaded.config, data)
     if not arguments.single_judge and loaded.experiment.num_classes is not None:
@@ -90,7 +90,7 @@ def evaluate_run(arguments: Evaluate) -> int:
     return 1 if failures else 0
 
 
-def _path_lengths(loaded: Loaded, data: Data) -> Callable[[int], np.ndarray] | None:
+def _path_lengths(loaded: LoadedRun, data: Data) -> Callable[[int], np.ndarray] | None:
     """Path lengths in the features of the data's classifier; None where the model starts from no one latent."""
     if loaded.experiment.algorithm.generate is None or loaded.experiment.world is not None:
         return None
@@ -107,7 +107,7 @@ def _check(arguments: Evaluate) -> None:
         raise UsageError(f"expected --risk in (0, 1), got {arguments.risk}: 0.01 accepts one violation in a hundred")
 
 
-def _load(arguments: Evaluate, run: Path, overrides: dict[str, Any], checkpoint: str = "latest") -> Loaded:
+def _load(arguments: Evaluate, run: Path, overrides: dict[str, Any], checkpoint: str = "latest") -> LoadedRun:
     return load_subject(
         run,
         checkpoint=checkpoint,
@@ -119,13 +119,13 @@ def _load(arguments: Evaluate, run: Path, overrides: dict[str, Any], checkpoint:
     )
 
 
-def _facts(loaded: Loaded, arguments: Evaluate) -> dict[str, str]:
+def _facts(loaded: LoadedRun, arguments: Evaluate) -> dict[str, str]:
     """How the samples were drawn."""
     how = {f"sampling {name}": str(value) for name, value in told_values(loaded.config, "sampling").items()}
     return {"checkpoint": arguments.checkpoint, "seed": str(arguments.seed), **how}
 
 
-def _grid(loaded: Loaded, subject: Any) -> bytes | None:
+def _grid(loaded: LoadedRun, subject: Any) -> bytes | None:
     """Samples as a picture, not chosen."""
     num = 100 if loaded.experiment.example_name == "image" else 1000
     labels = conditions_of(loaded.experiment.num_classes, None, num)

@@ -25,8 +25,8 @@ from aigc_jax.data.fingerprint import fingerprint
 from aigc_jax.data.images import to_float, to_uint8
 from aigc_jax.data.pipeline import epoch
 from aigc_jax.evaluation.evaluate import Settings, evaluate
-from aigc_jax.evaluation.judge import Judge, Verdicts, classifier_judge, with_second_opinion, world_judge
-from aigc_jax.evaluation.model import Subject
+from aigc_jax.evaluation.judge import Judge, Predictions, classifier_judge, with_second_opinion, world_judge
+from aigc_jax.evaluation.model import EvaluatedModel
 from aigc_jax.inference.inception import ENCODER_NAME, make_inception_encoder
 from aigc_jax.inference.sampling import make_encode_fn, make_sample_fn
 from aigc_jax.nets.inception import InceptionV3
@@ -166,7 +166,7 @@ def make_evaluate_fn(experiment: Experiment, config: TrainConfig, data: Data) ->
 
     def evaluate_samples(variables: Variables, step: int) -> dict[str, float]:
         del step
-        subject = Subject(make_sample_fn(experiment, variables, config.seed), experiment.num_classes)
+        subject = EvaluatedModel(make_sample_fn(experiment, variables, config.seed), experiment.num_classes)
         settings = Settings(1000, num_detected=0, num_swept=0)
         return _figures(evaluate(subject=subject, judge=judge, data=data, settings=settings).report)
 
@@ -222,10 +222,10 @@ def with_inception(judge: Judge, weights: Path) -> Judge:
     """
     encode = make_inception_encoder(weights, InceptionV3())
 
-    def look(examples: np.ndarray) -> Verdicts:
-        return judge.look(examples)._replace(features=encode(examples)["features"])
+    def predict(examples: np.ndarray) -> Predictions:
+        return judge.predict(examples)._replace(features=encode(examples)["features"])
 
-    return judge._replace(look=look, encoder=ENCODER_NAME)
+    return judge._replace(predict=predict, encoder=ENCODER_NAME)
 
 
 def _figures(report: Report) -> dict[str, float]:

@@ -12,15 +12,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest
 
-from aigc_jax.evaluation.sections.paired_noise import likeness
+from aigc_jax.evaluation.sections.paired_noise import pair_similarity
 from aigc_jax.metrics.intervals import paired_difference
 from aigc_jax.report.figures import Table
 from aigc_jax.report.formatting import format_interval, format_share, format_unit, format_value
-from aigc_jax.report.schema import LAMP_TITLES, NAMES, Measurement, Report
+from aigc_jax.report.schema import CRITERION_TITLES, NAMES, Measurement, Report
 from aigc_jax.types import UsageError
 
 
-class Contender(NamedTuple):
+class ComparedRun(NamedTuple):
     """One run of a comparison.
 
     Attributes:
@@ -56,7 +56,7 @@ class Difference(NamedTuple):
     p_value: float
 
 
-def compare(contenders: Sequence[Contender]) -> tuple[list[Table], list[Difference]]:
+def compare(contenders: Sequence[ComparedRun]) -> tuple[list[Table], list[Difference]]:
     """Put runs side by side.
 
     Args:
@@ -81,7 +81,7 @@ def compare(contenders: Sequence[Contender]) -> tuple[list[Table], list[Differen
     return [*tables, _common_noise(contenders)], differences
 
 
-def _check_paired(first: Contender, other: Contender) -> None:
+def _check_paired(first: ComparedRun, other: ComparedRun) -> None:
     for what in ("data", "encoder", "num_samples"):
         ours, theirs = getattr(first.report, what), getattr(other.report, what)
         if ours != theirs:
@@ -96,7 +96,7 @@ def _check_paired(first: Contender, other: Contender) -> None:
         raise UsageError(f"{first.name} and {other.name} were asked for different classes: compare runs of the same")
 
 
-def _shares(contender: Contender) -> dict[str, np.ndarray]:
+def _shares(contender: ComparedRun) -> dict[str, np.ndarray]:
     """What is true or false of each sample."""
     table = contender.per_sample
     shares = {"violations": np.asarray(table["violates"], bool)}
@@ -107,7 +107,7 @@ def _shares(contender: Contender) -> dict[str, np.ndarray]:
     return shares
 
 
-def _differences(first: Contender, other: Contender) -> list[Difference]:
+def _differences(first: ComparedRun, other: ComparedRun) -> list[Difference]:
     ours, theirs = _shares(first), _shares(other)
     found = []
     for title in ours.keys() & theirs.keys():
@@ -118,17 +118,17 @@ def _differences(first: Contender, other: Contender) -> list[Difference]:
     return sorted(found)
 
 
-def _lights(contenders: Sequence[Contender]) -> Table:
+def _lights(contenders: Sequence[ComparedRun]) -> Table:
     words = {True: "worse than real data", False: "not told from real data", None: "not measured"}
     rows = []
-    for name, title in LAMP_TITLES.items():
-        lamps = [contender.report.lamp(name) for contender in contenders]
-        rows.append([title, *(words[None if lamp is None else lamp.is_lit] for lamp in lamps)])
+    for name, title in CRITERION_TITLES.items():
+        criteria = [contender.report.criterion(name) for contender in contenders]
+        rows.append([title, *(words[None if criterion is None else criterion.has_failed] for criterion in criteria)])
     caption = "Each light compares a run's samples with real examples; see its own report."
     return Table("lights", "The lights", caption, ["", *(each.name for each in contenders)], rows)
 
 
-def _figures(contenders: Sequence[Contender]) -> Table:
+def _figures(contenders: Sequence[ComparedRun]) -> Table:
     rows = []
     for name in NAMES:
         found = [contender.report.find(name) for contender in contenders]
@@ -144,7 +144,7 @@ def _cell(row: Measurement) -> str:
     return f"{value} ({interval})" if interval else value
 
 
-def _paired(first: Contender, differences: Sequence[Difference]) -> Table:
+def _paired(first: ComparedRun, differences: Sequence[Difference]) -> Table:
     rows = [
         [
             each.title,
@@ -164,13 +164,13 @@ def _paired(first: Contender, differences: Sequence[Difference]) -> Table:
     return Table("differences", "Paired differences", caption, columns, rows)
 
 
-def _common_noise(contenders: Sequence[Contender]) -> Table:
+def _common_noise(contenders: Sequence[ComparedRun]) -> Table:
     """C2, whether the runs make the like of the same noise."""
     rows = []
     for place, ours in enumerate(contenders):
         for theirs in contenders[place + 1 :]:
             tables = ours.per_sample, theirs.per_sample
-            result = likeness(*tables, tables[0].get("condition"))
+            result = pair_similarity(*tables, tables[0].get("condition"))
             interval = f"{format_share(result.low)} to {format_share(result.high)}"
             alike, chance = format_share(result.value), format_share(result.chance)
             excess = f"{result.excess:.1%} ({result.excess_low:.1%} to {result.excess_high:.1%})"

@@ -18,7 +18,7 @@ from aigc_jax.evaluation.section import Evidence
 from aigc_jax.evaluation.sweeps import violates, what_is_wrong
 from aigc_jax.guards.assess import Assessment, assess, choose
 from aigc_jax.guards.calibration import Threshold, calibrate
-from aigc_jax.guards.neighbors import neighbor_distance, unrealism
+from aigc_jax.guards.neighbors import inverse_realism, neighbor_distance
 from aigc_jax.guards.typicality import typicality
 from aigc_jax.metrics.precision_recall import Overlap
 from aigc_jax.report.figures import Figure, Gallery, Lines, Series, Table
@@ -99,7 +99,7 @@ def _scores(evidence: Evidence, inside: Overlap | None, num: int) -> dict[str, n
     # Where being off the data is the truth itself, neighbours in the same features would only repeat it.
     is_independent = evidence.judge.world is not None or samples.condition is not None
     if inside is not None and is_independent:
-        scores["realism"] = unrealism(inside)[:num]
+        scores["realism"] = inverse_realism(inside)[:num]
         scores["neighbor_distance"] = neighbor_distance(evidence.train.verdicts.features, samples.verdicts.features)
     for name, score_fn, is_typical_best in subject.detectors:
         values = np.asarray(score_fn(samples.floats(), samples.condition, 0), np.float64)

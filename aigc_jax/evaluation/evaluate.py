@@ -11,21 +11,21 @@ import numpy as np
 from aigc_jax.evaluation.detection import Detection, detection
 from aigc_jax.evaluation.examples import Examples, draw, real
 from aigc_jax.evaluation.judge import Judge
-from aigc_jax.evaluation.model import Subject
-from aigc_jax.evaluation.recommendations import Findings, actions
+from aigc_jax.evaluation.model import EvaluatedModel
+from aigc_jax.evaluation.recommendations import Findings, recommendations
 from aigc_jax.evaluation.section import Evidence, Section
-from aigc_jax.evaluation.sections.condition import follows_condition, observed
+from aigc_jax.evaluation.sections.condition import follows_condition, judged_class
 from aigc_jax.evaluation.sections.consistency import consistency, first_occurrences, repeated_pairs
 from aigc_jax.evaluation.sections.copying import copying, training_examples
 from aigc_jax.evaluation.sections.diversity import diversity
-from aigc_jax.evaluation.sections.paired_noise import traits_of
+from aigc_jax.evaluation.sections.paired_noise import similarity_inputs
 from aigc_jax.evaluation.sections.reconstruction import reconstruction
 from aigc_jax.evaluation.sections.validity import validity
-from aigc_jax.evaluation.significance import light
+from aigc_jax.evaluation.significance import judge_criteria
 from aigc_jax.evaluation.sweeps import sweeps, violates
 from aigc_jax.metrics.precision_recall import Overlap, overlap
 from aigc_jax.report.gates import Gates, targets
-from aigc_jax.report.schema import Lamp, LampName, Report
+from aigc_jax.report.schema import Criterion, CriterionName, Report
 from aigc_jax.types import Data, UsageError
 
 MAX_TRAIN = 10_000
@@ -64,7 +64,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    *, subject: Subject, judge: Judge, data: Data, settings: Settings, gates: Gates | None = None
+    *, subject: EvaluatedModel, judge: Judge, data: Data, settings: Settings, gates: Gates | None = None
 ) -> Evaluation:
     """Measure how far a model can be relied on.
 
@@ -86,12 +86,12 @@ def evaluate(
     """
     if settings.num_samples < 1:
         raise UsageError(f"expected at least 1 sample to evaluate, got {settings.num_samples}: raise --num-samples")
-    evidence = _look(subject, judge, data, settings)
+    evidence = collect_evidence(subject, judge, data, settings)
     found = _measure(evidence, data, settings)
     sections = found.sections
     measurements = [row for section in sections.values() for row in section.measurements]
     left_out = {name: why for section in sections.values() for name, why in section.left_out.items()}
-    lamps = light(
+    criteria = judge_criteria(
         {name: section.checks for name, section in sections.items()},
         {name: section.headline for name, section in sections.items()},
         {name: next(iter(section.left_out.values()), "") for name, section in sections.items()},
@@ -103,29 +103,31 @@ def evaluate(
         encoder=judge.name,
         num_samples=settings.num_samples,
         measurements=measurements,
-        lamps=_aimed(lamps, Report(data.name, judge.name, settings.num_samples, measurements), gates),
+        criteria=with_targets(criteria, Report(data.name, judge.name, settings.num_samples, measurements), gates),
         figures=figures,
         left_out={**left_out, **found.detection.left_out, **no_sweep},
     )
     findings = Findings(
         {row.name: row for row in measurements},
-        {lamp.name: lamp for lamp in report.lamps},
+        {criterion.name: criterion for criterion in report.criteria},
         {figure.name: figure for figure in figures},
         found.detection.best_auc,
         found.detection.acceptance,
         subject.guidance,
         subject.takes_rescaling,
     )
-    return Evaluation(report._replace(actions=actions(findings)), _per_sample(evidence, found.detection))
+    return Evaluation(
+        report._replace(recommendations=recommendations(findings)), _per_sample(evidence, found.detection)
+    )
 
 
 class _Found(NamedTuple):
-    sections: dict[LampName, Section]
+    sections: dict[CriterionName, Section]
     figures: list
     detection: Detection
 
 
-def _look(subject: Subject, judge: Judge, data: Data, settings: Settings) -> Evidence:
+def collect_evidence(subject: EvaluatedModel, judge: Judge, data: Data, settings: Settings) -> Evidence:
     """Draw and read. Real examples first: they show in a second what would be wrong after minutes of sampling."""
     num_real = max(settings.num_samples, 1000)
     held_out = real(data.held_out, judge, num_real, title="held-out examples")
@@ -145,22 +147,22 @@ def _look(subject: Subject, judge: Judge, data: Data, settings: Settings) -> Evi
 
 def _measure(evidence: Evidence, data: Data, settings: Settings) -> _Found:
     inside, real_inside = _manifold(evidence, evidence.samples), _manifold(evidence, evidence.held_out)
-    alike = _alike(evidence, is_equal=True)
+    alike = match_class_counts(evidence, is_equal=True)
     n = min(alike.samples.num, alike.held_out.num)
     train = training_examples(data)
     seen, by_real = (_manifold(evidence, each.select(slice(0, n))) for each in (alike.samples, alike.held_out))
-    sections: dict[LampName, Section] = {
+    sections: dict[CriterionName, Section] = {
         "valid": validity(evidence, inside, real_inside),
         "follows_condition": follows_condition(evidence),
         "consistent": consistency(evidence),
-        "not_copied": copying(_alike(evidence, is_equal=False), train),
+        "not_copied": copying(match_class_counts(evidence, is_equal=False), train),
         "diverse": diversity(alike, seen, by_real).joined(reconstruction(evidence, train)),
     }
     detected = detection(evidence, inside, num=settings.num_detected, risk=settings.risk)
     return _Found(sections, list(detected.figures), detected)
 
 
-def _alike(evidence: Evidence, *, is_equal: bool) -> Evidence:
+def match_class_counts(evidence: Evidence, *, is_equal: bool) -> Evidence:
     """Distinct samples and held-out examples of the same classes, equally many or in the same shares.
 
     Samples are asked for all classes in turn; real classes have shares of their own, and withheld ones none. That is
@@ -180,11 +182,11 @@ def _alike(evidence: Evidence, *, is_equal: bool) -> Evidence:
     wanted = np.where(is_shown, np.minimum(num_real, np.floor(share * num_ours)), 0).astype(np.int64)
     kept = np.minimum(num_ours, wanted) if is_equal else np.where(is_shown, num_ours, 0)
     return evidence._replace(
-        samples=samples.select(_first_of_each(ours, kept)), held_out=held_out.select(_first_of_each(real, wanted))
+        samples=samples.select(first_per_class(ours, kept)), held_out=held_out.select(first_per_class(real, wanted))
     )
 
 
-def _first_of_each(condition: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def first_per_class(condition: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Numbers of the first so many examples of each class, in their order."""
     rank = np.zeros(len(condition), np.int64)
     for each in range(len(counts)):
@@ -204,10 +206,10 @@ def _manifold(evidence: Evidence, examples: Examples) -> Overlap | None:
     )
 
 
-def _aimed(lamps: list[Lamp], report: Report, gates: Gates | None) -> list[Lamp]:
+def with_targets(criteria: list[Criterion], report: Report, gates: Gates | None) -> list[Criterion]:
     """The lights with what the user demands of each."""
     wanted = targets(report, gates or {})
-    return [lamp._replace(targets=tuple(wanted.get(lamp.name, ()))) for lamp in lamps]
+    return [criterion._replace(targets=tuple(wanted.get(criterion.name, ()))) for criterion in criteria]
 
 
 def _per_sample(evidence: Evidence, detected: Detection) -> dict[str, np.ndarray]:
@@ -215,11 +217,11 @@ def _per_sample(evidence: Evidence, detected: Detection) -> dict[str, np.ndarray
     samples = evidence.samples
     table = {"features": samples.verdicts.features, "violates": violates(evidence, samples)}
     with contextlib.suppress(UsageError):  # no two real examples of one mode: compared by features
-        table |= traits_of(evidence, samples)
+        table |= similarity_inputs(evidence, samples)
     if samples.condition is not None:
         table["condition"] = samples.condition
     if samples.verdicts.predicted is not None:
-        table["observed"] = observed(samples)
+        table["observed"] = judged_class(samples)
     if samples.verdicts.second is not None:
         table["second"] = samples.verdicts.second
     return {**table, **{f"score/{name}": values for name, values in detected.scores.items()}}

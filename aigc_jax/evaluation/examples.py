@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from aigc_jax.data.arrays import take
 from aigc_jax.data.images import to_float, to_uint8
-from aigc_jax.evaluation.judge import Judge, Verdicts
+from aigc_jax.evaluation.judge import Judge, Predictions
 from aigc_jax.evaluation.model import Sampler
 from aigc_jax.types import DataSource, UsageError
 
@@ -30,7 +30,7 @@ class Examples(NamedTuple):
 
     values: np.ndarray
     condition: Int[np.ndarray, " num"] | None
-    verdicts: Verdicts
+    verdicts: Predictions
 
     @property
     def num(self) -> int:
@@ -122,7 +122,7 @@ def _collect(
         for first in range(0, num, BATCH_SIZE):
             values, condition = read(first, min(BATCH_SIZE, num - first))
             kept = to_uint8(values) if values.ndim == 4 else values
-            parts.append(Examples(kept, condition, judge.look(values)))
+            parts.append(Examples(kept, condition, judge.predict(values)))
             bar.update(len(values))
     verdicts = _each_array(np.concatenate, [part.verdicts for part in parts])
     has_condition = parts[0].condition is not None
@@ -130,7 +130,7 @@ def _collect(
     return Examples(np.concatenate([part.values for part in parts]), condition, verdicts)
 
 
-def _each_array(change: Callable[[list[np.ndarray]], np.ndarray], said: list[Verdicts]) -> Verdicts:
+def _each_array(change: Callable[[list[np.ndarray]], np.ndarray], said: list[Predictions]) -> Predictions:
     """One set of verdicts of several: each field, by its name, and each attribute; None stays None."""
     fields: dict[str, Any] = {
         name: None if value is None else change([getattr(verdicts, name) for verdicts in said])
@@ -138,4 +138,4 @@ def _each_array(change: Callable[[list[np.ndarray]], np.ndarray], said: list[Ver
         if name != "attributes"
     }
     attributes = {name: change([verdicts.attributes[name] for verdicts in said]) for name in said[0].attributes}
-    return Verdicts(**fields, attributes=attributes)
+    return Predictions(**fields, attributes=attributes)

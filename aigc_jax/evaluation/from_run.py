@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from aigc_jax.data.images import to_float
-from aigc_jax.evaluation.model import Counterpart, Repeat, Scored, Subject, Variant
+from aigc_jax.evaluation.model import EvaluatedModel, NamedDetector, PairedVariant, Replication, Variant
 from aigc_jax.evaluation.recommendations import IDEAL
 from aigc_jax.inference.diagnostics import make_ideal_fn, make_score_fn, make_trace_fn
 from aigc_jax.inference.latents import make_reconstruct_fn
-from aigc_jax.inference.perturbation import make_change_fn, make_moved_fn, perturb, truncate
+from aigc_jax.inference.perturbation import make_change_fn, make_transformed_sample_fn, perturb, truncate
 from aigc_jax.inference.sampling import make_sample_fn
 from aigc_jax.runs import SAMPLER_FLAGS, load_run, override, run_module
 from aigc_jax.samplers.settings import Sampling, num_evaluations
@@ -34,18 +34,18 @@ from aigc_jax.types import Experiment, UsageError, Variables
 ROUNDING = 1e-3
 """Largest difference between two compilations of the same samples, of values in [-1, 1], that rounding explains."""
 
-GROSS = 0.1
+LARGE_DIFFERENCE = 0.1
 """A difference of values in [-1, 1] that rounding explains in few samples at most."""
 
 SAMPLERS = ("ddim", "dpm_solver", "ancestral")
 NUM_STEPS = (5, 10, 20, 50)
 GUIDANCE = (1.0, 1.5, 2.0, 3.0, 5.0)
 TRUNCATION = (0.25, 0.5, 1.0, 2.0, 4.0)
-FRESH = 0.01
+PERTURBED_VARIANCE = 0.01
 """Share of a latent's variance that is made anew, to see how far a sample moves."""
 
 
-class Loaded(NamedTuple):
+class LoadedRun(NamedTuple):
     """A trained run, in memory.
 
     Attributes:
@@ -78,7 +78,7 @@ def load_subject(
     data_dir: str | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
-) -> Loaded:
+) -> LoadedRun:
     """Load a run, see :func:`aigc_jax.runs.load_run`.
 
     Returns:
@@ -93,10 +93,12 @@ def load_subject(
         *(("--data-dir", data_dir) if data_dir else ()),
     ]
     build = run_module(run, config_file).build
-    return Loaded(run, experiment, config, variables, build, seed, checkpoint, options)
+    return LoadedRun(run, experiment, config, variables, build, seed, checkpoint, options)
 
 
-def make_subject(loaded: Loaded, *, partner: Loaded | None = None, denoiser: Loaded | None = None) -> Subject:
+def evaluated_model(
+    loaded: LoadedRun, *, partner: LoadedRun | None = None, denoiser: LoadedRun | None = None
+) -> EvaluatedModel:
     """Everything that the report can ask of a run.
 
     Args:
@@ -118,12 +120,12 @@ def make_subject(loaded: Loaded, *, partner: Loaded | None = None, denoiser: Loa
             _check_shape(loaded, other)
     if experiment.algorithm.trace is None:
         left_out["trajectory_variance"] = "the model draws its samples in one go, or its sampler lets nobody look on"
-    return Subject(
+    return EvaluatedModel(
         sample_fn=sample_fn,
         num_classes=experiment.num_classes,
         withheld=() if experiment.world is None else experiment.world.withheld,
-        repeats=list(_repeats(loaded)),
-        counterparts=list(_counterparts(loaded, partner, left_out)),
+        replications=list(_repeats(loaded)),
+        paired_variants=list(_paired_variants(loaded, partner, left_out)),
         detectors=_detectors(loaded, denoiser),
         trace_fn=None
         if experiment.algorithm.trace is None
@@ -139,7 +141,7 @@ def make_subject(loaded: Loaded, *, partner: Loaded | None = None, denoiser: Loa
     )
 
 
-def _check_shape(loaded: Loaded, other: Loaded) -> None:
+def _check_shape(loaded: LoadedRun, other: LoadedRun) -> None:
     own, others = (each.experiment.batch_spec[each.experiment.example_name].shape[1:] for each in (loaded, other))
     if own != others:
         raise UsageError(f"{other.run} makes examples of shape {others}, {loaded.run} of {own}: name a run of the same")
@@ -150,25 +152,27 @@ def _check_shape(loaded: Loaded, other: Loaded) -> None:
         )
 
 
-def _repeats(loaded: Loaded) -> Iterator[Repeat]:
+def _repeats(loaded: LoadedRun) -> Iterator[Replication]:
     """The same samples, computed otherwise."""
-    yield Repeat("once more", make_sample_fn(loaded.experiment, loaded.variables, loaded.seed))
+    yield Replication("once more", make_sample_fn(loaded.experiment, loaded.variables, loaded.seed))
     small = make_sample_fn(loaded.experiment, loaded.variables, loaded.seed, block_size=16)
-    yield Repeat("in batches of 16", small, ROUNDING, is_judged=False, gross=GROSS)
+    yield Replication("in batches of 16", small, ROUNDING, is_judged=False, gross=LARGE_DIFFERENCE)
     plain = make_sample_fn(loaded.experiment, loaded.variables, loaded.seed, block_size=2)
 
     def uncompiled(start: int, condition: np.ndarray | None, num: int) -> np.ndarray:
         with jax.disable_jit():
             return plain(start, condition, num)
 
-    yield Repeat("without compilation", uncompiled, ROUNDING, num=2, is_judged=False)
+    yield Replication("without compilation", uncompiled, ROUNDING, num=2, is_judged=False)
     # An accelerator belongs to one process, and tunes its programs anew in each.
     is_here = (loaded.run / "config.json").is_file() and jax.default_backend() == "cpu"
     if is_here and loaded.experiment.example_name == "image":
-        yield Repeat("in another process, to 8 bits", lambda *given: _elsewhere(loaded, *given), is_eight_bit=True)
+        yield Replication(
+            "in another process, to 8 bits", lambda *given: sample_in_subprocess(loaded, *given), is_eight_bit=True
+        )
 
 
-def _elsewhere(loaded: Loaded, start: int, condition: np.ndarray | None, num: int) -> np.ndarray:
+def sample_in_subprocess(loaded: LoadedRun, start: int, condition: np.ndarray | None, num: int) -> np.ndarray:
     """The first samples, as the command line draws them in a process of its own."""
     del condition  # the command draws the classes in turn, as the report does
     sampling = getattr(loaded.config, "sampling", None)
@@ -188,32 +192,32 @@ def _elsewhere(loaded: Loaded, start: int, condition: np.ndarray | None, num: in
             return to_float(saved["image"])[start:]
 
 
-def _counterparts(loaded: Loaded, partner: Loaded | None, left_out: dict[str, str]) -> Iterator[Counterpart]:
+def _paired_variants(loaded: LoadedRun, partner: LoadedRun | None, left_out: dict[str, str]) -> Iterator[PairedVariant]:
     experiment, seed = loaded.experiment, loaded.seed
     if partner is None:
         left_out["model_consistency"] = "name another model of the same data: --partner RUN"
     else:
         other = make_sample_fn(partner.experiment, partner.variables, seed)
-        yield Counterpart("model_consistency", f"model {partner.run.name}", other)
-    yield from _earlier(loaded, left_out)
+        yield PairedVariant("model_consistency", f"model {partner.run.name}", other)
+    yield from earlier_checkpoint(loaded, left_out)
     if experiment.algorithm.generate is None:
         reason = "the model starts from no one latent that could be moved"
         left_out |= dict.fromkeys(("perturbation", "latent_sensitivity"), reason)
     else:
-        moved = make_moved_fn(experiment, loaded.variables, seed, perturb(FRESH))
-        yield Counterpart("perturbation", f"{FRESH:.0%} of the latent's variance fresh", moved)
+        moved = make_transformed_sample_fn(experiment, loaded.variables, seed, perturb(PERTURBED_VARIANCE))
+        yield PairedVariant("perturbation", f"{PERTURBED_VARIANCE:.0%} of the latent's variance fresh", moved)
     num_steps = getattr(getattr(loaded.config, "sampling", None), "num_steps", None)
     if num_steps is not None:
-        twice = _with(loaded, {"num_steps": 2 * num_steps})
-        yield Counterpart("step_consistency", f"{2 * num_steps} steps for {num_steps}", twice)
+        twice = with_sampling(loaded, {"num_steps": 2 * num_steps})
+        yield PairedVariant("step_consistency", f"{2 * num_steps} steps for {num_steps}", twice)
     else:
         left_out["step_consistency"] = "the model takes one step"
     rounded = jax.tree.map(_to_bfloat16, loaded.variables)
     half = make_sample_fn(experiment, rounded, seed)
-    yield Counterpart("half_precision", "weights rounded to bfloat16", half)
+    yield PairedVariant("half_precision", "weights rounded to bfloat16", half)
 
 
-def _earlier(loaded: Loaded, left_out: dict[str, str]) -> Iterator[Counterpart]:
+def earlier_checkpoint(loaded: LoadedRun, left_out: dict[str, str]) -> Iterator[PairedVariant]:
     """The checkpoint nearest to half of the training, if one was kept."""
     steps = checkpoint_steps(loaded.run)
     last = int(loaded.checkpoint) if loaded.checkpoint.isdigit() else max(steps, default=0)
@@ -224,7 +228,7 @@ def _earlier(loaded: Loaded, left_out: dict[str, str]) -> Iterator[Counterpart]:
     step = min(earlier_steps, key=lambda step: abs(2 * step - last))
     variables = load_variables(loaded.run, abstract_state(loaded.experiment), which=step)
     earlier = make_sample_fn(loaded.experiment, variables, loaded.seed)
-    yield Counterpart("checkpoint_consistency", f"checkpoint of step {step}", earlier)
+    yield PairedVariant("checkpoint_consistency", f"checkpoint of step {step}", earlier)
 
 
 def _to_bfloat16(leaf: Any) -> Any:
@@ -232,7 +236,7 @@ def _to_bfloat16(leaf: Any) -> Any:
     return leaf.astype(jnp.bfloat16).astype(leaf.dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
-def _detectors(loaded: Loaded, denoiser: Loaded | None) -> list[Scored]:
+def _detectors(loaded: LoadedRun, denoiser: LoadedRun | None) -> list[NamedDetector]:
     """The run's own detectors, and those of another run."""
     found = []
     for owner in (loaded, denoiser):
@@ -242,17 +246,17 @@ def _detectors(loaded: Loaded, denoiser: Loaded | None) -> list[Scored]:
         for name, detector in owner.experiment.algorithm.detectors.items():
             score_fn = make_score_fn(detector, owner.variables, loaded.seed, takes_condition=takes_condition)
             title = name if owner is loaded else f"{name} of {owner.run.name}"
-            found.append(Scored(title, score_fn, detector.is_typical_best))
+            found.append(NamedDetector(title, score_fn, detector.is_typical_best))
     return found
 
 
-def _with(loaded: Loaded, settings: Mapping[str, Any]) -> Any:
+def with_sampling(loaded: LoadedRun, settings: Mapping[str, Any]) -> Any:
     """The run's samples under other settings of its sampler."""
     config = override(loaded.config, "sampling", settings)
     return make_sample_fn(loaded.build(config), loaded.variables, loaded.seed)
 
 
-def _sampler_variants(loaded: Loaded, left_out: dict[str, str]) -> Iterator[Variant]:
+def _sampler_variants(loaded: LoadedRun, left_out: dict[str, str]) -> Iterator[Variant]:
     sampling = getattr(loaded.config, "sampling", None)
     if not hasattr(sampling, "num_steps"):
         left_out["sampler_sweep"] = "the model has no sampler with steps"
@@ -260,21 +264,21 @@ def _sampler_variants(loaded: Loaded, left_out: dict[str, str]) -> Iterator[Vari
     if not isinstance(sampling, Sampling) or sampling.sampler == "multistep":
         name = getattr(sampling, "sampler", "token sampler")
         for num_steps in (1, 2, 4, 8) if name == "multistep" else NUM_STEPS:
-            yield Variant("sampler", str(name), num_steps, _with(loaded, {"num_steps": num_steps}))
+            yield Variant("sampler", str(name), num_steps, with_sampling(loaded, {"num_steps": num_steps}))
         return
     for name in dict.fromkeys((sampling.sampler, *SAMPLERS)):
         for num_steps in NUM_STEPS:
             config = override(loaded.config, "sampling", {"sampler": name, "num_steps": num_steps})
             cost = num_evaluations(config.sampling).num_network  # pyright: ignore[reportAttributeAccessIssue]
             settings = {"sampler": name, "num_steps": num_steps}
-            yield Variant("sampler", name, cost, _with(loaded, settings))
+            yield Variant("sampler", name, cost, with_sampling(loaded, settings))
             # Under guidance even the exact denoiser leaves the data's law: it is then no floor.
             exact = make_ideal_fn(loaded.build(config), loaded.seed) if sampling.guidance == 1 else None
             if exact is not None:
                 yield Variant("sampler", f"{name}{IDEAL}", cost, exact, is_ideal=True)
 
 
-def _guidance(loaded: Loaded) -> float | None:
+def _guidance(loaded: LoadedRun) -> float | None:
     """The weight that the run's samples are drawn with; None where there is no guidance."""
     sampling = getattr(loaded.config, "sampling", None)
     is_guided = hasattr(sampling, "guidance") and loaded.experiment.num_classes is not None
@@ -283,17 +287,17 @@ def _guidance(loaded: Loaded) -> float | None:
     )
 
 
-def _guidance_variants(loaded: Loaded) -> Iterator[Variant]:
+def _guidance_variants(loaded: LoadedRun) -> Iterator[Variant]:
     own = _guidance(loaded)
     if own is not None:
         for weight in sorted({*GUIDANCE, own}):
-            yield Variant("guidance", "", weight, _with(loaded, {"guidance": weight}))
+            yield Variant("guidance", "", weight, with_sampling(loaded, {"guidance": weight}))
 
 
-def _truncations(loaded: Loaded) -> Iterator[Variant]:
+def _truncations(loaded: LoadedRun) -> Iterator[Variant]:
     """Latents cut short, of models that are one step from them."""
     if loaded.experiment.algorithm.generate is None or hasattr(loaded.config, "sampling"):
         return
     for limit in TRUNCATION:
-        moved = make_moved_fn(loaded.experiment, loaded.variables, loaded.seed, truncate(limit))
+        moved = make_transformed_sample_fn(loaded.experiment, loaded.variables, loaded.seed, truncate(limit))
         yield Variant("truncation", "", limit, moved)

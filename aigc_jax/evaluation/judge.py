@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from aigc_jax.types import UsageError, World
 
 
-class Verdicts(NamedTuple):
+class Predictions(NamedTuple):
     """What a judge says of N examples.
 
     Attributes:
@@ -35,10 +35,10 @@ class Verdicts(NamedTuple):
 
 
 @runtime_checkable
-class LookFn(Protocol):
+class PredictFn(Protocol):
     """Shows examples to a judge."""
 
-    def __call__(self, examples: np.ndarray) -> Verdicts:
+    def __call__(self, examples: np.ndarray) -> Predictions:
         """``examples float32 [num, ...] -> what is said of each``."""
         ...
 
@@ -48,7 +48,7 @@ class Judge(NamedTuple):
 
     Attributes:
         name: of the world, or of the classifier and encoder: every distance is named with it.
-        look: shows it examples.
+        predict: shows it examples.
         class_names: what the classes are called; () where it knows none.
         world: the world, where the truth is decidable; None for a classifier.
         encoder: the network whose features are compared, if it is another.
@@ -56,7 +56,7 @@ class Judge(NamedTuple):
     """
 
     name: str
-    look: LookFn
+    predict: PredictFn
     class_names: Sequence[str] = ()
     world: World | None = None
     encoder: str = ""
@@ -83,15 +83,15 @@ def world_judge(world: World) -> Judge:
         The judge.
 
     >>> from aigc_jax.worlds.mixture import ring
-    >>> world_judge(ring()).look(np.zeros((1, 2), np.float32)).violation
+    >>> world_judge(ring()).predict(np.zeros((1, 2), np.float32)).violation
     array([2], dtype=int32)
     """
 
-    def look(examples: np.ndarray) -> Verdicts:
+    def predict(examples: np.ndarray) -> Predictions:
         x = jnp.asarray(examples)
         log_prob = None if world.log_prob is None else np.asarray(world.log_prob(x))
         attributes = {} if world.read is None else world.read(x)
-        return Verdicts(
+        return Predictions(
             examples.reshape(len(examples), -1).astype(np.float32),
             predicted=np.asarray(world.mode(x)),
             violation=np.asarray(world.violation(x)),
@@ -99,7 +99,7 @@ def world_judge(world: World) -> Judge:
             attributes={name: np.asarray(values) for name, values in attributes.items()},
         )
 
-    return Judge(world.name, look, [f"mode {index}" for index in range(world.num_modes)], world)
+    return Judge(world.name, predict, [f"mode {index}" for index in range(world.num_modes)], world)
 
 
 def classifier_judge(
@@ -116,12 +116,12 @@ def classifier_judge(
         The judge.
     """
 
-    def look(examples: np.ndarray) -> Verdicts:
+    def predict(examples: np.ndarray) -> Predictions:
         said = encode_fn(examples)
         logits = _logits(name, said, class_names)
-        return Verdicts(np.asarray(said["features"], np.float32), logits.argmax(axis=-1), logits)
+        return Predictions(np.asarray(said["features"], np.float32), logits.argmax(axis=-1), logits)
 
-    return Judge(name, look, class_names)
+    return Judge(name, predict, class_names)
 
 
 def with_second_opinion(judge: Judge, name: str, encode_fn: Callable[[np.ndarray], Mapping[str, Any]]) -> Judge:
@@ -138,15 +138,15 @@ def with_second_opinion(judge: Judge, name: str, encode_fn: Callable[[np.ndarray
     >>> blind = lambda images: {"logits": np.eye(2)[[0] * len(images)], "features": images}
     >>> contrary = lambda images: {"logits": np.eye(2)[[1] * len(images)]}
     >>> both = with_second_opinion(classifier_judge("blind", blind, ["a", "b"]), "contrary", contrary)
-    >>> both.look(np.zeros((3, 1))).predicted, both.look(np.zeros((3, 1))).second
+    >>> both.predict(np.zeros((3, 1))).predicted, both.predict(np.zeros((3, 1))).second
     (array([0, 0, 0]), array([1, 1, 1]))
     """
 
-    def look(examples: np.ndarray) -> Verdicts:
+    def predict(examples: np.ndarray) -> Predictions:
         second = _logits(name, encode_fn(examples), judge.class_names).argmax(axis=-1)
-        return judge.look(examples)._replace(second=second)
+        return judge.predict(examples)._replace(second=second)
 
-    return judge._replace(look=look, second_name=name)
+    return judge._replace(predict=predict, second_name=name)
 
 
 def _logits(name: str, said: Mapping[str, Any], class_names: Sequence[str]) -> np.ndarray:

@@ -25,7 +25,7 @@ Reconstructor = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 """``(images float32 [num, H, W, C] in [-1, 1], condition or None) -> what comes back of them``."""
 
 
-class Counterpart(NamedTuple):
+class PairedVariant(NamedTuple):
     """The model with one thing changed: sample i has the noise and the condition of the model's own sample i.
 
     Attributes:
@@ -57,7 +57,7 @@ class Variant(NamedTuple):
     is_ideal: bool = False
 
 
-class Repeat(NamedTuple):
+class Replication(NamedTuple):
     """The same samples, computed another way.
 
     Attributes:
@@ -80,7 +80,7 @@ class Repeat(NamedTuple):
     gross: float | None = None
 
 
-class Scored(NamedTuple):
+class NamedDetector(NamedTuple):
     """A detector of given samples.
 
     Attributes:
@@ -94,7 +94,7 @@ class Scored(NamedTuple):
     is_typical_best: bool = False
 
 
-class Subject(NamedTuple):
+class EvaluatedModel(NamedTuple):
     """The model that is measured.
 
     Attributes:
@@ -118,9 +118,9 @@ class Subject(NamedTuple):
     sample_fn: Sampler
     num_classes: int | None = None
     withheld: Sequence[int] = ()
-    repeats: Sequence[Repeat] = ()
-    counterparts: Sequence[Counterpart] = ()
-    detectors: Sequence[Scored] = ()
+    replications: Sequence[Replication] = ()
+    paired_variants: Sequence[PairedVariant] = ()
+    detectors: Sequence[NamedDetector] = ()
     trace_fn: Tracer | None = None
     variants: Sequence[Variant] = ()
     guidance: float | None = None

@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from aigc_jax.evaluation.examples import Examples
 from aigc_jax.evaluation.judge import Judge
-from aigc_jax.evaluation.model import Subject
+from aigc_jax.evaluation.model import EvaluatedModel
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.report.figures import Figure
 from aigc_jax.report.schema import Check, Measurement
@@ -29,7 +29,7 @@ class Evidence(NamedTuple):
         data: the name of the data set.
     """
 
-    subject: Subject
+    subject: EvaluatedModel
     judge: Judge
     samples: Examples
     held_out: Examples
@@ -80,7 +80,7 @@ class Section(NamedTuple):
         )
 
 
-def share(name: str, title: str, *, count: int, n: int, note: str, **more: object) -> Measurement:
+def proportion(name: str, title: str, *, count: int, n: int, note: str, **more: object) -> Measurement:
     """A share with its exact interval.
 
     Args:
@@ -94,17 +94,17 @@ def share(name: str, title: str, *, count: int, n: int, note: str, **more: objec
     Returns:
         The measurement.
 
-    >>> share("valid_samples", "valid samples", count=1, n=2, note="").value
+    >>> proportion("valid_samples", "valid samples", count=1, n=2, note="").value
     0.5
     """
     low, high = clopper_pearson(count, n)
     return Measurement(name, title, count / n, n, "share", note, low, high)._replace(**more)
 
 
-def number(value: float) -> float | None:
+def none_if_nan(value: float) -> float | None:
     """JSON has no NaN.
 
-    >>> number(float("nan")) is None
+    >>> none_if_nan(float("nan")) is None
     True
     """
     return None if np.isnan(value) else float(value)

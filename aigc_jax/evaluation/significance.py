@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from aigc_jax.metrics.intervals import standardized_share
-from aigc_jax.report.schema import LAMP_TITLES, Check, Lamp, LampName
+from aigc_jax.report.schema import CRITERION_TITLES, Check, Criterion, CriterionName
 
 MAX_EXACT = 100.0
 """Variance of a count up to which its law is computed exactly."""
@@ -28,7 +28,7 @@ FAMILY_ERROR = 0.01
 """Probability that a perfect sampler lights any light at all."""
 
 
-def more_often(title: str, count: int, n: int, real_count: int, real_n: int) -> Check:
+def fisher_test(title: str, count: int, n: int, real_count: int, real_n: int) -> Check:
     """Whether something bad happens more often to samples than to real examples: Fisher's exact test.
 
     Args:
@@ -44,7 +44,7 @@ def more_often(title: str, count: int, n: int, real_count: int, real_n: int) -> 
     Reference:
         Fisher, "The logic of inductive inference", Journal of the Royal Statistical Society 1935.
 
-    >>> round(more_often("blank", 3, 4, 1, 4).p_value, 6)
+    >>> round(fisher_test("blank", 3, 4, 1, 4).p_value, 6)
     0.242857
     """
     table = [[count, n - count], [real_count, real_n - real_count]]
@@ -52,7 +52,7 @@ def more_often(title: str, count: int, n: int, real_count: int, real_n: int) -> 
     return Check(title, count / max(n, 1), real_count / max(real_n, 1), p_value, False)
 
 
-def more_often_in_strata(
+def mantel_haenszel_test(
     title: str, samples: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarray]
 ) -> Check:
     """Whether something bad happens more often to samples than to real examples of the same class.
@@ -74,7 +74,7 @@ def more_often_in_strata(
         of the National Cancer Institute 1959, equation 1.
 
     >>> bad, good = np.array([True] * 30 + [False] * 70), np.array([True] * 10 + [False] * 90)
-    >>> round(more_often_in_strata("off", (bad, np.zeros(100, int)), (good, np.zeros(100, int))).p_value, 6)
+    >>> round(mantel_haenszel_test("off", (bad, np.zeros(100, int)), (good, np.zeros(100, int))).p_value, 6)
     0.000325
     """
     (is_bad, stratum), (is_real_bad, real_stratum) = samples, real
@@ -97,7 +97,7 @@ def more_often_in_strata(
     return Check(title, float(is_bad.mean()), reference, p_value, False)
 
 
-def too_many_repeats(title: str, num_repeats: int, n: int, *, real_pairs: int, num_real: int) -> Check:
+def duplicate_test(title: str, num_repeats: int, n: int, *, real_pairs: int, num_real: int) -> Check:
     """Whether samples equal earlier ones more often than independent draws of the data would.
 
     Args:
@@ -112,7 +112,7 @@ def too_many_repeats(title: str, num_repeats: int, n: int, *, real_pairs: int, n
         give an upper bound (99 %); the number among n is then nearly Poisson. Its reference is the share expected
         under that bound.
 
-    >>> too_many_repeats("repeats", 50, 1000, real_pairs=0, num_real=5000).p_value < 1e-9
+    >>> duplicate_test("replications", 50, 1000, real_pairs=0, num_real=5000).p_value < 1e-9
     True
     """
     bound = float(stats.chi2.ppf(0.99, 2 * (real_pairs + 1))) / 2 / max(num_real * (num_real - 1) / 2, 1)
@@ -121,7 +121,7 @@ def too_many_repeats(title: str, num_repeats: int, n: int, *, real_pairs: int, n
     return Check(title, num_repeats / n, min(expected / n, 1.0), p_value, False)
 
 
-def other_shares(title: str, counts: Int[np.ndarray, " kind"], real_counts: Int[np.ndarray, " kind"]) -> Check:
+def homogeneity_test(title: str, counts: Int[np.ndarray, " kind"], real_counts: Int[np.ndarray, " kind"]) -> Check:
     """Whether kinds occur in other shares than among real examples: Pearson's chi-squared test of homogeneity.
 
     Where some kind is expected fewer than :data:`MIN_EXPECTED` times, the law of the statistic is not the asymptotic
@@ -139,7 +139,7 @@ def other_shares(title: str, counts: Int[np.ndarray, " kind"], real_counts: Int[
     Reference:
         Besag & Clifford, "Generalized Monte Carlo significance tests", Biometrika 1989: p = (1 + more) / (1 + draws).
 
-    >>> other_shares("classes", np.array([50, 50]), np.array([50, 50])).p_value
+    >>> homogeneity_test("classes", np.array([50, 50]), np.array([50, 50])).p_value
     1.0
     """
     occurs = counts + real_counts > 0
@@ -173,18 +173,18 @@ def _by_tables(table: Int[np.ndarray, "2 kind"], expected: Float[np.ndarray, "2 
     return float(np.concatenate(distances).mean()), (1 + num_extreme) / (1 + NUM_TABLES)
 
 
-def never(title: str, count: int, n: int) -> Check:
+def zero_tolerance_check(title: str, count: int, n: int) -> Check:
     """Something that may not happen at all.
 
-    >>> never("samples that change when repeated", 1, 64).is_worse
+    >>> zero_tolerance_check("samples that change when repeated", 1, 64).is_worse
     True
     """
     return Check(title, count / max(n, 1), 0.0, None, count > 0)
 
 
-def light(
-    checks: dict[LampName, Sequence[Check]], headlines: dict[LampName, str], why_not: dict[LampName, str]
-) -> list[Lamp]:
+def judge_criteria(
+    checks: dict[CriterionName, Sequence[Check]], headlines: dict[CriterionName, str], why_not: dict[CriterionName, str]
+) -> list[Criterion]:
     """Judge all checks together.
 
     Args:
@@ -195,7 +195,8 @@ def light(
     Returns:
         The five lights, in the order of the page.
 
-    >>> [lamp.is_lit for lamp in light({"valid": [never("broken", 1, 9)]}, {}, {})]
+    >>> criteria = judge_criteria({"valid": [zero_tolerance_check("broken", 1, 9)]}, {}, {})
+    >>> [criterion.has_failed for criterion in criteria]
     [True, None, None, None, None]
     """
     num_tests = sum(check.p_value is not None for group in checks.values() for check in group)
@@ -204,10 +205,10 @@ def light(
     def judged(check: Check) -> Check:
         return check if check.p_value is None else check._replace(is_worse=check.p_value < limit)
 
-    lamps = []
-    for name in LAMP_TITLES:
+    criteria = []
+    for name in CRITERION_TITLES:
         group = [judged(check) for check in checks.get(name, ())]
-        is_lit = any(check.is_worse for check in group) if group else None
+        has_failed = any(check.is_worse for check in group) if group else None
         reason = "" if group else why_not.get(name, "nothing was compared")
-        lamps.append(Lamp(name, is_lit, headlines.get(name, ""), group, why_not=reason))
-    return lamps
+        criteria.append(Criterion(name, has_failed, headlines.get(name, ""), group, why_not=reason))
+    return criteria

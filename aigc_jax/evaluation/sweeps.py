@@ -10,13 +10,13 @@ import numpy as np
 from aigc_jax.evaluation.examples import Examples, draw
 from aigc_jax.evaluation.model import Variant
 from aigc_jax.evaluation.section import Evidence
-from aigc_jax.evaluation.sections.condition import observed
+from aigc_jax.evaluation.sections.condition import judged_class
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.precision_recall import overlap
 from aigc_jax.report.figures import Figure, Lines, Series
 from aigc_jax.types import UsageError
 
-FEWEST = 5
+MIN_EXAMPLES = 5
 """Examples that are too few for nearest neighbours."""
 
 _TITLES = {
@@ -40,7 +40,7 @@ def sweeps(evidence: Evidence, num: int) -> tuple[list[Figure], dict[str, str]]:
     subject = evidence.subject
     names = [name for name in _TITLES if any(variant.sweep == name for variant in subject.variants)]
     reason = "this model has no such setting"
-    if num <= FEWEST:
+    if num <= MIN_EXAMPLES:
         num, reason = 0, "pass --sweep-samples 200 for it"
     left_out = {f"{name}_sweep": reason for name in _TITLES if name not in names or not num}
     left_out |= {name: why for name, why in subject.left_out.items() if name in left_out}
@@ -70,8 +70,8 @@ def violates(evidence: Evidence, examples: Examples) -> np.ndarray:
         return examples.verdicts.violation != 0
     # What counts is what the model is asked for: held-out examples of an unconditional one have classes all the same.
     if evidence.subject.num_classes is not None and examples.condition is not None:
-        return observed(examples) != examples.condition
-    if min(examples.num, evidence.train.num) <= FEWEST:
+        return judged_class(examples) != examples.condition
+    if min(examples.num, evidence.train.num) <= MIN_EXAMPLES:
         return np.zeros(examples.num, bool)  # too few for the reach of the data
     return ~overlap(evidence.train.verdicts.features, examples.verdicts.features).is_inside
 
@@ -134,7 +134,7 @@ def _trade(evidence: Evidence, name: str, variants: Sequence[Variant], drawn: Se
     for kind in ("recall", "density", "coverage"):
         curves.append(Series(kind, x, [getattr(figure, kind) for figure in figures]))
     if drawn[0].condition is not None:
-        curves.append(_counted("class agreement", x, [observed(each) == each.condition for each in drawn]))
+        curves.append(_counted("class agreement", x, [judged_class(each) == each.condition for each in drawn]))
     held_out = overlap(reference, evidence.held_out.verdicts.features[:n])
     caption = (
         f"n = {n} samples at each point, against as many training examples, in the features of "

@@ -63,8 +63,8 @@ class Threshold(NamedTuple):
         return (
             f"No threshold could be certified with probability {confidence} to accept at most {risk} of unreliable "
             f"samples: nothing is accepted. Of the {self.n} labelled samples {self.num_tested} test, and "
-            f"{fewest(self.alpha, self.delta)} accepted ones without a violation are the fewest that certify: label "
-            "more samples or allow more risk."
+            f"{min_accepted(self.alpha, self.delta)} accepted ones without a violation are the fewest that certify: "
+            "label more samples or allow more risk."
         )
 
     def accepts(self, scores: Float[np.ndarray, " num"] | Float[Array, " num"]) -> Bool[np.ndarray, " num"]:
@@ -127,7 +127,7 @@ def calibrate(scores: Scores, is_unreliable: Truth, alpha: float, delta: float =
     return Threshold(float(candidates[best]), n / len(test), k / n, bound, alpha, delta, len(values), len(test))
 
 
-def fewest(alpha: float, delta: float) -> int:
+def min_accepted(alpha: float, delta: float) -> int:
     """How many accepted samples certify a risk where none of them is unreliable.
 
     Args:
@@ -137,7 +137,7 @@ def fewest(alpha: float, delta: float) -> int:
     Returns:
         The least n with (1 - alpha)^n <= delta.
 
-    >>> fewest(0.01, 0.05)
+    >>> min_accepted(0.01, 0.05)
     299
     """
     return math.ceil(math.log(delta) / math.log1p(-alpha))

@@ -38,7 +38,7 @@ def neighbor_distance(real: Features, fake: Features, *, k: int = 5) -> Float64[
     return nearest(fake, real, k, title="neighbours").distances[:, k - 1]
 
 
-def unrealism(inside: Overlap) -> Float64[np.ndarray, " num_fake"]:
+def inverse_realism(inside: Overlap) -> Float64[np.ndarray, " num_fake"]:
     """One over the realism score: the distance to a real example, in radii of its ball; the least over all balls.
 
     Args:
@@ -52,7 +52,7 @@ def unrealism(inside: Overlap) -> Float64[np.ndarray, " num_fake"]:
 
     >>> from aigc_jax.metrics.precision_recall import overlap
     >>> real = np.array([[0.0], [1.0], [2.0], [3.0], [4.0]])
-    >>> unrealism(overlap(real, np.array([[1.0], [9.0], [10.0]]), k=1, density_k=1)).round(6).tolist()
+    >>> inverse_realism(overlap(real, np.array([[1.0], [9.0], [10.0]]), k=1, density_k=1)).round(6).tolist()
     [0.0, 5.0, 6.0]
     """
     with np.errstate(divide="ignore"):

@@ -18,14 +18,16 @@ from aigc_jax.metrics.path_length import path_speed
 from aigc_jax.rng import example_keys, normal, split_by_name
 from aigc_jax.types import Experiment, LatentFn, UsageError, Variables
 
-MoveFn = Callable[[jax.Array, jax.Array], jax.Array]
+LatentTransform = Callable[[jax.Array, jax.Array], jax.Array]
 """``(latents [B, ...], keys [B]) -> latents``: standard normal in, standard normal or a part of it out."""
 
 DecodeFn = Callable[[jax.Array], jax.Array]
 """``latents [B, ...] -> samples [B, ...]`` of given weights, keys and conditions."""
 
 
-def make_moved_fn(experiment: Experiment, variables: Variables, seed: int, move: MoveFn) -> SampleBlocksFn:
+def make_transformed_sample_fn(
+    experiment: Experiment, variables: Variables, seed: int, move: LatentTransform
+) -> SampleBlocksFn:
     """Samples from the model's own latents, moved.
 
     Args:
@@ -47,7 +49,7 @@ def make_moved_fn(experiment: Experiment, variables: Variables, seed: int, move:
     return blockwise(_compiled(experiment, variables, seed, moved))
 
 
-def truncate(limit: float) -> MoveFn:
+def truncate(limit: float) -> LatentTransform:
     """Latents within so many standard deviations: each number is carried to the truncated normal, in its order.
 
     The law is that of drawing again whatever lies outside (the truncation trick of Brock et al. 2019, section 3.1),
@@ -73,7 +75,7 @@ def truncate(limit: float) -> MoveFn:
     return move
 
 
-def perturb(share: float) -> MoveFn:
+def perturb(share: float) -> LatentTransform:
     """Latents with a little fresh noise: still standard normal.
 
     Args:

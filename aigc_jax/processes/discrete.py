@@ -76,7 +76,7 @@ class CategoricalProcess(NamedTuple):
         keep = expand(self.keep(t), x_t)[..., None]
         return keep * jax.nn.one_hot(x_t, self.vocab_size) + (1.0 - keep) * self._limit_at(x_t)[..., None]
 
-    def rule_out(
+    def mask_impossible_logits(
         self, logits: Float[Array, "batch *shape vocab"], x_t: Int[Array, "batch *shape"], t: Float[Array, " batch"]
     ) -> Array:
         """Log probabilities of x_0 without the tokens that cannot have become x_t.
@@ -103,7 +103,7 @@ class CategoricalProcess(NamedTuple):
         by token.
 
         Args:
-            log_probs: log probabilities of x_0 [B, ..., V], as from :meth:`rule_out`.
+            log_probs: log probabilities of x_0 [B, ..., V], as from :meth:`mask_impossible_logits`.
             x_t: states [B, ...].
             s: earlier times [B], s < t.
             t: times [B].
@@ -134,7 +134,7 @@ class CategoricalProcess(NamedTuple):
         limit is a mask it is the cross-entropy of the masked tokens, times -keep' / (1 - keep).
 
         Args:
-            log_probs: log probabilities of x_0 [B, ..., V], as from :meth:`rule_out`.
+            log_probs: log probabilities of x_0 [B, ..., V], as from :meth:`mask_impossible_logits`.
             x_0: tokens [B, ...].
             x_t: states [B, ...], drawn from q(x_t | x_0).
             t: times [B], 0 < t < 1.

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aigc_jax.report.schema import INTERVAL_NAMES, NAMES, LampName, Measurement, Report, Target
+from aigc_jax.report.schema import INTERVAL_NAMES, NAMES, CriterionName, Measurement, Report, Target
 from aigc_jax.types import UsageError
 
 Gates = Mapping[str, Mapping[str, float]]
@@ -94,7 +94,7 @@ def check_gates(report: Report, gates: Gates) -> list[str]:
     ]
 
 
-def targets(report: Report, gates: Gates) -> dict[LampName, list[Target]]:
+def targets(report: Report, gates: Gates) -> dict[CriterionName, list[Target]]:
     """What a model's lights say of the gates.
 
     A bound on the figure itself is undecided where it lies within the 95 % interval: another thousand samples could
@@ -112,7 +112,7 @@ def targets(report: Report, gates: Gates) -> dict[LampName, list[Target]]:
     >>> [target.state for target in found["follows_condition"]]
     ['undecided', 'met']
     """
-    found: dict[LampName, list[Target]] = {}
+    found: dict[CriterionName, list[Target]] = {}
     for name, bounds in gates.items():
         for bound, number in bounds.items():
             found.setdefault(NAMES[name], []).append(_target(report, name, bound, number))

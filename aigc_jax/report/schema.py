@@ -30,10 +30,10 @@ from aigc_jax.types import UsageError
 FORMAT = 2
 """The layout of ``report.json``."""
 
-LampName = Literal["valid", "follows_condition", "consistent", "not_copied", "diverse"]
+CriterionName = Literal["valid", "follows_condition", "consistent", "not_copied", "diverse"]
 """The five lights of the first page."""
 
-LAMP_TITLES: dict[LampName, str] = {
+CRITERION_TITLES: dict[CriterionName, str] = {
     "valid": "Valid",
     "follows_condition": "Follows its condition",
     "consistent": "Consistent",
@@ -42,7 +42,7 @@ LAMP_TITLES: dict[LampName, str] = {
 }
 """What people read, in the order of the page."""
 
-NAMES: dict[str, LampName] = {
+NAMES: dict[str, CriterionName] = {
     "valid_samples": "valid",
     "manifold_precision": "valid",
     "class_agreement": "follows_condition",
@@ -146,7 +146,7 @@ class Measurement(NamedTuple):
     reference: float | None = None
     reference_title: str = ""
     is_proxy: bool = False
-    is_less_better: bool = False
+    lower_is_better: bool = False
 
 
 class Check(NamedTuple):
@@ -179,27 +179,27 @@ class Target(NamedTuple):
     state: Literal["met", "missed", "undecided"]
 
 
-class Lamp(NamedTuple):
+class Criterion(NamedTuple):
     """One light of the first page.
 
     Attributes:
         name: which.
-        is_lit: whether some check found the samples worse than real data; None where nothing could be checked.
+        has_failed: whether some check found the samples worse than real data; None where nothing could be checked.
         headline: name of the measurement to print with it; "" for none.
         checks: what was compared.
         targets: what the user demands.
         why_not: why nothing was checked; "" otherwise.
     """
 
-    name: LampName
-    is_lit: bool | None
+    name: CriterionName
+    has_failed: bool | None
     headline: str
     checks: Sequence[Check] = ()
     targets: Sequence[Target] = ()
     why_not: str = ""
 
 
-class Action(NamedTuple):
+class Recommendation(NamedTuple):
     """What to try next.
 
     Attributes:
@@ -221,7 +221,7 @@ class Report(NamedTuple):
         encoder: name of the classifier whose word and features were used, or of what else judged.
         num_samples: how many samples were drawn.
         measurements: the figures, most important first within each light.
-        lamps: the five lights.
+        criteria: the five criteria.
         figures: curves, tables and pictures, in the order of the page.
         actions: what to try next, most urgent first.
         left_out: ``{name: why it was not measured}``; names of measurements and of figures.
@@ -232,9 +232,9 @@ class Report(NamedTuple):
     encoder: str
     num_samples: int
     measurements: Sequence[Measurement]
-    lamps: Sequence[Lamp] = ()
+    criteria: Sequence[Criterion] = ()
     figures: Sequence[Figure] = ()
-    actions: Sequence[Action] = ()
+    recommendations: Sequence[Recommendation] = ()
     left_out: Mapping[str, str] = {}
     facts: Mapping[str, str] = {}
 
@@ -242,9 +242,9 @@ class Report(NamedTuple):
         """The measurement of that name, None where it was left out."""
         return next((m for m in self.measurements if m.name == name), None)
 
-    def lamp(self, name: LampName) -> Lamp | None:
+    def criterion(self, name: CriterionName) -> Criterion | None:
         """The light of that name."""
-        return next((lamp for lamp in self.lamps if lamp.name == name), None)
+        return next((criterion for criterion in self.criteria if criterion.name == name), None)
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -265,18 +265,18 @@ def to_json(report: Report) -> dict[str, Any]:
         "encoder": report.encoder,
         "num_samples": report.num_samples,
         "facts": dict(report.facts),
-        "lamps": [_lamp_json(lamp) for lamp in report.lamps],
+        "criteria": [_criterion_json(criterion) for criterion in report.criteria],
         "measurements": [m._asdict() for m in report.measurements],
         "figures": [figure_json(figure) for figure in report.figures],
-        "actions": [action._asdict() for action in report.actions],
+        "actions": [action._asdict() for action in report.recommendations],
         "left_out": dict(report.left_out),
     }
     return plain(content)
 
 
-def _lamp_json(lamp: Lamp) -> dict[str, Any]:
-    checks, targets = ([item._asdict() for item in items] for items in (lamp.checks, lamp.targets))
-    return {**lamp._asdict(), "checks": checks, "targets": targets}
+def _criterion_json(criterion: Criterion) -> dict[str, Any]:
+    checks, targets = ([item._asdict() for item in items] for items in (criterion.checks, criterion.targets))
+    return {**criterion._asdict(), "checks": checks, "targets": targets}
 
 
 _KINDS: dict[str, Any] = {kind.__name__.lower(): kind for kind in (Lines, Bars, Histogram, Matrix, Table, Gallery)}
@@ -310,9 +310,9 @@ def from_json(content: Any) -> Report:
             encoder=content["encoder"],
             num_samples=content["num_samples"],
             measurements=[_measurement(row) for row in content["measurements"]],
-            lamps=[_lamp(row) for row in content["lamps"]],
+            criteria=[_criterion(row) for row in content["criteria"]],
             figures=[_figure(row) for row in content["figures"]],
-            actions=[_made(Action, row) for row in content["actions"]],
+            recommendations=[_made(Recommendation, row) for row in content["actions"]],
             left_out=content["left_out"],
             facts=content["facts"],
         )
@@ -332,9 +332,9 @@ def _measurement(row: Mapping[str, Any]) -> Measurement:
     return _made(Measurement, {**row, "value": math.nan if row["value"] is None else row["value"]})
 
 
-def _lamp(row: Mapping[str, Any]) -> Lamp:
+def _criterion(row: Mapping[str, Any]) -> Criterion:
     checks, targets = [_made(Check, c) for c in row["checks"]], [_made(Target, t) for t in row["targets"]]
-    return _made(Lamp, {**row, "checks": checks, "targets": targets})
+    return _made(Criterion, {**row, "checks": checks, "targets": targets})
 
 
 def _figure(row: Mapping[str, Any]) -> Figure:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from aigc_jax.report.formatting import format_interval, format_reference, format_unit, format_value
-from aigc_jax.report.schema import LAMP_TITLES, Lamp, Measurement, Report
-from aigc_jax.report.verdicts import Light, lights_of
+from aigc_jax.report.schema import CRITERION_TITLES, Criterion, Measurement, Report
+from aigc_jax.report.verdicts import Verdict, verdicts_of
 
 _MAX_WIDTH, _MAX_LEFT_OUT, _MAX_ACTIONS = 118, 5, 3
 
@@ -20,24 +20,24 @@ def summary_lines(report: Report) -> list[str]:
 
     >>> from aigc_jax.report.schema import Measurement
     >>> figure = Measurement("class_agreement", "class agreement", 0.985, 1000, "share", "", 0.9754, 0.9916)
-    >>> lamp = Lamp("follows_condition", False, "class_agreement")
-    >>> print(*summary_lines(Report("digits", "digits-classifier", 1000, [figure], [lamp])), sep="\n")
+    >>> criterion = Criterion("follows_condition", False, "class_agreement")
+    >>> print(*summary_lines(Report("digits", "digits-classifier", 1000, [figure], [criterion])), sep="\n")
     follows its condition  not distinguishable from real data at n = 1000: class agreement 98.5 %
     class agreement     98.5 %  (95 % interval 97.5 to 99.2, n = 1000)
     """
-    lights = [_light_line(report, lamp, said) for lamp, said in lights_of(report)]
+    lights = [_light_line(report, criterion, said) for criterion, said in verdicts_of(report)]
     figures = [f"{_title(m):19} {_text(m, report)}" for m in report.measurements]
     return lights + figures + _left_out_lines(report) + _action_lines(report)
 
 
-def _light_line(report: Report, lamp: Lamp, said: Light) -> str:
-    figure, details = report.find(lamp.headline), lamp.why_not
+def _light_line(report: Report, criterion: Criterion, said: Verdict) -> str:
+    figure, details = report.find(criterion.headline), criterion.why_not
     if figure is not None:
         reference = format_reference(figure)
         details = f"{figure.title} {format_value(figure)}{f' (beside it {reference})' if reference else ''}"
-    wanted = (target.text for target in lamp.targets if target.state == said.kind != "met")
+    wanted = (target.text for target in criterion.targets if target.state == said.kind != "met")
     words = "; ".join(part for part in (details, *wanted) if part)
-    return _short(f"{LAMP_TITLES[lamp.name].lower():22} {said.word}{f': {words}' if words else ''}")
+    return _short(f"{CRITERION_TITLES[criterion.name].lower():22} {said.word}{f': {words}' if words else ''}")
 
 
 def _left_out_lines(report: Report) -> list[str]:
@@ -64,8 +64,8 @@ def _left_out_line(names: list[str], reason: str) -> str:
 
 
 def _action_lines(report: Report) -> list[str]:
-    lines = [_short(f"try next            {action.title}") for action in report.actions[:_MAX_ACTIONS]]
-    if (num_more := len(report.actions) - _MAX_ACTIONS) > 0:
+    lines = [_short(f"try next            {action.title}") for action in report.recommendations[:_MAX_ACTIONS]]
+    if (num_more := len(report.recommendations) - _MAX_ACTIONS) > 0:
         lines[-1] = _short(f"{lines[-1]} (and {num_more} more: see the report)")
     return lines
 

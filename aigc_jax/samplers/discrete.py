@@ -103,7 +103,7 @@ def ancestral(process: CategoricalProcess) -> TokenSolver:
         def step(x_t: Array, interval: tuple[Array, Array, Array]) -> tuple[Array, None]:
             number, *ends = interval
             t, s = (jnp.full(x_t.shape[:1], end) for end in ends)
-            log_probs = process.rule_out(denoise(x_t, t, condition), x_t, t)
+            log_probs = process.mask_impossible_logits(denoise(x_t, t, condition), x_t, t)
             step_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number)
             return jax.vmap(draw_states)(step_keys, process.reverse(log_probs, x_t, s, t)), None
 

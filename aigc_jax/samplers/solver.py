@@ -98,7 +98,7 @@ class StepSolver(NamedTuple):
         self, denoise: DenoiseFn, x: Array, times: Float[Array, " points"], keys: Keys, condition: Condition = None
     ) -> Array:
         """Integrate, see :class:`Solver`."""
-        return self.observe(NOBODY, denoise, x, times, keys, condition=condition)[0]
+        return self.observe(NULL_OBSERVER, denoise, x, times, keys, condition=condition)[0]
 
     def observe(
         self,
@@ -163,7 +163,7 @@ def _rounded_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) ->
     return _rounded(*primals), tangents[0]
 
 
-NOBODY = Observer(lambda x, times: (), lambda seen, x_0, interval: seen, lambda seen: seen)
+NULL_OBSERVER = Observer(lambda x, times: (), lambda seen, x_0, interval: seen, lambda seen: seen)
 """Looks at nothing."""
 
 

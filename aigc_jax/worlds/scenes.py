@@ -84,14 +84,14 @@ def make_scene(shapes: Sequence[str], sizes: Sequence[int], colours: Sequence[st
     return Scene(quarter, silhouettes, lit, modes.reshape(-1).astype(np.int32))
 
 
-def num_differing(is_lit: Bool[Array, "num height width 3"], scene: Scene) -> Int[Array, "num case"]:
+def num_differing(has_failed: Bool[Array, "num height width 3"], scene: Scene) -> Int[Array, "num case"]:
     """In how many values (three to a pixel) each image differs from each case.
 
     >>> scene = make_scene(["square"], [3], ["red"], 8)
     >>> num_differing(jnp.zeros((1, 8, 8, 3), bool), scene)[0, :2]
     Array([9, 9], dtype=int32)
     """
-    lit = _split(is_lit, scene).astype(jnp.float32)
+    lit = _split(has_failed, scene).astype(jnp.float32)
     common = _by_case(jnp.matmul(lit, scene.rows.T, precision="highest"), scene)
     sizes = jnp.asarray(scene.silhouettes.pictures.sum(axis=1)[None, :, None] * scene.colours.sum(axis=1), jnp.float32)
     sizes = jnp.broadcast_to(sizes, (len(PLACES), *sizes.shape[1:])).reshape(1, -1)
@@ -109,8 +109,8 @@ def picture(case: Int[Array, " num"], scene: Scene) -> Bool[Array, "num height w
     place, rest = jnp.divmod(case, num_rows * num_colours)
     row, colour = jnp.divmod(rest, num_colours)
     is_there = (jnp.arange(len(PLACES))[None] == place[:, None])[:, :, None, None]
-    is_lit = (jnp.asarray(scene.colours)[colour] > 0)[:, None, :, None]
-    return _join(is_there & is_lit & (scene.rows[row] > 0)[:, None, None], scene)
+    has_failed = (jnp.asarray(scene.colours)[colour] > 0)[:, None, :, None]
+    return _join(is_there & has_failed & (scene.rows[row] > 0)[:, None, None], scene)
 
 
 def sampler(scene: Scene, log_weights: Float[Array, " mode"]) -> Callable[[Array, int, Condition], Array]:

@@ -8,7 +8,7 @@ import pytest
 
 from aigc_jax.algorithms.denoiser import Denoiser
 from aigc_jax.algorithms.detecting import elbo_detector, make_trace_fn, renoise_detectors
-from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
+from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
 from aigc_jax.algorithms.latent_diffusion import latent_diffusion
 from aigc_jax.nets.mlp import MLPDenoiser
 from aigc_jax.processes.gaussian import rectified_flow
@@ -94,7 +94,7 @@ def test_no_class_is_the_mean_over_all_classes_where_there_is_no_null_condition(
 
 
 def test_latent_diffusion_scores_the_latents_at_their_scale():
-    denoiser = straight_flow(MLPDenoiser((8,)), (2,), name="latent")
+    denoiser = rectified_flow_denoiser(MLPDenoiser((8,)), (2,), name="latent")
     sampler = make_sampler(FLOW, Sampling("euler", 4), is_bounded=False)
     inner = flow_matching(denoiser, tx=optax.sgd(1e-3), sampler=sampler)
     halved = Algorithm(

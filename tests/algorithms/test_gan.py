@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from aigc_jax.algorithms.gan import Networks, clip_weights, gan
+from aigc_jax.algorithms.gan import GANNetworks, clip_weights, gan
 from aigc_jax.losses import adversarial, regularizers
 from tests.contracts.table import NUM_CLASSES, ROWS, SHAPE, batch_at, differ, leaves, pair
 
@@ -134,7 +134,7 @@ class Parabola(nn.Module):
 
 @pytest.mark.parametrize("objective", ["non_saturating", "relativistic_average"])
 def test_a_gaussian_is_learned(objective):
-    networks = Networks(Shift(), Parabola(), latent_dim=1)
+    networks = GANNetworks(Shift(), Parabola(), latent_dim=1)
     mean, std = 1.5, 0.5
     objective = {**OBJECTIVES, "non_saturating": adversarial.non_saturating()}[objective]
     algorithm = build(networks, objective, regularizer=regularizers.r1(networks.logits, gamma=0.3), ema_decay=0.99)

@@ -8,7 +8,7 @@ import pytest
 from aigc_jax import cli
 from aigc_jax.cli import evaluate as evaluation
 from aigc_jax.data.pipeline import load
-from aigc_jax.evaluation.from_run import make_subject
+from aigc_jax.evaluation.from_run import evaluated_model
 from aigc_jax.inference.latents import make_latent_fns
 from aigc_jax.runs import load_run
 from tests.test_configs import COMMON, TINY
@@ -36,7 +36,9 @@ def test_a_report_says_how_faithfully_images_come_back(tmp_path, monkeypatch, ca
     monkeypatch.setattr("aigc_jax.train.worlds.NUM_IMAGES", (200, 200))
     # Without all that other tests look at and that takes long.
     nothing = {"repeats": [], "counterparts": [], "detectors": [], "variants": []}
-    monkeypatch.setattr(evaluation, "make_subject", lambda *runs, **how: make_subject(*runs, **how)._replace(**nothing))
+    monkeypatch.setattr(
+        evaluation, "make_subject", lambda *runs, **how: evaluated_model(*runs, **how)._replace(**nothing)
+    )
     run = train("vae_digits", tmp_path, "--data", "world:sums", "--num-classes", "None")
     few = ["--num-samples", "20", "--detector-samples", "0", "--sweep-samples", "0"]
     assert cli.main(["evaluate", str(run), *few]) == 0
@@ -50,7 +52,7 @@ def test_a_report_says_how_faithfully_images_come_back(tmp_path, monkeypatch, ca
         # Hardly trained: another image of the data is more like an image than what comes back of it.
         assert (row["value"] < row["reference"]) != row["is_less_better"]
     assert "161" in report["left_out"]["reconstruction_ms_ssim"]
-    (diverse,) = [lamp for lamp in report["lamps"] if lamp["name"] == "diverse"]
+    (diverse,) = [criterion for criterion in report["criteria"] if criterion["name"] == "diverse"]
     assert "coverage" in diverse["headline"]
     assert "reconstructions" in {figure["name"] for figure in report["figures"]}
     assert "The worst reconstructions" in (run / "report" / "index.html").read_text()

@@ -42,7 +42,7 @@ def test_the_world_judges_and_gates_hold_to_its_word(run, capsys, tmp_path):
     assert {"valid_samples", "modes_covered", "log_prob"} <= {row["name"] for row in report["measurements"]}
     assert report["data"] == "world:ring8"
     assert report["left_out"]["reconstruction_ssim"] == "the examples are no images"
-    (valid,) = [lamp for lamp in report["lamps"] if lamp["name"] == "valid"]
+    (valid,) = [criterion for criterion in report["criteria"] if criterion["name"] == "valid"]
     assert [target["state"] for target in valid["targets"]] == ["missed"]
     assert "violations" in {figure["name"] for figure in report["figures"]}
 

@@ -10,7 +10,7 @@ import optax
 from aigc_jax.algorithms.consistency import Curriculum, consistency
 from aigc_jax.algorithms.denoiser import Denoiser
 from aigc_jax.algorithms.diffusion import diffusion
-from aigc_jax.algorithms.flow_matching import flow_matching, straight_flow
+from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
 from aigc_jax.algorithms.latent_diffusion import latent_diffusion
 from aigc_jax.nets.dropout import Dropout
 from aigc_jax.nets.unet import UNet
@@ -54,7 +54,7 @@ def sampler_of(process, name, num_classes=0, **options):
 def flow(axis):
     """Conditional, with dropout of everything, guided, micro-batches, exact likelihoods."""
     net = UNet(8, (1,), 1, (), dropout=0.2, num_classes=NUM_CLASSES, norm="rms", head_width=0)
-    denoiser = straight_flow(net, SHAPE, num_classes=NUM_CLASSES)
+    denoiser = rectified_flow_denoiser(net, SHAPE, num_classes=NUM_CLASSES)
     return flow_matching(
         denoiser,
         tx=optax.sgd(0.5),
@@ -145,7 +145,7 @@ def in_latents(axis):
         raise AssertionError("an autoencoder is neither trained nor sampled")
 
     autoencoder = Algorithm(unused, unused, encode=encode, decode=decode)
-    denoiser = straight_flow(Perceptron(NUM_CLASSES), (4, 8, 2), num_classes=NUM_CLASSES, name="latent")
+    denoiser = rectified_flow_denoiser(Perceptron(NUM_CLASSES), (4, 8, 2), num_classes=NUM_CLASSES, name="latent")
     sampler = sampler_of(denoiser.process, "euler", NUM_CLASSES)
     inner = flow_matching(denoiser, tx=SGD, sampler=sampler, ema_decay=0.5, axis_name=axis)
     turn = jnp.array([[0.6, -0.8], [0.8, 0.6]])

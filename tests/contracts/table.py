@@ -15,7 +15,7 @@ from aigc_jax.algorithms.consistency import consistency
 from aigc_jax.algorithms.diffusion import diffusion
 from aigc_jax.algorithms.discrete_diffusion import TokenDenoiser, discrete_diffusion
 from aigc_jax.algorithms.flow_matching import flow_matching
-from aigc_jax.algorithms.gan import Networks, clip_weights, gan
+from aigc_jax.algorithms.gan import GANNetworks, clip_weights, gan
 from aigc_jax.algorithms.hvae import hvae
 from aigc_jax.algorithms.iwae import iwae
 from aigc_jax.algorithms.latent_diffusion import latent_diffusion
@@ -67,7 +67,7 @@ def pair(kind, axis=None, num_classes=0, *, norm="layer", minibatch_kernels=0, u
         )
     else:
         nets = ResNetGenerator(SHAPE, 4, **shared), ResNetDiscriminator(4, **head)
-    return Networks(*nets, latent_dim=4, num_classes=num_classes)
+    return GANNetworks(*nets, latent_dim=4, num_classes=num_classes)
 
 
 def make_gan(networks, objective, *, discriminator_tx=None, **options):

@@ -10,10 +10,10 @@ import pytest
 
 from aigc_jax.data.arrays import ArraySource
 from aigc_jax.evaluation.evaluate import Settings, evaluate
-from aigc_jax.evaluation.from_run import Loaded, make_subject
+from aigc_jax.evaluation.from_run import LoadedRun, evaluated_model
 from aigc_jax.evaluation.judge import classifier_judge
 from aigc_jax.report.html.page import to_html
-from aigc_jax.report.schema import LAMP_TITLES, NAMES, to_json
+from aigc_jax.report.schema import CRITERION_TITLES, NAMES, to_json
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import Data, Experiment
 
@@ -47,15 +47,17 @@ def test_every_method_has_its_report(name):
     spec = {"image": jax.ShapeDtypeStruct((row.batch_size, *SHAPE), jnp.float32)}
     num_classes = row.num_classes or None
     experiment = Experiment(run.algorithm, lambda: DATA, spec, num_classes)
-    loaded = Loaded(Path("nowhere"), experiment, TrainConfig(num_classes=num_classes), run.states[-1].variables, None)
-    subject = make_subject(loaded)
-    subject = subject._replace(repeats=subject.repeats[:1], variants=subject.variants[:1])
+    loaded = LoadedRun(
+        Path("nowhere"), experiment, TrainConfig(num_classes=num_classes), run.states[-1].variables, None
+    )
+    subject = evaluated_model(loaded)
+    subject = subject._replace(replications=subject.replications[:1], variants=subject.variants[:1])
     settings = Settings(NUM, num_detected=NUM, num_swept=NUM)
     judge = classifier_judge("a classifier", encode, DATA.class_names)
     report, per_sample = evaluate(subject=subject, judge=judge, data=DATA, settings=settings)
-    assert [lamp.name for lamp in report.lamps] == list(LAMP_TITLES)
-    assert report.lamp("consistent").is_lit is False
-    assert (report.lamp("follows_condition").is_lit is None) == (num_classes is None)
+    assert [criterion.name for criterion in report.criteria] == list(CRITERION_TITLES)
+    assert report.criterion("consistent").has_failed is False
+    assert (report.criterion("follows_condition").has_failed is None) == (num_classes is None)
     names = {row.name for row in report.measurements}
     assert names <= set(NAMES)
     # Each measurement is there, or left out with a reason.

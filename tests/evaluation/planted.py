@@ -9,7 +9,7 @@ import numpy as np
 from aigc_jax.data.points import PointSource
 from aigc_jax.evaluation.evaluate import Settings, evaluate
 from aigc_jax.evaluation.judge import classifier_judge, with_second_opinion, world_judge
-from aigc_jax.evaluation.model import Repeat, Subject
+from aigc_jax.evaluation.model import EvaluatedModel, Replication
 from aigc_jax.types import Data
 from aigc_jax.worlds.mixture import gaussian_mixture
 
@@ -111,12 +111,12 @@ def crowded(start, condition, num):
     return perfect(start, condition, num) + np.float32(0.01 * num)
 
 
-def report_of(sample_fn, num_classes=NUM_CLASSES, again=None, judge=None, repeats=None, **settings):
-    repeats = repeats or [Repeat("once more", again or sample_fn)]
-    subject = Subject(sample_fn, num_classes, repeats=repeats)
+def report_of(sample_fn, num_classes=NUM_CLASSES, again=None, judge=None, replications=None, **settings):
+    replications = replications or [Replication("once more", again or sample_fn)]
+    subject = EvaluatedModel(sample_fn, num_classes, replications=replications)
     given = Settings(NUM_SAMPLES, num_detected=300, num_swept=0)._replace(**settings)
     return evaluate(subject=subject, judge=judge or world_judge(WORLD), data=data(), settings=given).report
 
 
 def lit(report):
-    return {lamp.name for lamp in report.lamps if lamp.is_lit}
+    return {criterion.name for criterion in report.criteria if criterion.has_failed}

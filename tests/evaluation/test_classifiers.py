@@ -100,7 +100,7 @@ def test_the_second_classifier_is_another_one_and_is_kept_too(folder, monkeypatc
     judge = classifiers.with_second_classifier(first, config, data)
     assert (judge.name, judge.second_name) == ("digits classifier", second_name) == (name, "digits classifier (mixer)")
     images = np.random.default_rng(0).uniform(-1, 1, size=(5, 28, 28, 1)).astype(np.float32)
-    said = judge.look(images)
+    said = judge.predict(images)
     np.testing.assert_array_equal(said.predicted, encode(images)["logits"].argmax(axis=1))
     np.testing.assert_array_equal(said.second, second_encode(images)["logits"].argmax(axis=1))
     assert sorted(folder.iterdir()) == kept

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aigc_jax.evaluation.compare import Contender, compare
+from aigc_jax.evaluation.compare import ComparedRun, compare
 from aigc_jax.report.html.side_by_side import table_lines, write_tables
 from aigc_jax.report.schema import Measurement, Report
 from aigc_jax.types import UsageError
@@ -19,7 +19,7 @@ def contender(name, num_wrong, *, features=FEATURES, seed="0", num_samples=N):
     figure = Measurement("class_agreement", "class agreement", 1 - num_wrong / N, N, "share", "", 0.5, 0.9)
     report = Report("digits", "a classifier", num_samples, [figure], facts={"seed": seed})
     seen = np.where(violates, (CONDITION + 1) % 4, CONDITION)
-    return Contender(
+    return ComparedRun(
         name, report, {"features": features, "violates": violates, "condition": CONDITION, "observed": seen}
     )
 
@@ -69,7 +69,7 @@ def test_runs_of_a_world_agree_by_the_mode():
     for name, seen in (("a", modes), ("b", np.where(np.arange(N) < 40, -1, modes))):
         report = Report("world:ring8", "world:ring8", N, [Measurement("valid_samples", "", 1.0, N, "share", "")])
         table = {"features": RNG.normal(size=(N, 2)), "violates": seen < 0, "observed": seen, "shown": seen}
-        runs.append(Contender(name, report._replace(facts={"seed": "0"}), table))
+        runs.append(ComparedRun(name, report._replace(facts={"seed": "0"}), table))
     tables, _ = compare(runs)
     _, alike, _, chance, excess = next(table for table in tables if table.name == "model_consistency").rows[0]
     assert (alike, chance) == ("90.0 %", "22.3 %")  # (4 x 100 x 90 - 360) / (400 x 399)

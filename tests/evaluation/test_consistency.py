@@ -7,7 +7,7 @@ import pytest
 
 from aigc_jax.evaluation.examples import draw
 from aigc_jax.evaluation.judge import classifier_judge, world_judge
-from aigc_jax.evaluation.model import Counterpart, Subject
+from aigc_jax.evaluation.model import EvaluatedModel, PairedVariant
 from aigc_jax.evaluation.section import Evidence
 from aigc_jax.evaluation.sections.consistency import consistency
 from aigc_jax.metrics.permutation_tests import miller_madow
@@ -44,16 +44,16 @@ def found_in(section, name):
 def test_latent_sensitivity_is_the_quantiles_of_the_changes():
     changes = np.zeros((256, 2, 1), np.float32)
     changes[:, 0, 0] = np.arange(256)
-    section = section_of(ring(), Subject(sampler(ring()), latent_changes=lambda num: changes[:num]))
+    section = section_of(ring(), EvaluatedModel(sampler(ring()), latent_changes=lambda num: changes[:num]))
     row = found_in(section, "latent_sensitivity")
-    assert (row.value, row.n, row.unit, row.is_less_better) == (127.5, 256, "score", True)
+    assert (row.value, row.n, row.unit, row.lower_is_better) == (127.5, 256, "score", True)
     assert row.low < row.value < row.high
     assert "below 2.4e+02, the largest 2.6e+02" in row.note
 
 
 @pytest.mark.parametrize(("changes", "reason"), [(None, "no one latent"), (np.nan, "4 of 4 samples")])
 def test_a_sensitivity_that_is_none_is_left_out(changes, reason):
-    subject = Subject(sampler(ring()), latent_changes=changes and (lambda num: np.full((num, 2), changes)))
+    subject = EvaluatedModel(sampler(ring()), latent_changes=changes and (lambda num: np.full((num, 2), changes)))
     assert reason in section_of(ring(), subject, num=4).left_out["latent_sensitivity"]
 
 
@@ -103,7 +103,7 @@ def test_a_collapse_within_a_condition_shows_in_its_entropy():
         """Always the first example of its condition, which follows it perfectly."""
         return perfect(0, np.arange(2), 2)[condition]
 
-    sections = [section_of(parity, Subject(sample_fn, 2), num=120) for sample_fn in (perfect, collapsed)]
+    sections = [section_of(parity, EvaluatedModel(sample_fn, 2), num=120) for sample_fn in (perfect, collapsed)]
     varied, single = (rows_of(section)["number"] for section in sections)
     assert float(varied[0]) == pytest.approx(np.log(2), abs=0.05)
     assert float(varied[1]) == pytest.approx(np.log(2), abs=0.05)
@@ -117,7 +117,7 @@ def test_without_a_condition_the_mode_itself_is_free():
         return np.where((index % 4 > 0)[:, None], samples[:1], samples)
 
     world = ring()
-    sections = [section_of(world, Subject(sampler(world, spoil=each))) for each in (None, lopsided)]
+    sections = [section_of(world, EvaluatedModel(sampler(world, spoil=each))) for each in (None, lopsided)]
     fair, unfair = (rows_of(section)["mode"] for section in sections)
     assert float(fair[0]) == pytest.approx(np.log(8), abs=0.05)
     assert p_of(fair) > 0.05
@@ -134,7 +134,7 @@ def test_invalid_samples_do_not_count():
     def spoiled(index, samples):
         return np.where((index % 2 == 0)[:, None], 10.0 + index[:, None], samples).astype(np.float32)
 
-    row = rows_of(section_of(world, Subject(sampler(world, spoil=spoiled))))["mode"]
+    row = rows_of(section_of(world, EvaluatedModel(sampler(world, spoil=spoiled))))["mode"]
     # Far out, they are all nearest to one mode: counted, they would pass for a collapse.
     assert float(row[0]) == pytest.approx(np.log(8), abs=0.05)
     assert p_of(row) > 0.05
@@ -147,14 +147,14 @@ def test_samples_of_another_condition_do_not_pass_for_variety():
         """The first example of the condition, or in every other pair the second of the other condition."""
         return np.where(np.arange(start, start + num) // 2 % 2, 4.0 - condition, 1.0 + condition)[:, None]
 
-    row = rows_of(section_of(parity, Subject(astray, 2), num=120))["number"]
+    row = rows_of(section_of(parity, EvaluatedModel(astray, 2), num=120))["number"]
     assert (float(row[0]), p_of(row)) == (0, 0.001)
 
 
 def test_where_nothing_is_free_it_is_said():
-    assert "fixes all" in section_of(ring(), Subject(sampler(ring()), 8)).left_out["free_attributes"]
+    assert "fixes all" in section_of(ring(), EvaluatedModel(sampler(ring()), 8)).left_out["free_attributes"]
     single = numbers(1)._replace(attributes={}, read=None)
-    assert "reads nothing" in section_of(single, Subject(sampler(single))).left_out["free_attributes"]
+    assert "reads nothing" in section_of(single, EvaluatedModel(sampler(single))).left_out["free_attributes"]
 
 
 def looks(num_classes):
@@ -168,7 +168,9 @@ def looks(num_classes):
 
 def seeds_of(sample_fn, judge, num_classes):
     samples = draw(sample_fn, judge, NUM, num_classes=num_classes, title="")
-    evidence = Evidence(Subject(sample_fn, num_classes), judge, samples, samples, samples, np.arange(NUM), "numbers")
+    evidence = Evidence(
+        EvaluatedModel(sample_fn, num_classes), judge, samples, samples, samples, np.arange(NUM), "numbers"
+    )
     return found_in(consistency(evidence), "seed_consistency")
 
 
@@ -199,7 +201,7 @@ def test_an_invalid_sample_is_a_value_of_its_own():
     def spoil(index, samples):
         return np.where((index // 8 % 9 > 0)[:, None], samples, np.float32(99))
 
-    worlds = [section_of(world, Subject(sampler(world, spoil=each), 8)) for each in (None, spoil)]
+    worlds = [section_of(world, EvaluatedModel(sampler(world, spoil=each), 8)) for each in (None, spoil)]
     perfect, spoiled = (found_in(section, "seed_consistency") for section in worlds)
     assert (perfect.value, perfect.is_proxy) == (1, False)
     # A ninth invalid: h(1/9) = 0.349 of ln 9 = 2.197.
@@ -208,8 +210,8 @@ def test_an_invalid_sample_is_a_value_of_its_own():
 
 
 def paired(world, sample_fn, other_fn, num_classes=None, num=NUM):
-    counterpart = Counterpart("model_consistency", "another", other_fn)
-    return section_of(world, Subject(sample_fn, num_classes, counterparts=[counterpart]), num)
+    paired_variant = PairedVariant("model_consistency", "another", other_fn)
+    return section_of(world, EvaluatedModel(sample_fn, num_classes, paired_variants=[paired_variant]), num)
 
 
 def test_without_a_condition_two_models_agree_by_the_mode_that_is_seen():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aigc_jax.evaluation.model import Repeat
+from aigc_jax.evaluation.model import Replication
 
 from . import planted
 
@@ -21,7 +21,7 @@ FAULTS = {
 def test_a_fault_lights_its_own_light_alone(name):
     sample_fn, num_classes, expected = FAULTS[name]
     report = planted.report_of(sample_fn, num_classes)
-    assert planted.lit(report) == expected, [lamp for lamp in report.lamps if lamp.is_lit]
+    assert planted.lit(report) == expected, [criterion for criterion in report.criteria if criterion.has_failed]
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,9 @@ def test_a_fault_lights_its_own_light_alone(name):
 )
 def test_who_pleases_the_first_classifier_alone_is_found_by_the_second(sample_fn, judge, expected):
     report = planted.report_of(sample_fn, judge=judge)
-    assert planted.lit(report) == expected, [lamp for lamp in report.lamps if lamp.is_lit]
+    assert planted.lit(report) == expected, [criterion for criterion in report.criteria if criterion.has_failed]
     if sample_fn is planted.pleasing_one and expected:
-        first, second = report.lamp("follows_condition").checks
+        first, second = report.criterion("follows_condition").checks
         assert (first.is_worse, second.is_worse) == (False, True)
         assert report.find("class_agreement").value > 0.99
         assert report.find("second_opinion").value == pytest.approx(0.8, abs=0.01)
@@ -69,10 +69,10 @@ def test_samples_that_see_their_neighbours_are_noticed_but_rounding_is_not():
         samples[:3] += np.float32(0.5)  # a few carried far
         return samples + np.float32(1e-5)
 
-    repeats = [Repeat("in batches of 16", in_batches, 1e-3, is_judged=False, gross=0.1)]
-    assert planted.lit(planted.report_of(planted.crowded, repeats=repeats)) >= {"consistent"}
-    repeats = [Repeat("in batches of 16", rounded, 1e-3, is_judged=False, gross=0.1)]
-    assert planted.lit(planted.report_of(planted.perfect, repeats=repeats)) == set()
+    replications = [Replication("in batches of 16", in_batches, 1e-3, is_judged=False, gross=0.1)]
+    assert planted.lit(planted.report_of(planted.crowded, replications=replications)) >= {"consistent"}
+    replications = [Replication("in batches of 16", rounded, 1e-3, is_judged=False, gross=0.1)]
+    assert planted.lit(planted.report_of(planted.perfect, replications=replications)) == set()
 
 
 def test_perfect_samplers_light_nothing_in_many_draws(monkeypatch):

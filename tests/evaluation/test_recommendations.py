@@ -2,9 +2,9 @@
 
 import pytest
 
-from aigc_jax.evaluation.recommendations import Findings, actions
+from aigc_jax.evaluation.recommendations import Findings, recommendations
 from aigc_jax.report.figures import Lines, Series
-from aigc_jax.report.schema import Lamp, Measurement
+from aigc_jax.report.schema import Criterion, Measurement
 
 
 def findings(lit=(), figures=(), auc=None, guidance=None, **values):
@@ -12,8 +12,8 @@ def findings(lit=(), figures=(), auc=None, guidance=None, **values):
         name: Measurement(name, name, value, 100, "share", "", reference=reference)
         for name, (value, reference) in values.items()
     }
-    lamps = {name: Lamp(name, True, "") for name in lit}
-    return Findings(rows, lamps, {figure.name: figure for figure in figures}, auc, 0.9, guidance, guidance != 3.0)
+    criteria = {name: Criterion(name, True, "") for name in lit}
+    return Findings(rows, criteria, {figure.name: figure for figure in figures}, auc, 0.9, guidance, guidance != 3.0)
 
 
 def sweep(name, curves, floors=None):
@@ -54,20 +54,23 @@ OVER_GUIDED, STEADY = guided("precision", 0.9, 0.6, 0.5), guided("precision", 0.
     ],
 )
 def test_a_rule_speaks(given, words):
-    assert any(words in f"{action.title} {action.reason} {action.command}" for action in actions(given))
+    assert any(words in f"{action.title} {action.reason} {action.command}" for action in recommendations(given))
 
 
 def test_guidance_that_is_not_to_blame_is_left_alone():
     # The best weight is the run's own, the difference is chance, nothing is lit, there is no guidance.
-    assert actions(findings(lit=["valid"], figures=[OVER_GUIDED], guidance=1.0)) == []
-    assert actions(findings(lit=["valid"], figures=[STEADY], guidance=3.0)) == []
-    assert actions(findings(figures=[OVER_GUIDED], guidance=2.0)) == []
-    assert actions(findings(lit=["valid"], figures=[OVER_GUIDED])) == []
-    found = actions(
+    assert recommendations(findings(lit=["valid"], figures=[OVER_GUIDED], guidance=1.0)) == []
+    assert recommendations(findings(lit=["valid"], figures=[STEADY], guidance=3.0)) == []
+    assert recommendations(findings(figures=[OVER_GUIDED], guidance=2.0)) == []
+    assert recommendations(findings(lit=["valid"], figures=[OVER_GUIDED])) == []
+    found = recommendations(
         findings(lit=["follows_condition"], figures=[guided("class agreement", 0.88, 0.9, 0.9)], guidance=1.0)
     )
     assert not any("weight" in action.title for action in found if "--guidance" in action.command)
 
 
 def test_nothing_to_say_of_a_model_that_nothing_is_wrong_with():
-    assert actions(findings(figures=[RATES, GUIDED], auc=0.6, coverage=(0.97, 0.97), copied_samples=(0.2, 0.2))) == []
+    assert (
+        recommendations(findings(figures=[RATES, GUIDED], auc=0.6, coverage=(0.97, 0.97), copied_samples=(0.2, 0.2)))
+        == []
+    )

@@ -7,8 +7,8 @@ import pytest
 
 from aigc_jax.data.images import to_float
 from aigc_jax.evaluation.examples import Examples
-from aigc_jax.evaluation.judge import Judge, Verdicts
-from aigc_jax.evaluation.model import Subject
+from aigc_jax.evaluation.judge import Judge, Predictions
+from aigc_jax.evaluation.model import EvaluatedModel
 from aigc_jax.evaluation.section import Evidence
 from aigc_jax.evaluation.sections.reconstruction import MAX_DECIBEL, MAX_IMAGES, NUM_WORST, reconstruction
 from aigc_jax.report.html.panels import panel
@@ -33,10 +33,10 @@ TRAIN = to_float(blobs(200, 0))
 def measured(reconstruct, values, train=TRAIN):
     """The section of a model that makes this of images."""
     held_out = Examples(
-        values, np.arange(len(values), dtype=np.int32), Verdicts(np.zeros((len(values), 1), np.float32))
+        values, np.arange(len(values), dtype=np.int32), Predictions(np.zeros((len(values), 1), np.float32))
     )
-    judge = Judge("nobody", lambda examples: Verdicts(examples))
-    subject = Subject(lambda *given: values, reconstruct=reconstruct)
+    judge = Judge("nobody", lambda examples: Predictions(examples))
+    subject = EvaluatedModel(lambda *given: values, reconstruct=reconstruct)
     return reconstruction(Evidence(subject, judge, held_out, held_out, held_out, np.arange(3), "blobs"), train)
 
 
@@ -74,7 +74,7 @@ def test_the_nearest_training_image_gives_the_reference_and_any_other_one_less()
         assert nearest[name].value == pytest.approx(nearest[name].reference, rel=1e-5)
         assert others[name].reference == nearest[name].reference
         is_worse = others[name].value > nearest[name].value
-        assert is_worse == others[name].is_less_better
+        assert is_worse == others[name].lower_is_better
 
 
 def test_the_interval_is_of_the_mean_over_images():

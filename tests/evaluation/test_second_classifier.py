@@ -6,7 +6,7 @@ import pytest
 from aigc_jax.data.points import PointSource
 from aigc_jax.evaluation.examples import draw, real
 from aigc_jax.evaluation.judge import classifier_judge, with_second_opinion
-from aigc_jax.evaluation.model import Subject
+from aigc_jax.evaluation.model import EvaluatedModel
 from aigc_jax.evaluation.section import Evidence
 from aigc_jax.evaluation.sections.condition import second_opinion
 from aigc_jax.types import UsageError
@@ -36,7 +36,7 @@ def evidence(judge=JUDGE, num_wrong=30, real_wrong=6, labels=CLASSES):
     )
     drawn = draw(lambda start, _, num: samples[start : start + num], judge, NUM, num_classes=NUM_CLASSES, title="")
     read = real(PointSource(held_out, labels), judge, NUM, title="")
-    return Evidence(Subject(None, NUM_CLASSES), judge, drawn, read, read, INDEX, "toy")
+    return Evidence(EvaluatedModel(None, NUM_CLASSES), judge, drawn, read, read, INDEX, "toy")
 
 
 def test_it_is_counted_beside_the_same_classifier_on_real_examples():
@@ -82,4 +82,4 @@ def test_it_is_left_out_with_a_word_why():
 def test_a_second_classifier_of_fewer_classes_is_refused():
     judge = with_second_opinion(FIRST, "small", lambda points: {"logits": np.zeros((len(points), 2))})
     with pytest.raises(UsageError, match="small has 2"):
-        judge.look(np.zeros((1, 2), np.float32))
+        judge.predict(np.zeros((1, 2), np.float32))

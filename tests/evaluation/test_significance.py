@@ -9,75 +9,77 @@ from aigc_jax.evaluation import significance
 
 def test_fishers_tea_lady():
     # Fisher 1935: three of four cups right, and one of the other four: p = 17 / 70.
-    assert significance.more_often("cups", 3, 4, 1, 4).p_value == pytest.approx(17 / 70)
-    assert significance.more_often("cups", 1, 4, 3, 4).p_value == pytest.approx(69 / 70)
+    assert significance.fisher_test("cups", 3, 4, 1, 4).p_value == pytest.approx(17 / 70)
+    assert significance.fisher_test("cups", 1, 4, 3, 4).p_value == pytest.approx(69 / 70)
 
 
 def test_a_class_drawn_more_often_is_no_fault_of_its_samples():
     # Class 1 is off the data in half of all real cases, class 0 never; the samples are of class 1 twice as often.
     stratum, real_stratum = np.repeat([0, 1], [100, 200]), np.repeat([0, 1], [200, 100])
     is_bad, is_real_bad = (each * (np.arange(300) % 2 == 0) == 1 for each in (stratum, real_stratum))
-    assert significance.more_often("off", int(is_bad.sum()), 300, int(is_real_bad.sum()), 300).p_value < 1e-4
-    assert significance.more_often_in_strata("off", (is_bad, stratum), (is_real_bad, real_stratum)).p_value > 0.4
+    assert significance.fisher_test("off", int(is_bad.sum()), 300, int(is_real_bad.sum()), 300).p_value < 1e-4
+    assert significance.mantel_haenszel_test("off", (is_bad, stratum), (is_real_bad, real_stratum)).p_value > 0.4
     worse = (is_bad | (np.arange(300) % 5 == 0), stratum)
-    assert significance.more_often_in_strata("off", worse, (is_real_bad, real_stratum)).p_value < 1e-4
+    assert significance.mantel_haenszel_test("off", worse, (is_real_bad, real_stratum)).p_value < 1e-4
 
 
 def test_one_stratum_is_nearly_fishers_test():
     is_bad, is_real_bad = np.arange(1000) < 130, np.arange(800) < 80
-    one = significance.more_often_in_strata("off", (is_bad, np.zeros(1000, int)), (is_real_bad, np.zeros(800, int)))
-    assert one.p_value == pytest.approx(significance.more_often("off", 130, 1000, 80, 800).p_value, rel=0.3)
+    one = significance.mantel_haenszel_test("off", (is_bad, np.zeros(1000, int)), (is_real_bad, np.zeros(800, int)))
+    assert one.p_value == pytest.approx(significance.fisher_test("off", 130, 1000, 80, 800).p_value, rel=0.3)
 
 
 def test_few_cases_in_many_strata_are_judged_exactly():
     # One of 20 samples, none of 1,000 real examples, ten classes: as rare as 2 of 102 in the one class that counts.
     stratum, real_stratum = np.arange(20) % 10, np.arange(1000) % 10
     is_bad = np.arange(20) == 0
-    check = significance.more_often_in_strata("off", (is_bad, stratum), (np.zeros(1000, bool), real_stratum))
+    check = significance.mantel_haenszel_test("off", (is_bad, stratum), (np.zeros(1000, bool), real_stratum))
     assert check.p_value == pytest.approx(2 / 102)
 
 
 def test_repeats_are_held_against_those_of_real_examples():
     # 12,497,500 pairs without a repeat: among 1,000 samples less than 0.2 are expected, at the bound.
-    few = significance.too_many_repeats("repeats", 1, 1000, real_pairs=0, num_real=5000)
+    few = significance.duplicate_test("repeats", 1, 1000, real_pairs=0, num_real=5000)
     assert few.p_value == pytest.approx(1 - np.exp(-few.reference * 1000))
     assert few.p_value > 0.1
-    assert significance.too_many_repeats("repeats", 50, 1000, real_pairs=0, num_real=5000).p_value < 1e-30
+    assert significance.duplicate_test("repeats", 50, 1000, real_pairs=0, num_real=5000).p_value < 1e-30
     # A world of 288 examples repeats itself.
     pairs = 5000 * 4999 // 2 // 288
-    assert significance.too_many_repeats("repeats", 712, 1000, real_pairs=pairs, num_real=5000).p_value > 0.5
+    assert significance.duplicate_test("repeats", 712, 1000, real_pairs=pairs, num_real=5000).p_value > 0.5
 
 
 def test_shares_of_kinds_that_occur_nowhere_do_not_count():
     counts, real = np.array([30, 70, 0]), np.array([50, 50, 0])
-    check = significance.other_shares("kinds", counts, real)
+    check = significance.homogeneity_test("kinds", counts, real)
     assert check.p_value == pytest.approx(stats.chi2.sf(2 * (20**2 / 80 + 20**2 / 120) / 2, 1), rel=1e-6)
     assert check.value == pytest.approx(0.2)
-    assert significance.other_shares("kinds", np.array([0, 9]), np.array([0, 4])).p_value == 1.0
+    assert significance.homogeneity_test("kinds", np.array([0, 9]), np.array([0, 4])).p_value == 1.0
 
 
 def test_all_checks_share_one_error():
     def check(p_value):
         return significance.Check("", 0.1, 0.0, p_value, False)
 
-    alone = significance.light({"valid": [check(0.009)]}, {}, {})
-    many = significance.light({"valid": [check(0.009)], "diverse": [check(0.5)]}, {}, {})
-    assert [lamp.is_lit for lamp in alone] == [True, None, None, None, None]
-    assert [lamp.is_lit for lamp in many] == [False, None, None, None, False]
+    alone = significance.judge_criteria({"valid": [check(0.009)]}, {}, {})
+    many = significance.judge_criteria({"valid": [check(0.009)], "diverse": [check(0.5)]}, {}, {})
+    assert [criterion.has_failed for criterion in alone] == [True, None, None, None, None]
+    assert [criterion.has_failed for criterion in many] == [False, None, None, None, False]
 
 
 def test_a_light_without_checks_says_why():
-    (lamp,) = [
-        lamp for lamp in significance.light({"valid": []}, {"valid": "x"}, {"valid": "too few"}) if lamp.name == "valid"
+    (criterion,) = [
+        criterion
+        for criterion in significance.judge_criteria({"valid": []}, {"valid": "x"}, {"valid": "too few"})
+        if criterion.name == "valid"
     ]
-    assert (lamp.is_lit, lamp.why_not, lamp.headline) == (None, "too few", "x")
+    assert (criterion.has_failed, criterion.why_not, criterion.headline) == (None, "too few", "x")
 
 
 def test_what_may_never_happen_needs_no_test():
-    assert significance.never("a", 1, 10**9).is_worse
-    assert not significance.never("a", 0, 10).is_worse
-    (lamp, *_) = significance.light({"valid": [significance.never("a", 1, 10**9)]}, {}, {})
-    assert lamp.is_lit
+    assert significance.zero_tolerance_check("a", 1, 10**9).is_worse
+    assert not significance.zero_tolerance_check("a", 0, 10).is_worse
+    (criterion, *_) = significance.judge_criteria({"valid": [significance.zero_tolerance_check("a", 1, 10**9)]}, {}, {})
+    assert criterion.has_failed
 
 
 @pytest.mark.parametrize("kind", ["more_often", "other_shares"])
@@ -85,10 +87,10 @@ def test_chance_alone_is_called_a_difference_no_more_often_than_said(kind):
     rng, num_wrong, level = np.random.default_rng(0), 0, 0.05
     for _ in range(400):
         if kind == "more_often":
-            check = significance.more_often("", int(rng.binomial(200, 0.1)), 200, int(rng.binomial(100, 0.1)), 100)
+            check = significance.fisher_test("", int(rng.binomial(200, 0.1)), 200, int(rng.binomial(100, 0.1)), 100)
         else:
             counts = [np.bincount(rng.integers(5, size=n), minlength=5) for n in (300, 200)]
-            check = significance.other_shares("", *counts)
+            check = significance.homogeneity_test("", *counts)
         num_wrong += check.p_value < level
     # An exact test may be wrong less often; 400 draws at 5 % give more than 33 in 1 of 1,000 cases.
     assert num_wrong <= 33
@@ -106,7 +108,7 @@ def test_rare_kinds_are_called_a_difference_as_often_as_said(monkeypatch):
     for _ in range(num):
         # Ten times as many real examples: of the rare kinds the samples have hardly any.
         counts, real = rare_kinds(rng, 60), rare_kinds(rng, 600)
-        p_values.append(significance.other_shares("", counts, real).p_value)
+        p_values.append(significance.homogeneity_test("", counts, real).p_value)
         occurs = counts + real > 0
         asymptotic.append(stats.chi2_contingency([counts[occurs], real[occurs]], correction=False)[1])
     low, high = stats.binom.ppf([0.005, 0.995], num, 0.05)
@@ -117,7 +119,7 @@ def test_rare_kinds_are_called_a_difference_as_often_as_said(monkeypatch):
 
 def test_a_dropped_kind_is_found_among_rare_ones():
     rng = np.random.default_rng(1)
-    check = significance.other_shares("", rare_kinds(rng, 200, num_dropped=1), rare_kinds(rng, 600))
+    check = significance.homogeneity_test("", rare_kinds(rng, 200, num_dropped=1), rare_kinds(rng, 600))
     assert check.p_value == 1 / (1 + significance.NUM_TABLES)
     assert check.value > check.reference
     # The smallest p-value lights a light in a report of more checks than there are.
@@ -127,4 +129,4 @@ def test_a_dropped_kind_is_found_among_rare_ones():
 def test_drawn_tables_are_fishers_where_there_are_two_kinds():
     table = np.array([[9, 1], [3, 5]])
     exact = stats.fisher_exact(table).pvalue
-    assert significance.other_shares("", *table).p_value == pytest.approx(exact, abs=0.01)
+    assert significance.homogeneity_test("", *table).p_value == pytest.approx(exact, abs=0.01)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from aigc_jax.guards.calibration import DESIGN, calibrate, fewest
+from aigc_jax.guards.calibration import DESIGN, calibrate, min_accepted
 from aigc_jax.types import UsageError
 
 DELTA, REPEATS = 0.05, 300
@@ -127,7 +127,7 @@ def test_the_result_is_a_function_of_samples_and_seed():
 
 
 def test_fewest_certifies_and_one_less_does_not():
-    assert (1 - 0.02) ** fewest(0.02, 0.05) <= 0.05 < (1 - 0.02) ** (fewest(0.02, 0.05) - 1)
+    assert (1 - 0.02) ** min_accepted(0.02, 0.05) <= 0.05 < (1 - 0.02) ** (min_accepted(0.02, 0.05) - 1)
 
 
 @pytest.mark.parametrize(("n", "alpha", "delta"), [(0, 0.1, 0.1), (9, 0.0, 0.1), (9, 1.0, 0.1), (9, 0.1, 0.0)])

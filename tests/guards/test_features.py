@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aigc_jax.guards.assess import assess
-from aigc_jax.guards.neighbors import neighbor_distance, unrealism
+from aigc_jax.guards.neighbors import inverse_realism, neighbor_distance
 from aigc_jax.guards.typicality import typicality
 from aigc_jax.metrics.precision_recall import overlap
 from aigc_jax.types import UsageError
@@ -37,7 +37,7 @@ def test_typicality_of_values_that_are_no_numbers_or_all_alike():
 
 
 def unreal(real, fake, k=3):
-    return unrealism(overlap(real, fake, k=k, density_k=k))
+    return inverse_realism(overlap(real, fake, k=k, density_k=k))
 
 
 @pytest.mark.parametrize("score_fn", [neighbor_distance, unreal])

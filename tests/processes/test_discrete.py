@@ -112,8 +112,12 @@ def test_corrupted_tokens_have_their_distribution(kind):
 
 def test_what_shows_is_certain_and_only_where_the_limit_is_a_mask():
     logits, x_t, t = jnp.zeros((1, 2, VOCAB)), tokens([[1, VOCAB]]), jnp.array([0.5])
-    np.testing.assert_allclose(jnp.exp(absorbing(VOCAB).rule_out(logits, x_t, t))[0], [[0, 1, 0], [1 / 3] * 3])
-    np.testing.assert_allclose(jnp.exp(uniform(VOCAB).rule_out(logits, tokens([[1, 2]]), t)), 1 / 3, rtol=1e-6)
+    np.testing.assert_allclose(
+        jnp.exp(absorbing(VOCAB).mask_impossible_logits(logits, x_t, t))[0], [[0, 1, 0], [1 / 3] * 3]
+    )
+    np.testing.assert_allclose(
+        jnp.exp(uniform(VOCAB).mask_impossible_logits(logits, tokens([[1, 2]]), t)), 1 / 3, rtol=1e-6
+    )
 
 
 def joint_data():
@@ -175,7 +179,7 @@ def test_the_bound_has_slopes_everywhere(kind):
     x_t, t = tokens([[VOCAB, 1, 2] if kind == "absorbing" else [2, 1, 0]] * 3), jnp.array([1e-5, 0.5, 1 - 1e-5])
 
     def bound(logits):
-        return process.bound_rate(process.rule_out(logits, x_t, t), x_0, x_t, t).sum()
+        return process.bound_rate(process.mask_impossible_logits(logits, x_t, t), x_0, x_t, t).sum()
 
     slope = jax.jit(jax.grad(bound))(jnp.zeros((3, 3, VOCAB)))
     assert jnp.isfinite(slope).all()

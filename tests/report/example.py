@@ -3,7 +3,7 @@
 import numpy as np
 
 from aigc_jax.report.figures import Bar, Bars, Gallery, Histogram, Lines, Matrix, Series, Table
-from aigc_jax.report.schema import Action, Check, Lamp, Measurement, Report, Target
+from aigc_jax.report.schema import Check, Criterion, Measurement, Recommendation, Report, Target
 
 MEASUREMENTS = (
     Measurement("valid_samples", "valid samples", 0.931, 1000, "share", "Allowed ones.", 0.913, 0.946, 0.998, "real"),
@@ -19,17 +19,17 @@ MEASUREMENTS = (
 )
 
 LAMPS = (
-    Lamp("valid", True, "valid_samples", [Check("not allowed", 0.069, 0.002, 1e-15, True)]),
-    Lamp(
+    Criterion("valid", True, "valid_samples", [Check("not allowed", 0.069, 0.002, 1e-15, True)]),
+    Criterion(
         "follows_condition",
         False,
         "class_agreement",
         [Check("another class", 0.015, 0.015, 0.57, False)],
         [Target("class_agreement: at least 0.98", "undecided"), Target("worst_class: at least 0.9", "met")],
     ),
-    Lamp("consistent", False, "repeatability", [Check("changed when repeated", 0.0, 0.0, None, False)]),
-    Lamp("not_copied", None, "", why_not="no training images to compare with"),
-    Lamp("diverse", False, "frechet_distance", (), [Target("frechet_distance: at most 3.6", "missed")]),
+    Criterion("consistent", False, "repeatability", [Check("changed when repeated", 0.0, 0.0, None, False)]),
+    Criterion("not_copied", None, "", why_not="no training images to compare with"),
+    Criterion("diverse", False, "frechet_distance", (), [Target("frechet_distance: at most 3.6", "missed")]),
 )
 
 PICTURES = np.arange(3 * 28 * 28, dtype=np.uint8).reshape(3, 28, 28, 1)
@@ -66,7 +66,7 @@ REPORT = Report(
     MEASUREMENTS,
     LAMPS,
     FIGURES,
-    (Action("Train longer", "Both samplers are above the floor.", "aigc-jax train ddpm_digits --steps 9"),),
+    (Recommendation("Train longer", "Both samplers are above the floor.", "aigc-jax train ddpm_digits --steps 9"),),
     {"path_length": "the model has no latents", "inception_score": "the model has no latents"},
     {"checkpoint": "step 2000"},
 )

@@ -10,7 +10,7 @@ from aigc_jax.types import UsageError
 
 AGREEMENT = Measurement("class_agreement", "class agreement", 0.985, 1000, "share", "", 0.9754, 0.9916)
 DISTANCE = Measurement("frechet_distance", "FD", 3.7, 1000, "distance", "")
-COPIED = Measurement("copied_samples", "copied", 0.01, 1000, "share", "", 0.005, 0.02, is_less_better=True)
+COPIED = Measurement("copied_samples", "copied", 0.01, 1000, "share", "", 0.005, 0.02, lower_is_better=True)
 REPORT = Report("digits", "classifier", 1000, [AGREEMENT, DISTANCE, COPIED], left_out={"worst_class": "one class"})
 
 
@@ -21,8 +21,8 @@ def write(tmp_path, text):
 
 
 def state(gates):
-    ((lamp, (target,)),) = targets(REPORT, gates).items()
-    return lamp, target.state
+    ((criterion, (target,)),) = targets(REPORT, gates).items()
+    return criterion, target.state
 
 
 def test_a_file_is_read(tmp_path):

@@ -14,7 +14,7 @@ from aigc_jax.report.figures import Bar, Bars, Gallery, Lines, Matrix, Series, T
 from aigc_jax.report.html.markup import VOID
 from aigc_jax.report.html.page import to_html
 from aigc_jax.report.html.panels import SIDE, panel
-from aigc_jax.report.schema import LAMP_TITLES, Lamp, Measurement, Report, Target
+from aigc_jax.report.schema import CRITERION_TITLES, Criterion, Measurement, Report, Target
 from tests.report.example import PICTURES, REPORT
 
 EVIL = "<script>alert('1')</script>\"&<img src=x onerror=y>"
@@ -68,7 +68,7 @@ def poisoned(value):
     if isinstance(value, str):
         return EVIL + value
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        kept = {"name", "headline", "state", "unit"} if isinstance(value, Lamp | Measurement | Target) else set()
+        kept = {"name", "headline", "state", "unit"} if isinstance(value, Criterion | Measurement | Target) else set()
         return type(value)(*(v if k in kept else poisoned(v) for k, v in value._asdict().items()))
     if isinstance(value, dict):
         return {poisoned(key): poisoned(item) for key, item in value.items()}
@@ -103,7 +103,7 @@ def test_the_lights_come_first(page, reader):
     cards = [values["class"] for name, values in reader.elements if name == "article"]
     assert cards == ["light worse", "light undecided", "light alike", "light unknown", "light missed"]
     titles = [re.search(r"<span>(.*?)</span></h3>", card)[1] for card in page.split("<article")[1:]]
-    assert titles == list(LAMP_TITLES.values())
+    assert titles == list(CRITERION_TITLES.values())
 
 
 def test_a_state_is_never_told_by_colour_alone(page):
@@ -148,7 +148,7 @@ def test_a_report_without_lights_or_anything():
 
 
 def test_a_light_without_its_headline():
-    page = to_html(Report("digits", "judge", 9, (), [Lamp("valid", False, "valid_samples")]), title="run")
+    page = to_html(Report("digits", "judge", 9, (), [Criterion("valid", False, "valid_samples")]), title="run")
     assert "not distinguishable from real data<" in page
 
 

@@ -14,7 +14,7 @@ from tests.report.example import REPORT
 
 DOCUMENT = (Path(__file__).parent.parent.parent / "docs" / "report.md").read_text(encoding="utf-8")
 COMMON = {"kind", "name", "title", "caption"}
-LISTS = {"lamps": "lamp", "checks": "check", "targets": "target", "measurements": "measurement"} | {
+LISTS = {"criteria": "criterion", "checks": "check", "targets": "target", "measurements": "measurement"} | {
     "actions": "action",
     "series": "series",
     "bars": "bar",
@@ -57,7 +57,7 @@ def test_every_key_is_documented_and_every_documented_key_is_written():
 
 def test_every_name_stands_with_its_light_and_its_interval():
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (yes|no) \|", DOCUMENT, flags=re.MULTILINE)
-    assert {name: lamp for name, lamp, _ in rows} == NAMES
+    assert {name: criterion for name, criterion, _ in rows} == NAMES
     assert {name for name, _, has_interval in rows if has_interval == "yes"} == set(INTERVAL_NAMES)
 
 
@@ -77,7 +77,7 @@ def test_there_and_back():
     back = from_json(content)
     assert to_json(back) == content
     assert back.find("valid_samples") == REPORT.find("valid_samples")
-    assert back.lamp("diverse").targets[0] == REPORT.lamp("diverse").targets[0]
+    assert back.criterion("diverse").targets[0] == REPORT.criterion("diverse").targets[0]
     assert back.figures[-1].groups[0].shape == (3, 0, 0, 1)  # the pixels are in the page
 
 

@@ -1,6 +1,6 @@
 """What a terminal shows: lights first, a line per figure, and no more than fits."""
 
-from aigc_jax.report.schema import NAMES, Action, Measurement, Report
+from aigc_jax.report.schema import NAMES, Measurement, Recommendation, Report
 from aigc_jax.report.text import summary_lines
 from tests.report.example import REPORT
 
@@ -32,9 +32,9 @@ def test_it_fits_on_a_screen_whatever_was_measured():
         "",
         1000,
         [Measurement(name, f"{name} of a long title", 0.5, 1000, "share", "", 0.4, 0.6) for name in list(NAMES)[:24]],
-        [lamp._replace(why_not="and so on " * 30) for lamp in REPORT.lamps],
+        [criterion._replace(why_not="and so on " * 30) for criterion in REPORT.criteria],
         left_out={f"figure_{index}": f"reason {index} " + "and so on " * 30 for index in range(20)},
-        actions=[Action(f"thing {index} " + "to do " * 40, "") for index in range(9)],
+        recommendations=[Recommendation(f"thing {index} " + "to do " * 40, "") for index in range(9)],
     )
     lines = summary_lines(report)
     assert len(lines) <= 40

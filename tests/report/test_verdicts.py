@@ -4,37 +4,37 @@ import itertools
 
 import pytest
 
-from aigc_jax.report.schema import LAMP_TITLES, Lamp, Report, Target
-from aigc_jax.report.verdicts import light, lights_of, verdict
+from aigc_jax.report.schema import CRITERION_TITLES, Criterion, Report, Target
+from aigc_jax.report.verdicts import light, verdict, verdicts_of
 from tests.report.example import REPORT
 
 STATES = ("met", "undecided", "missed")
 
 
-def lamp(is_lit, *states):
-    return Lamp("valid", is_lit, "", (), [Target("valid_samples: at least 1", state) for state in states])
+def criterion(has_failed, *states):
+    return Criterion("valid", has_failed, "", (), [Target("valid_samples: at least 1", state) for state in states])
 
 
 @pytest.mark.parametrize(
-    ("is_lit", "kind", "word"),
+    ("has_failed", "kind", "word"),
     [
         (True, "worse", "worse than real data"),
         (False, "alike", "not distinguishable from real data at n = 9"),
         (None, "unknown", "not measured"),
     ],
 )
-def test_without_targets_real_data_decide(is_lit, kind, word):
-    said = light(lamp(is_lit), 9)
+def test_without_targets_real_data_decide(has_failed, kind, word):
+    said = light(criterion(has_failed), 9)
     assert (said.kind, said.word, said.comparison) == (kind, word, "")
     assert "good" not in said.word  # that is not ours to say
 
 
-@pytest.mark.parametrize("is_lit", [True, False, None])
+@pytest.mark.parametrize("has_failed", [True, False, None])
 @pytest.mark.parametrize("states", [c for n in (1, 2, 3) for c in itertools.product(STATES, repeat=n)])
-def test_the_worst_target_decides(is_lit, states):
-    said = light(lamp(is_lit, *states))
+def test_the_worst_target_decides(has_failed, states):
+    said = light(criterion(has_failed, *states))
     assert said.kind == max(states, key=STATES.index)
-    assert said.comparison == light(lamp(is_lit)).word
+    assert said.comparison == light(criterion(has_failed)).word
     if len(states) == 1:
         assert said.word == f"target {said.kind}"
     else:
@@ -43,9 +43,9 @@ def test_the_worst_target_decides(is_lit, states):
 
 
 def test_the_lights_come_in_the_order_of_the_page():
-    shuffled = REPORT._replace(lamps=REPORT.lamps[::-1])
-    assert [lamp.name for lamp, _ in lights_of(shuffled)] == list(LAMP_TITLES)
-    assert [said.kind for _, said in lights_of(REPORT)] == ["worse", "undecided", "alike", "unknown", "missed"]
+    shuffled = REPORT._replace(criteria=REPORT.criteria[::-1])
+    assert [criterion.name for criterion, _ in verdicts_of(shuffled)] == list(CRITERION_TITLES)
+    assert [said.kind for _, said in verdicts_of(REPORT)] == ["worse", "undecided", "alike", "unknown", "missed"]
 
 
 def test_the_verdict():
@@ -53,10 +53,10 @@ def test_the_verdict():
         "Worse than real data in 1 of 5 lights (Valid); not distinguishable from real data in 3; "
         "not measured: Not copied; of your 3 targets, 1 missed, 1 undecided, 1 met."
     )
-    dark = [Lamp(name, False, "") for name in LAMP_TITLES]
+    dark = [Criterion(name, False, "") for name in CRITERION_TITLES]
     assert verdict(Report("", "", 1, (), dark)) == "Not distinguishable from real data in 5 of 5 lights."
-    assert verdict(Report("", "", 1, (), [lamp(None)])) == "Not measured: Valid."
-    assert verdict(Report("", "", 1, (), [lamp(True, "met")])) == (
+    assert verdict(Report("", "", 1, (), [criterion(None)])) == "Not measured: Valid."
+    assert verdict(Report("", "", 1, (), [criterion(True, "met")])) == (
         "Worse than real data in 1 of 1 lights (Valid); your target is met."
     )
     assert verdict(Report("", "", 1, ())) == ""

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from aigc_jax.evaluation.examples import Examples
-from aigc_jax.evaluation.section import Evidence, Section, number, share
-from aigc_jax.evaluation.significance import more_often_in_strata
+from aigc_jax.evaluation.section import Evidence, Section, none_if_nan, proportion
+from aigc_jax.evaluation.significance import mantel_haenszel_test
 from aigc_jax.metrics.class_agreement import class_agreement, corrected_agreement
 from aigc_jax.metrics.classification import classifier_quality
 from aigc_jax.metrics.intervals import clopper_pearson, standardized_share
@@ -56,13 +56,13 @@ def follows_condition(evidence: Evidence) -> Section:
     measurements[place:place] = second.measurements
     checks = []
     if real is not None:
-        ours, theirs = ((observed(e) != e.condition, np.asarray(e.condition)) for e in (samples, held_out))
-        checks.append(more_often_in_strata("samples that do not show their class", ours, theirs))
+        ours, theirs = ((judged_class(e) != e.condition, np.asarray(e.condition)) for e in (samples, held_out))
+        checks.append(mantel_haenszel_test("samples that do not show their class", ours, theirs))
     figures = [*_figures(evidence, given, real), *second.figures]
     return Section(measurements, [*checks, *second.checks], figures, {**left_out, **second.left_out}, "class_agreement")
 
 
-def observed(examples: Examples) -> np.ndarray:
+def judged_class(examples: Examples) -> np.ndarray:
     """What each example shows: its class, or -1 for one that the world finds invalid."""
     predicted, violation = np.asarray(examples.verdicts.predicted), examples.verdicts.violation
     return predicted if violation is None else np.where(violation == 0, predicted, -1)
@@ -70,7 +70,7 @@ def observed(examples: Examples) -> np.ndarray:
 
 def _agreement(examples: Examples) -> dict[str, Any]:
     """Agreement of condition and class; an invalid example of a world is of a class of its own, the last."""
-    condition, seen = np.asarray(examples.condition), observed(examples)
+    condition, seen = np.asarray(examples.condition), judged_class(examples)
     num_classes = 1 + int(max(condition.max(), np.asarray(examples.verdicts.predicted).max()))
     if examples.verdicts.logits is not None:
         num_classes = max(num_classes, examples.verdicts.logits.shape[-1])
@@ -91,10 +91,10 @@ def _measurements(
     shared = {"reference_title": "" if real is None else beside, "is_proxy": not is_exact}
     overall, of_worst = (None, None) if real is None else (_of_real(evidence), _at(real, worst))
     rows = [
-        share("class_agreement", "class agreement", count=right, n=given["n"], note=note)._replace(
+        proportion("class_agreement", "class agreement", count=right, n=given["n"], note=note)._replace(
             reference=overall, **shared
         ),
-        share(
+        proportion(
             "worst_class",
             f"worst class: {evidence.class_name(worst)}",
             count=round(given["worst_value"] * given["per_class_n"][worst]),
@@ -119,7 +119,9 @@ def _measurements(
 def _of_real(evidence: Evidence) -> float | None:
     """How often real examples show their class, each class weighing as it does among the samples."""
     held_out, asked = evidence.held_out, np.asarray(evidence.samples.condition)
-    return number(standardized_share(observed(held_out) == held_out.condition, np.asarray(held_out.condition), asked))
+    return none_if_nan(
+        standardized_share(judged_class(held_out) == held_out.condition, np.asarray(held_out.condition), asked)
+    )
 
 
 def _corrected(given: dict[str, Any], real: dict[str, Any]) -> tuple[list[Measurement], dict[str, str]]:
@@ -142,7 +144,7 @@ def _corrected(given: dict[str, Any], real: dict[str, Any]) -> tuple[list[Measur
 
 
 def _accuracy(evidence: Evidence, real: dict[str, Any]) -> Measurement:
-    return share(
+    return proportion(
         "classifier_accuracy",
         "classifier accuracy",
         count=round(real["agreement"] * real["n"]),
@@ -157,9 +159,9 @@ def _unseen(evidence: Evidence) -> list[Measurement]:
     is_unseen = np.isin(condition, list(evidence.subject.withheld))
     if not is_unseen.any():
         return []
-    is_right = observed(evidence.samples) == condition
+    is_right = judged_class(evidence.samples) == condition
     seen = is_right[~is_unseen]
-    row = share(
+    row = proportion(
         "unseen_combinations",
         "unseen combinations",
         count=int(is_right[is_unseen].sum()),
@@ -181,7 +183,7 @@ def _from_training(evidence: Evidence, left_out: dict[str, str]) -> list[Measure
     rows = []
     for name in names:
         right, n = results[name]
-        row = share(name, titles[name], count=right, n=n, note=_NOTES[name])
+        row = proportion(name, titles[name], count=right, n=n, note=_NOTES[name])
         if "accuracy_from_real" in results:
             real_right, real_n = results["accuracy_from_real"]
             row = row._replace(reference=real_right / real_n, reference_title="learned from real, tested on real")
@@ -197,7 +199,7 @@ def _figures(evidence: Evidence, given: dict[str, Any], real: dict[str, Any] | N
     bars = [
         Bar(
             name,
-            number(given["per_class"][index]),
+            none_if_nan(given["per_class"][index]),
             *clopper_pearson(int(given["confusion"][index, index]), int(given["per_class_n"][index])),
             int(given["per_class_n"][index]),
             None if real is None else _at(real, index),
@@ -249,7 +251,7 @@ def _cell(is_right: np.ndarray) -> str:
 
 def _at(results: dict[str, Any], index: int) -> float | None:
     """The agreement of one class, None where there is none."""
-    return number(results["per_class"][index]) if index < len(results["per_class"]) else None
+    return none_if_nan(results["per_class"][index]) if index < len(results["per_class"]) else None
 
 
 def _judge(evidence: Evidence) -> list[Figure]:
@@ -293,7 +295,7 @@ def second_opinion(evidence: Evidence) -> Section:
     if samples.verdicts.second is None:
         return Section(left_out={"second_opinion": "one classifier judges alone: leave --single-judge out"})
     is_right = samples.verdicts.second == samples.condition
-    row = share(
+    row = proportion(
         "second_opinion",
         "second opinion",
         count=int(is_right.sum()),
@@ -304,13 +306,13 @@ def second_opinion(evidence: Evidence) -> Section:
     if held_out.condition is not None:
         is_real_right = held_out.verdicts.second == held_out.condition
         row = row._replace(
-            reference=number(
+            reference=none_if_nan(
                 standardized_share(is_real_right, np.asarray(held_out.condition), np.asarray(samples.condition))
             ),
             reference_title="same classifier on real held-out images",
         )
         ours, real = (~is_right, np.asarray(samples.condition)), (~is_real_right, np.asarray(held_out.condition))
-        checks.append(more_often_in_strata("samples in which a second classifier sees another class", ours, real))
+        checks.append(mantel_haenszel_test("samples in which a second classifier sees another class", ours, real))
     return Section([row], checks, [_judges(evidence)])
 
 

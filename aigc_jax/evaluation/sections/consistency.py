@@ -14,11 +14,11 @@ import numpy as np
 
 from aigc_jax.data.images import to_float, to_uint8
 from aigc_jax.evaluation.examples import Examples, condition_of
-from aigc_jax.evaluation.model import Repeat
-from aigc_jax.evaluation.section import Evidence, Section, share
-from aigc_jax.evaluation.sections.condition import observed
+from aigc_jax.evaluation.model import Replication
+from aigc_jax.evaluation.section import Evidence, Section, proportion
+from aigc_jax.evaluation.sections.condition import judged_class
 from aigc_jax.evaluation.sections.paired_noise import NUM_PAIRED, TITLES, agreement, draw_pair, strip, violations
-from aigc_jax.evaluation.significance import never, too_many_repeats
+from aigc_jax.evaluation.significance import duplicate_test, zero_tolerance_check
 from aigc_jax.metrics.consistency import max_ulp, seed_consistency, sensitivity
 from aigc_jax.metrics.permutation_tests import variety_test
 from aigc_jax.report.figures import Figure, Table
@@ -37,32 +37,32 @@ def consistency(evidence: Evidence) -> Section:
         The section; its light is judged by C0 alone, the others have no natural pass mark: declare a target.
     """
     subject = evidence.subject
-    repeats, rows = _repeats(evidence)
+    replications, rows = _repeats(evidence)
     distinct, check = _distinct(evidence)
     left_out = {name: subject.left_out[name] for name in TITLES if name in subject.left_out}
-    measurements: list[Measurement] = [*repeats.measurements, distinct]
+    measurements: list[Measurement] = [*replications.measurements, distinct]
     try:
         measurements.append(_seeds(evidence))
     except UsageError as error:
         left_out["seed_consistency"] = str(error)
     pairs = []
-    for counterpart in subject.counterparts:
+    for paired_variant in subject.paired_variants:
         try:
-            pairs.append(draw_pair(evidence, counterpart))
+            pairs.append(draw_pair(evidence, paired_variant))
             measurements.append(agreement(evidence, pairs[-1]))
         except UsageError as error:
-            left_out[counterpart.measurement] = f"{counterpart.title}: {error}"
+            left_out[paired_variant.measurement] = f"{paired_variant.title}: {error}"
     try:
         measurements.append(_latent_sensitivity(evidence))
     except UsageError as error:
         left_out["latent_sensitivity"] = str(error)
-    figures: list[Figure] = [rows] if subject.repeats else []
+    figures: list[Figure] = [rows] if subject.replications else []
     try:
         figures.append(free_attributes(evidence))
     except UsageError as error:
         left_out["free_attributes"] = str(error)
     figures += [*violations(evidence, pairs), *strip(evidence, pairs)]
-    return Section(measurements, [*repeats.checks, check], figures, left_out, measurements[0].name)
+    return Section(measurements, [*replications.checks, check], figures, left_out, measurements[0].name)
 
 
 def first_occurrences(values: np.ndarray) -> np.ndarray:
@@ -103,7 +103,7 @@ def _repeats(evidence: Evidence) -> tuple[Section, Table]:
     checks: list[Check] = []
     rows: list[list[str]] = []
     num_same = num_all = 0
-    for repeat in evidence.subject.repeats:
+    for repeat in evidence.subject.replications:
         try:
             ours, again = _repeated(evidence, repeat)
         except UsageError as error:
@@ -114,12 +114,14 @@ def _repeats(evidence: Evidence) -> tuple[Section, Table]:
         if repeat.is_judged:
             num_same, num_all = num_same + int(is_same.sum()), num_all + len(is_same)
             title = f"samples that change when computed {repeat.title}"
-            checks.append(never(title, int((~is_same).sum()), len(is_same)))
+            checks.append(zero_tolerance_check(title, int((~is_same).sum()), len(is_same)))
         elif repeat.gross is not None:
             num_other = int(np.sum(difference > repeat.gross))
             title = f"samples that become others when computed {repeat.title}"
             # A sampler of many steps may carry the rounding of a few samples that far, but not that of most.
-            checks.append(never(title, num_other if 2 * num_other > len(difference) else 0, len(difference)))
+            checks.append(
+                zero_tolerance_check(title, num_other if 2 * num_other > len(difference) else 0, len(difference))
+            )
         allowed = f"{repeat.tolerance:.1g}" if repeat.tolerance else "none"
         equal = f"{int((difference == 0).sum())} of {len(difference)}"
         ulp = f"{max_ulp(ours, again):.2g}"
@@ -133,11 +135,11 @@ def _repeats(evidence: Evidence) -> tuple[Section, Table]:
     if not num_all:
         return Section(checks=checks), table
     note = "Share of repeated samples that came out the same, within the rounding of the way they were computed."
-    row = share("repeatability", "C0, equal repeats", count=num_same, n=num_all, note=note)
+    row = proportion("repeatability", "C0, equal repeats", count=num_same, n=num_all, note=note)
     return Section([row._replace(reference=1.0, reference_title="what a pure function gives")], checks), table
 
 
-def _repeated(evidence: Evidence, repeat: Repeat) -> list[np.ndarray]:
+def _repeated(evidence: Evidence, repeat: Replication) -> list[np.ndarray]:
     """The first samples and their repetitions, each [num, numbers of a sample]."""
     num = min(repeat.num, evidence.samples.num)
     condition = condition_of(0, num, evidence.subject.num_classes)
@@ -155,11 +157,11 @@ def _distinct(evidence: Evidence) -> tuple[Measurement, Check]:
     n, num_distinct = evidence.samples.num, len(first_occurrences(evidence.samples.values))
     real = [evidence.held_out.values, evidence.train.values]
     title, num_real = "samples that equal an earlier one", sum(map(len, real))
-    check = too_many_repeats(title, n - num_distinct, n, real_pairs=repeated_pairs(real), num_real=num_real)
+    check = duplicate_test(title, n - num_distinct, n, real_pairs=repeated_pairs(real), num_real=num_real)
     note = (
         "Share of samples that no earlier one equals. Fewer than expected: keys are used twice, or little can be made."
     )
-    row = share("distinct_samples", "C0, distinct samples", count=num_distinct, n=n, note=note)
+    row = proportion("distinct_samples", "C0, distinct samples", count=num_distinct, n=n, note=note)
     return row._replace(reference=1 - check.reference, reference_title="at least, of independent draws"), check
 
 
@@ -168,7 +170,7 @@ def _seeds(evidence: Evidence) -> Measurement:
     samples, world = evidence.samples, evidence.judge.world
     if samples.condition is None or samples.verdicts.predicted is None:
         raise UsageError("no condition fixes what a sample shows: the model is unconditional")
-    seen, logits = observed(samples), samples.verdicts.logits
+    seen, logits = judged_class(samples), samples.verdicts.logits
     num_classes = max(
         evidence.subject.num_classes or 0,
         len(evidence.judge.class_names),
@@ -212,7 +214,7 @@ def _latent_sensitivity(evidence: Evidence) -> Measurement:
     row = Measurement(
         name, "C4, change per unit of latent", found.median, found.n, "score", note, found.low, found.high
     )
-    return row._replace(is_less_better=True)
+    return row._replace(lower_is_better=True)
 
 
 MIN_PER_CONDITION = 10
@@ -257,7 +259,7 @@ def free_attributes(evidence: Evidence) -> Table:
     conditions = [_conditions(each, is_unconditional) for each in _sides(evidence)]
     rows = []
     for name in samples:
-        kept = _alike((samples[name], conditions[0]), (real[name], conditions[1]))
+        kept = match_class_counts((samples[name], conditions[0]), (real[name], conditions[1]))
         if len(kept[0]):
             ours, theirs = (
                 (of_all[name][index], condition[index])
@@ -280,7 +282,7 @@ def _sides(evidence: Evidence) -> tuple[Examples, Examples]:
 
 def _shown(examples: Examples, world: World, is_unconditional: bool) -> Mapping[str, np.ndarray]:
     """``{attribute: value [N]}`` of those that are free; -1 in an example that is invalid or of another condition."""
-    seen = observed(examples)
+    seen = judged_class(examples)
     if is_unconditional:
         free = dict(examples.verdicts.attributes)
         if world.num_modes > 1:
@@ -299,7 +301,7 @@ def _conditions(examples: Examples, is_unconditional: bool) -> np.ndarray:
     return np.asarray(examples.verdicts.predicted if examples.condition is None else examples.condition)
 
 
-def _alike(ours: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:
+def match_class_counts(ours: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:
     """Numbers of the first examples that show a value, equally many of each condition on both sides.
 
     At one size and of one law, both entropies have what is left of the bias in common.

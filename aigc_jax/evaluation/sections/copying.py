@@ -9,7 +9,7 @@ import numpy as np
 
 from aigc_jax.data.arrays import take
 from aigc_jax.data.images import to_float, to_uint8
-from aigc_jax.evaluation.section import Evidence, Section, share
+from aigc_jax.evaluation.section import Evidence, Section, proportion
 from aigc_jax.metrics.memorization import Copies, DataCopying, Memorization, data_copying, flag_copies, memorization
 from aigc_jax.report.figures import Figure, Gallery, Histogram
 from aigc_jax.report.schema import Check, Measurement
@@ -52,7 +52,7 @@ def copying(evidence: Evidence, train: np.ndarray) -> Section:
     try:
         copies = flag_copies(found, rate=TAIL)
         title = f"samples nearer than the nearest {copies.rate:.1%} of real ones"
-        checks.append(Check(title, copies.share, copies.rate, copies.p_value, False))
+        checks.append(Check(title, copies.proportion, copies.rate, copies.p_value, False))
         measurements.insert(0, _copied(found, copies))
     except UsageError as error:
         left_out["copied_samples"] = str(error)
@@ -91,14 +91,14 @@ def _copied(found: Memorization, copies: Copies) -> Measurement:
     tail = float(np.quantile(found.relative_distances, TAIL))
     left = f"The nearest {TAIL:.0%} of the samples lie within {tail:.2g} times the median distance of real ones."
     note = f"{_NOTES['copied_samples']} {rule} {left}"
-    row = share("copied_samples", "copied samples", count=count, n=n, note=note)
+    row = proportion("copied_samples", "copied samples", count=count, n=n, note=note)
     title = "what as many fresh examples give"
-    return row._replace(reference=copies.rate, reference_title=title, is_less_better=True)
+    return row._replace(reference=copies.rate, reference_title=title, lower_is_better=True)
 
 
 def _authentic(found: Memorization) -> Measurement:
     ours, real = found.samples.is_authentic, found.held_out.is_authentic
-    row = share("authenticity", "authenticity", count=int(ours.sum()), n=len(ours), note=_NOTES["authenticity"])
+    row = proportion("authenticity", "authenticity", count=int(ours.sum()), n=len(ours), note=_NOTES["authenticity"])
     return row._replace(reference=float(real.mean()), reference_title="real held-out examples")
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from aigc_jax.evaluation.examples import Examples
-from aigc_jax.evaluation.section import Evidence, Section, share
-from aigc_jax.evaluation.sections.condition import observed
-from aigc_jax.evaluation.significance import other_shares
+from aigc_jax.evaluation.section import Evidence, Section, proportion
+from aigc_jax.evaluation.sections.condition import judged_class
+from aigc_jax.evaluation.significance import homogeneity_test
 from aigc_jax.metrics.frechet import fd, frechet_infinity
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.kernel_distance import cmmd, kid
@@ -92,7 +92,7 @@ def diversity(evidence: Evidence, seen: Overlap | None, by_real: Overlap | None)
     figures: list[Figure] = []
     if samples.condition is None and samples.verdicts.predicted is not None:
         figures.append(_shares(evidence, samples, held_out))
-        checks.append(other_shares("shares of the classes", *_class_counts(samples, held_out)))
+        checks.append(homogeneity_test("shares of the classes", *_class_counts(samples, held_out)))
     headline = measurements[0].name if measurements else ""
     return Section(measurements, checks, figures, left_out, headline)
 
@@ -102,7 +102,7 @@ def _reached(seen: Overlap, by_real: Overlap, is_proxy: bool) -> list[Measuremen
     expected = expected_coverage(len(seen.is_covered), len(seen.is_inside), seen.density_k)
     notes = {**_NOTES, "coverage": f"{_NOTES['coverage']} Samples of one and the same law reach {expected:.1%}."}
     rows = [
-        share(name, title, count=int(reached.sum()), n=len(reached), note=notes[name])._replace(
+        proportion(name, title, count=int(reached.sum()), n=len(reached), note=notes[name])._replace(
             reference=float(by.mean()), **shared
         )
         for name, title, reached, by in (
@@ -140,7 +140,7 @@ def _frechet(evidence: Evidence, samples: Examples, held_out: Examples) -> Measu
         reference=fd(train, real),
         reference_title=_REAL,
         is_proxy=True,
-        is_less_better=True,
+        lower_is_better=True,
     )
 
 
@@ -163,7 +163,7 @@ def _kernel(evidence: Evidence, samples: Examples, held_out: Examples) -> Measur
         reference=among_real.value,
         reference_title=_REAL,
         is_proxy=True,
-        is_less_better=True,
+        lower_is_better=True,
     )
 
 
@@ -180,7 +180,7 @@ def _cmmd(evidence: Evidence, samples: Examples, held_out: Examples) -> Measurem
         reference=cmmd(real, train),
         reference_title=_REAL,
         is_proxy=True,
-        is_less_better=True,
+        lower_is_better=True,
     )
 
 
@@ -216,7 +216,7 @@ def _modes(evidence: Evidence) -> Measurement:
     world, samples = evidence.judge.world, evidence.samples
     if world is None:
         raise UsageError("only a world has modes that can be counted")
-    counts = np.bincount(observed(samples) + 1, minlength=world.num_modes + 1)[1:]
+    counts = np.bincount(judged_class(samples) + 1, minlength=world.num_modes + 1)[1:]
     # An unconditional model cannot know what its data never showed.
     is_shown = np.ones(world.num_modes, bool)
     is_shown[list(world.withheld)] = samples.condition is not None
@@ -244,7 +244,7 @@ def _path_length(evidence: Evidence) -> Measurement:
         raise UsageError(evidence.subject.left_out.get("path_length", "the model starts from no one latent"))
     found = path_length(evidence.subject.path_lengths(min(evidence.samples.num, NUM_PATHS)))
     row = Measurement("path_length", "path length", found.value, found.n, "score", _NOTES["path_length"])
-    return row._replace(is_proxy=True, is_less_better=True)
+    return row._replace(is_proxy=True, lower_is_better=True)
 
 
 def _infinity(evidence: Evidence, samples: Examples, held_out: Examples) -> Measurement:
@@ -260,7 +260,7 @@ def _infinity(evidence: Evidence, samples: Examples, held_out: Examples) -> Meas
         reference=frechet_infinity(real, train),
         reference_title=_REAL,
         is_proxy=True,
-        is_less_better=True,
+        lower_is_better=True,
     )
 
 

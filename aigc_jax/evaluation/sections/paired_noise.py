@@ -10,10 +10,10 @@ from scipy.spatial.distance import pdist
 
 from aigc_jax.data.images import to_uint8
 from aigc_jax.evaluation.examples import Examples, draw
-from aigc_jax.evaluation.model import Counterpart
-from aigc_jax.evaluation.section import Evidence, share
-from aigc_jax.evaluation.sections.condition import observed
-from aigc_jax.evaluation.significance import more_often_in_strata
+from aigc_jax.evaluation.model import PairedVariant
+from aigc_jax.evaluation.section import Evidence, proportion
+from aigc_jax.evaluation.sections.condition import judged_class
+from aigc_jax.evaluation.significance import mantel_haenszel_test
 from aigc_jax.metrics.consistency import (
     PairedAgreement,
     attribute_agreement,
@@ -54,12 +54,12 @@ class Pair(NamedTuple):
     samples: Examples
 
 
-def draw_pair(evidence: Evidence, counterpart: Counterpart) -> Pair:
+def draw_pair(evidence: Evidence, paired_variant: PairedVariant) -> Pair:
     """The counterparts of the first samples.
 
     Args:
         evidence: what was looked at.
-        counterpart: the model with one thing changed.
+        paired_variant: the model with one thing changed.
 
     Returns:
         The pair.
@@ -69,13 +69,13 @@ def draw_pair(evidence: Evidence, counterpart: Counterpart) -> Pair:
     """
     num = min(NUM_PAIRED, evidence.samples.num)
     drawn = draw(
-        counterpart.sample_fn,
+        paired_variant.sample_fn,
         evidence.judge,
         num,
         num_classes=evidence.subject.num_classes,
-        title=counterpart.title,
+        title=paired_variant.title,
     )
-    return Pair(counterpart.measurement, counterpart.title, drawn)
+    return Pair(paired_variant.measurement, paired_variant.title, drawn)
 
 
 def agreement(evidence: Evidence, pair: Pair) -> Measurement:
@@ -92,8 +92,8 @@ def agreement(evidence: Evidence, pair: Pair) -> Measurement:
         UsageError: no two samples have one condition.
     """
     ours = evidence.samples.select(slice(0, pair.samples.num))
-    traits, theirs = (traits_of(evidence, each) for each in (ours, pair.samples))
-    result, words = likeness(traits, theirs, ours.condition), in_words(evidence, traits)
+    traits, theirs = (similarity_inputs(evidence, each) for each in (ours, pair.samples))
+    result, words = pair_similarity(traits, theirs, ours.condition), describe_similarity(evidence, traits)
     if np.isnan(result.chance):
         raise UsageError("no two samples have one condition, so that chance cannot be told: ask for more samples")
     values = ours.floats()
@@ -161,9 +161,10 @@ def _both(ours: Examples, pair: Pair) -> list[str]:
     p_value = 1.0
     if 0 < is_bad.sum() < n:
         sides = [(is_their_bad[chosen], condition[chosen]) for chosen in (is_bad, ~is_bad)]
-        p_value = more_often_in_strata("", sides[0], sides[1]).p_value or 0.0
+        p_value = mantel_haenszel_test("", sides[0], sides[1]).p_value or 0.0
     counted = [
-        share("", "", count=int(each.sum()), n=n, note="") for each in (is_bad, is_their_bad, is_bad & is_their_bad)
+        proportion("", "", count=int(each.sum()), n=n, note="")
+        for each in (is_bad, is_their_bad, is_bad & is_their_bad)
     ]
     cells = [f"{format_value(row)} ({format_interval(row)})" for row in counted]
     return [f"{TITLES[pair.measurement]}: {pair.title}", *cells, format_share(float(expected / n)), format_p(p_value)]
@@ -195,12 +196,12 @@ NEAR, NUM_NEAR = 0.1, 200
 MIN_PER_CLASS = 10
 """Pairs of a class from which its mean is taken."""
 
-Traits = Mapping[str, np.ndarray]
+SimilarityInputs = Mapping[str, np.ndarray]
 """``shown`` int [N]: what each example shows, invalid being a value of its own. Or ``features`` [N, F], with
 ``radius`` [N] within which two points are near, or without: then cosines are compared."""
 
 
-class InWords(NamedTuple):
+class SimilarityDescription(NamedTuple):
     """What is compared, for people.
 
     Attributes:
@@ -214,7 +215,7 @@ class InWords(NamedTuple):
     is_proxy: bool
 
 
-def traits_of(evidence: Evidence, examples: Examples) -> Traits:
+def similarity_inputs(evidence: Evidence, examples: Examples) -> SimilarityInputs:
     """What of each example is compared with its counterpart.
 
     Args:
@@ -227,7 +228,7 @@ def traits_of(evidence: Evidence, examples: Examples) -> Traits:
     world, verdicts = evidence.judge.world, examples.verdicts
     if world is not None and examples.condition is None:
         if world.num_modes > 1:
-            return {"shown": observed(examples)}
+            return {"shown": judged_class(examples)}
         if verdicts.attributes and world.attributes:
             # A world of a single mode is told by what its mode leaves free.
             sizes = [len(values) + 1 for values in world.attributes.values()]
@@ -240,18 +241,18 @@ def traits_of(evidence: Evidence, examples: Examples) -> Traits:
     return {"features": verdicts.features}
 
 
-def likeness(ours: Traits, theirs: Traits, condition: np.ndarray | None) -> PairedAgreement:
+def pair_similarity(ours: SimilarityInputs, theirs: SimilarityInputs, condition: np.ndarray | None) -> PairedAgreement:
     """How often samples and their counterparts are alike, beside pairs that share only their condition.
 
     Args:
-        ours: what :func:`traits_of` gives of the samples.
+        ours: what :func:`similarity_inputs` gives of the samples.
         theirs: of their counterparts.
         condition: of both, int [N], or None.
 
     Returns:
         The agreement.
 
-    >>> round(likeness({"shown": np.array([0, 1])}, {"shown": np.array([0, 1])}, None).excess, 3)
+    >>> round(pair_similarity({"shown": np.array([0, 1])}, {"shown": np.array([0, 1])}, None).excess, 3)
     1.0
     """
     if "shown" in ours and "shown" in theirs:
@@ -262,12 +263,12 @@ def likeness(ours: Traits, theirs: Traits, condition: np.ndarray | None) -> Pair
     return reproducibility(*without_class_means(features, condition), condition=condition)
 
 
-def in_words(evidence: Evidence, traits: Traits) -> InWords:
+def describe_similarity(evidence: Evidence, traits: SimilarityInputs) -> SimilarityDescription:
     """What :func:`likeness` compares.
 
     Args:
         evidence: knows the world.
-        traits: as of :func:`traits_of`.
+        traits: as of :func:`similarity_inputs`.
 
     Returns:
         The words.
@@ -276,15 +277,15 @@ def in_words(evidence: Evidence, traits: Traits) -> InWords:
     if "shown" in traits and world is not None:
         same = "mode" if world.num_modes > 1 else " and ".join(world.attributes)
         note = f"Share of samples that show the same {same} as their counterpart of the same noise (invalid is a value)"
-        return InWords(f", same {same}", note, False)
+        return SimilarityDescription(f", same {same}", note, False)
     if "radius" in traits:
         note = "Share of samples nearer to their counterpart of the same noise than 9 of 10 real pairs of their mode"
-        return InWords(", near", note, False)
+        return SimilarityDescription(", near", note, False)
     note = (
         "Share of samples whose features are alike (cosine above 0.6, class means taken out) to those of their "
         "counterpart of the same noise"
     )
-    return InWords("", note, True)
+    return SimilarityDescription("", note, True)
 
 
 def _radius(evidence: Evidence, condition: np.ndarray) -> np.ndarray:

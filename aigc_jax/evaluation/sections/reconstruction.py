@@ -37,7 +37,7 @@ class _Kind(NamedTuple):
     compare: _Compare
     unit: str
     note: str
-    is_less_better: bool = False
+    lower_is_better: bool = False
 
 
 _KINDS = {
@@ -60,7 +60,7 @@ _KINDS = {
         mse,
         "distance",
         "Mean squared error of the same pairs, pixels in [-1, 1].",
-        is_less_better=True,
+        lower_is_better=True,
     ),
     "reconstruction_ms_ssim": _Kind(
         "reconstruction MS-SSIM",
@@ -122,7 +122,7 @@ def _mean(name: str, values: np.ndarray) -> Measurement:
     low, high = bootstrap_interval(lambda index: float(values[index].mean()), len(values))
     note, value = f"{kind.note} {_INTERVAL}", float(values.mean())
     row = Measurement(name, kind.title, value, len(values), kind.unit, note, low, high)
-    return row._replace(is_less_better=kind.is_less_better)
+    return row._replace(lower_is_better=kind.lower_is_better)
 
 
 def _worst(images: np.ndarray, made: np.ndarray, rows: dict[str, np.ndarray]) -> Gallery:

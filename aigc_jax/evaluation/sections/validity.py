@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from aigc_jax.evaluation.section import Evidence, Section, share
-from aigc_jax.evaluation.significance import more_often, more_often_in_strata
+from aigc_jax.evaluation.section import Evidence, Section, proportion
+from aigc_jax.evaluation.significance import fisher_test, mantel_haenszel_test
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.precision_recall import Overlap
 from aigc_jax.report.figures import Bar, Bars, Figure
@@ -38,7 +38,7 @@ def validity(evidence: Evidence, inside: Overlap | None, real_inside: Overlap | 
         left_out["manifold_precision"] = "too few examples for nearest neighbours: ask for more samples"
     else:
         n, count = len(inside.is_inside), int(inside.is_inside.sum())
-        row = share("manifold_precision", "precision", count=count, n=n, note=_PRECISION)
+        row = proportion("manifold_precision", "precision", count=count, n=n, note=_PRECISION)
         real_count, real_n = int(real_inside.is_inside.sum()), len(real_inside.is_inside)
         real_share = real_count / real_n
         measurements.append(row._replace(reference=real_share, reference_title="real held-out examples", is_proxy=True))
@@ -54,7 +54,7 @@ def _off_the_data(evidence: Evidence, inside: Overlap, real_inside: Overlap) -> 
     ours, real = evidence.samples.verdicts.predicted, evidence.held_out.verdicts.predicted
     if ours is None or real is None:
         ours, real = (np.zeros(len(each.is_inside), np.int64) for each in (inside, real_inside))
-    return more_often_in_strata("samples off the data", (~inside.is_inside, ours), (~real_inside.is_inside, real))
+    return mantel_haenszel_test("samples off the data", (~inside.is_inside, ours), (~real_inside.is_inside, real))
 
 
 def _exact(evidence: Evidence) -> Section:
@@ -63,14 +63,14 @@ def _exact(evidence: Evidence) -> Section:
     assert violation is not None  # for the type checker: worlds always say
     assert real is not None
     n, num_wrong, real_wrong = len(violation), int(np.sum(violation != 0)), int(np.sum(real != 0))
-    row = share(
+    row = proportion(
         "valid_samples",
         "valid samples",
         count=n - num_wrong,
         n=n,
         note="Share of samples that the world allows; the others are hallucinations.",
     )._replace(reference=1 - real_wrong / len(real), reference_title="real held-out examples")
-    check = more_often("samples that the world forbids", num_wrong, n, real_wrong, len(real))
+    check = fisher_test("samples that the world forbids", num_wrong, n, real_wrong, len(real))
     bars = [
         Bar(name, count / n, *clopper_pearson(count, n), n, float(np.mean(real == kind)))
         for kind, name in enumerate(evidence.judge.violation_names)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aigc_jax.report.formatting import format_check, format_interval, format_reference, format_unit, format_value
 from aigc_jax.report.html.markup import tag, text
-from aigc_jax.report.schema import LAMP_TITLES, Check, Lamp, Measurement, Report
-from aigc_jax.report.verdicts import Kind, Light
+from aigc_jax.report.schema import CRITERION_TITLES, Check, Criterion, Measurement, Report
+from aigc_jax.report.verdicts import Kind, Verdict
 
 _ICONS: dict[Kind, str] = {
     "missed": '<path d="M8 2h8l6 6v8l-6 6H8l-6-6V8z"/><path class="in" d="M8.5 8.5l7 7m0-7l-7 7"/>',
@@ -33,25 +33,26 @@ def icon(kind: Kind) -> str:
     return f'<svg class="icon {kind}" viewBox="0 0 24 24" aria-hidden="true">{_ICONS[kind]}</svg>'
 
 
-def light_card(report: Report, lamp: Lamp, said: Light) -> str:
+def criterion_card(report: Report, criterion: Criterion, said: Verdict) -> str:
     """One light of the first page.
 
     Args:
         report: what was measured.
-        lamp: the light.
+        criterion: the light.
         said: its look and its words.
 
     Returns:
         Markup.
 
-    >>> lamp = Lamp("valid", None, "", why_not="no judge")
-    >>> "no judge" in light_card(Report("digits", "", 9, (), [lamp]), lamp, Light("unknown", "not measured"))
+    >>> criterion = Criterion("valid", None, "", why_not="no judge")
+    >>> report = Report("digits", "", 9, (), [criterion])
+    >>> "no judge" in criterion_card(report, criterion, Verdict("unknown", "not measured"))
     True
     """
-    figure = report.find(lamp.headline)
+    figure = report.find(criterion.headline)
     head = tag(
         "div",
-        tag("h3", icon(said.kind), tag("span", text(LAMP_TITLES[lamp.name]))),
+        tag("h3", icon(said.kind), tag("span", text(CRITERION_TITLES[criterion.name]))),
         tag("p", text(said.word), class_="word"),
         class_="said",
     )
@@ -59,13 +60,13 @@ def light_card(report: Report, lamp: Lamp, said: Light) -> str:
     if figure is not None:
         number = tag("div", tag("b", text(format_value(figure))), tag("small", text(figure.title)), class_="number")
     facts = "" if figure is None else _facts(figure)
-    words = "".join(tag("p", text(words), class_="soft") for words in (said.comparison, lamp.why_not) if words)
+    words = "".join(tag("p", text(words), class_="soft") for words in (said.comparison, criterion.why_not) if words)
     targets = "".join(
         tag("li", icon(target.state), tag("span", tag("strong", target.state), " ", text(target.text)))
-        for target in lamp.targets
+        for target in criterion.targets
     )
     targets = tag("ul", targets, class_="targets") if targets else ""
-    return tag("article", head, number, facts, words, targets, _checks(lamp), class_=f"light {said.kind}")
+    return tag("article", head, number, facts, words, targets, _checks(criterion), class_=f"light {said.kind}")
 
 
 def measurement_card(figure: Measurement, encoder: str) -> str:
@@ -96,17 +97,17 @@ def _facts(figure: Measurement) -> str:
         (f"{figure.reference_title or 'real data'}:", format_reference(figure)),
     ]
     pieces = [tag("span", text(name), " ", tag("strong", text(words))) for name, words in pairs if words]
-    if figure.is_less_better:
+    if figure.lower_is_better:
         pieces.append(tag("span", "less is better"))
     return tag("p", *pieces, class_="facts")
 
 
-def _checks(lamp: Lamp) -> str:
-    if not lamp.checks:
+def _checks(criterion: Criterion) -> str:
+    if not criterion.checks:
         return ""
-    count = len(lamp.checks)
+    count = len(criterion.checks)
     title = f"{count} comparisons with real data" if count > 1 else "1 comparison with real data"
-    return tag("details", tag("summary", title), tag("ul", *map(_check, lamp.checks)))
+    return tag("details", tag("summary", title), tag("ul", *map(_check, criterion.checks)))
 
 
 def _check(check: Check) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 
-from aigc_jax.report.html.cards import icon, light_card, measurement_card
+from aigc_jax.report.html.cards import criterion_card, icon, measurement_card
 from aigc_jax.report.html.markup import definitions, joined, tag, text
 from aigc_jax.report.html.panels import panel
 from aigc_jax.report.html.style import STYLE
-from aigc_jax.report.schema import FORMAT, LAMP_TITLES, NAMES, Action, Report
-from aigc_jax.report.verdicts import Kind, lights_of, verdict
+from aigc_jax.report.schema import CRITERION_TITLES, FORMAT, NAMES, Recommendation, Report
+from aigc_jax.report.verdicts import Kind, verdict, verdicts_of
 
 _HOW = (
     "An interval holds the true figure in 95 of 100 evaluations. For shares of independent samples it is exact "
@@ -73,7 +73,7 @@ def _head(report: Report, title: str) -> str:
 
 
 def _lights(report: Report) -> str:
-    cards = [light_card(report, lamp, said) for lamp, said in lights_of(report)]
+    cards = [criterion_card(report, criterion, said) for criterion, said in verdicts_of(report)]
     return tag("section", *cards, class_="lights", aria_label="The five lights") if cards else ""
 
 
@@ -83,9 +83,9 @@ def _links(headings: dict[str, str]) -> str:
 
 def _measurements(report: Report) -> str:
     """Light by light, as the first page has them."""
-    kinds: dict[str, Kind] = {lamp.name: said.kind for lamp, said in lights_of(report)}
+    kinds: dict[str, Kind] = {criterion.name: said.kind for criterion, said in verdicts_of(report)}
     parts = []
-    for name, title in LAMP_TITLES.items():
+    for name, title in CRITERION_TITLES.items():
         cards = [measurement_card(m, report.encoder) for m in report.measurements if NAMES[m.name] == name]
         if cards:
             heading = tag("h2", icon(kinds[name]) if name in kinds else "", text(title))
@@ -107,10 +107,10 @@ def _samples(grid: bytes | None) -> str:
 
 
 def _actions(report: Report) -> str:
-    return tag("ol", *map(_action, report.actions), class_="actions") if report.actions else ""
+    return tag("ol", *map(_action, report.recommendations), class_="actions") if report.recommendations else ""
 
 
-def _action(action: Action) -> str:
+def _action(action: Recommendation) -> str:
     # Word by word: a line shall not end within "--num-steps".
     words = " ".join(tag("span", text(word)) for word in action.command.split(" "))
     command = tag("code", words) if action.command else ""
