@@ -27,7 +27,7 @@ from aigc_jax.report.figures import (
 )
 from aigc_jax.types import UsageError
 
-FORMAT = 2
+FORMAT = 3
 """The layout of ``report.json``."""
 
 CriterionName = Literal["valid", "follows_condition", "consistent", "not_copied", "diverse"]
@@ -298,7 +298,7 @@ def from_json(content: Any) -> Report:
     >>> from_json({"format": 1})
     Traceback (most recent call last):
     ...
-    aigc_jax.types.UsageError: expected a report of format 2, got format 1: evaluate the run again
+    aigc_jax.types.UsageError: expected a report of format 3, got format 1: evaluate the run again
     """
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:

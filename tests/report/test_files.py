@@ -67,7 +67,7 @@ def test_a_run_without_a_report(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b'{"format": 1}', "report.json: expected a report of format 2"), (b"{", "no JSON"), (b"\xff", "no JSON")],
+    [(b'{"format": 1}', "report.json: expected a report of format 3"), (b"{", "no JSON"), (b"\xff", "no JSON")],
 )
 def test_a_report_that_cannot_be_read(tmp_path, content, reason):
     (tmp_path / "report").mkdir()

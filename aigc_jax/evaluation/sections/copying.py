@@ -52,7 +52,7 @@ def copying(evidence: Evidence, train: np.ndarray) -> Section:
     try:
         copies = flag_copies(found, rate=TAIL)
         title = f"samples nearer than the nearest {copies.rate:.1%} of real ones"
-        checks.append(Check(title, copies.proportion, copies.rate, copies.p_value, False))
+        checks.append(Check(title, copies.share, copies.rate, copies.p_value, False))
         measurements.insert(0, _copied(found, copies))
     except UsageError as error:
         left_out["copied_samples"] = str(error)
