@@ -82,11 +82,11 @@ def test_what_may_never_happen_needs_no_test():
     assert criterion.has_failed
 
 
-@pytest.mark.parametrize("kind", ["more_often", "other_shares"])
+@pytest.mark.parametrize("kind", ["fisher_test", "homogeneity_test"])
 def test_chance_alone_is_called_a_difference_no_more_often_than_said(kind):
     rng, num_wrong, level = np.random.default_rng(0), 0, 0.05
     for _ in range(400):
-        if kind == "more_often":
+        if kind == "fisher_test":
             check = significance.fisher_test("", int(rng.binomial(200, 0.1)), 200, int(rng.binomial(100, 0.1)), 100)
         else:
             counts = [np.bincount(rng.integers(5, size=n), minlength=5) for n in (300, 200)]
