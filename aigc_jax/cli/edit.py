@@ -8,10 +8,19 @@ from typing import Literal
 
 import numpy as np
 
-from aigc_jax.cli.common import Sampler, Trained, conditions_of, load
+from aigc_jax.cli.common import (
+    Sampler,
+    Trained,
+    condition_number,
+    conditions_of,
+    default_out,
+    load,
+    named_class,
+)
 from aigc_jax.data.arrays import take
 from aigc_jax.data.images import make_grid, to_float, to_uint8, write_png
 from aigc_jax.inference.sampling import check_seed, make_edit_fn
+from aigc_jax.train.data_record import class_names
 from aigc_jax.types import UsageError
 
 
@@ -25,8 +34,8 @@ class Edit(Sampler, Trained):
     """The half of each image that stays: in-painting. nothing: image-to-image."""
     strength: float = 1.0
     """Share of the noise that each image gets, in (0, 1]; 0.5 keeps a resemblance."""
-    condition: int | None = None
-    """Class of all results; None keeps each image's own."""
+    condition: str | None = None
+    """Class of all results, by name or number; None keeps each image's own."""
     seed: int = 0
     """Which noise."""
     out: Path | None = None
@@ -35,21 +44,25 @@ class Edit(Sampler, Trained):
 
 def edit(arguments: Edit) -> int:
     """Change held-out images, and draw them above the results."""
-    num, how = arguments.num, f"{arguments.keep}_strength{arguments.strength}_seed{arguments.seed}"
+    num = arguments.num
     if num < 1 or not 0 < arguments.strength <= 1:
         raise UsageError(f"expected --num 1 or more and --strength in (0, 1], got {num} and {arguments.strength}")
-    out = arguments.out or arguments.run / "samples" / f"edit_keep_{how}.png"
-    if out.suffix != ".png":
-        raise UsageError(f"expected an --out that ends in .png, got {out}")
+    if arguments.out is not None and arguments.out.suffix != ".png":
+        raise UsageError(f"expected an --out that ends in .png, got {arguments.out}")
     check_seed(arguments.seed)
     experiment, _, variables = load(arguments, {"sampling": arguments.overrides()})
     edit_fn = make_edit_fn(experiment, variables, keep=arguments.keep, strength=arguments.strength)
     held_out = experiment.open_data().held_out
     batch = take(held_out, np.linspace(0, len(held_out) - 1, num).astype(np.int64))
-    image, condition = to_float(batch["image"]), conditions_of(experiment.num_classes, arguments.condition, num)
-    if arguments.condition is None and condition is not None:
+    number = condition_number(arguments.run, experiment.num_classes, arguments.condition)
+    image, condition = to_float(batch["image"]), conditions_of(experiment.num_classes, number, num)
+    if number is None and condition is not None:
         condition = batch["label"]
     rows = [image, *(edit_fn(image, condition, 3 * arguments.seed, row) for row in range(3))]
+    options = {name: getattr(arguments, name) for name in ("keep", "strength", "seed", "num")}
+    names = [] if experiment.num_classes is None else class_names(arguments.run, experiment.num_classes)
+    options |= named_class(number, names) | arguments.overrides()
+    out = arguments.out or default_out(arguments, "edit", options)
     write_png(out, make_grid(to_uint8(np.concatenate(rows)), num, row_labels=["given", *["made"] * 3]))
     print(f"wrote {num} images and three results of each to {out}")
     return 0

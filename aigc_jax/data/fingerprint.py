@@ -81,7 +81,8 @@ def summary(data: Data) -> str:
     mark = fingerprint(data)
     parts = [f"{mark.num_train} train", f"{mark.num_held_out} held out"]
     if mark.class_names:
-        parts.append(f"{len(mark.class_names)} classes ({_classes(mark)})")
+        num = len(mark.class_names)
+        parts.append(f"{num} {'class' if num == 1 else 'classes'} ({_classes(mark)})")
     return "; ".join([f"{data.name}: {', '.join(parts)}", *data.remarks])
 
 

@@ -1,4 +1,4 @@
-"""Images as people and files want them: bytes instead of floats, grids, PNG and NPZ files."""
+"""Images as people and files want them: bytes instead of floats, grids and PNG files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Array, Float, Int32, Shaped, UInt8
+from jaxtyping import Array, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from aigc_jax.data.files import whole_file
@@ -132,26 +132,3 @@ def write_png(path: str | Path, image: UInt8[np.ndarray, "height width channels"
     """
     with whole_file(Path(path)) as file:
         file.write(to_png(image))
-
-
-def write_npz(
-    path: str | Path,
-    examples: Shaped[np.ndarray, "num ..."],
-    label: Int32[np.ndarray, " num"] | None,
-    *,
-    name: str = "image",
-) -> None:
-    """Write samples as ``np.load`` reads them, whole or not at all.
-
-    Args:
-        path: where; missing folders are made.
-        examples: images as uint8 [N, H, W, C], points as float32 [N, D].
-        label: the condition of each, saved as ``label``; None leaves it out.
-        name: what the examples are saved as.
-
-    Raises:
-        UsageError: the file cannot be written there.
-    """
-    arrays = {name: examples} if label is None else {name: examples, "label": label}
-    with whole_file(Path(path)) as file:
-        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]: its stub takes no **dict

@@ -100,6 +100,21 @@ def read_record(run: Path) -> DataRecord | None:
     return record._replace(fingerprint=mark._replace(class_names=tuple(map(visible, mark.class_names))))
 
 
+def class_names(run: Path, num_classes: int) -> list[str]:
+    """What the classes of a run are called; their numbers where its record does not say.
+
+    Args:
+        run: the run directory.
+        num_classes: of the model.
+
+    Returns:
+        One name per class.
+    """
+    record = read_record(run)
+    names = [] if record is None else list(record.fingerprint.class_names)
+    return names if len(names) == num_classes else [str(number) for number in range(num_classes)]
+
+
 def checked_data(run: Path, config: TrainConfig, open_data: Callable[[], Data]) -> Data:
     """Open the data of a trained run, and make sure that classes have the numbers that its model knows.
 

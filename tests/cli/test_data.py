@@ -1,12 +1,19 @@
-"""What becomes of a run whose data are moved, renamed or changed."""
+"""Data by the command line: moved, renamed and changed folders, classes by their names, samples as files."""
 
 import json
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from aigc_jax import cli
+from aigc_jax.cli import common
+from aigc_jax.data.arrays import ArraySource
+from aigc_jax.data.images import make_grid
+from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.data_record import record_data
+from aigc_jax.types import Data, UsageError
 from tests.test_configs import COMMON, TINY
 
 FEW = ["--num-examples", "2", "--batch-size", "2", "--num-importance-samples", "2"]
@@ -97,3 +104,76 @@ def test_training_goes_on_where_the_folder_was_moved(root, monkeypatch, capsys):
     assert train("--workdir", "run", *FOLDER, "--steps", "4", "--data", f"folder:{root / 'moved'}") == 0
     assert "to step 4" in capsys.readouterr().out
     assert json.loads((root / "run" / "data.json").read_text())["data"] == f"folder:{root / 'moved'}"
+
+
+def sampled(root, *words):
+    assert cli.main(["sample", "run", "--num", "4", "--out", "a.npz", *words]) == 0
+    with np.load(root / "a.npz") as file:
+        return dict(file)
+
+
+def test_classes_are_asked_for_by_name(root, monkeypatch, capsys):
+    monkeypatch.chdir(root)
+    (root / "pics").rename(root / "gone")  # the names are in the run
+    pears, second = sampled(root, "--condition", "pear"), sampled(root, "--condition", "1")
+    assert pears["label"].tolist() == [1] * 4
+    assert pears["class_names"].tolist() == ["apple", "pear"]
+    np.testing.assert_array_equal(pears["image"], second["image"])
+    assert "class 1 (pear)" in capsys.readouterr().out
+    assert cli.main(["sample", "run", "--condition", "peer"]) == 2
+    assert "--condition pear" in error(capsys)
+
+
+def test_rows_of_pictures_are_called_by_their_class(root, monkeypatch):
+    monkeypatch.chdir(root)
+    seen = []
+    monkeypatch.setattr(common, "make_grid", lambda *args, row_labels: seen.append(row_labels) or make_grid(*args))
+    assert cli.main(["sample", "run", "--num", "4"]) == 0
+    assert seen == [["apple", "pear"]]
+
+
+def test_pictures_drawn_in_different_ways_have_different_names(root, monkeypatch):
+    monkeypatch.chdir(root)
+    ways = [[], ["--condition", "pear"], ["--condition", "apple"], ["--seed", "1"], ["--num", "5"]]
+    for words in ways:
+        assert cli.main(["sample", "run", "--num", "4", *words]) == 0
+    assert len(list((root / "run" / "samples").iterdir())) == len(ways)
+    assert (root / "run" / "samples" / "sample_step2_seed0_num4_class1-pear.png").exists()
+
+
+def test_large_pictures_are_refused_and_folders_written(root, monkeypatch, capsys):
+    monkeypatch.chdir(root)
+    assert cli.main(["sample", "run", "--num", "1001"]) == 2
+    assert "--out samples" in error(capsys)
+    whole = sampled(root, "--num", "100")["image"]
+    monkeypatch.setattr("aigc_jax.cli.sample.BLOCK", 64)
+    np.testing.assert_array_equal(sampled(root, "--num", "100")["image"], whole)
+    assert cli.main(["sample", "run", "--num", "100", "--out", "drawn/"]) == 0
+    files = sorted((root / "drawn").iterdir())
+    assert files[1].name == "00001_pear.png"
+    np.testing.assert_array_equal(np.stack([np.asarray(Image.open(file)) for file in files]), whole[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("names", "condition", "number"),
+    [
+        (["1", "2", "10"], "10", 2),
+        (["1", "2", "10"], "0", None),
+        (["cat", "2"], "2", 1),
+        (["cat", "2"], "0", 0),
+        (["cat", "dog"], "2", None),
+        (["cat", "dog"], "-1", None),
+        (["cat", "dog"], "²", None),
+        (["cat", "dog"], None, None),
+    ],
+)
+def test_names_of_classes_come_before_numbers(tmp_path, names, condition, number):
+    train = ArraySource(np.zeros((4, 2, 2, 1), np.uint8), np.arange(4) % len(names))
+    record_data(tmp_path, TrainConfig(), Data("x", train, train, names), is_resumed=False)
+    if number is None and condition is not None:
+        with pytest.raises(UsageError, match="one of"):
+            common.condition_number(tmp_path, len(names), condition)
+    else:
+        assert common.condition_number(tmp_path, len(names), condition) == number
+    with pytest.raises(UsageError, match="unconditional"):
+        common.condition_number(tmp_path, None, "cat")

@@ -77,8 +77,8 @@ def test_mistakes_are_one_line_and_status_2(words, expected, capsys, tmp_path, m
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--condition", "10"], "0 to 9"),
-        (["--condition", "-1"], "0 to 9"),
+        (["--condition", "10"], "one of 0, 1, 2"),
+        (["--condition", "-1"], "one of 0, 1, 2"),
         (["--num", "0"], "--num"),
         (["--seed", "-1"], "--seed"),
         (["--out", "samples.gif"], ".npz"),
@@ -116,7 +116,7 @@ def test_condition_and_seed_matter(run, tmp_path):
 
 def test_grid_is_a_picture(run):
     assert cli.main(["sample", str(run), "--num", "30"]) == 0
-    with Image.open(run / "samples" / "sample_seed0_num30.png") as image:
+    with Image.open(run / "samples" / "sample_step2_seed0_num30.png") as image:
         assert image.size[0] > 3 * 28
 
 

@@ -53,7 +53,7 @@ def runs(tmp_path_factory):
         ("flow", ["sample", "--guidance", "-1"], "guidance"),
         ("flow", ["sample", "--guidance-rescale", "2"], "rescaling"),
         ("flow", ["sample", "--guidance-interval", "5", "1"], "interval"),
-        ("flow", ["sample", "--condition", "12"], "0 to 9"),
+        ("flow", ["sample", "--condition", "12"], "one of 0, 1, 2"),
         ("flow", ["evaluate", "--sampler", "runge"], "heun"),
         ("vae", ["sample", "--guidance", "2"], "takes no sampler"),
         ("tokens", ["sample", "--guidance-rescale", "0.5"], "leave --guidance-rescale out"),
@@ -110,12 +110,12 @@ def test_samples_drawn_in_another_way_have_another_name(runs):
     run = runs("tokens")
     assert cli.main(["sample", str(run), "--num", "2", "--num-steps", "1", "--guidance", "2.5"]) == 0
     (file,) = (run / "samples").glob("sample_*")
-    assert file.name == "sample_seed0_num2_num_steps1_guidance2.5.png"
+    assert file.name == "sample_step1_seed0_num2_num_steps1_guidance2.5.png"
     file.unlink()
     run = runs("flow")
     assert cli.main(["sample", str(run), "--num", "2", "--guidance-interval", "0.3", "5"]) == 0
     (file,) = (run / "samples").glob("sample_*")
-    assert file.name == "sample_seed0_num2_guidance_interval0.3-5.0.png"
+    assert file.name == "sample_step1_seed0_num2_guidance_interval0.3-5.0.png"
     file.unlink()
     file.parent.rmdir()
 

@@ -67,33 +67,6 @@ def test_png_holds_the_pixels(tmp_path, channels):
     assert os.listdir(path.parent) == ["image.png"]
 
 
-def test_npz_holds_images_and_labels(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 2, 2, 1), np.uint8)
-    images.write_npz(tmp_path / "samples.npz", pixels, np.int32([4, 5, 6]))
-    images.write_npz(tmp_path / "free.npz", pixels, None)
-    with np.load(tmp_path / "samples.npz") as read, np.load(tmp_path / "free.npz") as free:
-        assert sorted(read) == ["image", "label"]
-        assert list(free) == ["image"]
-        np.testing.assert_array_equal(read["image"], pixels)
-        np.testing.assert_array_equal(read["label"], [4, 5, 6])
-        assert read["label"].dtype == np.int32
-
-
-def test_a_file_that_fails_midway_leaves_the_old_one(tmp_path, monkeypatch):
-    path = tmp_path / "samples.npz"
-    path.write_text("old")
-
-    def full_disk(file, **arrays):
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(np, "savez_compressed", full_disk)
-    with pytest.raises(UsageError, match="cannot write"):
-        images.write_npz(path, np.zeros((1, 2, 2, 1), np.uint8), None)
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["samples.npz"]
-
-
 def test_results_can_be_read_by_others(tmp_path):
     umask = os.umask(0o022)
     try:
