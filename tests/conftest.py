@@ -16,15 +16,18 @@ os.environ["PJRT_NPROC"] = os.environ.get("PJRT_NPROC", "16")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ.get(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
 )
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import pytest
+from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
+QUICK = " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+"""XLA's older code generator needs a third of the time of the one that users run."""
 SLOW = set((Path(__file__).parent / "slow.txt").read_text().splitlines())
 """Tests, with or without their parameters, of more than 1.5 s of CPU time: ``pytest --times FILE`` measures them."""
 MEMORY = 2 * 2**30
@@ -33,24 +36,22 @@ MEMORY = 2 * 2**30
 
 def pytest_addoption(parser):
     parser.addoption("--times", default=None, help="a file to which the CPU seconds of each test are appended")
-    parser.addoption(
-        "--checked-shapes", action="store_true", help="check shapes and dtypes of annotations in each call"
-    )
+    parser.addoption("--thorough", action="store_true", help="check annotated shapes; compile as users do")
 
 
 def pytest_configure(config):
-    if config.getoption("--checked-shapes"):
-        from jaxtyping import install_import_hook
-
-        # Kept for the whole session: every annotation of the library is checked at run time.
-        config.stash[pytest.StashKey()] = install_import_hook("aigc_jax", "beartype.beartype")
+    if config.getoption("--thorough"):
+        config.add_cleanup(install_import_hook("aigc_jax", "beartype.beartype").uninstall)
+    else:
+        os.environ["XLA_FLAGS"] += QUICK
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item):
     begin = time.process_time()
     # Most tests compile much and compute little: LLVM's optimisations would be half of their time.
-    jax.config.update("jax_disable_most_optimizations", item.get_closest_marker("optimized") is None)
+    is_quick = item.get_closest_marker("optimized") is None and not item.config.getoption("--thorough")
+    jax.config.update("jax_disable_most_optimizations", is_quick)
     with jax.numpy_dtype_promotion("standard" if item.get_closest_marker("standard_promotion") else "strict"):
         yield
     if item.config.getoption("--times"):
