@@ -9,7 +9,7 @@ import pytest
 
 from aigc_jax.algorithms.gan import GANNetworks, clip_weights, gan
 from aigc_jax.losses import adversarial, regularizers
-from tests.contracts.table import NUM_CLASSES, ROWS, SHAPE, batch_at, differ, leaves, pair
+from tests.contracts.table import NUM_CLASSES, ROWS, SHAPE, VARIANTS, batch_at, differ, leaves, pair
 
 OBJECTIVES = {
     "minimax": adversarial.minimax(),
@@ -19,26 +19,13 @@ OBJECTIVES = {
     "wasserstein": adversarial.wasserstein(),
     "relativistic_average": adversarial.relativistic_average(),
 }
-BATCH = batch_at(ROWS["gan-minimax"], 0)
+BATCH = batch_at(VARIANTS["gan-minimax"], 0)
 KEY = jax.random.key(0)
 
 
 def build(networks, objective, **options):
     tx = optax.sgd(0.05)
     return gan(networks, objective, **{"generator_tx": tx, "discriminator_tx": tx, **options})
-
-
-@pytest.mark.parametrize("num_classes", [0, NUM_CLASSES])
-@pytest.mark.parametrize("kind", ["mlp", "conv", "resnet"])
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_every_objective_traces_with_every_pair(objective, kind, num_classes):
-    algorithm = build(pair(kind, None, num_classes), OBJECTIVES[objective])
-    state = jax.eval_shape(algorithm.init, KEY, BATCH)
-    after, metrics = jax.eval_shape(algorithm.step, state, BATCH, KEY)
-    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
-        lambda leaf: (leaf.shape, leaf.dtype), state
-    )
-    assert all(value.shape == () for value in metrics.values())
 
 
 def one_of(which):

@@ -45,7 +45,7 @@ def test_samples_are_made_of_their_latents(name):
     assert jnp.any(samples != zero)  # the latent is looked at
 
 
-@pytest.mark.parametrize("name", ["gan-minimax", "diffusion-hybrid"])
+@pytest.mark.parametrize("name", ["gan-relativistic_average-minibatch", "diffusion-hybrid"])
 def test_the_change_by_a_latent_is_the_limit_of_differences(name):
     run, row = plain_run(name), ROWS[name]
     algorithm, variables, keys = run.algorithm, run.states[-1].variables, jax.random.split(jax.random.key(5), 4)

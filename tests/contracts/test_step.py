@@ -9,7 +9,7 @@ import pytest
 
 from aigc_jax.types import Algorithm, SampleFn, StepFn
 
-from .table import ROWS, batch_at, built, differ, leaves, plain_run
+from .table import ROWS, SHAPE, VARIANTS, batch_at, built, differ, leaves, plain_run
 
 
 def parameters(function):
@@ -26,6 +26,20 @@ def test_signatures(name):
         assert parameters(algorithm.sample) == parameters(SampleFn.__call__)[1:]
     if algorithm.evaluate is not None:
         assert parameters(algorithm.evaluate) == ("variables", "batch", "key")
+
+
+@pytest.mark.parametrize("row", VARIANTS.values(), ids=list(VARIANTS))
+def test_variant_traces(row):
+    algorithm, batch, key = row.build(None), batch_at(row, 0), jax.random.key(0)
+    state = jax.eval_shape(algorithm.init, key, batch)
+    after, metrics = jax.eval_shape(algorithm.step, state, batch, key)
+    assert after == state
+    assert all(value.shape == () for value in metrics.values())
+    condition = batch["label"] if row.num_classes else None
+    samples = jax.eval_shape(
+        lambda variables, key: algorithm.sample(variables, key, 8, condition), state.variables, key
+    )
+    assert samples.shape == (8, *SHAPE)
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -46,7 +60,7 @@ def test_the_state_keeps_its_structure(name):
 @pytest.mark.parametrize("name", ROWS)
 def test_no_buffer_is_held_twice(name):
     # A state is donated: a buffer that it held twice would be given away twice.
-    state = jax.jit(built(name).init)(jax.random.key(1), batch_at(ROWS[name], 0))
+    state = plain_run(name).init(jax.random.key(1), batch_at(ROWS[name], 0))
     pointers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state) if leaf.size > 1]
     assert len(pointers) == len(set(pointers))
 
@@ -104,6 +118,6 @@ def test_the_key_matters_where_the_method_draws(name):
 @pytest.mark.parametrize("name", ROWS)
 def test_init_looks_at_shapes_only(name):
     run, row = plain_run(name), ROWS[name]
-    other = jax.jit(run.algorithm.init)(jax.random.key(1), jax.tree.map(jnp.zeros_like, batch_at(row, 0)))
+    other = run.init(jax.random.key(1), jax.tree.map(jnp.zeros_like, batch_at(row, 0)))
     for ours, theirs in zip(leaves(other.params), leaves(run.states[0].params), strict=True):
         np.testing.assert_array_equal(ours, theirs)
