@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from aigc_jax.cli.common import Sampler, Trained, conditions_of, picture_of
+from aigc_jax.data.fingerprint import fingerprint
 from aigc_jax.data.images import to_png
 from aigc_jax.evaluation.classifiers import (
     load_classifier,
@@ -80,8 +81,10 @@ def evaluate_run(arguments: Evaluate) -> int:
     subject = subject._replace(path_lengths=_path_lengths(loaded, data))
     settings = Settings(arguments.num_samples, arguments.detector_samples, arguments.sweep_samples, arguments.risk)
     evaluation = evaluate(subject=subject, judge=judge, data=data, settings=settings, gates=gates)
-    report = evaluation.report._replace(facts=_facts(loaded, arguments))
-    html, json_file = write_report(arguments.run, report, grid=_grid(loaded, subject), per_sample=evaluation.per_sample)
+    report = evaluation.report._replace(facts=_facts(loaded, arguments, data))
+    html, json_file = write_report(
+        arguments.run, report, grid=_grid(loaded, subject, data), per_sample=evaluation.per_sample
+    )
     print("\n".join(summary_lines(report)))
     print(f"report: {html}    {json_file}")
     failures = check_gates(report, gates) if gates is not None else []
@@ -119,15 +122,16 @@ def _load(arguments: Evaluate, run: Path, overrides: dict[str, Any], checkpoint:
     )
 
 
-def _facts(loaded: LoadedRun, arguments: Evaluate) -> dict[str, str]:
-    """How the samples were drawn."""
+def _facts(loaded: LoadedRun, arguments: Evaluate, data: Data) -> dict[str, str]:
+    """How the samples were drawn, and which data they are compared with."""
     how = {f"sampling {name}": str(value) for name, value in told_values(loaded.config, "sampling").items()}
-    return {"checkpoint": arguments.checkpoint, "seed": str(arguments.seed), **how}
+    mark = fingerprint(data).checksum[:12]
+    return {"checkpoint": arguments.checkpoint, "seed": str(arguments.seed), **how, "data checksum": mark}
 
 
-def _grid(loaded: LoadedRun, subject: Any) -> bytes | None:
+def _grid(loaded: LoadedRun, subject: Any, data: Data) -> bytes | None:
     """Samples as a picture, not chosen."""
     num = 100 if loaded.experiment.example_name == "image" else 1000
     labels = conditions_of(loaded.experiment.num_classes, None, num)
-    picture = picture_of(loaded.experiment, subject.sample_fn(0, labels, num), labels)
+    picture = picture_of(loaded.experiment, subject.sample_fn(0, labels, num), labels, data.class_names)
     return None if picture is None else to_png(picture)

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from aigc_jax.data.files import visible
 from aigc_jax.train.nan_guard import NonFiniteError
 from aigc_jax.types import UsageError
 
@@ -67,10 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(words)
     except UsageError as error:
-        print(f"aigc-jax: {error}", file=sys.stderr)
+        print(f"aigc-jax: {visible(str(error))}", file=sys.stderr)
         return 2
     except NonFiniteError as error:
-        print(f"aigc-jax: {error}", file=sys.stderr)
+        print(f"aigc-jax: {visible(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("aigc-jax: interrupted", file=sys.stderr)

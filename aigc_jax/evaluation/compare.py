@@ -91,6 +91,12 @@ def _check_paired(first: ComparedRun, other: ComparedRun) -> None:
     ours, theirs = (each.report.facts.get("seed") for each in (first, other))
     if ours != theirs:
         raise UsageError(f"{first.name} was evaluated with --seed {ours}, {other.name} with {theirs}: use one seed")
+    ours, theirs = (each.report.facts.get("data checksum") for each in (first, other))
+    if ours and theirs and ours != theirs:
+        raise UsageError(
+            f"{first.name} and {other.name} were evaluated on different data that are both called {first.report.data}: "
+            "evaluate both on the same"
+        )
     ours, theirs = (each.per_sample.get("condition", np.zeros(0)) for each in (first, other))
     if not np.array_equal(ours, theirs):
         raise UsageError(f"{first.name} and {other.name} were asked for different classes: compare runs of the same")

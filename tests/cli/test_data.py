@@ -106,6 +106,16 @@ def test_training_goes_on_where_the_folder_was_moved(root, monkeypatch, capsys):
     assert json.loads((root / "run" / "data.json").read_text())["data"] == f"folder:{root / 'moved'}"
 
 
+def test_names_of_strangers_are_one_printable_line(root, monkeypatch, capsys):
+    monkeypatch.chdir(root)
+    (root / "pics" / "pear\n\x1b[2J").mkdir()
+    (root / "pics" / "pear\n\x1b[2J" / "a\x1b[31m.png").write_bytes(b"")
+    assert train("--workdir", "other", *FOLDER) == 2
+    assert error(capsys).isprintable()
+    assert cli.main(["sample", "run\n\x1b[2J"]) == 2
+    assert r"run\n\x1b[2J" in error(capsys)
+
+
 def sampled(root, *words):
     assert cli.main(["sample", "run", "--num", "4", "--out", "a.npz", *words]) == 0
     with np.load(root / "a.npz") as file:

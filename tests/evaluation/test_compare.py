@@ -14,10 +14,10 @@ CONDITION = np.arange(N) % 4
 FEATURES = RNG.normal(size=(N, 6)).astype(np.float32)
 
 
-def contender(name, num_wrong, *, features=FEATURES, seed="0", num_samples=N):
+def contender(name, num_wrong, *, features=FEATURES, seed="0", num_samples=N, **facts):
     violates = np.arange(N) < num_wrong
     figure = Measurement("class_agreement", "class agreement", 1 - num_wrong / N, N, "share", "", 0.5, 0.9)
-    report = Report("digits", "a classifier", num_samples, [figure], facts={"seed": seed})
+    report = Report("digits", "a classifier", num_samples, [figure], facts={"seed": seed, **facts})
     seen = np.where(violates, (CONDITION + 1) % 4, CONDITION)
     return ComparedRun(
         name, report, {"features": features, "violates": violates, "condition": CONDITION, "observed": seen}
@@ -96,6 +96,15 @@ def test_runs_that_cannot_be_paired_are_refused_in_one_line(others, words):
     with pytest.raises(UsageError, match=words) as info:
         compare([contender("a", 40), *others])
     assert "\n" not in str(info.value)
+
+
+def test_runs_on_data_of_one_name_and_different_content_are_refused():
+    first, second, other = (
+        contender(name, 1, **{"data checksum": mark}) for name, mark in zip("abc", "112", strict=True)
+    )
+    compare([first, second, contender("older report", 1)])
+    with pytest.raises(UsageError, match="different data"):
+        compare([first, other])
 
 
 def test_tables_for_people(tmp_path):
