@@ -21,7 +21,8 @@ from aigc_jax.evaluation.classifiers import load_encoder, with_second_classifier
 from aigc_jax.evaluation.evaluate import Settings, evaluate
 from aigc_jax.evaluation.judge import classifier_judge
 from aigc_jax.evaluation.model import EvaluatedModel, Replication, Sampler
-from aigc_jax.report.schema import CRITERION_TITLES, Report
+from aigc_jax.report.measurements import CRITERION_TITLES
+from aigc_jax.report.schema import Report
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import Data
 

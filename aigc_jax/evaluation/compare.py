@@ -16,7 +16,8 @@ from aigc_jax.evaluation.sections.paired_noise import pair_similarity
 from aigc_jax.metrics.intervals import paired_difference
 from aigc_jax.report.figures import Table
 from aigc_jax.report.formatting import format_interval, format_share, format_unit, format_value
-from aigc_jax.report.schema import CRITERION_TITLES, NAMES, Measurement, Report
+from aigc_jax.report.measurements import CRITERION_TITLES, MEASUREMENTS, Measurement
+from aigc_jax.report.schema import Report
 from aigc_jax.types import UsageError
 
 
@@ -136,7 +137,7 @@ def _lights(contenders: Sequence[ComparedRun]) -> Table:
 
 def _figures(contenders: Sequence[ComparedRun]) -> Table:
     rows = []
-    for name in NAMES:
+    for name in MEASUREMENTS:
         found = [contender.report.find(name) for contender in contenders]
         if any(found):
             title = next(row.title for row in found if row is not None).partition(":")[0]

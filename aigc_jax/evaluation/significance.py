@@ -14,7 +14,8 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from aigc_jax.metrics.intervals import standardized_share
-from aigc_jax.report.schema import CRITERION_TITLES, Check, Criterion, CriterionName
+from aigc_jax.report.measurements import CRITERION_TITLES, CriterionName
+from aigc_jax.report.schema import Check, Criterion
 
 MAX_EXACT = 100.0
 """Variance of a count up to which its law is computed exactly."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from aigc_jax.report.schema import Check, Measurement
+from aigc_jax.report.measurements import Measurement
+from aigc_jax.report.schema import Check
 
 
 def format_share(value: float) -> str:

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aigc_jax.report.schema import INTERVAL_NAMES, NAMES, CriterionName, Measurement, Report, Target
+from aigc_jax.report.measurements import MEASUREMENTS, CriterionName, Measurement
+from aigc_jax.report.schema import Report, Target
 from aigc_jax.types import UsageError
 
 Gates = Mapping[str, Mapping[str, float]]
@@ -59,9 +60,9 @@ def read_gates(path: str | Path) -> Gates:
 
 
 def _read_bounds(name: str, bounds: Any, path: str | Path) -> dict[str, float]:
-    if name not in NAMES:
-        raise UsageError(f"{path} names the measurement {name!r}, which is not known: use {', '.join(NAMES)}")
-    known = [bound for bound, end in _BOUNDS.items() if end == "value" or name in INTERVAL_NAMES]
+    if name not in MEASUREMENTS:
+        raise UsageError(f"{path} names the measurement {name!r}, which is not known: use {', '.join(MEASUREMENTS)}")
+    known = [bound for bound, end in _BOUNDS.items() if end == "value" or MEASUREMENTS[name].has_interval]
     if not isinstance(bounds, dict) or not bounds:
         raise UsageError(f"{path} sets no bound on {name}: write [{name}] and {known[0]} = ... below it")
     for bound, number in bounds.items():
@@ -115,7 +116,7 @@ def targets(report: Report, gates: Gates) -> dict[CriterionName, list[Target]]:
     found: dict[CriterionName, list[Target]] = {}
     for name, bounds in gates.items():
         for bound, number in bounds.items():
-            found.setdefault(NAMES[name], []).append(_target(report, name, bound, number))
+            found.setdefault(MEASUREMENTS[name].criterion, []).append(_target(report, name, bound, number))
     return found
 
 

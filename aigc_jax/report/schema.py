@@ -25,128 +25,11 @@ from aigc_jax.report.figures import (
     figure_json,
     plain,
 )
+from aigc_jax.report.measurements import CriterionName, Measurement
 from aigc_jax.types import UsageError
 
 FORMAT = 3
 """The layout of ``report.json``."""
-
-CriterionName = Literal["valid", "follows_condition", "consistent", "not_copied", "diverse"]
-"""The five lights of the first page."""
-
-CRITERION_TITLES: dict[CriterionName, str] = {
-    "valid": "Valid",
-    "follows_condition": "Follows its condition",
-    "consistent": "Consistent",
-    "not_copied": "Not copied",
-    "diverse": "Diverse and faithful",
-}
-"""What people read, in the order of the page."""
-
-NAMES: dict[str, CriterionName] = {
-    "valid_samples": "valid",
-    "manifold_precision": "valid",
-    "class_agreement": "follows_condition",
-    "corrected_agreement": "follows_condition",
-    "second_opinion": "follows_condition",
-    "worst_class": "follows_condition",
-    "unseen_combinations": "follows_condition",
-    "classifier_accuracy": "follows_condition",
-    "accuracy_from_samples": "follows_condition",
-    "accuracy_on_samples": "follows_condition",
-    "repeatability": "consistent",
-    "distinct_samples": "consistent",
-    "seed_consistency": "consistent",
-    "model_consistency": "consistent",
-    "checkpoint_consistency": "consistent",
-    "perturbation": "consistent",
-    "latent_sensitivity": "consistent",
-    "step_consistency": "consistent",
-    "half_precision": "consistent",
-    "copied_samples": "not_copied",
-    "authenticity": "not_copied",
-    "copying_test": "not_copied",
-    "copying_worst_cell": "not_copied",
-    "manifold_recall": "diverse",
-    "density": "diverse",
-    "coverage": "diverse",
-    "modes_covered": "diverse",
-    "frechet_distance": "diverse",
-    "frechet_infinity": "diverse",
-    "kernel_distance": "diverse",
-    "cmmd": "diverse",
-    "inception_score": "diverse",
-    "vendi_score": "diverse",
-    "path_length": "diverse",
-    "log_prob": "diverse",
-    "reconstruction_ssim": "diverse",
-    "reconstruction_psnr": "diverse",
-    "reconstruction_mse": "diverse",
-    "reconstruction_ms_ssim": "diverse",
-}
-"""Every measurement that a report may hold, and the light that it belongs to; a gate names one of them."""
-
-INTERVAL_NAMES = (
-    "valid_samples",
-    "manifold_precision",
-    "class_agreement",
-    "corrected_agreement",
-    "second_opinion",
-    "worst_class",
-    "unseen_combinations",
-    "classifier_accuracy",
-    "accuracy_from_samples",
-    "accuracy_on_samples",
-    "repeatability",
-    "distinct_samples",
-    "seed_consistency",
-    "model_consistency",
-    "checkpoint_consistency",
-    "perturbation",
-    "latent_sensitivity",
-    "step_consistency",
-    "half_precision",
-    "copied_samples",
-    "authenticity",
-    "manifold_recall",
-    "coverage",
-    "reconstruction_ssim",
-    "reconstruction_psnr",
-    "reconstruction_mse",
-    "reconstruction_ms_ssim",
-)
-"""Those that have an interval."""
-
-
-class Measurement(NamedTuple):
-    """One figure and all that is needed to read it.
-
-    Attributes:
-        name: one of :data:`NAMES`; scripts go by it.
-        title: what people read.
-        value: the figure; a share in [0, 1], a distance, a score, nats or decibels.
-        n: number of samples it was measured on.
-        unit: "share", "distance", "score", "nats" or "decibel".
-        note: one sentence that says what it means.
-        low: lower end of the 95 % interval, where there is one.
-        high: upper end.
-        reference: the same figure of real examples at the same n, or the best one that can be expected.
-        reference_title: what the reference is.
-        is_proxy: whether a model (a classifier, an encoder) stands in for the truth.
-        is_less_better: whether small values are the good ones.
-    """
-
-    name: str
-    title: str
-    value: float
-    n: int
-    unit: str
-    note: str
-    low: float | None = None
-    high: float | None = None
-    reference: float | None = None
-    reference_title: str = ""
-    is_proxy: bool = False
-    lower_is_better: bool = False
 
 
 class Check(NamedTuple):
@@ -257,7 +140,7 @@ def to_json(report: Report) -> dict[str, Any]:
         A dict of strings, numbers, lists and None.
 
     >>> to_json(Report("digits", "digits classifier", 0, ()))["format"]
-    2
+    3
     """
     content = {
         "format": FORMAT,

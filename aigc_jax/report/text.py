@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from aigc_jax.report.formatting import format_interval, format_reference, format_unit, format_value
-from aigc_jax.report.schema import CRITERION_TITLES, Criterion, Measurement, Report
+from aigc_jax.report.measurements import CRITERION_TITLES, Measurement
+from aigc_jax.report.schema import Criterion, Report
 from aigc_jax.report.verdicts import Verdict, verdicts_of
 
 _MAX_WIDTH, _MAX_LEFT_OUT, _MAX_ACTIONS = 118, 5, 3
@@ -18,7 +19,7 @@ def summary_lines(report: Report) -> list[str]:
     Returns:
         One line per light, one per figure, a few of what was left out, and what to try next.
 
-    >>> from aigc_jax.report.schema import Measurement
+    >>> from aigc_jax.report.measurements import Measurement
     >>> figure = Measurement("class_agreement", "class agreement", 0.985, 1000, "share", "", 0.9754, 0.9916)
     >>> criterion = Criterion("follows_condition", False, "class_agreement")
     >>> print(*summary_lines(Report("digits", "digits-classifier", 1000, [figure], [criterion])), sep="\n")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from aigc_jax.report.schema import CRITERION_TITLES, Criterion, Report
+from aigc_jax.report.measurements import CRITERION_TITLES
+from aigc_jax.report.schema import Criterion, Report
 
 Kind = Literal["missed", "undecided", "met", "worse", "alike", "unknown"]
 """How a light looks: by the user's targets where there are any, by the comparison with real data elsewhere."""

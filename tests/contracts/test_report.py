@@ -13,7 +13,8 @@ from aigc_jax.evaluation.evaluate import Settings, evaluate
 from aigc_jax.evaluation.from_run import LoadedRun, evaluated_model
 from aigc_jax.evaluation.judge import classifier_judge
 from aigc_jax.report.html.page import to_html
-from aigc_jax.report.schema import CRITERION_TITLES, NAMES, to_json
+from aigc_jax.report.measurements import CRITERION_TITLES, MEASUREMENTS
+from aigc_jax.report.schema import to_json
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import Data, Experiment
 
@@ -59,11 +60,11 @@ def test_every_method_has_its_report(name):
     assert report.criterion("consistent").has_failed is False
     assert (report.criterion("follows_condition").has_failed is None) == (num_classes is None)
     names = {row.name for row in report.measurements}
-    assert names <= set(NAMES)
+    assert names <= set(MEASUREMENTS)
     # Each measurement is there, or left out with a reason.
     assert {"half_precision", "manifold_precision", "copied_samples", "coverage"} <= names
     assert all(reason for reason in report.left_out.values())
-    missing = set(NAMES) - names - set(report.left_out) - {"unseen_combinations", "accuracy_from_samples"}
+    missing = set(MEASUREMENTS) - names - set(report.left_out) - {"unseen_combinations", "accuracy_from_samples"}
     assert missing <= {"worst_class", "classifier_accuracy", "accuracy_on_samples", "seed_consistency"}
     scored = {name for name in per_sample if name.startswith("score/")}
     assert {f"score/{name}" for name in run.algorithm.detectors} <= scored

@@ -5,7 +5,8 @@ import pytest
 
 from aigc_jax.evaluation.compare import ComparedRun, compare
 from aigc_jax.report.html.side_by_side import table_lines, write_tables
-from aigc_jax.report.schema import Measurement, Report
+from aigc_jax.report.measurements import Measurement
+from aigc_jax.report.schema import Report
 from aigc_jax.types import UsageError
 
 N = 400

@@ -4,7 +4,8 @@ import pytest
 
 from aigc_jax.evaluation.recommendations import Findings, recommendations
 from aigc_jax.report.figures import Lines, Series
-from aigc_jax.report.schema import Criterion, Measurement
+from aigc_jax.report.measurements import Measurement
+from aigc_jax.report.schema import Criterion
 
 
 def findings(lit=(), figures=(), auc=None, guidance=None, **values):

@@ -12,10 +12,11 @@ from aigc_jax.evaluation.model import EvaluatedModel
 from aigc_jax.evaluation.section import Evidence
 from aigc_jax.evaluation.sections.reconstruction import MAX_DECIBEL, MAX_IMAGES, NUM_WORST, reconstruction
 from aigc_jax.report.html.panels import panel
-from aigc_jax.report.schema import NAMES, Report
+from aigc_jax.report.measurements import MEASUREMENTS
+from aigc_jax.report.schema import Report
 from aigc_jax.report.text import summary_lines
 
-ALL = {name for name in NAMES if name.startswith("reconstruction_")}
+ALL = {name for name in MEASUREMENTS if name.startswith("reconstruction_")}
 SMALL = ALL - {"reconstruction_ms_ssim"}
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from aigc_jax.report.figures import Bar, Bars, Gallery, Histogram, Lines, Matrix, Series, Table
-from aigc_jax.report.schema import Check, Criterion, Measurement, Recommendation, Report, Target
+from aigc_jax.report.measurements import Measurement
+from aigc_jax.report.schema import Check, Criterion, Recommendation, Report, Target
 
 MEASUREMENTS = (
     Measurement("valid_samples", "valid samples", 0.931, 1000, "share", "Allowed ones.", 0.913, 0.946, 0.998, "real"),

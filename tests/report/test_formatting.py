@@ -16,7 +16,8 @@ from aigc_jax.report.formatting import (
     format_share,
     format_value,
 )
-from aigc_jax.report.schema import Check, Measurement
+from aigc_jax.report.measurements import Measurement
+from aigc_jax.report.schema import Check
 
 
 def share(count, n, **more):

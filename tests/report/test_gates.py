@@ -5,7 +5,8 @@ import math
 import pytest
 
 from aigc_jax.report.gates import check_gates, read_gates, targets
-from aigc_jax.report.schema import INTERVAL_NAMES, NAMES, Measurement, Report
+from aigc_jax.report.measurements import MEASUREMENTS, Measurement
+from aigc_jax.report.schema import Report
 from aigc_jax.types import UsageError
 
 AGREEMENT = Measurement("class_agreement", "class agreement", 0.985, 1000, "share", "", 0.9754, 0.9916)
@@ -31,11 +32,11 @@ def test_a_file_is_read(tmp_path):
     assert read_gates(write(tmp_path, text)) == expected
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MEASUREMENTS)
 def test_every_measurement_can_be_demanded(tmp_path, name):
     assert read_gates(write(tmp_path, f"[{name}]\nmax = 1\n")) == {name: {"max": 1.0}}
     with_interval = write(tmp_path, f"[{name}]\nmin_low = 1\n")
-    if name in INTERVAL_NAMES:
+    if MEASUREMENTS[name].has_interval:
         assert read_gates(with_interval)
     else:
         with pytest.raises(UsageError, match=r"'min_low' .* not known: use min, max$"):

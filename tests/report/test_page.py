@@ -14,7 +14,8 @@ from aigc_jax.report.figures import Bar, Bars, Gallery, Lines, Matrix, Series, T
 from aigc_jax.report.html.markup import VOID
 from aigc_jax.report.html.page import to_html
 from aigc_jax.report.html.panels import SIDE, panel
-from aigc_jax.report.schema import CRITERION_TITLES, Criterion, Measurement, Report, Target
+from aigc_jax.report.measurements import CRITERION_TITLES, Measurement
+from aigc_jax.report.schema import Criterion, Report, Target
 from tests.report.example import PICTURES, REPORT
 
 EVIL = "<script>alert('1')</script>\"&<img src=x onerror=y>"
@@ -145,6 +146,13 @@ def test_a_report_without_lights_or_anything():
     reader = Reader(to_html(Report("digits", "judge", 0, ()), title="run"))
     assert [name for name, _ in reader.elements if name in ("article", "figure", "img")] == []
     assert "How the numbers were made" in reader.text
+
+
+def test_page_shows_measurements_of_unknown_names_last():
+    row = Measurement("bits_per_byte", "bits per byte", 1.25, 9, "score", "")
+    page = Reader(to_html(REPORT._replace(measurements=[row, *REPORT.measurements]), title="run"))
+    assert "Other measurements bits per byte 1.25" in page.text
+    assert page.text.index("log density") < page.text.index("bits per byte")
 
 
 def test_a_light_without_its_headline():

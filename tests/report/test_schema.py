@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aigc_jax.report.schema import FORMAT, INTERVAL_NAMES, NAMES, Measurement, Report, from_json, to_json
+from aigc_jax.report.measurements import MEASUREMENTS, Measurement, measure, with_table
+from aigc_jax.report.schema import FORMAT, Report, from_json, to_json
 from aigc_jax.types import UsageError
 from tests.report.example import REPORT
 
@@ -50,15 +51,27 @@ def test_every_key_is_documented_and_every_documented_key_is_written():
         for heading, keys in written(to_json(REPORT), "report", {}).items()
     }
     described = documented()
-    assert described.pop("names") == set(NAMES)
+    assert described.pop("names") == set(MEASUREMENTS)
     described["figure: lines"] -= COMMON
     assert described == found
 
 
-def test_every_name_stands_with_its_light_and_its_interval():
-    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (yes|no) \|", DOCUMENT, flags=re.MULTILINE)
-    assert {name: criterion for name, criterion, _ in rows} == NAMES
-    assert {name for name, _, has_interval in rows if has_interval == "yes"} == set(INTERVAL_NAMES)
+def test_with_table_changes_nothing_in_the_document():
+    """The document is what ``python -m aigc_jax.report.measurements docs/report.md`` would write."""
+    assert with_table(DOCUMENT) == DOCUMENT
+
+
+def test_measure_takes_title_unit_and_note_from_the_table():
+    kind = MEASUREMENTS["worst_class"]
+    row = measure("worst_class", 0.5, 10, low=0.2, high=0.8, detail="ship", note="Few samples.")
+    assert (row.title, row.unit, row.criterion) == ("worst class: ship", kind.unit, "follows_condition")
+    assert row.note == f"{kind.note} Few samples."
+    assert measure("copying_worst_cell", -1.0, 10, detail="8").title == "C_T, worst of 8 cells"
+    assert measure("reconstruction_mse", 0.1, 10).lower_is_better
+
+
+def test_measurement_of_an_unknown_name_has_no_criterion():
+    assert Measurement("bits_per_byte", "bits per byte", 1.0, 9, "score", "").criterion is None
 
 
 def test_the_version_is_the_one_described():

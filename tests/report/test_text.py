@@ -1,6 +1,7 @@
 """What a terminal shows: lights first, a line per figure, and no more than fits."""
 
-from aigc_jax.report.schema import NAMES, Measurement, Recommendation, Report
+from aigc_jax.report.measurements import MEASUREMENTS, Measurement
+from aigc_jax.report.schema import Recommendation, Report
 from aigc_jax.report.text import summary_lines
 from tests.report.example import REPORT
 
@@ -31,7 +32,10 @@ def test_it_fits_on_a_screen_whatever_was_measured():
         "digits",
         "",
         1000,
-        [Measurement(name, f"{name} of a long title", 0.5, 1000, "share", "", 0.4, 0.6) for name in list(NAMES)[:24]],
+        [
+            Measurement(name, f"{name} of a long title", 0.5, 1000, "share", "", 0.4, 0.6)
+            for name in list(MEASUREMENTS)[:24]
+        ],
         [criterion._replace(why_not="and so on " * 30) for criterion in REPORT.criteria],
         left_out={f"figure_{index}": f"reason {index} " + "and so on " * 30 for index in range(20)},
         recommendations=[Recommendation(f"thing {index} " + "to do " * 40, "") for index in range(9)],

@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from aigc_jax.report.schema import CRITERION_TITLES, Criterion, Report, Target
+from aigc_jax.report.measurements import CRITERION_TITLES
+from aigc_jax.report.schema import Criterion, Report, Target
 from aigc_jax.report.verdicts import light, verdict, verdicts_of
 from tests.report.example import REPORT
 

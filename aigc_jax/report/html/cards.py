@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from aigc_jax.report.formatting import format_check, format_interval, format_reference, format_unit, format_value
 from aigc_jax.report.html.markup import tag, text
-from aigc_jax.report.schema import CRITERION_TITLES, Check, Criterion, Measurement, Report
+from aigc_jax.report.measurements import CRITERION_TITLES, Measurement
+from aigc_jax.report.schema import Check, Criterion, Report
 from aigc_jax.report.verdicts import Kind, Verdict
 
 _ICONS: dict[Kind, str] = {

@@ -8,7 +8,8 @@ from aigc_jax.report.html.cards import criterion_card, icon, measurement_card
 from aigc_jax.report.html.markup import definitions, joined, tag, text
 from aigc_jax.report.html.panels import panel
 from aigc_jax.report.html.style import STYLE
-from aigc_jax.report.schema import CRITERION_TITLES, FORMAT, NAMES, Recommendation, Report
+from aigc_jax.report.measurements import CRITERION_TITLES
+from aigc_jax.report.schema import FORMAT, Recommendation, Report
 from aigc_jax.report.verdicts import Kind, verdict, verdicts_of
 
 _HOW = (
@@ -85,11 +86,11 @@ def _measurements(report: Report) -> str:
     """Light by light, as the first page has them."""
     kinds: dict[str, Kind] = {criterion.name: said.kind for criterion, said in verdicts_of(report)}
     parts = []
-    for name, title in CRITERION_TITLES.items():
-        cards = [measurement_card(m, report.encoder) for m in report.measurements if NAMES[m.name] == name]
+    for name, title in [*CRITERION_TITLES.items(), (None, "Other measurements")]:
+        cards = [measurement_card(m, report.encoder) for m in report.measurements if m.criterion == name]
         if cards:
-            heading = tag("h2", icon(kinds[name]) if name in kinds else "", text(title))
-            parts.append(tag("section", heading, tag("ul", *cards, class_="figures"), id=f"light-{name}"))
+            heading = tag("h2", icon(kinds[name]) if name and name in kinds else "", text(title))
+            parts.append(tag("section", heading, tag("ul", *cards, class_="figures"), id=f"light-{name or 'other'}"))
     return joined(parts)
 
 
