@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from aigc_jax.data.files import visible
 from aigc_jax.data.prepare import list_data, prepare
 from aigc_jax.train.worlds import list_worlds
 
@@ -37,8 +38,9 @@ def prepare_data(arguments: Prepare) -> int:
 
 def list_all_data(arguments: List) -> int:
     """Print a table of the data sets that can be trained on."""
-    rows = [("name", "classes", "shape", "examples", "where"), *list_data(arguments.data_dir), *list_worlds()]
-    widths = [max(len(str(row[column])) for row in rows) for column in range(4)]
+    table = [("name", "classes", "shape", "examples", "where"), *list_data(arguments.data_dir), *list_worlds()]
+    rows = [[visible(cell) for cell in row] for row in table]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
-        print("  ".join(str(cell).ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4], sep="  ")
+        print("  ".join(cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4], sep="  ")
     return 0

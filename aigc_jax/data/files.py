@@ -103,7 +103,8 @@ def write_text(path: Path, text: str) -> None:
         UsageError: the file cannot be written there.
     """
     with whole_file(path) as file:
-        file.write(text.encode())
+        # A path in the text need not be valid Unicode.
+        file.write(text.encode(errors="backslashreplace"))
 
 
 @contextlib.contextmanager

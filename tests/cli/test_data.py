@@ -1,6 +1,8 @@
 """Data by the command line: moved, renamed and changed folders, classes by their names, samples as files."""
 
+import io
 import json
+import os
 import shutil
 
 import numpy as np
@@ -114,6 +116,15 @@ def test_names_of_strangers_are_one_printable_line(root, monkeypatch, capsys):
     assert error(capsys).isprintable()
     assert cli.main(["sample", "run\n\x1b[2J"]) == 2
     assert r"run\n\x1b[2J" in error(capsys)
+
+
+def test_any_terminal_can_show_any_path(root, monkeypatch):
+    monkeypatch.chdir(root)
+    content = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(content, encoding="ascii", write_through=True))
+    assert cli.main(["sample", "run", "--num", "1", "--out", os.fsdecode(b"gr\xfcn.npz")]) == 0
+    assert b"gr\\udcfcn.npz" in content.getvalue()
+    assert os.path.exists(os.fsencode(root) + b"/gr\xfcn.npz")
 
 
 def sampled(root, *words):

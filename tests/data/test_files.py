@@ -57,6 +57,11 @@ def test_whole_file_has_the_permissions_of_any_new_file(tmp_path):
     assert modes[0] == modes[1]
 
 
+def test_write_text_takes_paths_that_are_not_utf8(tmp_path):
+    write_text(tmp_path / "page", os.fsdecode(b"gr\xfcn ") + "grün")
+    assert (tmp_path / "page").read_text() == "gr\\udcfcn grün"
+
+
 def test_whole_file_takes_the_longest_names(tmp_path):
     for name in ("a" * 255, "ä" * 127):
         write_text(tmp_path / name, "content")
