@@ -27,7 +27,8 @@ from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.config_io import config_from_values
 from aigc_jax.train.data_record import checked_data, located, record_data
-from aigc_jax.train.loop import EvaluateFn, TrainResult, abstract_state, train
+from aigc_jax.train.loop import EvaluateFn, TrainResult, train
+from aigc_jax.train.pretrained import rebuild
 from aigc_jax.train.run_dir import read_run
 from aigc_jax.types import Data, Experiment, UsageError, Variables
 
@@ -93,7 +94,7 @@ def load_run(
     Raises:
         UsageError: the run, its config or its checkpoint cannot be loaded, or the overrides do not fit.
     """
-    if not re.fullmatch(r"latest|best|\d+", checkpoint):
+    if not re.fullmatch("latest|best|[0-9]{1,18}", checkpoint):
         raise UsageError(f"expected --checkpoint latest, best or a step; got {checkpoint!r}")
     module = run_module(run, config_file)
     # One device suffices to sample, however many trained.
@@ -101,10 +102,39 @@ def load_run(
     config: TrainConfig = config_from_values(module.Config, values)
     for group, settings in (overrides or {}).items():
         config = override(config, group, settings)
-    experiment: Experiment = module.build(config)
+    experiment, shapes = rebuild(run, module, config)
     experiment = experiment._replace(open_data=functools.partial(checked_data, run, config, experiment.open_data))
     which: Any = int(checkpoint) if checkpoint.isdigit() else checkpoint
-    return experiment, config, load_variables(run, abstract_state(experiment), which=which)
+    return experiment, config, load_variables(run, shapes, which=which)
+
+
+def build_experiment(module: ModuleType, config: TrainConfig) -> tuple[Experiment, int | None]:
+    """Build an experiment to train, and find out whether it has schedules that depend on the number of steps.
+
+    Args:
+        module: the config module.
+        config: the settings. ``module.build`` sees ``schedule_steps`` as ``steps``, where it is set.
+
+    Returns:
+        The experiment, and the length of its schedules; None where nothing was computed from ``steps``.
+
+    >>> build_experiment(load_config("gan_digits"), load_config("gan_digits").Config(steps=9))[1]
+    9
+    >>> build_experiment(load_config("gan_mnist"), load_config("gan_mnist").Config(steps=9))[1] is None
+    True
+    """
+    length, read = config.schedule_steps or config.steps, set()
+
+    def note(self: Any, name: str) -> Any:
+        read.add(name)
+        return object.__getattribute__(self, name)
+
+    cls = type(config)
+    noting = object.__new__(type(cls.__name__, (cls,), {"__getattribute__": note}))
+    vars(noting).update({**vars(config), "steps": length})
+    read.clear()
+    experiment: Experiment = module.build(noting)
+    return experiment, length if "steps" in read else None
 
 
 def run_module(run: Path, config_file: Path | None = None) -> ModuleType:
@@ -228,6 +258,7 @@ def run_training(
     name: str,
     resume_command: str,
     evaluate_fn: EvaluateFn | None = None,
+    schedule_steps: int | None = None,
 ) -> TrainResult:
     """Train an experiment on opened data, see :func:`aigc_jax.train.loop.train`."""
 
@@ -251,4 +282,5 @@ def run_training(
         evaluate_fn=evaluate_fn,
         on_start=lambda state, _: record_data(workdir, config, data, is_resumed=int(state.step) > 0),
         resume_command=resume_command,
+        schedule_steps=schedule_steps,
     )

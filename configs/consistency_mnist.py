@@ -78,7 +78,7 @@ def build(config: Config) -> Experiment:
     """
     classes, process = config.num_classes or 0, edm()
     net = make_unet(config.net, num_classes=classes)
-    schedule = optax.linear_schedule(0.0, config.learning_rate, min(config.num_warmup_steps, config.steps))
+    schedule = optax.linear_schedule(0.0, config.learning_rate, max(config.num_warmup_steps, 1))
     algorithm = consistency(
         Denoiser(net, process, with_boundary(process, config.sigma_data), config.image_shape, classes),
         Curriculum(config.steps, config.first_intervals, config.last_intervals),

@@ -72,7 +72,7 @@ def build(config: Config) -> Experiment:
     num_channels = config.image_shape[-1]
     net = make_unet(config.net, num_classes=classes, out_channels=2 * num_channels if is_learned else None)
     denoiser = Denoiser(net, process, predict(process, "epsilon"), config.image_shape, classes)
-    schedule = optax.linear_schedule(0.0, config.learning_rate, min(config.num_warmup_steps, config.steps))
+    schedule = optax.linear_schedule(0.0, config.learning_rate, max(config.num_warmup_steps, 1))
     algorithm = diffusion(
         denoiser,
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule)),

@@ -69,7 +69,7 @@ def build(config: Config) -> Experiment:
     denoiser = rectified_flow_denoiser(
         make_dit(config.net, num_classes=classes), config.image_shape, num_classes=classes
     )
-    schedule = optax.linear_schedule(0.0, config.learning_rate, min(config.num_warmup_steps, config.steps))
+    schedule = optax.linear_schedule(0.0, config.learning_rate, max(config.num_warmup_steps, 1))
     algorithm = flow_matching(
         denoiser,
         tx=optax.chain(

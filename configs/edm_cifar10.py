@@ -80,7 +80,7 @@ def build(config: Config) -> Experiment:
     """
     classes, process = config.num_classes or 0, edm()
     net, parameterization = make_unet(config.net, num_classes=classes), precondition(process, config.sigma_data)
-    schedule = optax.linear_schedule(0.0, config.learning_rate, min(config.num_warmup_steps, config.steps))
+    schedule = optax.linear_schedule(0.0, config.learning_rate, max(config.num_warmup_steps, 1))
     algorithm = diffusion(
         Denoiser(net, process, parameterization, config.image_shape, classes),
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule)),

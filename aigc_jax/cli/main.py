@@ -1,26 +1,25 @@
 """The command line: parses, runs one command, and turns errors into one line and an exit status.
 
-Exit status: 0 done, 1 a gate failed or the training diverged, 2 a mistake in usage, 128 + N stopped by signal N.
+Exit status: 0 done, 1 a gate failed or the training diverged, 2 a mistake in usage or a file that cannot be read or
+written, 70 any other error (AIGC_JAX_TRACEBACK=1 prints its traceback), 128 + N stopped by signal N.
 """
 
 from __future__ import annotations
 
+# The standard library alone: all else is imported where an interrupt or an error of it ends in one line.
 import contextlib
 import dataclasses
 import importlib
 import io
+import os
 import re
 import shlex
 import sys
+import sysconfig
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
-
-import tyro
-
-from aigc_jax.data.files import visible
-from aigc_jax.train.nan_guard import NonFiniteError
-from aigc_jax.types import UsageError
 
 USAGE = """\
 usage: aigc-jax COMMAND ...
@@ -69,19 +68,58 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be valid in the terminal's encoding
     try:
-        return _dispatch(words)
-    except UsageError as error:
-        print(f"aigc-jax: {visible(str(error))}", file=sys.stderr)
-        return 2
-    except NonFiniteError as error:
-        print(f"aigc-jax: {visible(str(error))}", file=sys.stderr)
-        return 1
+        status = _dispatch(words)
     except KeyboardInterrupt:
         print("aigc-jax: interrupted", file=sys.stderr)
-        return 130
+        status = 130
+    except Exception as error:  # the last resort: whatever happened is told in one line
+        status = _report(error)
+    if argv is None and status:
+        _end_process(status)
+    return status
+
+
+def _report(error: Exception) -> int:
+    """Print an error in one line; return the exit status."""
+    from aigc_jax.data.files import visible
+    from aigc_jax.train.nan_guard import NonFiniteError
+    from aigc_jax.types import UsageError
+
+    if os.environ.get("AIGC_JAX_TRACEBACK"):
+        traceback.print_exception(error)
+    if isinstance(error, BrokenPipeError):  # who reads our output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    status, text = 2 if isinstance(error, UsageError) else 1, str(error)
+    if not isinstance(error, UsageError | NonFiniteError):
+        status, text = 70, f"{type(error).__name__}: {text or 'no message'} (in {_place(error)}); "
+        text += "set AIGC_JAX_TRACEBACK=1 to see the traceback"
+    print(f"aigc-jax: {visible(text)}", file=sys.stderr)
+    return status
+
+
+def _place(error: Exception) -> str:
+    """File and line at fault: of a config file of the user where it takes part, else of this library."""
+    frames = traceback.extract_tb(error.__traceback__)
+    installed = (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), "<frozen")
+    ours = [frame for frame in frames if not frame.filename.startswith(installed)]
+    library = str(Path(__file__).parents[1])
+    own = [frame for frame in ours if not frame.filename.startswith(library)]
+    frame = (own or ours or frames)[-1]
+    return f"{frame.filename}:{frame.lineno}"
+
+
+def _end_process(status: int) -> None:
+    """End at once: a computation under way in another thread would crash while the interpreter is taken down."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(status)
 
 
 def _dispatch(words: list[str]) -> int:
+    from aigc_jax.types import UsageError
+
     command, rest = (words[0], words[1:]) if words else ("--help", [])
     if command in ("-h", "--help"):
         print(USAGE, end="")
@@ -94,12 +132,20 @@ def _dispatch(words: list[str]) -> int:
         raise UsageError(f"expected one of train, {', '.join(COMMANDS)}; got {command!r}: see aigc-jax --help")
     module_name, arguments, function = COMMANDS[command]
     module = importlib.import_module(f"aigc_jax.cli.{module_name}")
-    return getattr(module, function)(_parse(getattr(module, arguments), f"aigc-jax {command}", rest))
+    parsed = _parse(getattr(module, arguments), f"aigc-jax {command}", rest)
+    if not command.startswith("data"):
+        from aigc_jax.train.parallel import find_devices
+
+        find_devices()  # before any work: a backend that does not open is one line
+    return getattr(module, function)(parsed)
 
 
 def _train(words: list[str]) -> int:
+    import tyro
+
     from aigc_jax.cli.train import train_config
     from aigc_jax.runs import config_names, load_config
+    from aigc_jax.types import UsageError
 
     if not words or words[0].startswith("-"):
         names = ", ".join(config_names())
@@ -132,6 +178,10 @@ _WORKDIR = "The run directory; None for runs/CONFIG. A run that it already holds
 
 def _parse(cls: type, program: str, words: Sequence[str], *marks: Any) -> Any:
     """Parse with tyro; its boxed error report becomes one line."""
+    import tyro
+
+    from aigc_jax.types import UsageError
+
     report = io.StringIO()
     try:
         with contextlib.redirect_stderr(report):

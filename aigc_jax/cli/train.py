@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import shlex
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
+import jax
+
+from aigc_jax.data.files import visible
 from aigc_jax.data.fingerprint import summary
+from aigc_jax.data.pipeline import check_batch_size
 from aigc_jax.evaluation.classifiers import make_evaluate_fn
-from aigc_jax.runs import run_training
+from aigc_jax.runs import build_experiment, run_training
 from aigc_jax.train.config import TrainConfig, validate
 from aigc_jax.train.loop import abstract_state
-from aigc_jax.types import Experiment
+from aigc_jax.train.parallel import find_devices
+from aigc_jax.types import TrainState
 
 
 def train_config(
@@ -18,11 +26,17 @@ def train_config(
 ) -> int:
     """Train an experiment into a run directory, or go on with the one that is there."""
     workdir = workdir or Path("runs") / Path(name).stem
+    # Cheap checks first; nothing is written before all of them.
     validate(config)
-    experiment: Experiment = module.build(config)
-    abstract_state(experiment)  # settings that no network can have are refused before anything is written
+    devices = Counter(device.device_kind for device in find_devices())
+    experiment, schedule_steps = build_experiment(module, config)
     data = experiment.open_data()
+    num_examples = experiment.batch_spec[experiment.example_name].shape[0]
+    check_batch_size(len(data.train), num_examples, jax.process_count())
     print(f"data {summary(data)}", flush=True)
+    print(f"model {name}: {_parameters(abstract_state(experiment))}, {config.steps} steps of {num_examples} examples")
+    on = ", ".join(f"{num} x {kind}" for kind, num in devices.items())
+    print(f"devices: {on}    run directory: {visible(str(workdir))}", flush=True)
     is_evaluated = config.eval_every > 0
     result = run_training(
         experiment,
@@ -32,6 +46,7 @@ def train_config(
         name=name,
         resume_command=resume_command,
         evaluate_fn=make_evaluate_fn(experiment, config, data) if is_evaluated else None,
+        schedule_steps=schedule_steps,
     )
     if result.stopped_by is not None:
         return 128 + result.stopped_by
@@ -41,6 +56,18 @@ def train_config(
             f"s apart, {100 * result.data_wait:.1f} % of the time waiting for data)"
         )
     else:
-        print(f"{workdir} is complete at step {result.step}: pass more --steps to go on, or another --workdir")
-    print(f"run directory: {workdir}    next: aigc-jax evaluate {workdir}")
+        longer = f"--steps {2 * result.step}"
+        if schedule_steps is not None:
+            longer += f" --schedule-steps {schedule_steps} (step sizes then stay at their last values)"
+        print(f"{visible(str(workdir))} is complete at step {result.step}: to go on, pass for example {longer}")
+    config_file = ["--config", name] if name.endswith(".py") else []
+    command = shlex.join(["aigc-jax", "evaluate", str(workdir), *config_file])
+    print(f"run directory: {visible(str(workdir))}    next: {visible(command)}")
     return 0
+
+
+def _parameters(state: TrainState) -> str:
+    """The number of parameters, in all and of each player."""
+    sizes = {name: sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree)) for name, tree in state.params.items()}
+    parts = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+    return f"{sum(sizes.values()):,} parameters" + (f" ({parts})" if len(sizes) > 1 else "")

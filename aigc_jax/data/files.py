@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import math
 import os
 import secrets
+import socket
 import stat
+import sys
 import unicodedata
 import zipfile
 from collections.abc import Iterator
@@ -256,3 +259,54 @@ def unreadable(path: Path, error: Exception, advice: str) -> UsageError:
     """The error that a file cannot be read, in one line: which file, why, and what to do."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
     return UsageError(f"cannot read {visible(str(path))} ({visible(reason)[:200]}): {advice}")
+
+
+class LockedError(Exception):
+    """A file is locked by another process.
+
+    Attributes:
+        owner: that process, ``123 on host``.
+    """
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(f"locked by process {owner}")
+        self.owner = owner
+
+
+@contextlib.contextmanager
+def file_lock(path: Path, *, is_waiting: bool = False) -> Iterator[None]:
+    """Hold a lock that the kernel frees when the process ends, however it ends.
+
+    Args:
+        path: the file that is locked, made where missing; it stays, with the owner's process number in it.
+        is_waiting: whether to wait for another owner.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        LockedError: another process holds the lock.
+        UsageError: the file cannot be opened, or is a link.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        file = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {visible(str(path))}: {error.strerror or error}; name a writable folder"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if is_waiting else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise LockedError(visible(file.read(100).decode(errors="replace").strip())) from None
+        except OSError as error:
+            print(
+                f"warning: {visible(str(path))} cannot be locked ({error.strerror}): start no second process on it",
+                file=sys.stderr,
+            )
+        with contextlib.suppress(OSError):
+            file.truncate(0)
+            file.write(f"{os.getpid()} on {socket.gethostname()}".encode())
+        yield

@@ -83,7 +83,7 @@ def open_folder(
             decoded. Up to :data:`MAX_CHECKED` images of a part are decoded at once, the others when first used.
     """
     root = Path(folder).expanduser()
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise UsageError(f"there is no folder {visible(str(root))}: name one that has a sub-folder of images per class")
     found = find_images(root, is_labelled=is_labelled)
     train, held_out = (

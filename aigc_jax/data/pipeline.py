@@ -60,7 +60,7 @@ def batches(
     >>> batch["image"].shape, batch["image"].dtype, batch["label"].shape
     ((64, 28, 28, 1), dtype('float32'), (64,))
     """
-    _check(len(source), batch_size, process_count)
+    check_batch_size(len(source), batch_size, process_count)
     # grain shuffles epoch e by seed + e: without the checksum, a run's second epoch were its neighbour's first.
     order = grain.MapDataset.range(len(source)).shuffle(zlib.crc32(str(seed).encode())).repeat(_ENDLESS)
     shards = order.batch(batch_size // process_count)
@@ -107,7 +107,8 @@ def load(source: DataSource, indices: Int[np.ndarray, " batch"]) -> dict[str, np
     return batch
 
 
-def _check(num_examples: int, batch_size: int, process_count: int) -> None:
+def check_batch_size(num_examples: int, batch_size: int, process_count: int = 1) -> None:
+    """Refuse a global batch that the data cannot fill, or that the processes cannot share evenly."""
     if batch_size < 1 or batch_size > num_examples:
         raise UsageError(
             f"the batch size must be in 1 ... {num_examples}, the number of training examples, got {batch_size}: "

@@ -199,13 +199,13 @@ class Checkpoints:
             self.restore(step, abstract_state)
         except UsageError as error:
             raise UsageError(
-                f"training ended, but its last checkpoint cannot be read back: {error}; {self.last_good()}: "
+                f"training ended, but its last checkpoint cannot be read back: {error}; {self.last_good(before=step)}: "
                 "choose another --workdir, on another disk"
             ) from error
 
-    def last_good(self) -> str:
-        """The newest complete checkpoint on the disk, in words."""
-        steps = checkpoint_steps(self._run)
+    def last_good(self, before: float = math.inf) -> str:
+        """The newest complete checkpoint on the disk, of a step before a given one, in words."""
+        steps = [step for step in checkpoint_steps(self._run) if step < before]
         return f"the last good checkpoint is {self._where(steps[-1])}" if steps else "no checkpoint was saved yet"
 
     def close(self) -> None:

@@ -1,9 +1,12 @@
-"""What every experiment's configuration has: how long, on what, how often to look and to save."""
+"""Settings that every experiment has, and the ranges of all settings, whichever experiment has them."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from aigc_jax.train.parallel import PARALLEL_MODES, ParallelMode
 from aigc_jax.types import UsageError
@@ -21,12 +24,14 @@ class TrainConfig:
 
     steps: int = 1000
     """Number of training steps."""
+    schedule_steps: int | None = None
+    """Length of schedules (step sizes, curricula); None for steps. To train longer, set it to the former steps."""
     batch_size: int = 64
     """Examples per update, over all devices."""
     seed: int = 0
     """Seed of initial weights, of training noise and of the data order."""
     parallel: ParallelMode = "pmap"
-    """How a step runs on several devices."""
+    """How a step runs on several devices; all ways are equal up to rounding."""
     num_microbatches: int = 1
     """Evaluate each gradient in this many pieces: less memory, the same step."""
     log_every: int = 50
@@ -59,25 +64,49 @@ class TrainConfig:
     """Project of Weights & Biases to log to as well; needs the extra wandb."""
 
 
-_AT_LEAST = {
-    "steps": 1,
-    "batch_size": 1,
-    "seed": 0,
-    "num_microbatches": 1,
-    "log_every": 1,
-    "sample_every": 0,
-    "checkpoint_every": 0,
-    "keep_checkpoints": 1,
-    "eval_every": 0,
-    "data_workers": 0,
+class Range(NamedTuple):
+    """A range of finite numbers: at least ``low``, or above it, and below ``high``."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    is_low_excluded: bool = False
+
+    def violated_by(self, value: float) -> str:
+        """The bound that a number violates, as ``>= 1``; empty where there is none. NaN violates the lower one."""
+        if not (value > self.low or (value == self.low and not self.is_low_excluded)):
+            return f"{'>' if self.is_low_excluded else '>='} {self.low:g}"
+        return "" if value < self.high else f"< {self.high:.10g}"
+
+
+_NAMES = {
+    Range(-math.inf, is_low_excluded=True): "teacher_guidance time_mean",
+    Range(0, is_low_excluded=True): """
+        churn_noise latent_scale learning_rate min_snr_gamma sigma_data sigma_max sigma_min snr std time_std""",
+    Range(0): """
+        beta checkpoint_every churn churn_max churn_min commitment data_workers eta eval_every feature_matching_weight
+        head_width minibatch_kernels minimum_kl num_blocks num_probes num_warmup_steps penalty_weight r1_gamma
+        restart_below sample_every warmup_steps weight_decay""",
+    Range(0, 1): "codebook_decay condition_dropout dropout ema_decay smoothing",
+    Range(0, 2**32): "seed",
+    Range(1): """
+        attention_resolutions batch_size channel_multipliers chunk_size code_dim critic_widths depth
+        discriminator_width first_intervals generator_width image_shape keep_checkpoints last_intervals latent_dim
+        latent_dims latent_shape log_every mixer_depth mixer_width mlp_ratio n_critic num_classes num_codes
+        num_corrections num_features num_importance_samples num_microbatches num_restarts num_steps num_train_steps
+        patch_size r1_every restart_steps width widths""",
+    Range(1, 2**31): "schedule_steps steps",  # the step counter is an int32
+    Range(2): "num_levels",
 }
+
+RANGES = {name: within for within, names in _NAMES.items() for name in names.split()}
+"""The range of each number by the name of its setting, in whichever group of settings it stands."""
 
 
 def validate(config: TrainConfig) -> None:
     """Refuse settings that cannot work, before anything is opened or written.
 
     Args:
-        config: the settings.
+        config: the settings; those of its groups (``generator.learning_rate``) are checked too.
 
     Raises:
         UsageError: a setting is out of range, or two contradict each other.
@@ -85,19 +114,18 @@ def validate(config: TrainConfig) -> None:
     >>> validate(TrainConfig(steps=0))
     Traceback (most recent call last):
     ...
-    aigc_jax.types.UsageError: expected steps >= 1, got 0: set --steps to 1 or more
+    aigc_jax.types.UsageError: expected steps >= 1, got 0: set --steps to such a number
     """
-    for name, minimum in _AT_LEAST.items():
-        value = getattr(config, name)
-        if value < minimum:
-            raise UsageError(f"expected {name} >= {minimum}, got {value}: set {_flag(name)} to {minimum} or more")
+    for path, value in _settings(config, ""):
+        within = RANGES.get(path.rpartition(".")[2])
+        for number in value if isinstance(value, tuple) else (value,):
+            if within and isinstance(number, int | float) and (bound := within.violated_by(number)):
+                raise UsageError(f"expected {path} {bound}, got {value}: set {_flag(path)} to such a number")
     if config.batch_size % config.num_microbatches:
         raise UsageError(
             f"expected a batch size that is a multiple of num_microbatches, got {config.batch_size} and "
             f"{config.num_microbatches}: change --batch-size or --num-microbatches"
         )
-    if config.seed >= 2**32:
-        raise UsageError(f"expected seed < 2**32, got {config.seed}: set --seed to a smaller number")
     if config.parallel not in PARALLEL_MODES:
         modes = ", ".join(PARALLEL_MODES)
         raise UsageError(f"expected parallel to be one of {modes}, got {config.parallel!r}: set --parallel")
@@ -106,6 +134,16 @@ def validate(config: TrainConfig) -> None:
             f"best_metric {config.best_metric!r} is never measured with eval_every 0: set --eval-every, "
             "or --best-metric None"
         )
+
+
+def _settings(values: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """``(path, value)`` of every setting: ``("generator.width", 64)``."""
+    for field in dataclasses.fields(values):
+        value = getattr(values, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _settings(value, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, value
 
 
 def _flag(name: str) -> str:

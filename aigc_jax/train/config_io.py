@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -49,7 +51,7 @@ class _Mismatch(Exception):
 
 def _dataclass(cls: Any, values: Any, where: str) -> Any:
     if not isinstance(values, Mapping):
-        raise _Mismatch(f"expected settings for {where or cls.__name__}, got {values!r}")
+        raise _Mismatch(f"expected settings for {where or cls.__name__}, got {reprlib.repr(values)}")
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     hints = typing.get_type_hints(cls)
     if unknown := sorted(set(values) - set(fields)):
@@ -76,12 +78,13 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         # 1 == True, so that the type is compared too.
         is_fit = any(type(value) is type(choice) and value == choice for choice in arguments)
     elif hint is float:
-        is_fit = type(value) in (int, float)
+        # An integer of JSON may be larger than any float.
+        is_fit = type(value) is float or (type(value) is int and abs(value) <= sys.float_info.max)
         value = float(value) if is_fit else value
     else:
         is_fit = type(value) is (type(None) if hint is None else hint)
     if not is_fit:
-        raise _Mismatch(f"{where} expects {getattr(hint, '__name__', hint)}, got {value!r}")
+        raise _Mismatch(f"{where} expects {getattr(hint, '__name__', hint)}, got {reprlib.repr(value)}")
     return value
 
 
@@ -93,12 +96,12 @@ def _first_fitting(choices: Sequence[Any], value: Any, where: str) -> Any:
             return _value(choice, value, where)
         except _Mismatch as error:
             reasons.append(str(error))
-    raise _Mismatch(reasons[0] if len(reasons) == 1 else f"{where} fits none of its types, got {value!r}")
+    raise _Mismatch(reasons[0] if len(reasons) == 1 else f"{where} fits none of its types, got {reprlib.repr(value)}")
 
 
 def _tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise _Mismatch(f"{where} expects a list, got {value!r}")
+        raise _Mismatch(f"{where} expects a list, got {reprlib.repr(value)}")
     hints = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
     if len(hints) != len(value):
         raise _Mismatch(f"{where} expects {len(hints)} entries, got {len(value)}")

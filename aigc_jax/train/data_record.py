@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -130,7 +131,7 @@ def checked_data(run: Path, config: TrainConfig, open_data: Callable[[], Data]) 
         UsageError: the data cannot be opened, or a class has another number than at training.
     """
     folder = _folder(config.data)
-    if folder is not None and not folder.is_dir():
+    if folder is not None and not os.path.isdir(folder):
         raise UsageError(
             f"the data of {visible(str(run))} are not in {visible(str(folder))}: name their folder with "
             "--data folder:DIR"
@@ -169,9 +170,9 @@ def located(run: Path, values: Mapping[str, Any], *, data: str | None, data_dir:
     record, found = read_record(run), dict(values)
     if record is not None:
         then, now = (_folder(name) for name in (record.data, str(values.get("data"))))
-        if then is not None and now is not None and (then.is_dir() or not now.is_dir()):
+        if then is not None and now is not None and (os.path.isdir(then) or not os.path.isdir(now)):
             found["data"] = record.data
-        if record.data_dir is not None and Path(record.data_dir).is_dir():
+        if record.data_dir is not None and os.path.isdir(record.data_dir):
             found["data_dir"] = record.data_dir
     given = {"data": data, "data_dir": data_dir}
     return found | {name: value for name, value in given.items() if value is not None}

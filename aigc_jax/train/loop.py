@@ -29,7 +29,7 @@ from aigc_jax.train.logging import Log, Record, open_log
 from aigc_jax.train.nan_guard import FLAG, NanGuard, NonFiniteError, check_weights, with_finite_flag
 from aigc_jax.train.parallel import CompiledStep, Device, HostBatch, Parallel, make_parallel
 from aigc_jax.train.prefetch import DevicePrefetcher, Throughput
-from aigc_jax.train.run_dir import open_run
+from aigc_jax.train.run_dir import lock_run, open_run
 from aigc_jax.train.signals import StopRequest
 from aigc_jax.types import Experiment, Key, Metrics, TrainState, UsageError, Variables
 
@@ -69,6 +69,7 @@ def train(
     on_start: Callable[[TrainState, Parallel], None] | None = None,
     resume_command: str = "the same command",
     devices: Sequence[Device] | None = None,
+    schedule_steps: int | None = None,
 ) -> TrainResult:
     """Train, from the newest complete checkpoint in the run directory where there is one.
 
@@ -82,18 +83,24 @@ def train(
         on_start: called with the state before the first step.
         resume_command: what a stopped run tells the user to type.
         devices: the devices to use; None for all.
+        schedule_steps: the number of steps that the experiment's schedules were made for; a run does not go on with
+            another one. None where it has no schedule.
 
     Returns:
         A :class:`TrainResult`, also when a signal stopped the run.
 
     Raises:
-        UsageError: the settings cannot work, or do not fit what the run directory holds.
+        UsageError: the settings cannot work, or do not fit what the run directory holds; another process trains in
+            it; or it cannot be written.
         NonFiniteError: a metric or a weight became NaN or infinite; no such state is ever saved.
     """
+    # All that can be refused without a run directory comes before there is one.
     validate(config)
-    open_run(workdir, name, config, experiment.batch_spec)
     parallel = make_parallel(config.parallel, devices)
+    parallel.check_batch(experiment.batch_spec)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(lock_run(workdir))
+        open_run(workdir, name, config, experiment.batch_spec, schedule_steps=schedule_steps)
         checkpoints = _open_checkpoints(workdir, config)
         stack.push(_closing(checkpoints.close))
         shapes = abstract_state(experiment)
@@ -104,6 +111,9 @@ def train(
         start = int(state.step)
         if start >= config.steps:
             return TrainResult(state, start, 0.0, 0.0, 0.0, None)
+        if jax.process_index() == 0:
+            begin = f"resuming at step {start}; " if start else ""
+            print(f"{begin}compiling the training step", file=sys.stderr, flush=True)
         log = open_log(workdir, start, config.steps, wandb=config.wandb, values=asdict(config))
         stack.push(_closing(log.close))
         stream = batches(start)

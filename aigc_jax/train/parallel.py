@@ -7,6 +7,7 @@ communication: under ``pmap`` and ``shard_map`` the step itself averages over a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -29,7 +30,7 @@ Device = Any
 ParallelMode = Literal["pmap", "shard_map", "jit"]
 
 PARALLEL_MODES: tuple[ParallelMode, ...] = get_args(ParallelMode)
-"""The ways to run a step on many devices; all give the same parameters up to rounding."""
+"""The ways to run a step on many devices, equal up to rounding; over many steps the weights drift apart."""
 
 CompiledStep = Callable[[TrainState, Batch, Key], tuple[TrainState, Metrics]]
 """``(state, batch, root key) -> (state, metrics)`` on the devices; the state passed in is used up."""
@@ -41,6 +42,7 @@ class Parallel(NamedTuple):
     Attributes:
         num_devices: over how many devices the batch is split, those of other processes included.
         put_state: copies a plain pytree (a state, a key) to every device.
+        check_batch: raises ``UsageError`` where a global batch of such shapes cannot be split over the devices.
         put_batch: splits this process's part of a batch (numpy) over this process's devices.
         compile_step: compiles a step; see :data:`CompiledStep`. The key of the step is derived from the
             root key and ``state.step`` inside. The state is donated: its buffers are reused.
@@ -48,10 +50,33 @@ class Parallel(NamedTuple):
     """
 
     num_devices: int
+    check_batch: Callable[[Mapping[str, jax.ShapeDtypeStruct]], None]
     put_state: Callable[[PyTree], PyTree]
     put_batch: Callable[[HostBatch], Batch]
     compile_step: Callable[[StepFn], CompiledStep]
     get_state: Callable[[PyTree], PyTree]
+
+
+def find_devices() -> list[Device]:
+    """The devices of all processes.
+
+    Returns:
+        At least one device.
+
+    Raises:
+        UsageError: JAX cannot open the backend that JAX_PLATFORMS names.
+
+    >>> find_devices()[0].platform
+    'cpu'
+    """
+    try:
+        return list(jax.devices())
+    except Exception as error:  # of CUDA without its plugin a bare AssertionError
+        asked, reason = os.environ.get("JAX_PLATFORMS", ""), str(error).partition(" (set JAX_PLATFORMS")[0]
+        raise UsageError(
+            f"JAX cannot open the devices of JAX_PLATFORMS={asked!r} ({reason or type(error).__name__}): install its "
+            "support, for example pip install 'aigc-jax[cuda]', or unset JAX_PLATFORMS"
+        ) from error
 
 
 def axis_name(mode: ParallelMode) -> str | None:
@@ -91,7 +116,7 @@ def make_parallel(mode: ParallelMode, devices: Sequence[Device] | None = None) -
     """
     if mode not in PARALLEL_MODES:
         raise UsageError(f"expected a parallel mode out of {', '.join(PARALLEL_MODES)}, got {mode!r}: choose one")
-    devices = jax.devices() if devices is None else list(devices)
+    devices = find_devices() if devices is None else list(devices)
     local = [device for device in devices if device.process_index == jax.process_index()]
     # pmap takes and gives what belongs to this process; the other two see the arrays of all processes.
     mesh = _mesh(local if mode == "pmap" else devices)
@@ -111,7 +136,7 @@ def make_parallel(mode: ParallelMode, devices: Sequence[Device] | None = None) -
 
     def put_batch(batch: HostBatch) -> Batch:
         arrays = {name: np.asarray(array) for name, array in batch.items()}
-        _check_split(arrays, len(local), jax.process_count())
+        _check_split({name: len(array) for name, array in arrays.items()}, len(local))
         if mode == "pmap":
             arrays = {name: array.reshape(len(local), -1, *array.shape[1:]) for name, array in arrays.items()}
         return {name: jax.make_array_from_process_local_data(split, array) for name, array in arrays.items()}
@@ -126,7 +151,10 @@ def make_parallel(mode: ParallelMode, devices: Sequence[Device] | None = None) -
             run = jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=PartitionSpec())
         return jax.jit(run, in_shardings=(whole, split, whole), out_shardings=whole, donate_argnums=0)
 
-    return Parallel(len(devices), put_state, put_batch, compile_step, _one_copy)
+    def check_batch(spec: Mapping[str, jax.ShapeDtypeStruct]) -> None:
+        _check_split({name: each.shape[0] // jax.process_count() for name, each in spec.items()}, len(local))
+
+    return Parallel(len(devices), check_batch, put_state, put_batch, compile_step, _one_copy)
 
 
 def _mesh(devices: Sequence[Device]) -> Mesh:
@@ -150,12 +178,12 @@ def _one_copy(state: PyTree) -> PyTree:
     return jax.jit(_copy)(jax.tree.map(lambda leaf: leaf.addressable_data(0), state))
 
 
-def _check_split(batch: dict[str, np.ndarray], num_local: int, num_processes: int) -> None:
-    sizes = {name: len(array) for name, array in batch.items()}
+def _check_split(sizes: Mapping[str, int], num_local: int) -> None:
+    """Refuse a part of a batch, of this process, that its devices cannot share evenly."""
+    num_processes = jax.process_count()
     if any(size % num_local for size in sizes.values()):
-        size = max(sizes.values())
         where = f"{num_local} devices" if num_processes == 1 else f"the {num_local} devices of each process"
         raise UsageError(
-            f"a batch of {size} examples cannot be split evenly over {where}: "
+            f"a batch of {max(sizes.values())} examples cannot be split evenly over {where}: "
             f"set batch_size to a multiple of {num_local * num_processes}"
         )

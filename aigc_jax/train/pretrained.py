@@ -6,11 +6,41 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from aigc_jax.data.files import visible
 from aigc_jax.train.checkpoint import load_variables
+from aigc_jax.train.config import TrainConfig, validate
 from aigc_jax.train.config_io import config_from_values
 from aigc_jax.train.loop import abstract_state
 from aigc_jax.train.run_dir import read_run
-from aigc_jax.types import Experiment, UsageError, Variables
+from aigc_jax.types import Experiment, TrainState, UsageError, Variables
+
+
+def rebuild(run: Path, module: ModuleType, config: TrainConfig) -> tuple[Experiment, TrainState]:
+    """Build the experiment of a run, whose settings anybody may have written.
+
+    Args:
+        run: the run directory, for messages.
+        module: its config module.
+        config: its settings, or changed ones.
+
+    Returns:
+        The experiment, and the shapes and dtypes of its state.
+
+    Raises:
+        UsageError: a setting is out of range, or no model can be built of them.
+    """
+    where = visible(str(run / "config.json"))
+    try:
+        validate(config)
+        experiment: Experiment = module.build(config)
+        return experiment, abstract_state(experiment)
+    except UsageError:
+        raise
+    except Exception as error:  # settings within their ranges which no network can have
+        raise UsageError(
+            f"no model can be built of the settings in {where} ({type(error).__name__}: {visible(str(error))[:200]}): "
+            "restore it from a copy, or train again"
+        ) from error
 
 
 def load_pretrained(run: str, module: ModuleType) -> tuple[Any, Experiment, Variables]:
@@ -31,5 +61,5 @@ def load_pretrained(run: str, module: ModuleType) -> tuple[Any, Experiment, Vari
     if described.config != wanted:
         raise UsageError(f"expected a run of {wanted}, {run} is one of {described.config}: aigc-jax train {wanted}")
     config = config_from_values(module.Config, {**described.values, "parallel": "jit"})
-    experiment: Experiment = module.build(config)
-    return config, experiment, load_variables(Path(run), abstract_state(experiment))
+    experiment, shapes = rebuild(Path(run), module, config)
+    return config, experiment, load_variables(Path(run), shapes)

@@ -1,22 +1,26 @@
-"""The run directory: one folder that says what was trained, on what, with what, and holds the result.
+"""The run directory: settings, checkpoints, logs and reports of one training.
 
 ``config.json`` is all that is needed to build the model again. It is plain JSON: reading it runs no code.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 import platform
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
-from aigc_jax.data.files import write_text
+from aigc_jax.data.files import LockedError, file_lock, read_json, visible, write_text
+from aigc_jax.train.config_io import config_from_values
 from aigc_jax.types import UsageError
 
 FORMAT = 1
@@ -25,6 +29,7 @@ FORMAT = 1
 FREE_ON_RESUME = frozenset(
     {
         "steps",
+        "schedule_steps",
         "parallel",
         "log_every",
         "sample_every",
@@ -41,8 +46,8 @@ FREE_ON_RESUME = frozenset(
         "likelihood",
     }
 )
-"""Settings that may change when a run goes on: how long, how often, where, how the result is drawn and measured; none
-that changes what a step computes."""
+"""Settings that may change when a run goes on. ``steps`` only where no schedule is computed from it; ``parallel``
+changes a step by rounding, and the weights drift apart."""
 
 _PACKAGES = ("aigc-jax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -56,6 +61,7 @@ class Run(NamedTuple):
         values: its resolved settings, nested dicts of JSON values.
         batch: shape and dtype of one training batch, for ``algorithm.init``.
         versions: the packages that trained it.
+        schedule_steps: the length of its schedules; None where it has none.
     """
 
     path: Path
@@ -63,9 +69,47 @@ class Run(NamedTuple):
     values: dict[str, Any]
     batch: dict[str, jax.ShapeDtypeStruct]
     versions: dict[str, str]
+    schedule_steps: int | None = None
 
 
-def open_run(path: Path, config: str, values: Any, batch: Mapping[str, jax.ShapeDtypeStruct]) -> None:
+@contextlib.contextmanager
+def lock_run(path: Path) -> Iterator[None]:
+    """Own a run directory while training in it.
+
+    Args:
+        path: the run directory; made where missing.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UsageError: another process trains in it, or it cannot be written, or orbax would lose checkpoints in it.
+    """
+    # orbax looks for its files by a pattern that begins with the whole path, finds none, and reports success.
+    if "[" in os.path.realpath(path):
+        raise UsageError(
+            f"checkpoints cannot be kept in {visible(os.path.realpath(path))}: choose a --workdir without ["
+        )
+    if jax.process_index() != 0:
+        yield
+        return
+    try:
+        with file_lock(path / ".lock"):
+            yield
+    except LockedError as error:
+        raise UsageError(
+            f"{visible(str(path))} is being trained by process {error.owner}: wait for it, or choose another --workdir"
+        ) from None
+
+
+def open_run(
+    path: Path,
+    config: str,
+    values: Any,
+    batch: Mapping[str, jax.ShapeDtypeStruct],
+    *,
+    schedule_steps: int | None = None,
+) -> None:
     """Begin a run, or make sure that the one in the directory can go on with these settings.
 
     Args:
@@ -73,25 +117,28 @@ def open_run(path: Path, config: str, values: Any, batch: Mapping[str, jax.Shape
         config: the name of the configuration.
         values: the configuration, a dataclass instance.
         batch: shape and dtype of one batch.
+        schedule_steps: the length of its schedules; None where it has none.
 
     Raises:
-        UsageError: the directory holds a checkpoint of a run that differs in more than :data:`FREE_ON_RESUME`.
+        UsageError: the directory holds a checkpoint of a run that differs in more than :data:`FREE_ON_RESUME`, or
+            whose schedules are of another length.
     """
     # A run that was refused before its first checkpoint must not bind the user to the settings that were wrong.
-    if (path / "config.json").exists() and any((path / "checkpoints").glob("[0-9]*")):
-        check_resume(read_run(path), config, values)
+    if os.path.exists(path / "config.json") and checkpoint_steps(path):
+        check_resume(read_run(path), config, values, schedule_steps=schedule_steps)
     if jax.process_index() == 0:
-        write_run(path, config, values, batch)
+        write_run(path, config, values, batch, schedule_steps=schedule_steps)
 
 
-def write_run(path: Path, config: str, values: Any, batch: Mapping[str, jax.ShapeDtypeStruct]) -> None:
-    """Write ``config.json``, whole or not at all.
-
-    Args:
-        path: the run directory; made where missing.
-        config: the name of the configuration.
-        values: the configuration, a dataclass instance.
-        batch: shape and dtype of one batch.
+def write_run(
+    path: Path,
+    config: str,
+    values: Any,
+    batch: Mapping[str, jax.ShapeDtypeStruct],
+    *,
+    schedule_steps: int | None = None,
+) -> None:
+    """Write ``config.json``, whole or not at all; the arguments are those of :func:`open_run`.
 
     Raises:
         UsageError: the directory cannot be written.
@@ -102,6 +149,7 @@ def write_run(path: Path, config: str, values: Any, batch: Mapping[str, jax.Shap
         "values": dataclasses.asdict(values),
         "batch": {name: [list(spec.shape), str(spec.dtype)] for name, spec in batch.items()},
         "versions": _versions(),
+        "schedule_steps": schedule_steps,
     }
     try:
         write_text(path / "config.json", json.dumps(content, indent=2) + "\n")
@@ -127,24 +175,29 @@ def read_run(path: Path) -> Run:
     aigc_jax.types.UsageError: no-such-run is not a run directory (no config.json): name one made by `aigc-jax train`
     """
     file = path / "config.json"
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"{path} is not a run directory (no config.json): name one made by `aigc-jax train`") from None
-    except (OSError, ValueError) as error:
-        raise _broken(file, "not JSON" if isinstance(error, ValueError) else str(error.strerror)) from error
-    number = content.get("format") if isinstance(content, dict) else None
-    if not isinstance(number, int):
+    if not os.path.lexists(file):
+        raise UsageError(
+            f"{visible(str(path))} is not a run directory (no config.json): name one made by `aigc-jax train`"
+        )
+    content = read_json(file, advice=_ADVICE)
+    number, versions = content.get("format"), content.get("versions")
+    if type(number) is not int:
         raise _broken(file, "no format number")
     if number > FORMAT:
+        made_with = versions.get("aigc-jax") if isinstance(versions, dict) else None
         raise UsageError(
-            f"{file} has format {number}, this library reads up to {FORMAT}: install a newer aigc-jax (the run "
-            f"was made with {content.get('versions', {}).get('aigc-jax', 'an unknown version')})"
+            f"{visible(str(file))} has format {number}, this library reads up to {FORMAT}: install a newer aigc-jax "
+            f"(the run was made with {visible(str(made_with or 'an unknown version'))})"
         )
+    schedule_steps = content.get("schedule_steps", 0)
     try:
-        batch = {name: jax.ShapeDtypeStruct(tuple(shape), dtype) for name, (shape, dtype) in content["batch"].items()}
-        return Run(path, str(content["config"]), dict(content["values"]), batch, dict(content["versions"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        batch = {name: _spec(*each) for name, each in content["batch"].items()}
+        values = dict(content["values"])
+        # Runs of the first versions do not say it: their schedules, where they have any, are as long as the run.
+        if type(schedule_steps) is not int or schedule_steps < 1:
+            schedule_steps = None if schedule_steps is None else values.get("steps")
+        return Run(path, str(content["config"]), values, batch, dict(content["versions"]), schedule_steps)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _broken(file, f"{type(error).__name__}: {error}") from error
 
 
@@ -167,41 +220,63 @@ def checkpoint_steps(path: Path) -> list[int]:
 _STEP = re.compile("0|[1-9][0-9]*")
 
 
-def check_resume(old: Run, config: str, values: Any) -> None:
+def check_resume(old: Run, config: str, values: Any, *, schedule_steps: int | None = None) -> None:
     """Refuse to go on with other settings than the run began with.
 
     Args:
         old: the run in the directory.
-        config: the name of the configuration that shall go on.
+        config: the name of the configuration that would go on.
         values: the configuration, a dataclass instance.
+        schedule_steps: the length of its schedules; None where it has none.
 
     Raises:
         UsageError: names the settings that differ.
     """
+    path = visible(str(old.path))
     if old.config != config:
         raise UsageError(
-            f"{old.path} holds a run of {old.config}, not of {config}: choose another --workdir, "
-            f"or train {old.config} to go on with it"
+            f"{path} holds a run of {visible(old.config)}, not of {config}: choose another --workdir, "
+            f"or train {visible(old.config)} to go on with it"
         )
-    new = json.loads(json.dumps(dataclasses.asdict(values)))
-    before, now = _flat(old.values), _flat(new)
+    # Rebuilt, so that a setting that was added since has its default.
+    before, now = (_plain(each) for each in (config_from_values(type(values), old.values), values))
     if (old.path / "data.json").exists() and all(str(v.get("data")).startswith("folder:") for v in (before, now)):
         now["data"] = before["data"]  # where a folder lies is free: train/data_record.py compares what is in it
-    names = sorted(
-        name
-        for name in before.keys() | now.keys()
-        if before.get(name, "unset") != now.get(name, "unset") and name.partition(".")[0] not in FREE_ON_RESUME
-    )
+    names = [name for name in sorted(before) if before[name] != now.get(name, "unset")]
+    names = [name for name in names if name.partition(".")[0] not in FREE_ON_RESUME]
     if names:
-        changes = ", ".join(f"{name} {before.get(name, 'unset')} -> {now.get(name, 'unset')}" for name in names)
+        changes = ", ".join(f"{name} {before[name]} -> {now.get(name, 'unset')}" for name in names)
         raise UsageError(
-            f"{old.path} holds a run with other settings ({changes}): choose another --workdir, "
-            "or set them back to go on with it"
+            f"{path} holds a run with other settings ({changes}): choose another --workdir, or set them back to go on "
+            "with it"
         )
+    if schedule_steps not in (None, old.schedule_steps) and old.schedule_steps is not None:
+        raise UsageError(
+            f"{path} has schedules (of step sizes, or a curriculum) of {old.schedule_steps} steps, which would jump "
+            f"to those of {schedule_steps}: add --schedule-steps {old.schedule_steps} to keep them, at their last "
+            "values beyond that step, or choose another --workdir"
+        )
+    if before["parallel"] != now["parallel"]:
+        change = f"parallel {before['parallel']} -> {now['parallel']}"
+        print(f"note: {change}: each step is equal up to rounding, and the weights drift apart", file=sys.stderr)
+
+
+def _spec(shape: Sequence[int], dtype: str) -> jax.ShapeDtypeStruct:
+    if not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"no shape: {shape}")
+    return jax.ShapeDtypeStruct(tuple(shape), dtype)
+
+
+_ADVICE = "restore it from a copy, or train into another --workdir"
 
 
 def _broken(file: Path, why: str) -> UsageError:
-    return UsageError(f"{file} is broken ({why}): restore it from a copy, or train into another --workdir")
+    return UsageError(f"{visible(str(file))} is broken ({visible(why)[:200]}): {_ADVICE}")
+
+
+def _plain(values: Any) -> dict[str, Any]:
+    """The settings by their full name, as JSON has them."""
+    return _flat(json.loads(json.dumps(dataclasses.asdict(values))))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

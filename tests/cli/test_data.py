@@ -92,7 +92,7 @@ def test_a_renamed_class_stops_training_and_measuring(root, monkeypatch, capsys)
     at(root, root / "run")
     (root / "pics" / "apple").rename(root / "pics" / "zapple")
     monkeypatch.chdir(root)
-    assert train("--workdir", "run", *FOLDER, "--steps", "4") == 2
+    assert train("--workdir", "run", *FOLDER, "--steps", "4", "--schedule-steps", "2") == 2
     assert "class 0 was 'apple', is 'pear'" in error(capsys)
     for command in ("latents", "likelihood", "evaluate"):
         assert cli.main([command, "run"]) == 2
@@ -103,7 +103,12 @@ def test_training_goes_on_where_the_folder_was_moved(root, monkeypatch, capsys):
     at(root, root / "run")
     (root / "pics").rename(root / "moved")
     monkeypatch.chdir(root)
-    assert train("--workdir", "run", *FOLDER, "--steps", "4", "--data", f"folder:{root / 'moved'}") == 0
+    assert (
+        train(
+            "--workdir", "run", *FOLDER, "--steps", "4", "--schedule-steps", "2", "--data", f"folder:{root / 'moved'}"
+        )
+        == 0
+    )
     assert "to step 4" in capsys.readouterr().out
     assert json.loads((root / "run" / "data.json").read_text())["data"] == f"folder:{root / 'moved'}"
 

@@ -55,11 +55,16 @@ def run(tmp_path_factory):
         (["train", "gan_digits", "--discriminator.r1-every", "0"], "every"),
         (["train", "gan_digits", "--discriminator.r1-gamma", "-1"], "r1"),
         (["train", "gan_mnist", "--data", "digits", "--smoothing", "2"], "smoothing"),
-        (["train", "wgan_gp_mnist", "--data", "digits", "--n-critic", "0"], "num_updates"),
+        (["train", "wgan_gp_mnist", "--data", "digits", "--n-critic", "0"], "--n-critic"),
         (["train", "gan_digits", "--num-microbatches", "7"], "--num-microbatches"),
         (["train", "sngan_cifar10", "--data", "digits", "--image-shape", "28", "28", "1"], "multiples of 8"),
         (["train", "gan_digits", "--generator.width", "2"], "multiple of 4"),
-        (["train", "gan_digits", "--ema-decay", "2"], "[0, 1]"),
+        (["train", "gan_digits", "--generator.learning-rate", "-1"], "--generator.learning-rate"),
+        (["train", "gan_digits", "--discriminator.widths", "0"], "--discriminator.widths"),
+        (["train", "gan_digits", "--batch-size", "5000"], "--batch-size"),
+        (["train", "gan_digits", "--workdir", "run [v2]", *TINY], "--workdir without ["),
+        (["train", "gan_digits", "--workdir", "n" * 300, *TINY], "File name too long"),
+        (["train", "gan_digits", "--ema-decay", "2"], "--ema-decay"),
         (["sample", "nowhere"], "nowhere"),
         (["evaluate", "nowhere"], "nowhere"),
         (["data"], "data list"),
@@ -168,7 +173,10 @@ def test_a_config_file_trains_but_its_run_executes_nothing_by_itself(tmp_path, c
 def test_complete_run_says_so_and_other_settings_are_refused(run, capsys):
     words = ["train", "gan_digits", "--workdir", str(run), *COMMON, *TINY]
     assert cli.main(words) == 0
-    assert "complete" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "complete at step 2: to go on, pass for example --steps 4 --schedule-steps 2" in out
+    assert cli.main([*words, "--steps", "4"]) == 2
+    assert "add --schedule-steps 2 to keep them" in capsys.readouterr().err
     assert cli.main([*words, "--ema-decay", "0.5"]) == 2
     assert "ema_decay" in capsys.readouterr().err
 

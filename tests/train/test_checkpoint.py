@@ -259,13 +259,13 @@ def test_links_are_refused_where_checkpoints_are_written(tmp_path, two_checkpoin
 
 def test_a_full_disk_is_told_in_one_line_with_the_last_good_checkpoint(tmp_path, capfd):
     save(tmp_path, 1)
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints, state = Checkpoints(tmp_path), jax.device_get(make_state(2, width=10_000))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     errors = []
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # no file above 1000 bytes
     try:
         # The error comes from a thread, at one of these calls and perhaps at the next ones again.
-        for call in (lambda: checkpoints.save(make_state(2, width=10_000)), checkpoints.wait, checkpoints.close):
+        for call in (lambda: checkpoints.save(state), checkpoints.wait, checkpoints.close):
             try:
                 call()
             except UsageError as error:
