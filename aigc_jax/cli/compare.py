@@ -29,7 +29,13 @@ def compare_runs(arguments: Compare) -> int:
     if arguments.out is not None and arguments.out.suffix != ".html":
         raise UsageError(f"expected an --out that ends in .html, got {arguments.out}")
     contenders = [ComparedRun(run.resolve().name, read_report(run), read_per_sample(run)) for run in arguments.runs]
-    tables, _ = compare(contenders)
+    try:
+        tables, _ = compare(contenders)
+    except UsageError:
+        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # files that anybody may have changed
+        names = ", ".join(str(run) for run in arguments.runs)
+        raise UsageError(f"the reports of {names} cannot be compared ({error}): evaluate the runs again") from error
     for table in tables:
         print("\n".join([table.title, *table_lines(table), ""]))
     if arguments.out is not None:

@@ -98,9 +98,22 @@ def _check_paired(first: ComparedRun, other: ComparedRun) -> None:
             f"{first.name} and {other.name} were evaluated on different data that are both called {first.report.data}: "
             "evaluate both on the same"
         )
+    for each in (first, other):
+        _check_per_sample(each)
     ours, theirs = (each.per_sample.get("condition", np.zeros(0)) for each in (first, other))
     if not np.array_equal(ours, theirs):
         raise UsageError(f"{first.name} and {other.name} were asked for different classes: compare runs of the same")
+
+
+def _check_per_sample(run: ComparedRun) -> None:
+    """The table of samples has a row for each sample of the report."""
+    problem, num = "no violates" if "violates" not in run.per_sample else "", run.report.num_samples
+    for name, values in run.per_sample.items():
+        num_axes = {"features": 2, "violates": 1, "condition": 1, "observed": 1, "second": 1}.get(name, values.ndim)
+        if values.shape[:1] != (num,) or values.ndim != num_axes or values.dtype.kind not in "biuf":
+            problem = f"{name} is {values.dtype} {list(values.shape)} for {num} samples"
+    if problem:
+        raise UsageError(f"the table of samples of {run.name} is broken ({problem}): evaluate the run again")
 
 
 def _shares(contender: ComparedRun) -> dict[str, np.ndarray]:

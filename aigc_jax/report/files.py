@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import zipfile
+import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from aigc_jax.data.files import whole_file, write_text
+from aigc_jax.data.files import read_json, read_npz, whole_file, write_text
 from aigc_jax.report.html.page import to_html
 from aigc_jax.report.schema import Report, from_json, to_json
 from aigc_jax.types import UsageError
@@ -73,17 +74,12 @@ def read_report(run_dir: str | Path) -> Report:
     ...
     aigc_jax.types.UsageError: runs/none has no report: run aigc-jax evaluate runs/none
     """
-    file = Path(run_dir) / "report" / _DATA
+    file = _find(run_dir, _DATA)
+    content = read_json(file, advice=_advice(run_dir))
     try:
-        return from_json(json.loads(file.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise _not_evaluated(run_dir) from error
-    except OSError as error:
-        raise UsageError(f"cannot read {file} ({error.strerror}): run aigc-jax evaluate {run_dir}") from error
+        return from_json(content)
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise UsageError(f"{file} is no JSON file: run aigc-jax evaluate {run_dir}") from error
 
 
 def read_per_sample(run_dir: str | Path) -> dict[str, np.ndarray]:
@@ -98,16 +94,15 @@ def read_per_sample(run_dir: str | Path) -> dict[str, np.ndarray]:
     Raises:
         UsageError: the run was not evaluated, or the file cannot be read.
     """
-    file = Path(run_dir) / "report" / _SAMPLES
-    try:
-        # Opened here: of a torn file, np.load itself would leave it open.
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
-    except FileNotFoundError as error:
-        raise _not_evaluated(run_dir) from error
-    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{file} cannot be read ({error}): run aigc-jax evaluate {run_dir}") from error
+    return read_npz(_find(run_dir, _SAMPLES), advice=_advice(run_dir))
 
 
-def _not_evaluated(run_dir: str | Path) -> UsageError:
-    return UsageError(f"{run_dir} has no report: run aigc-jax evaluate {run_dir}")
+def _find(run_dir: str | Path, name: str) -> Path:
+    file = Path(run_dir) / "report" / name
+    if not os.path.lexists(file):
+        raise UsageError(f"{run_dir} has no report: {_advice(run_dir)}")
+    return file
+
+
+def _advice(run_dir: str | Path) -> str:
+    return f"run aigc-jax evaluate {shlex.quote(str(run_dir))}"

@@ -11,12 +11,14 @@ A table per measurement, any of four bounds in each::
 
 from __future__ import annotations
 
-import math
+import reprlib
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aigc_jax.data.files import read_text
 from aigc_jax.report.measurements import MEASUREMENTS, CriterionName, Measurement
 from aigc_jax.report.schema import Report, Target
 from aigc_jax.types import UsageError
@@ -45,13 +47,12 @@ def read_gates(path: str | Path) -> Gates:
     >>> read_gates("no-such-gates.toml")
     Traceback (most recent call last):
     ...
-    aigc_jax.types.UsageError: cannot read the gates in no-such-gates.toml (No such file or directory): name a TOML file
+    aigc_jax.types.UsageError: cannot read no-such-gates.toml (No such file or directory): name a TOML file of gates
     """
+    text = read_text(Path(path), advice="name a TOML file of gates")
     try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read the gates in {path} ({error.strerror}): name a TOML file") from error
-    except ValueError as error:  # not TOML, or not UTF-8
+        content = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"{path} is no TOML file ({reason}): write [class_agreement] and min = 0.98, say") from error
     if not any(content.values()):
@@ -68,8 +69,9 @@ def _read_bounds(name: str, bounds: Any, path: str | Path) -> dict[str, float]:
     for bound, number in bounds.items():
         if bound not in known:
             raise UsageError(f"{path} sets {bound!r} on {name}, which is not known: use {', '.join(known)}")
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-            raise UsageError(f"{path} sets {bound} on {name} to {number!r}: write a number")
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        if not is_number or not abs(number) <= sys.float_info.max:  # an integer of TOML has any number of digits
+            raise UsageError(f"{path} sets {bound} on {name} to {reprlib.repr(number)}: write a number")
     return {bound: float(number) for bound, number in bounds.items()}
 
 

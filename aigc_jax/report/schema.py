@@ -6,21 +6,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
+import reprlib
+import types
+import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from aigc_jax.report.figures import (
-    Bar,
     Bars,
     Figure,
     Gallery,
     Histogram,
     Lines,
     Matrix,
-    Series,
     Table,
     figure_json,
     plain,
@@ -163,7 +166,6 @@ def _criterion_json(criterion: Criterion) -> dict[str, Any]:
 
 
 _KINDS: dict[str, Any] = {kind.__name__.lower(): kind for kind in (Lines, Bars, Histogram, Matrix, Table, Gallery)}
-_PARTS: dict[str, Any] = {"series": Series, "bars": Bar}
 
 
 def from_json(content: Any) -> Report:
@@ -188,42 +190,68 @@ def from_json(content: Any) -> Report:
         what = "no report" if found is None else f"format {found}"
         raise UsageError(f"expected a report of format {FORMAT}, got {what}: evaluate the run again")
     try:
-        return Report(
-            data=content["data"],
-            encoder=content["encoder"],
-            num_samples=content["num_samples"],
-            measurements=[_measurement(row) for row in content["measurements"]],
-            criteria=[_criterion(row) for row in content["criteria"]],
-            figures=[_figure(row) for row in content["figures"]],
-            recommendations=[_made(Recommendation, row) for row in content["actions"]],
-            left_out=content["left_out"],
-            facts=content["facts"],
-        )
-    except (KeyError, TypeError) as error:
+        report = _typed(Report, {**content, "recommendations": content.get("actions")}, "the report")
+        for row in report.measurements:
+            ends = [end for end in (row.value, row.low, row.high) if end is not None and not math.isnan(end)]
+            if row.n < 0 or (row.unit == "share" and not all(0 <= end <= 1 for end in ends)):
+                raise _MismatchError(f"{row.name} is out of range")
+        return report
+    except _MismatchError as error:
         raise UsageError(
-            f"expected a report of format {FORMAT}, got one in which {error} is wrong: evaluate the run again"
-        ) from error
+            f"expected a report of format {FORMAT}, got one in which {error}: evaluate the run again"
+        ) from None
 
 
-def _made(kind: Any, row: Mapping[str, Any]) -> Any:
-    """A later version may write more keys."""
-    return kind(**{name: value for name, value in row.items() if name in kind._fields})
+class _MismatchError(Exception):
+    """A value that is not of the annotated type."""
 
 
-def _measurement(row: Mapping[str, Any]) -> Measurement:
-    # JSON has no NaN: a value that is none is null there.
-    return _made(Measurement, {**row, "value": math.nan if row["value"] is None else row["value"]})
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    """A JSON value as the type of an annotation. A later version may write more keys; NaN is null in JSON."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    is_list, is_object = isinstance(value, list | tuple), isinstance(value, Mapping)
+    if hint == Figure and is_object:
+        return _figure(value, where)
+    if hasattr(hint, "_fields") and is_object:
+        return _record(hint, value, where)
+    if origin in (typing.Union, types.UnionType):
+        for choice in sorted(arguments, key=lambda choice: choice is not type(value)):
+            with contextlib.suppress(_MismatchError):
+                return _typed(choice, value, where)
+    elif origin is Sequence and is_list:
+        return [_typed(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+    elif origin is Mapping and is_object:
+        return {name: _typed(arguments[1], item, f"{where}[{reprlib.repr(name)}]") for name, item in value.items()}
+    elif (
+        isinstance(value, np.ndarray)
+        or (origin is Literal and value in arguments)
+        or (hint is float and type(value) in (int, float))
+    ):
+        return value
+    elif hint is float and value is None:
+        return math.nan
+    elif isinstance(hint, type) and type(value) is hint:
+        return value
+    raise _MismatchError(f"{where} is {reprlib.repr(value)}")
 
 
-def _criterion(row: Mapping[str, Any]) -> Criterion:
-    checks, targets = [_made(Check, c) for c in row["checks"]], [_made(Target, t) for t in row["targets"]]
-    return _made(Criterion, {**row, "checks": checks, "targets": targets})
+_hints = functools.cache(typing.get_type_hints)
 
 
-def _figure(row: Mapping[str, Any]) -> Figure:
-    values = {
-        name: [_made(_PARTS[name], part) for part in value] if name in _PARTS else value for name, value in row.items()
-    }
-    if row["kind"] == "gallery":
-        values["groups"] = [np.zeros((len(labels), 0, 0, 1), np.uint8) for labels in row["labels"]]
-    return _made(_KINDS[row["kind"]], values)
+def _record(kind: Any, values: Mapping[str, Any], where: str) -> Any:
+    hints = _hints(kind)
+    if missing := [name for name in kind._fields if name not in values and name not in kind._field_defaults]:
+        raise _MismatchError(f"{where} has no {missing[0]}")
+    return kind(
+        **{name: _typed(hints[name], values[name], f"{name} of {where}") for name in kind._fields if name in values}
+    )
+
+
+def _figure(row: Mapping[str, Any], where: str) -> Figure:
+    kind = _KINDS.get(str(row.get("kind")))
+    if kind is None:
+        raise _MismatchError(f"{where} is of no known kind")
+    if kind is Gallery:
+        labels = _typed(Sequence[Sequence[str]], row.get("labels"), f"labels of {where}")
+        row = {**row, "groups": [np.zeros((len(words), 0, 0, 1), np.uint8) for words in labels]}
+    return _record(kind, row, where)

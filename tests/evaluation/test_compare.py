@@ -116,3 +116,25 @@ def test_tables_for_people(tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert "a&lt;b&gt;" in page
     assert "<b>" not in page
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"violates": None},
+        {"violates": np.zeros(N - 1, bool)},
+        {"violates": np.zeros((N, 2), bool)},
+        {"violates": np.bool_(True)},
+        {"violates": np.array(["x"] * N)},
+        {"features": np.zeros(N)},
+        {"observed": np.zeros((N, 3), int)},
+        {"condition": np.zeros(3, int)},
+        {"score/x": np.zeros(3)},
+    ],
+)
+def test_compare_refuses_a_table_that_does_not_fit_its_report(change):
+    broken = contender("b", 20)
+    table = {name: values for name, values in {**broken.per_sample, **change}.items() if values is not None}
+    for runs in ((contender("a", 40), broken._replace(per_sample=table)),):
+        with pytest.raises(UsageError, match="the table of samples of b is broken"):
+            compare(runs)

@@ -1,6 +1,7 @@
 """Reports on disk: written whole, read back, and refused in one line where there is none."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -67,7 +68,12 @@ def test_a_run_without_a_report(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b'{"format": 1}', "report.json: expected a report of format 3"), (b"{", "no JSON"), (b"\xff", "no JSON")],
+    [
+        (b'{"format": 1}', "report.json: expected a report of format 3"),
+        (b"{", r"cannot read .*report\.json .*: run aigc-jax evaluate"),
+        (b"\xff", r"cannot read .*report\.json .*: run aigc-jax evaluate"),
+        (b"[" * 60_000 + b"]" * 60_000, "nested more than 100 deep"),
+    ],
 )
 def test_a_report_that_cannot_be_read(tmp_path, content, reason):
     (tmp_path / "report").mkdir()
@@ -76,9 +82,17 @@ def test_a_report_that_cannot_be_read(tmp_path, content, reason):
         read_report(tmp_path)
 
 
+def test_neither_file_of_a_report_may_be_a_pipe(tmp_path):
+    (tmp_path / "report").mkdir()
+    for name, read in (("report.json", read_report), ("per_sample.npz", read_per_sample)):
+        os.mkfifo(tmp_path / "report" / name)
+        with pytest.raises(UsageError, match="not a regular file"):
+            read(tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"text"])
 def test_a_table_that_cannot_be_read(tmp_path, content):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "per_sample.npz").write_bytes(content)
-    with pytest.raises(UsageError, match=r"per_sample.npz cannot be read .*: run aigc-jax evaluate"):
+    with pytest.raises(UsageError, match=r"cannot read .*per_sample\.npz .*: run aigc-jax evaluate"):
         read_per_sample(tmp_path)

@@ -52,6 +52,8 @@ def test_every_measurement_can_be_demanded(tmp_path, name):
         ("[class_agreement]\nmin = true", "to True: write a number"),
         ("[class_agreement]\nmin = nan", "to nan: write a number"),
         ("class_agreement = 0.9", "sets no bound"),
+        ("[class_agreement]\nmin = " + "9" * 400, r"to 9+\.\.\.9+: write a number"),
+        ("[class_agreement]\nmin = " + "[" * 60_000 + "]" * 60_000, "is no TOML file"),
         ("[class_agreement", "is no TOML file"),
     ],
 )

@@ -112,11 +112,52 @@ def test_keys_of_a_later_version_are_left_alone():
     ("content", "reason"),
     [
         ({"format": 1}, "got format 1: evaluate the run again"),
-        ({"format": FORMAT}, "in which 'data' is wrong"),
+        ({"format": FORMAT}, "in which the report has no data"),
         ({}, "got no report"),
         ([], "got no report"),
     ],
 )
 def test_anything_else_is_refused_in_one_line(content, reason):
     with pytest.raises(UsageError, match=reason):
+        from_json(content)
+
+
+def replaced(content, path, value):
+    """A copy of JSON content with the value at one place replaced."""
+    content = json.loads(json.dumps(content))
+    inner = content
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return content
+
+
+def places(value, path=()):
+    """The path of every value in JSON content, but those inside of long lists."""
+    yield from [path] if path else []
+    items = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places(item, (*path, key))
+
+
+def test_from_json_takes_values_of_the_right_type_alone():
+    whole = json.loads(json.dumps(to_json(REPORT)))
+    assert to_json(from_json(whole)) == whole
+    errors = []
+    for path in places(whole):
+        for value in ({"x": [1]}, [["x"]], "\x1b[2J", -(10**200), None):
+            content = replaced(whole, path, value)
+            try:
+                to_json(from_json(content))  # of the right type, or of a key that has no meaning here
+            except UsageError as error:
+                errors.append(str(error))
+    assert len(errors) > 500
+    assert all("\n" not in error and len(error) < 400 for error in errors)
+
+
+@pytest.mark.parametrize(("name", "value"), [("value", 1.5), ("low", -0.1), ("high", 1e300), ("n", -1)])
+def test_from_json_refuses_shares_out_of_range(name, value):
+    share = Measurement("class_agreement", "", 0.5, 10, "share", "", 0.4, 0.6)
+    content = replaced(to_json(Report("digits", "judge", 10, [share])), ("measurements", 0, name), value)
+    with pytest.raises(UsageError, match="class_agreement is out of range"):
         from_json(content)
