@@ -1,31 +1,36 @@
-"""How long a training step, sampling or an evaluation takes, alone or beside the same computation elsewhere.
+"""Time of training steps, sampling and evaluation, alone or compared with the same computation in another library.
 
-    python -m benchmarks gan
-    python -m benchmarks gan --against torch
+    python -m benchmarks gan --against torch           training step of gan_digits
     python -m benchmarks diffusion --against torch     the U-Net of flow_digits: training step and DDIM sampling
+    python -m benchmarks dit --against torch           training step of DiT-B/2; PyTorch eager and compiled
+    python -m benchmarks unet --against torch          training step of DDPM's U-Net, likewise
     python -m benchmarks metrics --against prdc        precision, recall, density and coverage of 10,000 examples
 
 Times are medians over rounds. Against another library the rounds alternate, so that whatever else the machine
 does meets both; trust the wall clock on a quiet machine only. On a busy one, pin both to one core
-(taskset -c 0 python ...) and read the CPU time. PyTorch and prdc are needed by ``--against`` alone.
+(taskset -c 0 python ...) and read the CPU time. PyTorch and prdc are needed by ``--against`` alone. Both libraries
+compute on the same device; where they cannot, that is an error.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
+# Before jax opens a GPU: its memory is shared with the other library.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
 from aigc_jax.types import UsageError
-from benchmarks import diffusion, gan, metrics
+from benchmarks import denoisers, diffusion, gan, metrics
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one benchmark; returns the exit status."""
     args = _parser().parse_args(argv)
     try:
-        runs = {"gan": gan.run, "diffusion": diffusion.run, "metrics": metrics.run}
-        return runs[args.benchmark](args)
+        return args.run(args)
     except UsageError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
@@ -36,14 +41,29 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="benchmark", required=True)
-    for name, text in (("gan", "step time of gan_digits"), ("diffusion", "step and sampling time of flow_digits")):
+    texts = {
+        "gan": ("step time of gan_digits", gan.run),
+        "diffusion": ("step and sampling time of flow_digits", diffusion.run),
+        "dit": ("step time of a diffusion transformer", denoisers.run),
+        "unet": ("step time of DDPM's U-Net", denoisers.run),
+    }
+    for name, (text, run) in texts.items():
         command = commands.add_parser(name, help=text)
+        command.set_defaults(run=run)
         command.add_argument("--steps", type=_positive, default=16, help="training steps in a round (default 16)")
         command.add_argument("--rounds", type=_positive, default=9, help="rounds (default 9)")
         command.add_argument("--against", choices=["torch"], help="time the same in another library as well")
-    command.add_argument("--num-images", type=_positive, default=64, help="images sampled at once (default 64)")
-    command.add_argument("--sampling-steps", type=_positive, default=50, help="DDIM steps (default 50)")
+        if name == "diffusion":
+            command.add_argument("--num-images", type=_positive, default=64, help="images sampled at once (default 64)")
+            command.add_argument("--sampling-steps", type=_positive, default=50, help="DDIM steps (default 50)")
+        if name in denoisers.SIZES:
+            sizes = [*denoisers.SIZES[name]]
+            command.add_argument("--size", choices=sizes, default=sizes[0], help=f"default {sizes[0]}; tiny for a try")
+            command.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16", help="of the products")
+            command.add_argument("--batch-size", type=_positive, default=None, help="default: the size's own")
+            command.add_argument("--eager", action="store_true", help="leave out torch.compile, which takes minutes")
     command = commands.add_parser("metrics", help="precision, recall, density and coverage")
+    command.set_defaults(run=metrics.run)
     command.add_argument("--num-examples", type=_positive, default=10_000, help="examples of each set (default 10,000)")
     command.add_argument("--num-features", type=_positive, default=128, help="features of an example (default 128)")
     command.add_argument("--rounds", type=_positive, default=5, help="rounds (default 5)")

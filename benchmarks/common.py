@@ -1,4 +1,4 @@
-"""What all benchmarks share: the training step as the trainer runs it, rounds in turn, medians, tables."""
+"""Parts of all benchmarks: the training step as the trainer runs it, rounds in turn, medians, tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import optax
 from aigc_jax.data.pipeline import batches
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.parallel import HostBatch, Parallel, make_parallel
-from aigc_jax.types import Batch, Experiment, Key, TrainState, UsageError
+from aigc_jax.types import Algorithm, Batch, Experiment, Key, TrainState, UsageError
 
 TOLERANCE = 1e-4
 """The largest difference between two libraries that compute the same: float32, summed in another order."""
@@ -37,16 +37,16 @@ class Ours:
         first: the metrics of the first step.
     """
 
-    def __init__(self, experiment: Experiment, parallel: Parallel, start: TrainState, root: Key, first: Batch) -> None:
-        self._step, self._root = parallel.compile_step(experiment.algorithm.step), parallel.put_state(root)
+    def __init__(self, algorithm: Algorithm, parallel: Parallel, start: TrainState, root: Key, first: Batch) -> None:
+        self._step, self._root = parallel.compile_step(algorithm.step), parallel.put_state(root)
         self.state, begin = parallel.put_state(start), time.perf_counter()
         self.state, metrics = jax.block_until_ready(self._step(self.state, first, self._root))
         self.compile_seconds = time.perf_counter() - begin
         self.first = {name: float(value) for name, value in metrics.items()}
 
-    def run(self, hand: Sequence[Batch]) -> None:
+    def run(self, batches: Sequence[Batch]) -> None:
         """Make a step on each batch, and wait for the last."""
-        for batch in hand:
+        for batch in batches:
             self.state, _ = self._step(self.state, batch, self._root)
         jax.block_until_ready(self.state)
 
@@ -94,6 +94,14 @@ def make_setup(module: ModuleType, config: TrainConfig) -> Setup:
     empty = {name: jnp.zeros(spec.shape, spec.dtype) for name, spec in experiment.batch_spec.items()}
     start = jax.jit(experiment.algorithm.init)(root, empty)
     return Setup(config, experiment, make_parallel(config.parallel), root, start)
+
+
+def disturbed(state: TrainState) -> TrainState:
+    """A state whose weights are all in use: those that begin at 0 would hide what comes before them."""
+    leaves, tree = jax.tree.flatten(state.params)
+    keys = jax.random.split(jax.random.key(2), len(leaves))
+    noisy = [leaf + 0.02 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
+    return state.replace(params=jax.tree.unflatten(tree, noisy))
 
 
 def num_params(state: TrainState) -> int:
@@ -156,32 +164,64 @@ def import_torch(name: str) -> Any:
         raise UsageError("--against torch needs PyTorch, which is not installed: pip install torch") from None
 
 
-def print_versions(theirs: Any, setup: Setup, name: str, args: argparse.Namespace) -> None:
-    """Say what runs on what."""
-    beside = f", torch {theirs.torch.__version__} ({theirs.torch.get_num_threads()} threads)" if theirs else ""
-    print(f"jax {jax.__version__}, flax {flax.__version__}, optax {optax.__version__}{beside}")
-    print(f"{os.cpu_count()} CPU cores, JAX on {jax.device_count()} {jax.default_backend()} device(s)")
-    print(f"{name}, batch {setup.config.batch_size}, float32, {args.rounds} rounds of {args.steps} steps in turn\n")
+def torch_device(torch: Any) -> Any:
+    """The device of PyTorch that JAX computes on too.
+
+    Args:
+        torch: the module.
+
+    Returns:
+        A ``torch.device``.
+
+    Raises:
+        UsageError: PyTorch computes elsewhere, or JAX on several devices: the times could not be compared.
+    """
+    ours = jax.devices()
+    if len(ours) > 1:
+        raise UsageError(
+            f"JAX computes on {len(ours)} devices, PyTorch on one: set CUDA_VISIBLE_DEVICES=0 to compare them on one"
+        )
+    if ours[0].platform == "cpu":
+        return torch.device("cpu")
+    theirs = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "the CPU"
+    if theirs != ours[0].device_kind:
+        raise UsageError(
+            f"JAX computes on {ours[0].device_kind}, PyTorch on {theirs}: install a PyTorch for the same device, or "
+            "set JAX_PLATFORMS=cpu to compare both on the CPU"
+        )
+    if torch.get_float32_matmul_precision() == "highest":
+        torch.set_float32_matmul_precision("high")  # float32 products by tensor cores, as JAX has them
+    return torch.device("cuda", 0)
+
+
+def print_versions(torch: Any, name: str, args: argparse.Namespace, *, batch_size: int, dtype: str = "float32") -> None:
+    """Print libraries, device and sizes; ``torch`` is the module, or None."""
+    other = f", torch {torch.__version__} ({torch.get_num_threads()} threads)" if torch else ""
+    print(f"jax {jax.__version__}, flax {flax.__version__}, optax {optax.__version__}{other}")
+    kind = jax.devices()[0].device_kind
+    print(f"{os.cpu_count()} CPU cores; computed on {jax.device_count()} {jax.default_backend()} device(s), {kind}")
+    print(f"{name}, batch {batch_size}, {dtype}, {args.rounds} rounds of {args.steps} steps in turn\n")
 
 
 def print_times(times: Mapping[str, Times], sizes: Mapping[str, int], what: str = "step time") -> None:
     """The table of times, and their ratio where there are two."""
-    print(f"{'':10}{'parameters':>12}{'ms a step':>12}{'fastest':>10}{'slowest':>10}{'CPU ms':>10}")
+    print(f"{'':16}{'parameters':>12}{'ms a step':>12}{'fastest':>10}{'slowest':>10}{'CPU ms':>10}")
     for name, (wall, cpu) in times.items():
         figures = f"{statistics.median(wall):>12.1f}{min(wall):>10.1f}{max(wall):>10.1f}{statistics.median(cpu):>10.1f}"
-        print(f"{name:10}{sizes[name]:>12,}{figures}")
-    if "torch" in times:
-        ours, theirs = times["aigc_jax"], times["torch"]
-        middle, cpu = (statistics.median(a) / statistics.median(b) for a, b in zip(ours, theirs, strict=True))
-        least = min(ours.wall) / min(theirs.wall)
-        print(f"{what} aigc_jax / torch: {middle:.2f} (fastest rounds: {least:.2f}; CPU time: {cpu:.2f})")
+        print(f"{name:16}{sizes[name]:>12,}{figures}")
+    ours = times["aigc_jax"]
+    for name, theirs in times.items():
+        if name != "aigc_jax":
+            middle, cpu = (statistics.median(a) / statistics.median(b) for a, b in zip(ours, theirs, strict=True))
+            least = min(ours.wall) / min(theirs.wall)
+            print(f"{what} aigc_jax / {name}: {middle:.2f} (fastest rounds: {least:.2f}; CPU time: {cpu:.2f})")
 
 
-def verdict(sizes: Mapping[str, int], differences: Mapping[str, float]) -> int:
+def verdict(sizes: Mapping[str, int], differences: Mapping[str, float], tolerance: float = TOLERANCE) -> int:
     """Print how far the two libraries' numbers differ; 1 where that is too far for their times to be compared."""
     for what, difference in differences.items():
         print(f"same {what}: max difference {difference:.1e}")
-    is_same = len(set(sizes.values())) == 1 and all(d < TOLERANCE for d in differences.values())
+    is_same = len(set(sizes.values())) == 1 and all(d < tolerance for d in differences.values())
     if not is_same:
         print("benchmarks: the two do not compute the same, so their times say nothing", file=sys.stderr)
     return 0 if is_same else 1

@@ -7,7 +7,7 @@ parameters, so that both libraries compute the same numbers, and the benchmark c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
@@ -16,7 +16,7 @@ from aigc_jax.types import PyTree
 from benchmarks.torch_layers import channels_last, conv, embedding, images_to_tensor, linear, to_tensor
 
 nn = torch.nn
-__all__ = ["Settings", "TorchGan", "images_to_tensor", "to_tensor"]
+__all__ = ["Settings", "TorchGan", "images_to_tensor", "to_tensor", "torch"]
 
 
 class Settings(NamedTuple):
@@ -100,13 +100,20 @@ class TorchGan:
         image_shape: (height, width, channels).
         latent_dim: length of the latent.
         settings: the numbers of the step.
+        device: where it computes.
     """
 
     def __init__(
-        self, params: Mapping[str, PyTree], image_shape: tuple[int, int, int], latent_dim: int, settings: Settings
+        self,
+        params: Mapping[str, PyTree],
+        image_shape: tuple[int, int, int],
+        latent_dim: int,
+        settings: Settings,
+        device: Any = "cpu",
     ) -> None:
-        self.generator = channels_last(Generator(params["generator"], image_shape))
-        self.discriminator = channels_last(Discriminator(params["discriminator"]))
+        self.device = torch.device(device)
+        self.generator = channels_last(Generator(params["generator"], image_shape)).to(device)
+        self.discriminator = channels_last(Discriminator(params["discriminator"])).to(device)
         self.latent_dim, self.settings, self.num_steps = latent_dim, settings, 0
         self._weights = [list(net.parameters()) for net in (self.generator, self.discriminator)]
         self._average = [weight.detach().clone() for weight in self._weights[0]]
@@ -132,7 +139,8 @@ class TorchGan:
             Each player's loss, under the names that our step has for them.
         """
         if latents is None:
-            latents = torch.randn(len(image), self.latent_dim), torch.randn(len(image), self.latent_dim)
+            drawn = torch.randn(2, len(image), self.latent_dim, device=self.device)
+            latents = drawn[0], drawn[1]
         discriminator_loss = self._discriminator_loss(image, condition, latents[0])
         self._move(1, discriminator_loss)
         generator_loss = F.softplus(-self.discriminator(self.generator(latents[1], condition), condition)).mean()
@@ -145,6 +153,8 @@ class TorchGan:
         """Make a step on each pair of images and condition."""
         for image, condition in hand:
             self.step(image, condition)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def _discriminator_loss(self, image: torch.Tensor, condition: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():

@@ -1,15 +1,48 @@
-"""PyTorch layers with the weights of ours, copied: what ``torch_gan.py`` and ``torch_unet.py`` are built of."""
+"""PyTorch layers with copied weights of ours, for the networks in ``torch_gan``, ``torch_unet`` and ``torch_dit``."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
+import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 
 from aigc_jax.types import PyTree
 
 nn = torch.nn
+
+
+class NoiseEmbedding(nn.Module):
+    """``aigc_jax.nets.embeddings.NoiseEmbedding`` with classes."""
+
+    def __init__(self, params: PyTree) -> None:
+        super().__init__()
+        self.num_waves = params["Dense_0"]["kernel"].shape[0]
+        self.dense = nn.ModuleList(linear(params[f"Dense_{i}"]) for i in range(2))
+        self.classes = embedding(params["class"])
+
+    def forward(self, t: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        half = self.num_waves // 2
+        frequencies = torch.exp(-math.log(10_000.0) * torch.arange(half, device=t.device) / half)
+        angle = 1000.0 * t[:, None] * frequencies[None]
+        context = self.dense[0](torch.cat([angle.cos(), angle.sin()], dim=1))
+        return self.dense[1](F.silu(context)) + self.classes(condition)
+
+
+class SelfAttention(nn.Module):
+    """``aigc_jax.nets.attention.SelfAttention``."""
+
+    def __init__(self, params: PyTree, head_width: int) -> None:
+        super().__init__()
+        self.head_width, self.qkv, self.out = head_width, linear(params["qkv"]), linear(params["out"])
+
+    def forward(self, sequence: torch.Tensor) -> torch.Tensor:
+        batch, length, channels = sequence.shape
+        qkv = self.qkv(sequence).reshape(batch, length, 3, -1, self.head_width or channels)
+        mixed = F.scaled_dot_product_attention(*qkv.permute(2, 0, 3, 1, 4))
+        return self.out(mixed.transpose(1, 2).reshape(batch, length, channels))
 
 
 def to_tensor(array: Any) -> torch.Tensor:

@@ -1,45 +1,18 @@
-"""U-Net, training step and DDIM sampler of flow_digits in PyTorch, for ``python -m benchmarks diffusion``.
-
-Written as a PyTorch user would: eager, channels-last memory, fused Adam, one step of the sampler after the other. The
-weights are copied from our parameters, so that both libraries compute the same numbers, and the benchmark can show it.
-"""
+"""Our U-Net in PyTorch, with copied weights, for ``python -m benchmarks diffusion`` and ``unet``."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections import Counter
+from typing import Any
 
-import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 
-from aigc_jax.nets.unet import UNetSettings
+from aigc_jax.nets import unet
 from aigc_jax.types import PyTree, UsageError
-from benchmarks.torch_layers import channels_last, conv, embedding, images_to_tensor, linear, to_tensor
+from benchmarks.torch_layers import NoiseEmbedding, SelfAttention, conv, linear, to_tensor
 
 nn = torch.nn
-__all__ = ["Step", "TorchFlow", "UNet", "images_to_tensor", "to_tensor"]
-
-
-class Step(NamedTuple):
-    """The numbers of the training step.
-
-    Attributes:
-        learning_rate: of Adam.
-        b2: Adam's decay of the mean square.
-        max_norm: to which gradients are clipped.
-        time_mean: mean of logit(t).
-        condition_dropout: share of the examples without their class.
-        ema_decay: decay of the weight average.
-    """
-
-    learning_rate: float
-    b2: float
-    max_norm: float
-    time_mean: float
-    condition_dropout: float
-    ema_decay: float
 
 
 class Norm(nn.Module):
@@ -56,6 +29,8 @@ class Norm(nn.Module):
             self.num_groups -= 1
 
     def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        if self.modulation is None and self.kind == "group":
+            return F.group_norm(x, self.num_groups, self.scale, self.bias, eps=1e-5)
         scale, shift = self.scale[None], self.bias[None]
         if self.modulation is not None and context is not None:
             more, added = self.modulation(F.silu(context)).chunk(2, dim=1)
@@ -76,158 +51,128 @@ class Block(nn.Module):
         self.norms = nn.ModuleList(Norm(params[f"ModulatedNorm_{i}"], kind) for i in range(2))
         self.convs = nn.ModuleList(conv(params[f"Conv_{i}"], padding=1) for i in range(2))
         self.shortcut = conv(params["shortcut"], padding=0) if "shortcut" in params else nn.Identity()
+        self.added = linear(params["modulation"]) if "modulation" in params else None
 
     def forward(self, x: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         h = self.convs[0](F.silu(self.norms[0](x)))
+        if self.added is not None:
+            h = h + self.added(F.silu(context))[:, :, None, None]
         h = self.convs[1](F.silu(self.norms[1](h, context)))
         return self.shortcut(x) + h
 
 
 class Attention(nn.Module):
-    """Norm, single-head attention over all positions, and the input."""
+    """Norm, attention over all positions, and the input."""
 
-    def __init__(self, norm: PyTree, params: PyTree, kind: str) -> None:
+    def __init__(self, norm: PyTree, params: PyTree, net: unet.UNet) -> None:
         super().__init__()
-        self.norm, self.qkv, self.out = Norm(norm, kind), linear(params["qkv"]), linear(params["out"])
+        self.norm, self.attend = Norm(norm, net.norm), SelfAttention(params, net.head_width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         sequence = self.norm(x).permute(0, 2, 3, 1).flatten(1, 2)
-        mixed = F.scaled_dot_product_attention(*self.qkv(sequence).chunk(3, dim=-1))
-        return x + self.out(mixed).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+        return x + self.attend(sequence).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+
+
+class Halving(nn.Module):
+    """Half the sides: a convolution of stride two, or a dense layer on patches of two by two as such a one."""
+
+    def __init__(self, params: PyTree, kind: str) -> None:
+        super().__init__()
+        self.is_padded, kernel = kind == "conv", params["kernel"]
+        if not self.is_padded:
+            params = {**params, "kernel": kernel.reshape(2, 2, kernel.shape[0] // 4, -1)}
+        self.conv = conv(params, stride=2, padding=0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(F.pad(x, (0, 1, 0, 1)) if self.is_padded else x)
+
+
+class Doubling(nn.Module):
+    """Twice the sides: nearest neighbours and a convolution, or a dense layer whose channels become positions."""
+
+    def __init__(self, params: PyTree, kind: str) -> None:
+        super().__init__()
+        self.is_shuffled = kind == "patch"
+        if self.is_shuffled:
+            self.conv = conv({**params, "kernel": params["kernel"][None, None]}, padding=0, shuffled_by=2)
+        else:
+            self.conv = conv(params, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.is_shuffled:
+            return F.pixel_shuffle(self.conv(x), 2)
+        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
 
 
 class UNet(nn.Module):
-    """``aigc_jax.nets.unet.UNet`` with rms or group norm, resampled by patches, symmetric.
+    """``aigc_jax.nets.unet.UNet`` without dropout, resampled by patches or convolutions.
 
     Args:
         params: our parameters, copied.
-        settings: what they belong to.
+        net: the module whose parameters they are.
+        height: of the images, which decides where there is attention.
 
     Raises:
-        UsageError: the settings name what is not written here.
+        UsageError: the module has what is not written here.
     """
 
-    def __init__(self, params: PyTree, settings: UNetSettings) -> None:
+    def __init__(self, params: PyTree, net: unet.UNet, height: int) -> None:
         super().__init__()
-        if settings.resampling != "patch" or not settings.is_symmetric or settings.norm not in ("rms", "group"):
-            raise UsageError("torch_unet.py has rms and group norm, patch resampling, symmetric: compare such a U-Net")
-        if settings.attention_resolutions or settings.head_width or settings.dropout:
-            raise UsageError("torch_unet.py has one head in the middle, and no dropout: compare such a U-Net")
-        kind, size = settings.norm, settings.patch_size
-        self.num_levels, self.num_blocks, self.patch_size = len(settings.channel_multipliers), settings.num_blocks, size
-        self.waves = params["NoiseEmbedding_0"]["Dense_0"]["kernel"].shape[0]
-        self.dense = nn.ModuleList(linear(params["NoiseEmbedding_0"][f"Dense_{i}"]) for i in range(2))
-        self.classes = embedding(params["NoiseEmbedding_0"]["class"])
-        self.first = conv(params["in"], padding=1, unshuffled_by=size)
-        num_blocks = 2 * self.num_levels * self.num_blocks + 2
-        self.blocks = nn.ModuleList(Block(params[f"ResidualBlock_{i}"], kind) for i in range(num_blocks))
-        self.attention = Attention(params["ModulatedNorm_0"], params["SelfAttention_0"], kind)
-        num_halvings = self.num_levels - 1
-        resamplers = [params[f"Dense_{i}"] for i in range(2 * num_halvings)]
-        self.halvings = nn.ModuleList(_halving(dense) for dense in resamplers[:num_halvings])
-        self.doublings = nn.ModuleList(_doubling(dense) for dense in resamplers[num_halvings:])
-        self.out_norm, self.last = Norm(params["out_norm"], kind), conv(params["out"], padding=1, shuffled_by=size)
+        if net.resampling not in ("patch", "conv") or net.norm not in ("rms", "group") or net.dropout:
+            raise UsageError(
+                "benchmarks/torch_unet.py has rms and group norm, patch and conv resampling, no dropout: got "
+                f"{net.norm}, {net.resampling}, dropout {net.dropout}"
+            )
+        self.patch_size, self.is_symmetric, self.num_blocks = net.patch_size, net.is_symmetric, net.num_blocks
+        self.num_levels, took = len(net.channel_multipliers), Counter[str]()
+
+        def take(name: str) -> PyTree:
+            """The next parameters of a kind of module, in the order in which ours makes them."""
+            took[name] += 1
+            return params[f"{name}_{took[name] - 1}"]
+
+        def attention() -> Attention:
+            return Attention(take("ModulatedNorm"), take("SelfAttention"), net)
+
+        def stage(level: int, num_blocks: int) -> Any:
+            has_attention = (height // net.patch_size) >> level in net.attention_resolutions
+            pairs = nn.ModuleList()
+            for _ in range(num_blocks):
+                block = Block(take("ResidualBlock"), net.norm)
+                pairs.append(nn.ModuleList([block, attention() if has_attention else nn.Identity()]))
+            return pairs
+
+        resampler = "Dense" if net.resampling == "patch" else "Conv"
+        self.embed = NoiseEmbedding(take("NoiseEmbedding"))
+        self.first = conv(params["in"], padding=1, unshuffled_by=net.patch_size)
+        self.down, self.halvings, self.up, self.doublings = (nn.ModuleList() for _ in range(4))
+        for level in range(self.num_levels):
+            if level:
+                self.halvings.append(Halving(take(resampler), net.resampling))
+            self.down.append(stage(level, net.num_blocks))
+        self.before, self.middle = Block(take("ResidualBlock"), net.norm), attention()
+        self.after = Block(take("ResidualBlock"), net.norm)
+        for level in reversed(range(self.num_levels)):
+            self.up.append(stage(level, net.num_blocks + (not net.is_symmetric)))
+            if level:
+                self.doublings.append(Doubling(take(resampler), net.resampling))
+        self.out_norm = Norm(params["out_norm"], net.norm)
+        self.last = conv(params["out"], padding=1, shuffled_by=net.patch_size)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        frequencies = torch.exp(-math.log(10_000.0) * torch.arange(self.waves // 2) / (self.waves // 2))
-        angle = 1000.0 * t[:, None] * frequencies[None]
-        context = self.dense[0](torch.cat([angle.cos(), angle.sin()], dim=1))
-        context = self.dense[1](F.silu(context)) + self.classes(condition)
+        context = self.embed(t, condition)
         h = self.first(F.pixel_unshuffle(x, self.patch_size))
-        blocks, skips = iter(self.blocks), []
-        for level in range(self.num_levels):
-            h = self.halvings[level - 1](h) if level else h
-            for _ in range(self.num_blocks):
-                h = next(blocks)(h, context)
+        skips = [] if self.is_symmetric else [h]
+        for level, pairs in enumerate(self.down):
+            if level:
+                h = self.halvings[level - 1](h)
+                skips += [] if self.is_symmetric else [h]
+            for block, attend in pairs:
+                h = attend(block(h, context))
                 skips.append(h)
-        h = self.attention(next(blocks)(h, context))
-        h = next(blocks)(h, context)
-        for level in reversed(range(self.num_levels)):
-            for _ in range(self.num_blocks):
-                h = next(blocks)(torch.cat([h, skips.pop()], dim=1), context)
-            h = F.pixel_shuffle(self.doublings[self.num_levels - 1 - level](h), 2) if level else h
-        return F.pixel_shuffle(self.last(F.silu(self.out_norm(h))), self.patch_size)
-
-
-class TorchFlow:
-    """The network, its optimiser and weight average; the training step that moves them, and the sampler.
-
-    Args:
-        params: our parameters of the network, copied.
-        settings: of the network.
-        step: the numbers of the training step.
-    """
-
-    def __init__(self, params: PyTree, settings: UNetSettings, step: Step) -> None:
-        self.net, self.numbers = channels_last(UNet(params, settings)), step
-        self._weights = list(self.net.parameters())
-        self._average = [weight.detach().clone() for weight in self._weights]
-        adam = {"lr": step.learning_rate, "betas": (0.9, step.b2), "eps": 1e-8, "fused": True}
-        self._optimizer = torch.optim.Adam(self._weights, **adam)
-
-    @property
-    def num_params(self) -> int:
-        """Number of trained weights."""
-        return sum(weight.numel() for weight in self._weights)
-
-    def step(
-        self, image: torch.Tensor, condition: torch.Tensor, t: torch.Tensor, epsilon: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One update of the weights and of their average.
-
-        Args:
-            image: real images [B, C, H, W] in [-1, 1].
-            condition: labels int64 [B], some of them "no condition".
-            t: times [B].
-            epsilon: noise [B, C, H, W].
-
-        Returns:
-            The loss, and the norm of its gradient before clipping.
-        """
-        line = t[:, None, None, None]
-        velocity = self.net((1 - line) * image + line * epsilon, t, condition)
-        loss = (velocity - (epsilon - image)).square().mean()
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self._weights, self.numbers.max_norm)
-        self._optimizer.step()
-        torch._foreach_lerp_(self._average, [w.detach() for w in self._weights], 1 - self.numbers.ema_decay)
-        return loss.detach(), norm
-
-    def run(self, hand: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Make a step on each pair of images and condition, with times and noise of its own."""
-        for image, condition in hand:
-            t = torch.sigmoid(self.numbers.time_mean + torch.randn(len(image)))
-            is_hidden = torch.rand(len(image)) < self.numbers.condition_dropout
-            hidden = torch.full_like(condition, self.net.classes.num_embeddings - 1)
-            self.step(image, torch.where(is_hidden, hidden, condition), t, torch.randn_like(image))
-
-    @torch.inference_mode()
-    def sample(self, noise: torch.Tensor, condition: torch.Tensor, times: np.ndarray) -> torch.Tensor:
-        """DDIM along the straight path, one step after the other.
-
-        Args:
-            noise: [B, C, H, W].
-            condition: labels int64 [B].
-            times: falling from 1 to 0 [N + 1].
-
-        Returns:
-            Images [B, C, H, W] in [-1, 1].
-        """
-        x = noise
-        for t, s in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
-            velocity = self.net(x, torch.full((len(x),), t), condition)
-            x_0, epsilon = x - t * velocity, x + (1 - t) * velocity
-            x = (1 - s) * x_0 + s * epsilon
-        return x.clamp(-1, 1)
-
-
-def _doubling(params: PyTree) -> Any:
-    """A dense layer on channels as the convolution of one position, for ``pixel_shuffle``."""
-    return conv({"kernel": params["kernel"][None, None], "bias": params["bias"]}, padding=0, shuffled_by=2)
-
-
-def _halving(params: PyTree) -> Any:
-    """A dense layer on patches of two by two as the convolution that it is."""
-    kernel = params["kernel"]
-    return conv({"kernel": kernel.reshape(2, 2, kernel.shape[0] // 4, -1), "bias": params["bias"]}, stride=2, padding=0)
+        h = self.after(self.middle(self.before(h, context)), context)
+        for number, pairs in enumerate(self.up):
+            for block, attend in pairs:
+                h = attend(block(torch.cat([h, skips.pop()], dim=1), context))
+            h = self.doublings[number](h) if number < self.num_levels - 1 else h
+        return F.pixel_shuffle(self.last(F.silu(self.out_norm(h))), self.patch_size).float()

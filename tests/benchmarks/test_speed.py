@@ -9,10 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aigc_jax.nets.unet import UNetSettings, make_unet
+from aigc_jax.nets.dit import DiT
+from aigc_jax.nets.unet import UNet
+from aigc_jax.types import UsageError
 from benchmarks import __main__ as benchmark
+from benchmarks import denoisers
+from benchmarks.common import torch_device
 
 pytestmark = pytest.mark.standard_promotion
+
+KEY = jax.random.key(0)
 
 
 def test_gan_alone_prints_its_step_time_and_its_number_of_parameters(capsys):
@@ -63,30 +69,100 @@ def test_metrics_against_a_library_that_differs_says_so(capsys, monkeypatch):
     assert "do not compute the same" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("norm", "patch_size", "num_channels"), [("rms", 2, 3), ("group", 1, 1)])
-def test_the_unet_in_torch_is_the_same_function(norm, patch_size, num_channels):
-    pytest.importorskip("torch")
-    from benchmarks import torch_unet
+CHEAP = UNet(8, (1, 2), 1, (), 0, num_classes=3, norm="rms", patch_size=2, resampling="patch", is_symmetric=True)
+DDPM = UNet(8, (1, 2), 1, (4,), 0, num_classes=3, is_scale_shift=False, resampling="conv")
+NETS = {
+    "unet of flow_digits": (CHEAP, 3),
+    "the same in groups": (CHEAP.clone(norm="group", patch_size=1), 1),
+    "unet of ddpm": (DDPM, 3),
+    "unet of ddpm with heads": (DDPM.clone(head_width=4, is_scale_shift=True), 3),
+    "dit": (DiT(2, 8, 2, head_width=4, num_classes=3), 3),
+}
 
-    settings = UNetSettings(8, (1, 2), 1, patch_size=patch_size, norm=norm, resampling="patch", is_symmetric=True)
-    net, x = make_unet(settings, num_classes=3), jax.random.normal(jax.random.key(0), (2, 8, 8, num_channels))
-    t, condition = jnp.array([0.2, 0.9]), jnp.array([1, 3])
-    params = jax.jit(net.init)(jax.random.key(1), x, t, condition)["params"]
+
+@pytest.mark.parametrize("name", NETS)
+def test_torch_network_is_the_same_function(name):
+    pytest.importorskip("torch")
+    from benchmarks import torch_flow
+
+    net, num_channels = NETS[name]
+    x, t, condition = jax.random.normal(KEY, (2, 8, 8, num_channels)), jnp.array([0.2, 0.9]), jnp.array([1, 3])
+    params = jax.jit(net.init)(KEY, x, t, condition)["params"]
     leaves, tree = jax.tree.flatten(params)
     # No weight at 0, which would hide what comes before it.
     keys = jax.random.split(jax.random.key(2), len(leaves))
     params = tree.unflatten([x + 0.2 * jax.random.normal(key, x.shape) for x, key in zip(leaves, keys, strict=True)])
     ours = jax.jit(net.apply)({"params": params}, x, t, condition)
-    theirs = torch_unet.UNet(jax.device_get(params), settings)
-    image, *others = torch_unet.images_to_tensor(np.asarray(x)), *map(torch_unet.to_tensor, (t, condition))
-    output = theirs(image, others[0], others[1].long()).permute(0, 2, 3, 1).detach().numpy()
+    theirs = torch_flow.TorchFlow(jax.device_get(params), net, 8, torch_flow.Step(1e-4))
+    image, *others = torch_flow.images_to_tensor(np.asarray(x)), *map(torch_flow.to_tensor, (t, condition))
+    output = theirs.output(image, others[0], others[1].long()).permute(0, 2, 3, 1).detach().numpy()
     assert np.abs(output).max() > 0.1
     np.testing.assert_allclose(ours, output, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["gan", "diffusion"])
+@pytest.mark.parametrize("name", ["dit", "unet"])
+def test_denoiser_alone_prints_its_step_time_and_its_rate(name, capsys):
+    words = [name, "--size", "tiny", "--dtype", "float32", "--batch-size", "4", "--steps", "1", "--rounds", "1"]
+    assert benchmark.main(words) == 0
+    out = capsys.readouterr().out
+    assert f"{name} tiny, batch 4, float32" in out
+    row = re.search(r"^aigc_jax +([\d,]+) +([\d.]+)", out, re.MULTILINE)
+    assert row is not None
+    net, shape, _ = denoisers.SIZES[name]["tiny"]
+    inputs = jnp.zeros((1, *shape)), jnp.zeros(1), jnp.zeros(1, jnp.int32)
+    params = jax.eval_shape(lambda: net.init(KEY, *inputs))
+    assert int(row[1].replace(",", "")) == sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert "TFLOP/s" in out
+    assert "of the peak" not in out  # which no one knows of a CPU
+
+
+def test_count_flops_are_the_published_ones_of_dit():
+    """Peebles and Xie 2023, table 1: 23.01 and 80.71 billion products, without the embeddings of time and class."""
+    for name, billions in (("B/2", 23.01), ("L/2", 80.71)):
+        net, shape, _ = denoisers.SIZES["dit"][name]
+        inputs = jnp.zeros((1, *shape)), jnp.zeros(1), jnp.zeros(1, jnp.int32)
+        params = jax.eval_shape(lambda net=net, inputs=inputs: net.init(KEY, *inputs))
+        program = jax.make_jaxpr(net.apply)(params, *inputs)
+        assert denoisers.count_flops(program.jaxpr) / 2e9 == pytest.approx(billions, rel=0.01)
+
+
+def torch_with(name):
+    """Enough of PyTorch to tell its device; None for a build without CUDA."""
+    cuda = types.SimpleNamespace(is_available=lambda: name is not None, get_device_name=lambda number: name)
+    chosen = []
+    return types.SimpleNamespace(
+        cuda=cuda,
+        device=lambda *words: words,
+        get_float32_matmul_precision=lambda: "highest",
+        set_float32_matmul_precision=chosen.append,
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "message"),
+    [
+        (["NVIDIA H200"], None, "JAX computes on NVIDIA H200, PyTorch on the CPU"),
+        (["NVIDIA H200"], "NVIDIA A100", "JAX computes on NVIDIA H200, PyTorch on NVIDIA A100"),
+        (["NVIDIA H200", "NVIDIA H200"], "NVIDIA H200", "JAX computes on 2 devices"),
+        (["TPU v5"], None, "JAX computes on TPU v5, PyTorch on the CPU"),
+    ],
+)
+def test_unequal_devices_are_refused(ours, theirs, message, monkeypatch):
+    devices = [types.SimpleNamespace(platform="gpu", device_kind=kind) for kind in ours]
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    with pytest.raises(UsageError, match=message):
+        torch_device(torch_with(theirs))
+
+
+@pytest.mark.parametrize(("platform", "kind", "device"), [("cpu", "cpu", ("cpu",)), ("gpu", "X", ("cuda", 0))])
+def test_torch_computes_where_jax_does(platform, kind, device, monkeypatch):
+    monkeypatch.setattr(jax, "devices", lambda: [types.SimpleNamespace(platform=platform, device_kind=kind)])
+    assert torch_device(torch_with("X")) == device
+
+
+@pytest.mark.parametrize("name", ["gan", "diffusion", "dit", "unet"])
 def test_without_torch_one_line_says_what_to_install(name, capsys, monkeypatch):
-    for module in ("torch_gan", "torch_unet", "torch_layers"):
+    for module in ("torch_gan", "torch_flow", "torch_unet", "torch_dit", "torch_layers"):
         monkeypatch.delitem(sys.modules, f"benchmarks.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails, installed or not
     assert benchmark.main([name, "--against", "torch"]) == 2
