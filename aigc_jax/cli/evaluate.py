@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from aigc_jax.cli.common import Sampler, Trained, conditions_of, picture_of
+from aigc_jax.cli.common import Sampler, Trained, picture_of
 from aigc_jax.data.fingerprint import fingerprint
 from aigc_jax.data.images import to_png
 from aigc_jax.evaluation.classifiers import (
@@ -21,6 +21,7 @@ from aigc_jax.evaluation.classifiers import (
     with_second_classifier,
 )
 from aigc_jax.evaluation.evaluate import Settings, evaluate
+from aigc_jax.evaluation.examples import Examples
 from aigc_jax.evaluation.from_run import LoadedRun, evaluated_model, load_subject
 from aigc_jax.inference.perturbation import features_fn, make_path_fn
 from aigc_jax.report.files import write_report
@@ -83,7 +84,7 @@ def evaluate_run(arguments: Evaluate) -> int:
     evaluation = evaluate(subject=subject, judge=judge, data=data, settings=settings, gates=gates)
     report = evaluation.report._replace(facts=_facts(loaded, arguments, data))
     html, json_file = write_report(
-        arguments.run, report, grid=_grid(loaded, subject, data), per_sample=evaluation.per_sample
+        arguments.run, report, grid=_grid(loaded, evaluation.samples, data), per_sample=evaluation.per_sample
     )
     print("\n".join(summary_lines(report)))
     print(f"report: {html}    {json_file}")
@@ -129,9 +130,8 @@ def _facts(loaded: LoadedRun, arguments: Evaluate, data: Data) -> dict[str, str]
     return {"checkpoint": arguments.checkpoint, "seed": str(arguments.seed), **how, "data checksum": mark}
 
 
-def _grid(loaded: LoadedRun, subject: Any, data: Data) -> bytes | None:
-    """Samples as a picture, not chosen."""
-    num = 100 if loaded.experiment.example_name == "image" else 1000
-    labels = conditions_of(loaded.experiment.num_classes, None, num)
-    picture = picture_of(loaded.experiment, subject.sample_fn(0, labels, num), labels, data.class_names)
+def _grid(loaded: LoadedRun, samples: Examples, data: Data) -> bytes | None:
+    """The first samples as a picture, not chosen."""
+    first = samples.select(slice(0, 100 if loaded.experiment.example_name == "image" else 1000))
+    picture = picture_of(loaded.experiment, first.floats(), first.condition, data.class_names)
     return None if picture is None else to_png(picture)

@@ -28,7 +28,7 @@ from aigc_jax.evaluation.evaluate import Settings, evaluate
 from aigc_jax.evaluation.judge import Judge, Predictions, classifier_judge, with_second_opinion, world_judge
 from aigc_jax.evaluation.model import EvaluatedModel
 from aigc_jax.inference.inception import ENCODER_NAME, make_inception_encoder
-from aigc_jax.inference.sampling import make_encode_fn, make_sample_fn
+from aigc_jax.inference.sampling import compile_sampler, make_encode_fn
 from aigc_jax.nets.inception import InceptionV3
 from aigc_jax.report.schema import Report
 from aigc_jax.runs import load_config, run_training
@@ -162,11 +162,11 @@ def make_evaluate_fn(experiment: Experiment, config: TrainConfig, data: Data) ->
     """What is measured during training: samples of a generator, held-out examples of any other model."""
     if experiment.algorithm.sample is None:
         return functools.partial(_held_out_means, experiment, data)
-    judge = load_judge(experiment, config, data)
+    judge, sampler = load_judge(experiment, config, data), compile_sampler(experiment)
 
     def evaluate_samples(variables: Variables, step: int) -> dict[str, float]:
         del step
-        subject = EvaluatedModel(make_sample_fn(experiment, variables, config.seed), experiment.num_classes)
+        subject = EvaluatedModel(sampler(variables, config.seed), experiment.num_classes)
         settings = Settings(1000, num_detected=0, num_swept=0)
         return _figures(evaluate(subject=subject, judge=judge, data=data, settings=settings).report)
 

@@ -57,10 +57,12 @@ class Evaluation(NamedTuple):
     Attributes:
         report: the report.
         per_sample: ``{name: array [num_samples, ...]}``: condition, predicted class, validity, scores, features.
+        samples: what was measured.
     """
 
     report: Report
     per_sample: Mapping[str, np.ndarray]
+    samples: Examples
 
 
 def evaluate(
@@ -116,9 +118,8 @@ def evaluate(
         subject.guidance,
         subject.takes_rescaling,
     )
-    return Evaluation(
-        report._replace(recommendations=recommendations(findings)), _per_sample(evidence, found.detection)
-    )
+    report = report._replace(recommendations=recommendations(findings))
+    return Evaluation(report, _per_sample(evidence, found.detection), evidence.samples)
 
 
 class _Found(NamedTuple):

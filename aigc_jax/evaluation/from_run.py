@@ -21,8 +21,14 @@ from aigc_jax.evaluation.model import EvaluatedModel, NamedDetector, PairedVaria
 from aigc_jax.evaluation.recommendations import IDEAL
 from aigc_jax.inference.diagnostics import make_ideal_fn, make_score_fn, make_trace_fn
 from aigc_jax.inference.latents import make_reconstruct_fn
-from aigc_jax.inference.perturbation import make_change_fn, make_transformed_sample_fn, perturb, truncate
-from aigc_jax.inference.sampling import make_sample_fn
+from aigc_jax.inference.perturbation import (
+    TransformedSampler,
+    compile_transformed_sampler,
+    make_change_fn,
+    perturb,
+    truncate,
+)
+from aigc_jax.inference.sampling import CompiledSampler, SampleBlocksFn, compile_sampler, make_sample_fn
 from aigc_jax.runs import SAMPLER_FLAGS, load_run, override, run_module
 from aigc_jax.samplers.settings import Sampling, num_evaluations
 from aigc_jax.train.checkpoint import load_variables
@@ -36,6 +42,9 @@ ROUNDING = 1e-3
 
 LARGE_DIFFERENCE = 0.1
 """A difference of values in [-1, 1] that rounding explains in few samples at most."""
+
+MAX_SECONDS = 10.0
+"""Seconds to draw the repeated samples in, above which they are not drawn once more in another process."""
 
 SAMPLERS = ("ddim", "dpm_solver", "ancestral")
 NUM_STEPS = (5, 10, 20, 50)
@@ -114,7 +123,11 @@ def evaluated_model(
     """
     experiment, left_out = loaded.experiment, dict[str, str]()
     has_both_ways = experiment.algorithm.encode is not None and experiment.algorithm.decode is not None
-    sample_fn = make_sample_fn(experiment, loaded.variables, loaded.seed)
+    sampler = compile_sampler(experiment)
+    sample_fn = sampler(loaded.variables, loaded.seed)
+    transformed = None
+    if experiment.algorithm.generate is not None:
+        transformed = compile_transformed_sampler(experiment, loaded.variables, loaded.seed)
     for other in (partner, denoiser):
         if other is not None:
             _check_shape(loaded, other)
@@ -124,8 +137,8 @@ def evaluated_model(
         sample_fn=sample_fn,
         num_classes=experiment.num_classes,
         withheld=() if experiment.world is None else experiment.world.withheld,
-        replications=list(_repeats(loaded)),
-        paired_variants=list(_paired_variants(loaded, partner, left_out)),
+        replications=list(_repeats(loaded, sample_fn)),
+        paired_variants=list(_paired_variants(loaded, sampler, transformed, partner, left_out)),
         detectors=_detectors(loaded, denoiser),
         trace_fn=None
         if experiment.algorithm.trace is None
@@ -133,7 +146,11 @@ def evaluated_model(
         latent_changes=None
         if experiment.algorithm.generate is None
         else make_change_fn(experiment, loaded.variables, loaded.seed),
-        variants=[*_sampler_variants(loaded, left_out), *_guidance_variants(loaded), *_truncations(loaded)],
+        variants=[
+            *_sampler_variants(loaded, left_out),
+            *_guidance_variants(loaded),
+            *_truncations(loaded, transformed),
+        ],
         reconstruct=make_reconstruct_fn(experiment, loaded.variables) if has_both_ways else None,
         guidance=_guidance(loaded),
         takes_rescaling=hasattr(getattr(loaded.config, "sampling", None), "guidance_rescale"),
@@ -152,23 +169,19 @@ def _check_shape(loaded: LoadedRun, other: LoadedRun) -> None:
         )
 
 
-def _repeats(loaded: LoadedRun) -> Iterator[Replication]:
+def _repeats(loaded: LoadedRun, sample_fn: SampleBlocksFn) -> Iterator[Replication]:
     """The same samples, computed otherwise."""
-    yield Replication("once more", make_sample_fn(loaded.experiment, loaded.variables, loaded.seed))
+    yield Replication("once more", sample_fn)
     small = make_sample_fn(loaded.experiment, loaded.variables, loaded.seed, block_size=16)
     yield Replication("in batches of 16", small, ROUNDING, is_judged=False, gross=LARGE_DIFFERENCE)
-    plain = make_sample_fn(loaded.experiment, loaded.variables, loaded.seed, block_size=2)
-
-    def uncompiled(start: int, condition: np.ndarray | None, num: int) -> np.ndarray:
-        with jax.disable_jit():
-            return plain(start, condition, num)
-
-    yield Replication("without compilation", uncompiled, ROUNDING, num=2, is_judged=False)
     # An accelerator belongs to one process, and tunes its programs anew in each.
     is_here = (loaded.run / "config.json").is_file() and jax.default_backend() == "cpu"
     if is_here and loaded.experiment.example_name == "image":
         yield Replication(
-            "in another process, to 8 bits", lambda *given: sample_in_subprocess(loaded, *given), is_eight_bit=True
+            "in another process, to 8 bits",
+            lambda *given: sample_in_subprocess(loaded, *given),
+            is_eight_bit=True,
+            max_seconds=MAX_SECONDS,
         )
 
 
@@ -192,19 +205,25 @@ def sample_in_subprocess(loaded: LoadedRun, start: int, condition: np.ndarray | 
             return to_float(saved["image"])[start:]
 
 
-def _paired_variants(loaded: LoadedRun, partner: LoadedRun | None, left_out: dict[str, str]) -> Iterator[PairedVariant]:
-    experiment, seed = loaded.experiment, loaded.seed
+def _paired_variants(
+    loaded: LoadedRun,
+    sampler: CompiledSampler,
+    transformed: TransformedSampler | None,
+    partner: LoadedRun | None,
+    left_out: dict[str, str],
+) -> Iterator[PairedVariant]:
+    seed = loaded.seed
     if partner is None:
         left_out["model_consistency"] = "name another model of the same data: --partner RUN"
     else:
         other = make_sample_fn(partner.experiment, partner.variables, seed)
         yield PairedVariant("model_consistency", f"model {partner.run.name}", other)
-    yield from earlier_checkpoint(loaded, left_out)
-    if experiment.algorithm.generate is None:
+    yield from earlier_checkpoint(loaded, sampler, left_out)
+    if transformed is None:
         reason = "the model starts from no one latent that could be moved"
         left_out |= dict.fromkeys(("perturbation", "latent_sensitivity"), reason)
     else:
-        moved = make_transformed_sample_fn(experiment, loaded.variables, seed, perturb(PERTURBED_VARIANCE))
+        moved = transformed(perturb, PERTURBED_VARIANCE)
         yield PairedVariant("perturbation", f"{PERTURBED_VARIANCE:.0%} of the latent's variance fresh", moved)
     num_steps = getattr(getattr(loaded.config, "sampling", None), "num_steps", None)
     if num_steps is not None:
@@ -212,12 +231,13 @@ def _paired_variants(loaded: LoadedRun, partner: LoadedRun | None, left_out: dic
         yield PairedVariant("step_consistency", f"{2 * num_steps} steps for {num_steps}", twice)
     else:
         left_out["step_consistency"] = "the model takes one step"
-    rounded = jax.tree.map(_to_bfloat16, loaded.variables)
-    half = make_sample_fn(experiment, rounded, seed)
+    half = sampler(jax.tree.map(_to_bfloat16, loaded.variables), seed)
     yield PairedVariant("half_precision", "weights rounded to bfloat16", half)
 
 
-def earlier_checkpoint(loaded: LoadedRun, left_out: dict[str, str]) -> Iterator[PairedVariant]:
+def earlier_checkpoint(
+    loaded: LoadedRun, sampler: CompiledSampler, left_out: dict[str, str]
+) -> Iterator[PairedVariant]:
     """The checkpoint nearest to half of the training, if one was kept."""
     steps = checkpoint_steps(loaded.run)
     last = int(loaded.checkpoint) if loaded.checkpoint.isdigit() else max(steps, default=0)
@@ -227,8 +247,7 @@ def earlier_checkpoint(loaded: LoadedRun, left_out: dict[str, str]) -> Iterator[
         return
     step = min(earlier_steps, key=lambda step: abs(2 * step - last))
     variables = load_variables(loaded.run, abstract_state(loaded.experiment), which=step)
-    earlier = make_sample_fn(loaded.experiment, variables, loaded.seed)
-    yield PairedVariant("checkpoint_consistency", f"checkpoint of step {step}", earlier)
+    yield PairedVariant("checkpoint_consistency", f"checkpoint of step {step}", sampler(variables, loaded.seed))
 
 
 def _to_bfloat16(leaf: Any) -> Any:
@@ -294,10 +313,8 @@ def _guidance_variants(loaded: LoadedRun) -> Iterator[Variant]:
             yield Variant("guidance", "", weight, with_sampling(loaded, {"guidance": weight}))
 
 
-def _truncations(loaded: LoadedRun) -> Iterator[Variant]:
+def _truncations(loaded: LoadedRun, transformed: TransformedSampler | None) -> Iterator[Variant]:
     """Latents cut short, of models that are one step from them."""
-    if loaded.experiment.algorithm.generate is None or hasattr(loaded.config, "sampling"):
-        return
-    for limit in TRUNCATION:
-        moved = make_transformed_sample_fn(loaded.experiment, loaded.variables, loaded.seed, truncate(limit))
-        yield Variant("truncation", "", limit, moved)
+    if transformed is not None and not hasattr(loaded.config, "sampling"):
+        for limit in TRUNCATION:
+            yield Variant("truncation", "", limit, transformed(truncate, limit))

@@ -6,6 +6,7 @@ and says so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -64,20 +65,20 @@ class Replication(NamedTuple):
         title: what was different: "batches of 16".
         sample_fn: draws them.
         tolerance: largest difference that rounding explains; 0 where results must be equal bit for bit.
-        num: how many samples are repeated.
         is_judged: whether a difference lights the light, or is only told: another compilation may round otherwise.
         gross: a difference that no rounding explains. Where given, the light is judged by it in place of the
             tolerance: lit where more than half of the samples differ by more, as those do that see their neighbours.
+        max_seconds: seconds that drawing the samples may take, for the replication to be made at all.
         is_eight_bit: whether they come from a file of 8 bits: the samples are rounded so before they are compared.
     """
 
     title: str
     sample_fn: Sampler
     tolerance: float = 0.0
-    num: int = 64
     is_eight_bit: bool = False
     is_judged: bool = True
     gross: float | None = None
+    max_seconds: float = math.inf
 
 
 class NamedDetector(NamedTuple):

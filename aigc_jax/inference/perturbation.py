@@ -5,6 +5,7 @@ All of them number samples as :mod:`aigc_jax.inference.sampling` does, so that s
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -16,84 +17,75 @@ from aigc_jax.inference.sampling import BLOCK, SampleBlocksFn, blockwise, sample
 from aigc_jax.metrics.consistency import unit_change
 from aigc_jax.metrics.path_length import path_speed
 from aigc_jax.rng import example_keys, normal, split_by_name
-from aigc_jax.types import Experiment, LatentFn, UsageError, Variables
+from aigc_jax.types import Experiment, GenerateFn, LatentFn, UsageError, Variables
 
-LatentTransform = Callable[[jax.Array, jax.Array], jax.Array]
-"""``(latents [B, ...], keys [B]) -> latents``: standard normal in, standard normal or a part of it out."""
+LatentTransform = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""``(latents [B, ...], keys [B], amount []) -> latents``: standard normal in, standard normal or a part of it out."""
+
+TransformedSampler = Callable[[LatentTransform, float], SampleBlocksFn]
+"""``(transform, amount) -> sample_fn``: its sample i is made of the latent of the model's own sample i."""
 
 DecodeFn = Callable[[jax.Array], jax.Array]
 """``latents [B, ...] -> samples [B, ...]`` of given weights, keys and conditions."""
 
 
-def make_transformed_sample_fn(
-    experiment: Experiment, variables: Variables, seed: int, move: LatentTransform
-) -> SampleBlocksFn:
-    """Samples from the model's own latents, moved.
+def compile_transformed_sampler(experiment: Experiment, variables: Variables, seed: int) -> TransformedSampler:
+    """Samples from the model's own latents, transformed; all transforms share the compiled generator.
 
     Args:
         experiment: what was trained; its algorithm has ``latent`` and ``generate``.
         variables: its weights.
         seed: of the latents.
-        move: what is done to them.
 
     Returns:
-        The function: its sample i is made of the latent of the model's own sample i.
+        The function.
 
     Raises:
         UsageError: the model starts from no one latent.
     """
+    latent, generate = _latent_fns(experiment)
+    key = sample_key(seed)
 
-    def moved(latent: LatentFn, decode: DecodeFn, keys: jax.Array) -> jax.Array:
-        return decode(move(latent(keys, BLOCK), split_by_name(keys, "move")["move"]))
+    @functools.partial(jax.jit, static_argnums=0)
+    def transformed(transform: LatentTransform, amount: jax.Array, index: jax.Array) -> jax.Array:
+        keys = example_keys(key, index)
+        return transform(latent(keys, BLOCK), split_by_name(keys, "move")["move"], amount)
 
-    return blockwise(_compiled(experiment, variables, seed, moved))
+    @jax.jit
+    def decode(variables: Variables, latents: jax.Array, index: jax.Array, condition: jax.Array | None) -> jax.Array:
+        return generate(variables, latents, example_keys(key, index), condition)
+
+    def bind(transform: LatentTransform, amount: float) -> SampleBlocksFn:
+        return blockwise(
+            lambda index, condition: decode(
+                variables, transformed(transform, jnp.float32(amount), index), index, condition
+            )
+        )
+
+    return bind
 
 
-def truncate(limit: float) -> LatentTransform:
-    """Latents within so many standard deviations: each number is carried to the truncated normal, in its order.
+def truncate(latents: jax.Array, keys: jax.Array, limit: jax.Array) -> jax.Array:
+    """Latents within ``limit`` > 0 standard deviations: each number is carried to the truncated normal, in its order.
 
-    The law is that of drawing again whatever lies outside (the truncation trick of Brock et al. 2019, section 3.1),
-    and each latent stays near where it was, so that samples under several limits can be compared.
+    The distribution is that of drawing again whatever lies outside (the truncation trick of Brock et al. 2019, section
+    3.1), and each latent stays near where it was, so that samples under several limits can be compared.
 
-    Args:
-        limit: > 0, in standard deviations.
-
-    Returns:
-        The transform.
-
-    >>> truncate(0.5)(jnp.array([[-9.0, 0.0, 9.0]]), jnp.zeros(1)).round(3)
+    >>> truncate(jnp.array([[-9.0, 0.0, 9.0]]), jnp.zeros(1), jnp.float32(0.5)).round(3)
     Array([[-0.5,  0. ,  0.5]], dtype=float32)
     """
-    if not limit > 0:
-        raise UsageError(f"expected a truncation > 0, got {limit}: 1 keeps latents within one standard deviation")
-
-    def move(latents: jax.Array, keys: jax.Array) -> jax.Array:
-        del keys
-        low, high = ndtr(jnp.float32(-limit)), ndtr(jnp.float32(limit))
-        return jnp.clip(ndtri(low + ndtr(latents) * (high - low)), -limit, limit)
-
-    return move
+    del keys
+    low, high = ndtr(-limit), ndtr(limit)
+    return jnp.clip(ndtri(low + ndtr(latents) * (high - low)), -limit, limit)
 
 
-def perturb(share: float) -> LatentTransform:
-    """Latents with a little fresh noise: still standard normal.
+def perturb(latents: jax.Array, keys: jax.Array, share: jax.Array) -> jax.Array:
+    """Latents with a ``share`` in [0, 1] of their variance replaced by fresh noise: still standard normal.
 
-    Args:
-        share: of each latent's variance that is fresh, in [0, 1].
-
-    Returns:
-        The transform ``sqrt(1 - share) z + sqrt(share) noise``.
-
-    >>> perturb(0.0)(jnp.ones((1, 2)), jax.random.split(jax.random.key(0), 1))
+    >>> perturb(jnp.ones((1, 2)), jax.random.split(jax.random.key(0), 1), jnp.float32(0.0))
     Array([[1., 1.]], dtype=float32)
     """
-    if not 0 <= share <= 1:
-        raise UsageError(f"expected a share of fresh noise in [0, 1], got {share}: 0.01 is a little")
-
-    def move(latents: jax.Array, keys: jax.Array) -> jax.Array:
-        return jnp.sqrt(1.0 - share) * latents + jnp.sqrt(share) * normal(keys, latents.shape[1:])
-
-    return move
+    return jnp.sqrt(1.0 - share) * latents + jnp.sqrt(share) * normal(keys, latents.shape[1:])
 
 
 def features_fn(classifier: Experiment, variables: Variables) -> Callable[[jax.Array], jax.Array]:
@@ -173,9 +165,7 @@ def _compiled(
     make: Callable[[LatentFn, DecodeFn, jax.Array], jax.Array],
 ) -> Callable[[jax.Array, jax.Array | None], jax.Array]:
     """Blocks of what is made of the latents of samples, the model as a function of them, and the samples' keys."""
-    latent, generate = experiment.algorithm.latent, experiment.algorithm.generate
-    if latent is None or generate is None:
-        raise UsageError("this model starts from no one latent: there is none to move")
+    latent, generate = _latent_fns(experiment)
     key = sample_key(seed)
 
     @jax.jit
@@ -184,6 +174,13 @@ def _compiled(
         return make(latent, lambda z: generate(variables, z, keys, condition), keys)
 
     return lambda index, condition: block(variables, index, condition)
+
+
+def _latent_fns(experiment: Experiment) -> tuple[LatentFn, GenerateFn]:
+    latent, generate = experiment.algorithm.latent, experiment.algorithm.generate
+    if latent is None or generate is None:
+        raise UsageError("this model starts from no one latent: there is none to move")
+    return latent, generate
 
 
 def _by_number(

@@ -8,6 +8,7 @@ computes sample i whatever ``--num`` is, and the result is equal bit for bit.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
@@ -22,6 +23,12 @@ BLOCK = 64
 
 SampleBlocksFn = Callable[[int, np.ndarray | None, int], np.ndarray]
 """``(start, condition [num] or None, num) -> float32 [num, ...]``: samples start ... start + num - 1."""
+
+CompiledSampler = Callable[[Variables, int], SampleBlocksFn]
+"""``(variables, seed) -> sample_fn``: one program for all weights and seeds."""
+
+ENCODE_BLOCK = 256
+"""Examples that a network is evaluated on at once: fewer are padded, so that there is one program."""
 
 
 def check_seed(seed: int) -> None:
@@ -56,14 +63,20 @@ def make_sample_fn(
     Raises:
         UsageError: the algorithm draws no samples, or the seed is out of range.
     """
+    return compile_sampler(experiment, block_size=block_size)(variables, seed)
+
+
+def compile_sampler(experiment: Experiment, *, block_size: int = BLOCK) -> CompiledSampler:
+    """As :func:`make_sample_fn`, for several weights or seeds of one model, which share the compiled program."""
     sample = experiment.algorithm.sample
     if sample is None:
         raise UsageError("this run holds a model that draws no samples (a classifier): name the run of a generator")
-    key = sample_key(seed)
-    compiled = jax.jit(
-        lambda variables, index, condition: sample(variables, example_keys(key, index), block_size, condition)
-    )
-    return blockwise(lambda index, condition: compiled(variables, index, condition), block_size)
+
+    @jax.jit
+    def block(variables: Variables, key: jax.Array, index: jax.Array, condition: jax.Array | None) -> jax.Array:
+        return sample(variables, example_keys(key, index), block_size, condition)
+
+    return lambda variables, seed: blockwise(functools.partial(block, variables, sample_key(seed)), block_size)
 
 
 def sample_key(seed: int) -> jax.Array:
@@ -138,9 +151,16 @@ def make_encode_fn(experiment: Experiment, variables: Variables) -> EncodeFn:
         raise UsageError("this model has nothing to evaluate on examples: pass --eval-every 0")
     compiled = jax.jit(lambda variables, batch: evaluate_rows(variables, batch, jax.random.key(0)))
 
+    def encode_block(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        num = len(batch["image"])
+        padded = {name: np.resize(values, (ENCODE_BLOCK, *values.shape[1:])) for name, values in batch.items()}
+        return {name: np.asarray(value)[:num] for name, value in compiled(variables, padded).items()}
+
     def encode(images: np.ndarray, label: np.ndarray | None = None) -> dict[str, np.ndarray]:
         batch = {"image": images} if label is None else {"image": images, "label": label}
-        return {name: np.asarray(value) for name, value in compiled(variables, batch).items()}
+        starts = range(0, len(images), ENCODE_BLOCK)
+        blocks = [encode_block({name: of[i : i + ENCODE_BLOCK] for name, of in batch.items()}) for i in starts]
+        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
     return encode
 

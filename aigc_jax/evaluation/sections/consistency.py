@@ -8,13 +8,14 @@ precision changes little, and how little.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from aigc_jax.data.images import to_float, to_uint8
 from aigc_jax.evaluation.examples import Examples, condition_of
-from aigc_jax.evaluation.model import Replication
+from aigc_jax.evaluation.model import Sampler
 from aigc_jax.evaluation.section import Evidence, Section, proportion
 from aigc_jax.evaluation.sections.condition import judged_class
 from aigc_jax.evaluation.sections.paired_noise import NUM_PAIRED, TITLES, agreement, draw_pair, strip, violations
@@ -25,6 +26,9 @@ from aigc_jax.report.figures import Figure, Table
 from aigc_jax.report.formatting import format_p
 from aigc_jax.report.schema import Check, Measurement
 from aigc_jax.types import UsageError, World
+
+NUM_REPEATED = 64
+"""Samples that are drawn again."""
 
 
 def consistency(evidence: Evidence) -> Section:
@@ -103,12 +107,21 @@ def _repeats(evidence: Evidence) -> tuple[Section, Table]:
     checks: list[Check] = []
     rows: list[list[str]] = []
     num_same = num_all = 0
+    begin = time.perf_counter()
+    first = _first(evidence, evidence.subject.sample_fn, NUM_REPEATED) if evidence.subject.replications else np.zeros(0)
+    seconds = time.perf_counter() - begin
     for repeat in evidence.subject.replications:
+        if seconds > repeat.max_seconds:
+            reason = f"left out: the samples take {seconds:.0f} s, more than {repeat.max_seconds:.0f}"
+            rows.append([repeat.title, reason, "", "", ""])
+            continue
+        ours = to_float(to_uint8(first)) if repeat.is_eight_bit else first
         try:
-            ours, again = _repeated(evidence, repeat)
+            again = _first(evidence, repeat.sample_fn, len(first))
         except UsageError as error:
             rows.append([repeat.title, f"failed: {error}", "", "", ""])
             continue
+        ours, again = (each.reshape(len(first), -1) for each in (ours, again))
         difference = np.abs(ours - again).max(axis=1)
         is_same = difference <= repeat.tolerance
         if repeat.is_judged:
@@ -139,17 +152,10 @@ def _repeats(evidence: Evidence) -> tuple[Section, Table]:
     return Section([row._replace(reference=1.0, reference_title="what a pure function gives")], checks), table
 
 
-def _repeated(evidence: Evidence, repeat: Replication) -> list[np.ndarray]:
-    """The first samples and their repetitions, each [num, numbers of a sample]."""
-    num = min(repeat.num, evidence.samples.num)
-    condition = condition_of(0, num, evidence.subject.num_classes)
-    ours, again = (
-        np.asarray(sample_fn(0, condition, num), np.float32)
-        for sample_fn in (evidence.subject.sample_fn, repeat.sample_fn)
-    )
-    if repeat.is_eight_bit:
-        ours = to_float(to_uint8(ours))
-    return [ours.reshape(num, -1), again.reshape(num, -1)]
+def _first(evidence: Evidence, sample_fn: Sampler, num: int) -> np.ndarray:
+    """The first samples."""
+    num = min(num, evidence.samples.num)
+    return np.asarray(sample_fn(0, condition_of(0, num, evidence.subject.num_classes), num), np.float32)
 
 
 def _distinct(evidence: Evidence) -> tuple[Measurement, Check]:
