@@ -13,7 +13,7 @@ import pkgutil
 import re
 import sys
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +28,7 @@ from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.config_io import config_from_values
 from aigc_jax.train.data_record import checked_data, located, record_data
 from aigc_jax.train.loop import EvaluateFn, TrainResult, train
+from aigc_jax.train.parallel import Device
 from aigc_jax.train.pretrained import rebuild
 from aigc_jax.train.run_dir import read_run
 from aigc_jax.types import Data, Experiment, UsageError, Variables
@@ -259,6 +260,7 @@ def run_training(
     resume_command: str,
     evaluate_fn: EvaluateFn | None = None,
     schedule_steps: int | None = None,
+    devices: Sequence[Device] | None = None,
 ) -> TrainResult:
     """Train an experiment on opened data, see :func:`aigc_jax.train.loop.train`."""
 
@@ -283,4 +285,5 @@ def run_training(
         on_start=lambda state, _: record_data(workdir, config, data, is_resumed=int(state.step) > 0),
         resume_command=resume_command,
         schedule_steps=schedule_steps,
+        devices=devices,
     )

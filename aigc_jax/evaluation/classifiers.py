@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import json
-import os
-import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import numpy as np
 
 from aigc_jax.data.arrays import ArraySource, take
 from aigc_jax.data.fingerprint import fingerprint
 from aigc_jax.data.images import to_float, to_uint8
 from aigc_jax.data.pipeline import epoch
+from aigc_jax.evaluation.classifier_cache import Entry, load_or_train
 from aigc_jax.evaluation.evaluate import Settings, evaluate
 from aigc_jax.evaluation.judge import Judge, Predictions, classifier_judge, with_second_opinion, world_judge
 from aigc_jax.evaluation.model import EvaluatedModel
@@ -84,21 +81,16 @@ def load_classifier(
     if not data.class_names:
         raise UsageError(f"{data.name} has no classes, so no classifier can judge: evaluate on labelled data")
     settings, experiment = _classifier(config, data, architecture)
+    title = f"{data.name} classifier" + ("" if architecture == "conv" else f" ({architecture})")
+    shapes = abstract_state(experiment)
     # What the classifier learns from, and not where it lies or what it is called: a folder may change under its name.
     identity = {
         **dataclasses.asdict(dataclasses.replace(settings, data=data.name, data_dir=None)),
         "data": fingerprint(data),
-        "net": str(abstract_state(experiment)),
+        "net": str(shapes),
     }
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    name = f"{re.sub(r'[^a-z0-9]+', '-', data.name.lower())}-{digest}"
-    workdir = _cache_dir() / "classifiers" / name
-    title = f"{data.name} classifier" + ("" if architecture == "conv" else f" ({architecture})")
-    if not _is_complete(workdir, settings.steps):
-        print(f"training the {title} once; it is kept in {workdir}", file=sys.stderr)
-        _train_into(workdir, experiment, settings, data)
-    variables = load_variables(workdir, abstract_state(experiment))
-    return title, experiment, variables
+    entry = Entry(title, identity, settings.steps, shapes)
+    return title, experiment, load_or_train(entry, functools.partial(_train_into, experiment, settings, data))
 
 
 def _classifier(config: TrainConfig, data: Data, architecture: Architecture = "conv") -> tuple[TrainConfig, Experiment]:
@@ -110,6 +102,7 @@ def _classifier(config: TrainConfig, data: Data, architecture: Architecture = "c
         data_dir=config.data_dir,
         image_shape=config.image_shape,
         num_classes=len(data.class_names),
+        batch_size=min(module.Config().batch_size, len(data.train)),
         parallel="jit",
         log_every=250,
     )
@@ -132,14 +125,14 @@ def make_accuracy_fn(config: TrainConfig, data: Data) -> AccuracyFn:
     """
 
     def accuracies(images: np.ndarray, condition: np.ndarray) -> dict[str, tuple[int, int]]:
-        settings, experiment = _classifier(config, data)
         made = Data(
             "samples", ArraySource(to_uint8(images), condition.astype(np.int32)), data.held_out, data.class_names
         )
+        settings, experiment = _classifier(config, made)
         print("training a classifier on the samples alone", file=sys.stderr)
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             workdir = Path(folder) / "run"
-            _train_into(workdir, experiment, settings, made)
+            _train_into(experiment, settings, made, workdir)
             from_samples = make_encode_fn(experiment, load_variables(workdir, abstract_state(experiment)))
         _, from_real = load_encoder(config, data)
         real = take(data.held_out, np.arange(len(data.held_out)))
@@ -241,39 +234,17 @@ def _held_out_means(experiment: Experiment, data: Data, variables: Variables, st
     return {f"eval/{name}": float(np.concatenate([row[name] for row in rows]).mean()) for name in names}
 
 
-def _train_into(workdir: Path, experiment: Experiment, settings: TrainConfig, data: Data) -> None:
-    """Train in a folder of this process's own, and give it its name when complete: no lock, and no half of one."""
-    try:
-        workdir.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"cannot keep a classifier in {workdir.parent} ({error.strerror}): set AIGC_JAX_CACHE"
-        ) from None
-    with tempfile.TemporaryDirectory(dir=workdir.parent, prefix=f".{workdir.name}.", ignore_cleanup_errors=True) as own:
-        result = run_training(
-            experiment,
-            settings,
-            Path(own) / "run",
-            data=data,
-            name="classifier_digits",
-            resume_command="the same command, which begins the classifier anew",
-        )
-        if result.stopped_by is not None:
-            raise KeyboardInterrupt
-        if workdir.exists() and not _is_complete(workdir, settings.steps):
-            shutil.rmtree(workdir, ignore_errors=True)
-        try:
-            (Path(own) / "run").rename(workdir)
-        except OSError:
-            # Another process was faster: its classifier is as good.
-            if not _is_complete(workdir, settings.steps):
-                raise
-
-
-def _is_complete(workdir: Path, steps: int) -> bool:
-    return (workdir / "checkpoints" / str(steps)).is_dir()
-
-
-def _cache_dir() -> Path:
-    given = os.environ.get("AIGC_JAX_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "aigc_jax"
+def _train_into(experiment: Experiment, settings: TrainConfig, data: Data, workdir: Path) -> None:
+    """Train a classifier into a new run directory; a signal interrupts the command that needs it."""
+    result = run_training(
+        experiment,
+        settings,
+        workdir,
+        data=data,
+        name="classifier_digits",
+        resume_command="the same command, which begins the classifier anew",
+        # On one device, however many there are: neither the weights nor the possible batch sizes depend on them.
+        devices=jax.local_devices()[:1],
+    )
+    if result.stopped_by is not None:
+        raise KeyboardInterrupt

@@ -88,7 +88,8 @@ def lock_run(path: Path) -> Iterator[None]:
     # orbax looks for its files by a pattern that begins with the whole path, finds none, and reports success.
     if "[" in os.path.realpath(path):
         raise UsageError(
-            f"checkpoints cannot be kept in {visible(os.path.realpath(path))}: choose a --workdir without ["
+            f"checkpoints cannot be kept in {visible(os.path.realpath(path))}: choose a --workdir (or AIGC_JAX_CACHE) "
+            "without ["
         )
     if jax.process_index() != 0:
         yield

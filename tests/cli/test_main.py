@@ -62,7 +62,7 @@ def run(tmp_path_factory):
         (["train", "gan_digits", "--generator.learning-rate", "-1"], "--generator.learning-rate"),
         (["train", "gan_digits", "--discriminator.widths", "0"], "--discriminator.widths"),
         (["train", "gan_digits", "--batch-size", "5000"], "--batch-size"),
-        (["train", "gan_digits", "--workdir", "run [v2]", *TINY], "--workdir without ["),
+        (["train", "gan_digits", "--workdir", "run [v2]", *TINY], "without ["),
         (["train", "gan_digits", "--workdir", "n" * 300, *TINY], "File name too long"),
         (["train", "gan_digits", "--ema-decay", "2"], "--ema-decay"),
         (["sample", "nowhere"], "nowhere"),

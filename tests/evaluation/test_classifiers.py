@@ -1,7 +1,6 @@
 """The classifier that judges is trained once and kept, by however many processes at a time."""
 
 import dataclasses
-import shutil
 import types
 
 import numpy as np
@@ -12,7 +11,6 @@ from aigc_jax.data.sources import open_data
 from aigc_jax.evaluation import classifiers
 from aigc_jax.evaluation.judge import classifier_judge, world_judge
 from aigc_jax.train.config import TrainConfig
-from aigc_jax.types import UsageError
 from aigc_jax.worlds.mixture import ring
 
 
@@ -43,36 +41,23 @@ def opened():
     return open_data("digits", data_dir=None, image_shape=(28, 28, 1), num_classes=10)
 
 
+def kept_in(folder):
+    return sorted(path for path in folder.iterdir() if not path.name.endswith(".lock"))
+
+
 def load():
     return classifiers.load_encoder(TrainConfig(), opened())
 
 
-def test_two_processes_at_a_time_leave_one_classifier(folder, monkeypatch):
-    """While this process trains, another one finishes the same classifier: its copy stands, and serves."""
-    train = classifiers.run_training
-
-    def raced(experiment, settings, workdir, **options):
-        result = train(experiment, settings, workdir, **options)
-        assert workdir.parent.parent == folder
-        shutil.copytree(workdir, folder / workdir.parent.name[1:].rpartition(".")[0])
-        return result
-
-    monkeypatch.setattr(classifiers, "run_training", raced)
+def test_load_encoder_trains_once_and_finds_it_again(folder, monkeypatch):
     name, encode = load()
     assert name == "digits classifier"
     assert encode(np.zeros((3, 28, 28, 1), np.float32))["logits"].shape == (3, 10)
-    (kept,) = folder.iterdir()
     monkeypatch.setattr(classifiers, "run_training", None)
-    load()  # finds it
-    # What is no whole classifier is replaced.
-    shutil.rmtree(kept / "checkpoints")
-    monkeypatch.setattr(classifiers, "run_training", train)
     load()
-    assert list(folder.iterdir()) == [kept]
-    assert (kept / "checkpoints" / "1").is_dir()
 
 
-def test_a_stopped_training_leaves_nothing(folder, monkeypatch):
+def test_a_stopped_training_interrupts_the_command(folder, monkeypatch):
     def stopped(experiment, settings, workdir, **options):
         workdir.mkdir()
         return types.SimpleNamespace(stopped_by=2)
@@ -80,13 +65,16 @@ def test_a_stopped_training_leaves_nothing(folder, monkeypatch):
     monkeypatch.setattr(classifiers, "run_training", stopped)
     with pytest.raises(KeyboardInterrupt):
         load()
-    assert list(folder.iterdir()) == []
+    assert kept_in(folder) == []
 
 
-def test_a_cache_that_cannot_be_written_is_named(folder, monkeypatch):
-    folder.parent.write_text("")
-    with pytest.raises(UsageError, match="AIGC_JAX_CACHE"):
-        load()
+def test_a_classifier_learns_from_fewer_examples_than_its_batch():
+    few = opened()._replace(train=[opened().train[i] for i in range(5)])
+    _, experiment, _ = classifiers.load_classifier(TrainConfig(), few)
+    assert experiment.batch_spec["image"].shape[0] == 5
+    samples = np.zeros((3, 28, 28, 1), np.float32)
+    accuracies = classifiers.make_accuracy_fn(TrainConfig(), few)(samples, np.arange(3))
+    assert accuracies["accuracy_on_samples"][1] == 3
 
 
 def test_the_second_classifier_is_another_one_and_is_kept_too(folder, monkeypatch):
@@ -94,7 +82,7 @@ def test_the_second_classifier_is_another_one_and_is_kept_too(folder, monkeypatc
     name, encode = load()
     first = classifier_judge(name, encode, data.class_names)
     second_name, second_encode = classifiers.load_encoder(config, data, "mixer")
-    kept = sorted(folder.iterdir())
+    kept = kept_in(folder)
     assert len(kept) == 2
     monkeypatch.setattr(classifiers, "run_training", None)  # found from now on
     judge = classifiers.with_second_classifier(first, config, data)
@@ -103,7 +91,7 @@ def test_the_second_classifier_is_another_one_and_is_kept_too(folder, monkeypatc
     said = judge.predict(images)
     np.testing.assert_array_equal(said.predicted, encode(images)["logits"].argmax(axis=1))
     np.testing.assert_array_equal(said.second, second_encode(images)["logits"].argmax(axis=1))
-    assert sorted(folder.iterdir()) == kept
+    assert kept_in(folder) == kept
 
 
 def test_a_world_needs_no_second_classifier():
