@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOUNDATION = {"types", "rng", "tree", "rules"}
+FOUNDATION = {"types", "rng", "tree", "rules", "progress"}
 ROOMS = {"nets", "processes", "losses", "data", "worlds", "metrics", "explain"}
 METHOD = FOUNDATION | ROOMS | {"samplers", "guards"}
 TRAINED = METHOD | {"inference", "report"}
@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "types": set(),
     "rng": {"types"},
     "tree": {"types"},
+    "progress": set(),
     "rules": {"types"},
     **{room: FOUNDATION for room in ROOMS},
     "samplers": FOUNDATION | ROOMS,

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from aigc_jax.cli.common import (
     Sampler,
@@ -23,6 +22,7 @@ from aigc_jax.cli.common import (
 from aigc_jax.data.export import write_npz, write_png_folder
 from aigc_jax.data.images import to_uint8, write_png
 from aigc_jax.inference.sampling import SampleBlocksFn, make_sample_fn
+from aigc_jax.progress import Progress
 from aigc_jax.train.data_record import class_names
 from aigc_jax.types import UsageError
 
@@ -88,7 +88,7 @@ def sample(arguments: Sample) -> int:
 
 def _blocks(draw: SampleBlocksFn, labels: np.ndarray | None, num: int, *, is_image: bool) -> Iterator[np.ndarray]:
     """Samples as they are drawn: a hundred thousand of them need not be in memory at once."""
-    with tqdm(total=num, unit=" samples", disable=None) as bar:
+    with Progress(num, "samples", "sample") as bar:
         for first in range(0, num, BLOCK):
             size = min(BLOCK, num - first)
             samples = draw(first, None if labels is None else labels[first : first + size], size)

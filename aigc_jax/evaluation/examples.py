@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
-from tqdm import tqdm
 
 from aigc_jax.data.arrays import take
 from aigc_jax.data.images import to_float, to_uint8
 from aigc_jax.evaluation.judge import Judge, Predictions
 from aigc_jax.evaluation.model import Sampler
+from aigc_jax.progress import Progress
 from aigc_jax.types import DataSource, UsageError
 
 BATCH_SIZE = 256
@@ -118,7 +118,7 @@ def _collect(
 ) -> Examples:
     parts: list[Examples] = []
     # disable=None: no bar where nobody watches (a file, a pipe).
-    with tqdm(total=num, desc=title, unit="example", disable=None, leave=False) as bar:
+    with Progress(num, title, "example") as bar:
         for first in range(0, num, BATCH_SIZE):
             values, condition = read(first, min(BATCH_SIZE, num - first))
             kept = to_uint8(values) if values.ndim == 4 else values

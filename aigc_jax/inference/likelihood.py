@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from aigc_jax.data.pipeline import load
+from aigc_jax.progress import Progress
 from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.types import NUM_TOKENS, DataSource, Experiment, UsageError, Variables
 
@@ -54,7 +54,7 @@ def likelihood_rows(
     order = np.random.default_rng(0).permutation(len(source))[:num_examples]
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     # disable=None: no bar where nobody watches (a file, a pipe).
-    with tqdm(total=len(order), desc="likelihood", unit="example", disable=None, leave=False) as bar:
+    with Progress(len(order), "likelihood", "example") as bar:
         for start in range(0, len(order), batch_size):
             index = order[start : start + batch_size]
             # The last batch is filled up: one size, compiled once.

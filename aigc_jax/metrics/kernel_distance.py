@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
-from tqdm import tqdm
 
 from aigc_jax.metrics.checks import Features, checked, checked_features
 from aigc_jax.metrics.neighbors import BLOCK_SIZE, tiles
+from aigc_jax.progress import Progress
 from aigc_jax.types import UsageError
 
 CMMD_SCALE = 1000.0
@@ -69,9 +69,11 @@ def kid(
             "take more, or a smaller subset_size (>= 2)"
         )
     rng, values = np.random.default_rng(seed), np.empty(num_subsets)
-    for number in tqdm(range(num_subsets), desc="KID", unit="subset", disable=None, leave=False):
-        x, y = (s[rng.choice(len(s), subset_size, replace=False)].astype(np.float64) for s in (real, fake))
-        values[number] = _others_mean(x) + _others_mean(y) - 2.0 * _cubic(x, y).mean()
+    with Progress(num_subsets, "KID", "subset") as bar:
+        for number in range(num_subsets):
+            x, y = (s[rng.choice(len(s), subset_size, replace=False)].astype(np.float64) for s in (real, fake))
+            values[number] = _others_mean(x) + _others_mean(y) - 2.0 * _cubic(x, y).mean()
+            bar.update()
     return KernelDistance(float(values.mean()), float(values.std()))
 
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
-from tqdm import tqdm
 
 from aigc_jax.metrics.checks import Features, checked_features
+from aigc_jax.progress import Progress
 from aigc_jax.types import UsageError
 
 BLOCK_SIZE = 1024
@@ -194,7 +194,7 @@ def tiles(
     row_blocks, column_blocks = _blocks(len(queries), block_size), _blocks(len(points), block_size)
     skipped = len(row_blocks) * (len(row_blocks) - 1) // 2 if is_symmetric else 0
     total = len(row_blocks) * len(column_blocks) - skipped
-    with tqdm(total=total, desc=title, unit="tile", disable=None, leave=False) as bar:
+    with Progress(total, title, "tile") as bar:
         for number, rows in enumerate(row_blocks):
             left = _left(queries[rows], center)
             for columns in column_blocks[number if is_symmetric else 0 :]:
