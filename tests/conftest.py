@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -57,6 +58,25 @@ def pytest_runtest_protocol(item):
     if item.config.getoption("--times"):
         with open(item.config.getoption("--times"), "a", encoding="utf-8") as file:
             file.write(f"{time.process_time() - begin:.2f} {item.nodeid.removesuffix('@' + _group(item))}\n")
+
+
+@pytest.fixture
+def trained_runs(tmp_path_factory, monkeypatch):
+    """The runs that all tests of all processes share: see tests/runs.py."""
+    from aigc_jax.train import worlds  # not before --thorough has taken hold
+
+    from .runs import TrainedRuns
+
+    monkeypatch.setattr(worlds, "NUM_IMAGES", (200, 200))
+    monkeypatch.setattr(worlds, "NUM_POINTS", (2000, 1000))
+    base = tmp_path_factory.getbasetemp()
+    return TrainedRuns((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "runs")
+
+
+@pytest.fixture
+def trained_run(trained_runs, tmp_path):
+    """A function from the name of a run to a copy of it, which the test may write to."""
+    return lambda name: shutil.copytree(trained_runs(name), tmp_path / "runs" / name, dirs_exist_ok=True)
 
 
 def _group(item):

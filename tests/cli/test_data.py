@@ -16,7 +16,7 @@ from aigc_jax.data.images import make_grid
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.data_record import record_data
 from aigc_jax.types import Data, UsageError
-from tests.test_configs import COMMON, TINY
+from tests.runs import COMMON, TINY
 
 FEW = ["--num-examples", "2", "--batch-size", "2", "--num-importance-samples", "2"]
 pytestmark = pytest.mark.standard_promotion
@@ -24,7 +24,7 @@ FOLDER = ["--data", "folder:pics", "--num-classes", "2", "--image-shape", "28", 
 
 
 def train(*more):
-    return cli.main(["train", "vae_digits", *COMMON, *TINY["vae_digits"], "--sample-every", "0", *more])
+    return cli.main(["train", "vae_digits", *COMMON, *TINY["vae_digits"].split(), "--sample-every", "0", *more])
 
 
 @pytest.fixture(scope="module")

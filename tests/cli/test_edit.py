@@ -7,20 +7,16 @@ from PIL import Image
 from aigc_jax import cli
 from aigc_jax.inference.sampling import make_edit_fn
 from aigc_jax.runs import load_run
-from tests.test_configs import COMMON, TINY
 
 pytestmark = pytest.mark.standard_promotion
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    path = tmp_path_factory.mktemp("runs") / "flow"
-    words = ["train", "flow_digits", "--workdir", str(path), *COMMON, *TINY["flow_digits"]]
-    assert cli.main([*words, "--sample-every", "0"]) == 0
-    return path
+@pytest.fixture
+def run(trained_run):
+    return trained_run("flow_digits")
 
 
-def test_the_kept_half_is_the_given_one(run):
+def test_edit_keeps_the_given_half(run):
     experiment, _, variables = load_run(run)
     image = np.random.default_rng(0).uniform(-1, 1, (2, 28, 28, 1)).astype(np.float32)
     edit = make_edit_fn(experiment, variables, keep="left", strength=1.0)
@@ -33,7 +29,7 @@ def test_the_kept_half_is_the_given_one(run):
     np.testing.assert_array_equal(edit(other, np.array([1, 2]), 0), results[0])
 
 
-def test_the_picture_has_a_row_of_originals_and_three_of_results(run, capsys):
+def test_edit_draws_a_row_of_originals_and_three_of_results(run, capsys):
     out = run / "edit.png"
     assert cli.main(["edit", str(run), "--num", "3", "--strength", "0.5", "--condition", "4", "--out", str(out)]) == 0
     assert "three results" in capsys.readouterr().out
@@ -52,7 +48,7 @@ def test_the_picture_has_a_row_of_originals_and_three_of_results(run, capsys):
         (["--sampler", "fast"], "sampler"),
     ],
 )
-def test_mistakes_cost_one_line(run, words, says, capsys):
+def test_edit_refuses_bad_options_in_one_line(run, words, says, capsys):
     assert cli.main(["edit", str(run), *words]) == 2
     error = capsys.readouterr().err.strip()
     assert "\n" not in error

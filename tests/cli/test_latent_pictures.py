@@ -1,16 +1,13 @@
-"""``aigc-jax latents``: pictures of a known autoencoder, and the command on real runs."""
+"""Pictures of ``aigc-jax latents``, of a known autoencoder."""
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from aigc_jax import cli
 from aigc_jax.cli.latents import NUM_COLUMNS, Encoded, interpolation, reconstruction, traversal
 from aigc_jax.data.images import to_uint8
 from aigc_jax.inference.latents import LatentFns
 
 GENERATOR = np.random.default_rng(0)
-COMMON = ["--steps", "1", "--batch-size", "8", "--checkpoint-every", "0", "--sample-every", "0", "--parallel", "jit"]
 
 
 def decode(latents, condition):
@@ -69,30 +66,3 @@ def test_traversals_move_the_widest_direction_first(is_map):
     assert ranges.argmax(axis=1).tolist() == [1, 3, 2, 0]
     if not is_map:  # one coordinate moves one pixel
         assert np.count_nonzero(ranges, axis=1).tolist() == [1, 1, 1, 1]
-
-
-@pytest.mark.standard_promotion
-def test_the_command_writes_three_pictures(tmp_path, capsys):
-    run = str(tmp_path / "run")
-    assert cli.main(["train", "vae_digits", "--workdir", run, *COMMON, "--widths", "4"]) == 0
-    assert cli.main(["latents", run, "--num-examples", "40"]) == 0
-    out = capsys.readouterr().out
-    assert "mean squared error of 40 held-out images" in out
-    assert "latents 8: mean" in out
-    for name in ("reconstruction", "interpolation", "traversal"):
-        with Image.open(tmp_path / "run" / "samples" / f"{name}.png") as image:
-            assert image.size[0] > NUM_COLUMNS * 28
-    assert cli.main(["latents", run, "--num-examples", "4"]) == 2
-    assert "--num-examples" in capsys.readouterr().err
-
-
-@pytest.mark.standard_promotion
-def test_a_model_without_an_encoder_is_refused_in_one_line(tmp_path, capsys):
-    run = str(tmp_path / "run")
-    tiny = ["--generator.width", "4", "--discriminator.widths", "4", "--discriminator.num-features", "4"]
-    assert cli.main(["train", "gan_digits", "--workdir", run, *COMMON, *tiny]) == 0
-    capsys.readouterr()
-    assert cli.main(["latents", run]) == 2
-    error = capsys.readouterr().err.strip()
-    assert "without an encoder" in error
-    assert "\n" not in error

@@ -11,35 +11,27 @@ from aigc_jax.data.pipeline import load
 from aigc_jax.evaluation.from_run import evaluated_model
 from aigc_jax.inference.latents import make_latent_fns
 from aigc_jax.runs import load_run
-from tests.test_configs import COMMON, TINY
 
 pytestmark = pytest.mark.standard_promotion
 
 
-def train(name, folder, *more):
-    words = ["train", name, "--workdir", str(folder / name), *COMMON, *TINY[name], "--sample-every", "0", *more]
-    assert cli.main(words) == 0
-    return folder / name
-
-
 @pytest.mark.parametrize("name", ["vae_digits", "hvae_digits"])
-def test_pictures_are_written(name, tmp_path, capsys):
-    run = train(name, tmp_path)
+def test_latents_writes_three_pictures(name, trained_run, capsys):
+    run = trained_run(name)
     assert cli.main(["latents", str(run), "--num-examples", "20"]) == 0
     assert "mean squared error of 20" in capsys.readouterr().out
     for picture in ("reconstruction", "interpolation", "traversal"):
         assert (run / "samples" / f"{picture}.png").stat().st_size > 500
 
 
-def test_a_report_says_how_faithfully_images_come_back(tmp_path, monkeypatch, capsys):
+def test_report_measures_reconstructions(trained_run, monkeypatch, capsys):
     """Images of a world, which judges them without a classifier."""
-    monkeypatch.setattr("aigc_jax.train.worlds.NUM_IMAGES", (200, 200))
     # Without all that other tests look at and that takes long.
     nothing = {"repeats": [], "counterparts": [], "detectors": [], "variants": []}
     monkeypatch.setattr(
-        evaluation, "make_subject", lambda *runs, **how: evaluated_model(*runs, **how)._replace(**nothing)
+        evaluation, "evaluated_model", lambda *runs, **how: evaluated_model(*runs, **how)._replace(**nothing)
     )
-    run = train("vae_digits", tmp_path, "--data", "world:sums", "--num-classes", "None")
+    run = trained_run("sums")
     few = ["--num-samples", "20", "--detector-samples", "0", "--sweep-samples", "0"]
     assert cli.main(["evaluate", str(run), *few]) == 0
     assert "reconstruction SSIM" in capsys.readouterr().out
@@ -64,8 +56,8 @@ def test_a_report_says_how_faithfully_images_come_back(tmp_path, monkeypatch, ca
     assert rows["reconstruction_mse"]["value"] == pytest.approx(error, rel=1e-4)
 
 
-def test_latents_of_a_binarised_model_do_not_depend_on_their_place(tmp_path):
-    run = train("iwae_mnist", tmp_path)
+def test_latents_of_a_binarised_model_do_not_depend_on_their_place(trained_run):
+    run = trained_run("iwae_mnist")
     experiment, _, variables = load_run(run)
     encode = make_latent_fns(experiment, variables).encode
     images = np.random.default_rng(0).uniform(-1, 1, (8, 28, 28, 1)).astype(np.float32)
@@ -74,8 +66,8 @@ def test_latents_of_a_binarised_model_do_not_depend_on_their_place(tmp_path):
 
 
 @pytest.mark.parametrize(("words", "says"), [(["--seed", "-1"], "--seed"), (["--num-examples", "3"], "--num-examples")])
-def test_mistakes_cost_one_line(words, says, tmp_path, capsys):
-    run = train("vae_digits", tmp_path)
+def test_latents_refuses_bad_options_in_one_line(words, says, trained_run, capsys):
+    run = trained_run("vae_digits")
     capsys.readouterr()
     assert cli.main(["latents", str(run), *words]) == 2
     error = capsys.readouterr().err.strip()
@@ -83,8 +75,8 @@ def test_mistakes_cost_one_line(words, says, tmp_path, capsys):
     assert says in error
 
 
-def test_a_model_without_encoder_is_refused(tmp_path, capsys):
-    run = train("flow_digits", tmp_path)
+def test_latents_refuses_a_model_without_encoder(trained_run, capsys):
+    run = trained_run("flow_digits")
     capsys.readouterr()
     assert cli.main(["latents", str(run)]) == 2
     assert "\n" not in capsys.readouterr().err.strip()

@@ -12,9 +12,7 @@ from PIL import Image
 from aigc_jax import cli
 from aigc_jax.configs import classifier_digits, gan_digits
 from aigc_jax.evaluation import classifiers
-
-TINY = ["--generator.width", "16", "--discriminator.widths", "4", "--discriminator.num-features", "8"]
-COMMON = ["--steps", "2", "--batch-size", "8", "--log-every", "1", "--parallel", "jit"]
+from tests.runs import COMMON, TINY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +29,9 @@ class QuickClassifier(classifier_digits.Config):
 pytestmark = pytest.mark.standard_promotion
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    path = tmp_path_factory.mktemp("cli") / "run"
-    assert cli.main(["train", "gan_digits", "--workdir", str(path), *COMMON, *TINY]) == 0
-    return path
+@pytest.fixture
+def run(trained_run):
+    return trained_run("gan_digits")
 
 
 @pytest.mark.parametrize(
@@ -164,14 +160,15 @@ def test_a_config_file_trains_but_its_run_executes_nothing_by_itself(tmp_path, c
     source = Path(gan_digits.__file__).read_text()
     (tmp_path / "mine.py").write_text(source)
     config, run = str(tmp_path / "mine.py"), str(tmp_path / "run")
-    assert cli.main(["train", config, "--workdir", run, *COMMON, *TINY]) == 0
+    assert cli.main(["train", config, "--workdir", run, *COMMON, *TINY["gan_digits"].split()]) == 0
     assert cli.main(["sample", run, "--num", "2"]) == 2
     assert "--config" in capsys.readouterr().err
     assert cli.main(["sample", run, "--num", "2", "--config", config]) == 0
 
 
-def test_complete_run_says_so_and_other_settings_are_refused(run, capsys):
-    words = ["train", "gan_digits", "--workdir", str(run), *COMMON, *TINY]
+def test_complete_run_says_so_and_other_settings_are_refused(trained_runs, capsys):
+    trained_runs("gan_digits")
+    words = trained_runs.words("gan_digits")
     assert cli.main(words) == 0
     out = capsys.readouterr().out
     assert "complete at step 2: to go on, pass for example --steps 4 --schedule-steps 2" in out

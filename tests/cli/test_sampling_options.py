@@ -15,74 +15,46 @@ from aigc_jax.runs import load_run, override
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import UsageError
 
-COMMON = ["--steps", "1", "--batch-size", "8", "--log-every", "1", "--sample-every", "0", "--parallel", "jit"]
-UNET = ["--net.width", "8", "--net.channel-multipliers", "1", "--net.patch-size", "4"]
-IWAE = ["--num-importance-samples", "1", "--likelihood.num-importance-samples", "2"]
-TRAINED = {
-    "flow": ["flow_digits", *UNET, "--sampling.num-steps", "2"],
-    "tokens": ["d3pm_digits", *UNET, "--sampling.num-steps", "2", "--likelihood.num-steps", "2"],
-    "vae": ["iwae_mnist", "--data", "digits", "--widths", "8", *IWAE],
-    "gan": ["gan_mnist", "--data", "digits"],
-    "classifier": ["classifier_digits", "--widths", "4", "--num-features", "8"],
-}
-
-
 pytestmark = pytest.mark.standard_promotion
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Runs by name, each trained when first asked for."""
-    folder, done = tmp_path_factory.mktemp("runs"), {}
-
-    def run(name):
-        if name not in done:
-            words = ["train", *TRAINED[name], "--workdir", str(folder / name), *COMMON]
-            assert cli.main(words) == 0
-            done[name] = folder / name
-        return done[name]
-
-    return run
 
 
 @pytest.mark.parametrize(
     ("name", "words", "expected"),
     [
-        ("flow", ["sample", "--sampler", "runge"], "heun"),
-        ("flow", ["sample", "--num-steps", "0"], "--num-steps 1 or more"),
-        ("flow", ["sample", "--guidance", "-1"], "guidance"),
-        ("flow", ["sample", "--guidance-rescale", "2"], "rescaling"),
-        ("flow", ["sample", "--guidance-interval", "5", "1"], "interval"),
-        ("flow", ["sample", "--condition", "12"], "one of 0, 1, 2"),
-        ("flow", ["evaluate", "--sampler", "runge"], "heun"),
-        ("vae", ["sample", "--guidance", "2"], "takes no sampler"),
-        ("tokens", ["sample", "--guidance-rescale", "0.5"], "leave --guidance-rescale out"),
-        ("vae", ["sample", "--condition", "2"], "unconditional"),
-        ("vae", ["likelihood", "--num-steps", "2"], "leave --num-steps out (it takes --num-importance-samples)"),
-        ("vae", ["likelihood", "--num-importance-samples", "0"], "--num-importance-samples 1 or more"),
-        ("tokens", ["sample", "--sampler", "heun"], "leave --sampler out (it takes --num-steps --guidance)"),
-        ("tokens", ["sample", "--num-steps", "0"], "--num-steps"),
-        ("tokens", ["likelihood", "--num-importance-samples", "5"], "leave --num-importance-samples out"),
-        ("tokens", ["likelihood", "--num-steps", "0"], "--num-steps 1 or more"),
-        ("tokens", ["likelihood", "--num-examples", "0"], "--num-examples"),
-        ("tokens", ["likelihood", "--batch-size", "0"], "--batch-size"),
-        ("tokens", ["likelihood", "--split", "test"], "held_out"),
-        ("gan", ["sample", "--num-steps", "3"], "takes no sampler"),
-        ("gan", ["evaluate", "--guidance", "3"], "takes no sampler"),
-        ("gan", ["likelihood"], "no likelihood"),
-        ("gan", ["likelihood", "--num-steps", "3"], "takes no likelihood"),
-        ("classifier", ["likelihood"], "without a likelihood"),
+        ("flow_digits", ["sample", "--sampler", "runge"], "heun"),
+        ("flow_digits", ["sample", "--num-steps", "0"], "--num-steps 1 or more"),
+        ("flow_digits", ["sample", "--guidance", "-1"], "guidance"),
+        ("flow_digits", ["sample", "--guidance-rescale", "2"], "rescaling"),
+        ("flow_digits", ["sample", "--guidance-interval", "5", "1"], "interval"),
+        ("flow_digits", ["sample", "--condition", "12"], "one of 0, 1, 2"),
+        ("flow_digits", ["evaluate", "--sampler", "runge"], "heun"),
+        ("iwae_mnist", ["sample", "--guidance", "2"], "takes no sampler"),
+        ("d3pm_digits", ["sample", "--guidance-rescale", "0.5"], "leave --guidance-rescale out"),
+        ("iwae_mnist", ["sample", "--condition", "2"], "unconditional"),
+        ("iwae_mnist", ["likelihood", "--num-steps", "2"], "leave --num-steps out (it takes --num-importance-samples)"),
+        ("iwae_mnist", ["likelihood", "--num-importance-samples", "0"], "--num-importance-samples 1 or more"),
+        ("d3pm_digits", ["sample", "--sampler", "heun"], "leave --sampler out (it takes --num-steps --guidance)"),
+        ("d3pm_digits", ["sample", "--num-steps", "0"], "--num-steps"),
+        ("d3pm_digits", ["likelihood", "--num-importance-samples", "5"], "leave --num-importance-samples out"),
+        ("d3pm_digits", ["likelihood", "--num-steps", "0"], "--num-steps 1 or more"),
+        ("d3pm_digits", ["likelihood", "--num-examples", "0"], "--num-examples"),
+        ("d3pm_digits", ["likelihood", "--batch-size", "0"], "--batch-size"),
+        ("d3pm_digits", ["likelihood", "--split", "test"], "held_out"),
+        ("gan_mnist", ["sample", "--num-steps", "3"], "takes no sampler"),
+        ("gan_mnist", ["evaluate", "--guidance", "3"], "takes no sampler"),
+        ("gan_mnist", ["likelihood"], "no likelihood"),
+        ("gan_mnist", ["likelihood", "--num-steps", "3"], "takes no likelihood"),
+        ("classifier_digits", ["likelihood"], "without a likelihood"),
     ],
 )
-def test_mistakes_are_one_line_and_status_2(runs, name, words, expected, capsys):
-    run = runs(name)
-    capsys.readouterr()
+def test_mistakes_are_one_line_and_status_2(trained_run, name, words, expected, capsys):
+    run = trained_run(name)
+    before = sorted(run.rglob("*"))
     assert cli.main([words[0], str(run), *words[1:]]) == 2
     error = capsys.readouterr().err.strip()
     assert error.count("\n") == 0
     assert expected in error
-    assert not (run / "report").exists()
-    assert not (run / "samples").exists()
+    assert sorted(run.rglob("*")) == before
 
 
 def test_guidance_without_classes_is_refused_before_anything_is_trained(tmp_path, capsys):
@@ -97,8 +69,8 @@ def images(run, path, *words):
     return np.load(path)["image"]
 
 
-def test_sampler_steps_and_guidance_change_the_samples(runs, tmp_path):
-    run, path = runs("flow"), tmp_path / "samples.npz"
+def test_sampler_steps_and_guidance_change_the_samples(trained_run, tmp_path):
+    run, path = trained_run("flow_digits"), tmp_path / "samples.npz"
     plain = images(run, path)
     same = images(run, path, "--sampler", "dpm_solver", "--num-steps", "2", "--guidance", "2.0")
     np.testing.assert_array_equal(plain, same)
@@ -106,18 +78,15 @@ def test_sampler_steps_and_guidance_change_the_samples(runs, tmp_path):
         assert (images(run, path, *words) != plain).any(), words
 
 
-def test_samples_drawn_in_another_way_have_another_name(runs):
-    run = runs("tokens")
+def test_samples_drawn_in_another_way_have_another_name(trained_run):
+    run = trained_run("d3pm_digits")
     assert cli.main(["sample", str(run), "--num", "2", "--num-steps", "1", "--guidance", "2.5"]) == 0
     (file,) = (run / "samples").glob("sample_*")
-    assert file.name == "sample_step1_seed0_num2_num_steps1_guidance2.5.png"
-    file.unlink()
-    run = runs("flow")
+    assert file.name == "sample_step2_seed0_num2_num_steps1_guidance2.5.png"
+    run = trained_run("flow_digits")
     assert cli.main(["sample", str(run), "--num", "2", "--guidance-interval", "0.3", "5"]) == 0
     (file,) = (run / "samples").glob("sample_*")
-    assert file.name == "sample_step1_seed0_num2_guidance_interval0.3-5.0.png"
-    file.unlink()
-    file.parent.rmdir()
+    assert file.name == "sample_step2_seed0_num2_guidance_interval0.3-5.0.png"
 
 
 def likelihood(run, capsys, *words):
@@ -125,8 +94,8 @@ def likelihood(run, capsys, *words):
     return json.loads((run / "report" / "likelihood.json").read_text()), capsys.readouterr().out
 
 
-def test_likelihood_is_the_mean_over_examples_whatever_the_batch(runs, tmp_path, capsys):
-    run = runs("tokens")
+def test_likelihood_is_the_mean_over_examples_whatever_the_batch(trained_run, tmp_path, capsys):
+    run = trained_run("d3pm_digits")
     content, out = likelihood(run, capsys, "--batch-size", "4")
     nll = content["rows"]["nll"]
     assert content["settings"] == {"num_steps": 2}
@@ -153,8 +122,8 @@ def test_likelihood_is_the_mean_over_examples_whatever_the_batch(runs, tmp_path,
     assert nll["high"] - nll["low"] == pytest.approx(2 * 1.96 * values.std(ddof=1) / np.sqrt(10), rel=1e-3)
 
 
-def test_likelihood_settings_seed_and_split_matter(runs, capsys):
-    run = runs("tokens")
+def test_likelihood_settings_seed_and_split_matter(trained_run, capsys):
+    run = trained_run("d3pm_digits")
     plain = likelihood(run, capsys)[0]["rows"]["nll"]["value"]
     more, _ = likelihood(run, capsys, "--num-steps", "8")
     assert more["settings"] == {"num_steps": 8}
@@ -162,8 +131,8 @@ def test_likelihood_settings_seed_and_split_matter(runs, capsys):
     assert len({plain, *(other["rows"]["nll"]["value"] for other in others)}) == 4
 
 
-def test_more_importance_samples_give_a_tighter_bound(runs, capsys):
-    run = runs("vae")
+def test_more_importance_samples_give_a_tighter_bound(trained_run, capsys):
+    run = trained_run("iwae_mnist")
     few, out = likelihood(run, capsys)
     assert {"nll", "elbo"} <= set(few["rows"])
     assert "perplexity" not in few["rows"]
