@@ -82,7 +82,7 @@ class TrainedRuns:
                     make_images(self.folder / "images")
         with self._once(name) as is_first:
             if is_first:
-            output = io.StringIO()
+                output = io.StringIO()
                 promotion = jax.numpy_dtype_promotion("standard")
                 with promotion, contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
                     assert cli.main(words) == 0, output.getvalue()

@@ -27,7 +27,7 @@ def test_latents_writes_three_pictures(name, trained_run, capsys):
 def test_report_measures_reconstructions(trained_run, monkeypatch, capsys):
     """Images of a world, which judges them without a classifier."""
     # Without all that other tests look at and that takes long.
-    nothing = {"repeats": [], "counterparts": [], "detectors": [], "variants": []}
+    nothing = {"replications": [], "paired_variants": [], "detectors": [], "variants": []}
     monkeypatch.setattr(
         evaluation, "evaluated_model", lambda *runs, **how: evaluated_model(*runs, **how)._replace(**nothing)
     )
@@ -42,7 +42,7 @@ def test_report_measures_reconstructions(trained_run, monkeypatch, capsys):
         assert row["n"] == 200
         assert row["low"] < row["value"] < row["high"]
         # Hardly trained: another image of the data is more like an image than what comes back of it.
-        assert (row["value"] < row["reference"]) != row["is_less_better"]
+        assert (row["value"] < row["reference"]) != row["lower_is_better"]
     assert "161" in report["left_out"]["reconstruction_ms_ssim"]
     (diverse,) = [criterion for criterion in report["criteria"] if criterion["name"] == "diverse"]
     assert "coverage" in diverse["headline"]

@@ -14,6 +14,7 @@ from aigc_jax.rng import split_by_name
 from aigc_jax.runs import load_run, override
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import UsageError
+from tests.runs import TINY
 
 pytestmark = pytest.mark.standard_promotion
 
@@ -58,8 +59,8 @@ def test_mistakes_are_one_line_and_status_2(trained_run, name, words, expected, 
 
 
 def test_guidance_without_classes_is_refused_before_anything_is_trained(tmp_path, capsys):
-    words = ["train", "flow_digits", *UNET, "--num-classes", "None", "--workdir", str(tmp_path / "run")]
-    assert cli.main(words) == 2
+    words = [*TINY["flow_digits"].split(), "--num-classes", "None", "--workdir", str(tmp_path / "run")]
+    assert cli.main(["train", "flow_digits", *words]) == 2
     assert "no classes" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
