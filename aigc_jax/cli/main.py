@@ -17,6 +17,7 @@ import shlex
 import sys
 import sysconfig
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,6 +50,9 @@ COMMANDS = {
     "info": ("info", "Info", "info"),
 }
 """Of each command its file in this folder, its arguments and its function; imported only when it is called."""
+
+MAX_CACHE_BYTES = 2**30
+"""Size limit of the compiled programs on disk; those used least recently are removed."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -136,8 +140,27 @@ def _dispatch(words: list[str]) -> int:
     if not command.startswith("data"):
         from aigc_jax.train.parallel import find_devices
 
+        use_compilation_cache()
         find_devices()  # before any work: a backend that does not open is one line
     return getattr(module, function)(parsed)
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs on disk for later commands.
+
+    JAX's own variables have the last word: JAX_COMPILATION_CACHE_DIR names another folder (or the tests' own),
+    JAX_ENABLE_COMPILATION_CACHE=0 turns the cache off.
+    """
+    import jax
+
+    from aigc_jax.data.files import cache_dir
+
+    # An entry that cannot be read or written is compiled anew; nobody needs to hear of it.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "programs"))
+        jax.config.update("jax_compilation_cache_max_size", MAX_CACHE_BYTES)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def _train(words: list[str]) -> int:
@@ -170,6 +193,7 @@ def _train(words: list[str]) -> int:
     # A setting is --name VALUE whatever its type; an option of the other commands that is on or off is a word alone.
     arguments = _parse(command, f"aigc-jax train {name}", rest, tyro.conf.FlagConversionOff)
     resume_command = shlex.join(["aigc-jax", "train", *words])
+    use_compilation_cache()
     return train_config(module, name, arguments.config, workdir=arguments.workdir, resume_command=resume_command)
 
 

@@ -36,6 +36,12 @@ _JOINERS = "\u200c\u200d"
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
+def cache_dir() -> Path:
+    """The folder of whatever can be made again: AIGC_JAX_CACHE, or else the user's cache folder."""
+    given = os.environ.get("AIGC_JAX_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aigc_jax"
+
+
 def visible(text: str) -> str:
     r"""Text with line breaks, terminal escapes and other control characters written as escapes.
 

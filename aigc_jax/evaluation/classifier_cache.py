@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from aigc_jax.data.files import LockedError, file_lock, read_json, visible, write_text
+from aigc_jax.data.files import LockedError, cache_dir, file_lock, read_json, visible, write_text
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.types import TrainState, UsageError, Variables
 
@@ -48,13 +48,7 @@ class Entry(NamedTuple):
     def folder(self) -> Path:
         """Where it lies: a readable name, and a digest of the identity."""
         digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
-        return cache_folder() / "classifiers" / f"{re.sub(r'[^a-z0-9]+', '-', self.name.lower())[:80]}-{digest}"
-
-
-def cache_folder() -> Path:
-    """The folder of all caches: AIGC_JAX_CACHE, or ``aigc_jax`` in the user's cache folder."""
-    given = os.environ.get("AIGC_JAX_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "aigc_jax"
+        return cache_dir() / "classifiers" / f"{re.sub(r'[^a-z0-9]+', '-', self.name.lower())[:80]}-{digest}"
 
 
 def load_or_train(entry: Entry, train: Callable[[Path], None]) -> Variables:
