@@ -9,8 +9,8 @@ from typing import Annotated
 import tyro
 
 from aigc_jax.evaluation.compare import ComparedRun, compare
-from aigc_jax.report.files import read_per_sample, read_report
-from aigc_jax.report.html.side_by_side import table_lines, write_tables
+from aigc_jax.report.files import read_per_sample, read_report, write_tables
+from aigc_jax.report.text import table_lines
 from aigc_jax.types import UsageError
 
 

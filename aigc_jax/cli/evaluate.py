@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -86,7 +87,9 @@ def evaluate_run(arguments: Evaluate) -> int:
     html, json_file = write_report(
         arguments.run, report, grid=_grid(loaded, evaluation.samples, data), per_sample=evaluation.per_sample
     )
-    print("\n".join(summary_lines(report)))
+    # Whole lines for a log file.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print("\n".join(summary_lines(report, width)))
     print(f"report: {html}    {json_file}")
     failures = check_gates(report, gates) if gates is not None else []
     for line in failures:

@@ -83,7 +83,7 @@ def compare(contenders: Sequence[ComparedRun]) -> tuple[list[Table], list[Differ
 
 
 def _check_paired(first: ComparedRun, other: ComparedRun) -> None:
-    for what in ("data", "encoder", "num_samples"):
+    for what in ("data", "judge", "num_samples"):
         ours, theirs = getattr(first.report, what), getattr(other.report, what)
         if ours != theirs:
             raise UsageError(

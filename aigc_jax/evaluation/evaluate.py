@@ -102,7 +102,7 @@ def evaluate(
     figures = [*(figure for section in sections.values() for figure in section.figures), *found.figures, *swept]
     report = Report(
         data=data.name,
-        encoder=judge.name,
+        judge=judge.name,
         num_samples=settings.num_samples,
         measurements=measurements,
         criteria=with_targets(criteria, Report(data.name, judge.name, settings.num_samples, measurements), gates),

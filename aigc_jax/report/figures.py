@@ -1,6 +1,7 @@
-"""What a report shows beside its numbers: curves, bars, histograms, matrices, tables and galleries, as plain data.
+"""Figures of a report as plain data: curves, bars, histograms, matrices, tables, galleries of pictures, texts.
 
-Nothing here knows how it is drawn: :mod:`aigc_jax.report.html.plots` draws it, ``report.json`` holds it.
+:mod:`aigc_jax.report.html` shows them, ``report.json`` holds them; ``docs/report.md`` describes each field. A figure
+has a ``name`` (for scripts), a ``title`` and a ``caption`` (how to read it).
 """
 
 from __future__ import annotations
@@ -13,15 +14,7 @@ from jaxtyping import UInt8
 
 
 class Series(NamedTuple):
-    """One curve.
-
-    Attributes:
-        name: what the legend says.
-        x: where its points lie.
-        y: their values; None is a gap.
-        low: lower ends of their 95 % intervals; () for none.
-        high: upper ends.
-    """
+    """One curve; a y of None is a gap. ``low`` and ``high`` are the ends of 95 % intervals, () for none."""
 
     name: str
     x: Sequence[float]
@@ -31,20 +24,7 @@ class Series(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """Curves over one axis.
-
-    Attributes:
-        name: its key, for scripts: "sampler_sweep".
-        title: its heading.
-        caption: how to read it, and what it says.
-        x_title: what the horizontal axis is, with its unit.
-        y_title: the vertical one.
-        series: the curves.
-        floors: horizontal lines by name: what real data reach, what chance gives.
-        diagonal: name of the line from (0, 0) to (1, 1); "" for none.
-        is_log_x: whether the horizontal axis is logarithmic.
-        is_share: whether the values are shares, to be read in percent.
-    """
+    """Curves over one axis."""
 
     name: str
     title: str
@@ -53,22 +33,16 @@ class Lines(NamedTuple):
     y_title: str
     series: Sequence[Series]
     floors: Mapping[str, float] = {}
+    """Horizontal lines by name: the value of real data, or of chance."""
     diagonal: str = ""
+    """Name of the line from (0, 0) to (1, 1); "" for none."""
     is_log_x: bool = False
     is_share: bool = False
+    """Whether the values are printed in percent."""
 
 
 class Bar(NamedTuple):
-    """One bar: a share and its 95 % interval.
-
-    Attributes:
-        name: what it is of.
-        value: a share in [0, 1], None where there is none.
-        low: lower end of the interval, or None.
-        high: upper end, or None.
-        n: number of samples.
-        reference: the same share of real data, or None.
-    """
+    """A share of n samples, its 95 % interval, and the same share of real examples; None where there is none."""
 
     name: str
     value: float | None
@@ -79,15 +53,7 @@ class Bar(NamedTuple):
 
 
 class Bars(NamedTuple):
-    """Shares side by side: a taxonomy of violations, a table of classes.
-
-    Attributes:
-        name: its key.
-        title: its heading.
-        caption: how to read it.
-        bars: the rows, in order.
-        reference_title: what the references are; "" where there are none.
-    """
+    """Shares as bars: kinds of violations, or classes."""
 
     name: str
     title: str
@@ -97,39 +63,22 @@ class Bars(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """Distributions of one number over two or three sets.
-
-    Attributes:
-        name: its key.
-        title: its heading.
-        caption: how to read it.
-        x_title: what the number is.
-        edges: of the bins [B + 1].
-        shares: ``{set: share of its members in each bin [B]}``.
-        marks: vertical lines by name: a threshold.
-    """
+    """Distributions of one number over two or three sets."""
 
     name: str
     title: str
     caption: str
     x_title: str
     edges: Sequence[float]
+    """Of the bins [B + 1]."""
     shares: Mapping[str, Sequence[float]]
+    """``{set: share of its members in each bin [B]}``."""
     marks: Mapping[str, float] = {}
+    """Vertical lines by name: a threshold."""
 
 
 class Matrix(NamedTuple):
-    """Counts by condition (row) and what was seen (column).
-
-    Attributes:
-        name: its key.
-        title: its heading.
-        caption: how to read it.
-        rows: names of the conditions.
-        columns: names of what was seen.
-        counts: numbers of samples [R, C].
-        hatched: names of the rows that training data never showed.
-    """
+    """Counts [R, C] of samples by condition (row) and predicted class (column)."""
 
     name: str
     title: str
@@ -137,19 +86,12 @@ class Matrix(NamedTuple):
     rows: Sequence[str]
     columns: Sequence[str]
     counts: Sequence[Sequence[int]]
-    hatched: Sequence[str] = ()
+    unseen: Sequence[str] = ()
+    """Names of the rows that do not occur in the training data."""
 
 
 class Table(NamedTuple):
-    """Text in rows and columns.
-
-    Attributes:
-        name: its key.
-        title: its heading.
-        caption: how to read it.
-        columns: their headings.
-        rows: cells as people read them.
-    """
+    """Text in rows and columns."""
 
     name: str
     title: str
@@ -159,43 +101,46 @@ class Table(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Pictures with words below them: the worst samples, the nearest training images.
-
-    Attributes:
-        name: its key.
-        title: its heading.
-        caption: how to read it.
-        groups: each a row of pictures [N, H, W, C] (or [N, H, W, 3]) that belong together; all of one size.
-        labels: the words of each picture, one list per group; [] for none.
-        titles: the words before each group; () for none.
-    """
+    """Pictures with labels: the worst samples, the nearest training images."""
 
     name: str
     title: str
     caption: str
     groups: Sequence[UInt8[np.ndarray, "num height width channel"]]
+    """Each a row of pictures that belong together, grey or RGB; all of one size."""
     labels: Sequence[Sequence[str]]
+    """One list per group, [] for none."""
     titles: Sequence[str] = ()
+    """One per group, () for none."""
 
 
-Figure = Lines | Bars | Histogram | Matrix | Table | Gallery
-"""Anything that a report shows."""
+class Texts(NamedTuple):
+    """Labelled texts: samples of a language model, sequences of tokens."""
+
+    name: str
+    title: str
+    caption: str
+    items: Sequence[tuple[str, str]]
+    """Pairs of a label, "" for none, and a text."""
+
+
+Figure = Lines | Bars | Histogram | Matrix | Table | Gallery | Texts
+"""Any figure of a report."""
+
+
+def kind_of(figure: Figure) -> str:
+    """The name of its class in lower case: the ``kind`` of ``report.json``."""
+    return type(figure).__name__.lower()
 
 
 def figure_json(figure: Figure) -> dict[str, Any]:
-    """A figure as plain JSON values, with its ``kind``; the pixels of a gallery are left to the page.
-
-    Args:
-        figure: the figure.
-
-    Returns:
-        ``{"kind", "name", "title", "caption", ...}``.
+    """A figure as plain JSON values; the pixels of a gallery are in the page alone.
 
     >>> figure_json(Bars("violations", "Violations", "", [Bar("blank", 0.5)]))["bars"][0]["value"]
     0.5
     """
     values = {key: plain(value) for key, value in figure._asdict().items() if key != "groups"}
-    return {"kind": type(figure).__name__.lower(), **values}
+    return {"kind": kind_of(figure), **values}
 
 
 def plain(value: Any) -> Any:

@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from aigc_jax.data.files import read_json, read_npz, whole_file, write_text
-from aigc_jax.report.html.page import to_html
+from aigc_jax.data.files import read_json, read_npz, visible, whole_file, write_text
+from aigc_jax.report.figures import Table
+from aigc_jax.report.html.page import tables_to_html, to_html
 from aigc_jax.report.schema import Report, from_json, to_json
 from aigc_jax.types import UsageError
 
@@ -42,9 +43,9 @@ def write_report(
         UsageError: the files cannot be written there.
     """
     folder = Path(run_dir) / "report"
-    # Both texts first: what cannot be shown shall leave the older report as it is.
+    # Both texts first: an error in making them leaves the older report as it is.
     page = to_html(report, title=Path(run_dir).resolve().name, grid=grid)
-    # allow_nan=False: other languages' readers refuse a NaN, so it shall fail here.
+    # allow_nan=False: readers of other languages refuse a NaN.
     data = json.dumps(to_json(report), indent=2, allow_nan=False) + "\n"
     if per_sample is None:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -57,6 +58,11 @@ def write_report(
     return folder / _PAGE, folder / _DATA
 
 
+def write_tables(path: Path, tables: Sequence[Table], *, title: str) -> None:
+    """Write a page of tables that needs no other file, whole or not at all."""
+    write_text(path, tables_to_html(tables, title=title))
+
+
 def read_report(run_dir: str | Path) -> Report:
     """Read ``report/report.json``.
 
@@ -67,19 +73,19 @@ def read_report(run_dir: str | Path) -> Report:
         The report; its galleries have no pixels, those are in the page.
 
     Raises:
-        UsageError: the run was not evaluated, or by a version that wrote another format.
+        UsageError: the run was not evaluated, by a version that wrote another format, or the file is damaged.
 
     >>> read_report("runs/none")
     Traceback (most recent call last):
     ...
     aigc_jax.types.UsageError: runs/none has no report: run aigc-jax evaluate runs/none
     """
-    file = _find(run_dir, _DATA)
+    file = _existing(run_dir, _DATA)
     content = read_json(file, advice=_advice(run_dir))
     try:
         return from_json(content)
     except UsageError as error:
-        raise UsageError(f"{file}: {error}") from error
+        raise UsageError(f"{visible(str(file))}: {error}") from error
 
 
 def read_per_sample(run_dir: str | Path) -> dict[str, np.ndarray]:
@@ -94,15 +100,15 @@ def read_per_sample(run_dir: str | Path) -> dict[str, np.ndarray]:
     Raises:
         UsageError: the run was not evaluated, or the file cannot be read.
     """
-    return read_npz(_find(run_dir, _SAMPLES), advice=_advice(run_dir))
+    return read_npz(_existing(run_dir, _SAMPLES), advice=_advice(run_dir))
 
 
-def _find(run_dir: str | Path, name: str) -> Path:
+def _existing(run_dir: str | Path, name: str) -> Path:
     file = Path(run_dir) / "report" / name
     if not os.path.lexists(file):
-        raise UsageError(f"{run_dir} has no report: {_advice(run_dir)}")
+        raise UsageError(f"{visible(str(run_dir))} has no report: {_advice(run_dir)}")
     return file
 
 
 def _advice(run_dir: str | Path) -> str:
-    return f"run aigc-jax evaluate {shlex.quote(str(run_dir))}"
+    return f"run aigc-jax evaluate {visible(shlex.quote(str(run_dir)))}"

@@ -1,4 +1,4 @@
-"""Numbers as people read them: shares in percent, bounds where a count is zero or complete, distances, p-values."""
+"""Numbers as text: shares in percent, bounds where a count is zero or complete, distances, p-values."""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ from aigc_jax.report.schema import Check
 
 
 def format_share(value: float) -> str:
-    """A share in percent, as fine as a reader can use.
-
-    Args:
-        value: a share; rare ones keep two digits, ones near 1 as many as tell them from 1.
-
-    Returns:
-        The text.
+    """A share in percent: two digits of small ones, enough digits to tell large ones from 1.
 
     >>> format_share(0.985), format_share(0.00031), format_share(0.99984)
     ('98.5 %', '0.031 %', '99.98 %')
@@ -24,7 +18,7 @@ def format_share(value: float) -> str:
 
 
 def format_distance(value: float) -> str:
-    """A distance, a score or nats, with three digits, without an exponent where it is of everyday size.
+    """A distance, a score or nats with three digits, without an exponent where possible.
 
     >>> format_distance(9.312), format_distance(1234.5)
     ('9.31', '1234')
@@ -32,44 +26,34 @@ def format_distance(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def format_unit(figure: Measurement) -> str:
-    """What to print behind a figure's number, with its space; "" for none, or where the number has it already.
-
-    >>> format_unit(Measurement("log_prob", "", -1.2, 100, "nats", ""))
-    ' nats'
-    """
-    return {"nats": " nats", "decibel": " dB"}.get(figure.unit, "")
+def format_unit(measurement: Measurement) -> str:
+    """The unit to print behind a value, with its space; "" where the value has it already."""
+    return {"nats": " nats", "decibel": " dB"}.get(measurement.unit, "")
 
 
-def format_value(figure: Measurement) -> str:
-    """A figure as people read it; none or all of n samples is no certainty, so it is printed as a bound.
-
-    Args:
-        figure: one measurement.
-
-    Returns:
-        A share in percent, or a number with three digits.
+def format_value(measurement: Measurement) -> str:
+    """A value as text; none or all of n samples is printed as a bound.
 
     >>> format_value(Measurement("class_agreement", "", 1.0, 1000, "share", "", 0.9963, 1.0))
     'at least 99.70 %'
     >>> format_value(Measurement("copied_samples", "", 0.0, 1000, "share", "", 0.0, 0.0037))
     'below 0.30 %'
     """
-    if not math.isfinite(figure.value):
+    if not math.isfinite(measurement.value):
         return "no number"
-    if figure.unit != "share":
-        return format_distance(figure.value)
-    return format_count_share(figure.value, figure.n, figure.low, figure.high)
+    if measurement.unit != "share":
+        return format_distance(measurement.value)
+    return format_count_share(measurement.value, measurement.n, measurement.low, measurement.high)
 
 
 def format_count_share(value: float, n: int, low: float | None = None, high: float | None = None) -> str:
-    """A share of n samples; one that is exactly 0 or 1 as its one-sided 95 % bound.
+    """A share of n samples; exactly 0 or 1 is printed as its one-sided 95 % bound.
 
     Args:
         value: the share.
         n: number of samples; 0 where it is not known.
         low: lower end of its two-sided interval. An end that is not the exact one of n independent samples (a share
-            corrected for the judge's errors has a wider one) is itself the bound.
+            corrected for the classifier's errors has a wider one) is itself the bound.
         high: upper end.
 
     Returns:
@@ -82,43 +66,44 @@ def format_count_share(value: float, n: int, low: float | None = None, high: flo
     ('below 3.0 %', 'at least 68 %', '50.0 %')
     """
     if value == 0 and n > 0:
-        return f"below {_rounded_up(_miss(n, high))} %"
-    # Without an interval, all of them is a plain count: the 8 modes that samples reach are 8.
+        return f"below {_rounded_up(_bound(n, high))} %"
+    # Without an interval, all of them is a plain count: 8 of 8 modes.
     if value == 1 and low is not None:
-        miss = _rounded_up(_miss(n, 1 - low))
-        decimals = len(miss.partition(".")[2])
-        return f"at least {100 - float(miss):.{decimals}f} %"
+        bound = _rounded_up(_bound(n, 1 - low))
+        decimals = len(bound.partition(".")[2])
+        return f"at least {100 - float(bound):.{decimals}f} %"
     return format_share(value)
 
 
-def format_interval(figure: Measurement) -> str:
-    """The 95 % interval of a figure; "" for none.
+def format_interval(measurement: Measurement) -> str:
+    """The 95 % interval; "" for none.
 
     >>> format_interval(Measurement("class_agreement", "", 0.985, 1000, "share", "", 0.9754, 0.9916))
     '97.5 to 99.2 %'
     """
-    if figure.low is None or figure.high is None:
+    low, high = measurement.low, measurement.high
+    if low is None or high is None:
         return ""
-    if figure.unit == "share":
-        return f"{_percent(figure.low)} to {_percent(figure.high)} %"
-    return f"{format_distance(figure.low)} to {format_distance(figure.high)}"
+    if measurement.unit == "share":
+        return f"{_percent(low)} to {_percent(high)} %"
+    return f"{format_distance(low)} to {format_distance(high)}"
 
 
-def format_reference(figure: Measurement) -> str:
-    """The figure of real examples; "" where there is none.
+def format_reference(measurement: Measurement) -> str:
+    """The reference; "" where there is none.
 
     >>> format_reference(Measurement("frechet_distance", "", 3.7, 1000, "distance", "", reference=3.493))
     '3.49'
     """
-    if figure.reference is None:
+    if measurement.reference is None:
         return ""
-    if figure.unit != "share":
-        return format_distance(figure.reference)
-    return format_share(figure.reference) if figure.reference else "none"
+    if measurement.unit != "share":
+        return format_distance(measurement.reference)
+    return format_share(measurement.reference) if measurement.reference else "none found"
 
 
 def format_p(p_value: float) -> str:
-    """A p-value; those that nobody needs to tell apart are one.
+    """A p-value; all very small ones are the same.
 
     >>> format_p(0.0312), format_p(1e-9)
     ('p = 0.031', 'p < 0.0001')
@@ -130,17 +115,16 @@ def format_check(check: Check) -> str:
     """A comparison with real data in words.
 
     >>> format_check(Check("blank", 0.05, 0.01, 1e-9, True)), format_check(Check("repeated", 0.0, 0.0, None, False))
-    ('5.0 % against 1.0 %, p < 0.0001', 'none seen, none allowed')
+    ('5.0 % against 1.0 %, p < 0.0001', 'none found, none allowed')
     """
-    value = "none seen" if check.value == 0 else _plain_share(check.value)
-    if check.p_value is None:
-        return f"{value}, none allowed" if check.reference == 0 else f"{value} against {_plain_share(check.reference)}"
-    reference = "none" if check.reference == 0 else _plain_share(check.reference)
-    return f"{value} against {reference}, {format_p(check.p_value)}"
+    value, reference = ("none" if each == 0 else _share_or_number(each) for each in (check.value, check.reference))
+    if check.p_value is not None:
+        return f"{value} against {reference}, {format_p(check.p_value)}"
+    value = "none found" if check.value == 0 else value
+    return f"{value}, none allowed" if check.reference == 0 else f"{value} against {reference}"
 
 
-def _plain_share(value: float) -> str:
-    """What is no share is a plain number."""
+def _share_or_number(value: float) -> str:
     return format_share(value) if 0 <= value <= 1 else format_distance(value)
 
 
@@ -154,8 +138,8 @@ def _percent(value: float) -> str:
     return f"{100 * value:.{min(decimals, 9)}f}"
 
 
-def _miss(n: int, two_sided: float | None) -> float:
-    """The most that n samples without a single case leave open: 1 - 0.05^(1/n), in percent."""
+def _bound(n: int, two_sided: float | None) -> float:
+    """The one-sided 95 % bound for no case among n, 1 - 0.05^(1/n), in percent."""
     exact = -math.expm1(math.log(0.025) / n) if n > 0 else math.inf
     if two_sided is not None and not math.isclose(two_sided, exact, rel_tol=0.01):
         return 100 * two_sided

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -25,312 +26,248 @@ Unit = Literal["share", "distance", "score", "nats", "decibel"]
 
 
 class MeasurementKind(NamedTuple):
-    """A row of the table: everything about a measurement that does not depend on the model.
-
-    Attributes:
-        criterion: the criterion that it belongs to.
-        title: its title for people.
-        unit: of its value.
-        note: its definition, and how to read it; Markdown-safe.
-        has_interval: whether it has a 95 % interval; gate files can then limit the ends of it.
-        lower_is_better: whether small values are the good ones.
-        long_title: title with its detail, as ``"FD[{}]"``; ``"title: detail"`` by default.
-    """
+    """A row of the table: everything about a measurement that does not depend on the model."""
 
     criterion: CriterionName
     title: str
-    unit: Unit
     note: str
+    """Its definition, and how to read it."""
+    unit: Unit = "share"
     has_interval: bool = True
+    """Gate files can limit the ends of a 95 % interval too."""
     lower_is_better: bool = False
     long_title: str = ""
+    """Title with its detail, as ``"FD[{}]"``; ``"title: detail"`` by default."""
 
+
+_valid, _condition, _consistent, _copied, _diverse = (
+    functools.partial(MeasurementKind, name) for name in CRITERION_TITLES
+)
 
 MEASUREMENTS: dict[str, MeasurementKind] = {
-    "valid_samples": MeasurementKind(
-        "valid",
+    "valid_samples": _valid(
         "valid samples",
-        "share",
         "Share of samples that are valid by the rules of a synthetic data set; the others are hallucinations.",
     ),
-    "manifold_precision": MeasurementKind(
-        "valid",
+    "manifold_precision": _valid(
         "precision",
-        "share",
         "Improved precision: share of samples within the distance from some training example to its 3rd nearest "
         "neighbour, in feature space. Held-out examples do not reach 100 % either: compare with them.",
     ),
-    "class_agreement": MeasurementKind(
-        "follows_condition",
+    "class_agreement": _condition(
         "class agreement",
-        "share",
-        "Share of samples of the requested class, as the classifier predicts it, or as the rules of a synthetic data "
-        "set decide it (invalid samples count as wrong). A classifier's errors on real examples limit the share.",
+        "Share of samples of the requested class, as the classifier predicts it, or as the rules of a synthetic "
+        "data set decide it (invalid samples count as wrong). A classifier's errors on real examples limit the "
+        "share.",
     ),
-    "corrected_agreement": MeasurementKind(
-        "follows_condition",
+    "corrected_agreement": _condition(
         "corrected class agreement",
-        "share",
-        "Class agreement corrected for the classifier's errors by its confusion matrix on real examples; assumes the "
-        "same error rates on samples.",
+        "Class agreement corrected for the classifier's errors by its confusion matrix on real examples; assumes "
+        "the same error rates on samples.",
     ),
-    "second_opinion": MeasurementKind(
-        "follows_condition",
+    "second_opinion": _condition(
         "second opinion",
-        "share",
         "Share of samples in which a second classifier, of another architecture, predicts the requested class. Far "
-        "below class agreement while both classify real examples equally well: the samples fool the first classifier "
-        "alone. Both learned from the same training examples, so common weaknesses stay hidden.",
+        "below class agreement while both classify real examples equally well: the samples fool the first "
+        "classifier alone. Both learned from the same training examples, so common weaknesses stay hidden.",
     ),
-    "worst_class": MeasurementKind(
-        "follows_condition",
+    "worst_class": _condition(
         "worst class",
-        "share",
         "Class agreement of the class that has the lowest; as a minimum over classes, biased low.",
     ),
-    "unseen_combinations": MeasurementKind(
-        "follows_condition",
+    "unseen_combinations": _condition(
         "unseen combinations",
-        "share",
         "Class agreement under conditions that do not occur in the training data.",
     ),
-    "classifier_accuracy": MeasurementKind(
-        "follows_condition",
+    "classifier_accuracy": _condition(
         "classifier accuracy",
-        "share",
         "Accuracy of the classifier on held-out real examples; it limits how far its predictions can be trusted.",
     ),
-    "accuracy_from_samples": MeasurementKind(
-        "follows_condition",
+    "accuracy_from_samples": _condition(
         "learned from samples, tested on real",
-        "share",
         "Classification accuracy score: accuracy on held-out real examples of a classifier trained on samples alone.",
     ),
-    "accuracy_on_samples": MeasurementKind(
-        "follows_condition",
+    "accuracy_on_samples": _condition(
         "learned from real, tested on samples",
-        "share",
         "Accuracy on samples, against the requested class, of a classifier trained on real examples.",
     ),
-    "repeatability": MeasurementKind(
-        "consistent",
+    "repeatability": _consistent(
         "C0, equal repeats",
-        "share",
         "Share of samples that are equal when drawn again from the same keys, within the rounding of the way they "
         "were computed.",
     ),
-    "distinct_samples": MeasurementKind(
-        "consistent",
+    "distinct_samples": _consistent(
         "C0, distinct samples",
-        "share",
-        "Share of samples that equal no earlier sample. A low share: keys are used twice, or the model can make only "
-        "few different samples.",
+        "Share of samples that equal no earlier sample. A low share: keys are used twice, or the model can make "
+        "only few different samples.",
     ),
-    "seed_consistency": MeasurementKind(
-        "consistent",
+    "seed_consistency": _consistent(
         "C1, across seeds",
-        "share",
-        "1 - H(class given condition) / ln K, mean over conditions: 1 if all seeds give the same class. The interval "
-        "is conservative, and widest where conditions have few samples.",
+        "1 - H(class given condition) / ln K, mean over conditions: 1 if all seeds give the same class. The "
+        "interval is conservative, and widest where conditions have few samples.",
     ),
-    "model_consistency": MeasurementKind(
-        "consistent",
+    "model_consistency": _consistent(
         "C2, across models",
-        "share",
         "Share of samples similar to the other model's sample of the same noise.",
     ),
-    "checkpoint_consistency": MeasurementKind(
-        "consistent",
+    "checkpoint_consistency": _consistent(
         "C3, across checkpoints",
-        "share",
         "Share of samples similar to an earlier checkpoint's sample of the same noise.",
     ),
-    "perturbation": MeasurementKind(
-        "consistent",
+    "perturbation": _consistent(
         "C4, a latent moved a little",
-        "share",
         "Share of samples that stay similar when one hundredth of the latent's variance is drawn anew.",
     ),
-    "latent_sensitivity": MeasurementKind(
-        "consistent",
+    "latent_sensitivity": _consistent(
         "C4, change per unit of latent",
-        "score",
-        "Median change of a sample per unit of change of its latent: the exact derivative along one random direction "
-        "each. Compare models of the same latents and examples only.",
+        "Median change of a sample per unit of change of its latent: the exact derivative along one random "
+        "direction each. Compare models of the same latents and examples only.",
+        unit="score",
         lower_is_better=True,
     ),
-    "step_consistency": MeasurementKind(
-        "consistent",
+    "step_consistency": _consistent(
         "C4, twice the steps",
-        "share",
         "Share of samples that stay similar when the sampler takes twice as many steps.",
     ),
-    "half_precision": MeasurementKind(
-        "consistent",
+    "half_precision": _consistent(
         "C4, weights in half precision",
-        "share",
         "Share of samples that stay similar when weights are rounded from float32 to bfloat16.",
     ),
-    "copied_samples": MeasurementKind(
-        "not_copied",
+    "copied_samples": _copied(
         "copied samples",
-        "share",
-        "Share of samples whose calibrated distance (to the nearest training example, over half the mean distance to "
-        "the 50 nearest) is below that of all but 1 % of held-out examples.",
+        "Share of samples whose calibrated distance (to the nearest training example, over half the mean distance "
+        "to the 50 nearest) is below that of all but 1 % of held-out examples.",
         lower_is_better=True,
     ),
-    "authenticity": MeasurementKind(
-        "not_copied",
+    "authenticity": _copied(
         "authenticity",
-        "share",
         "AuthPct: share of samples farther from their nearest training example than that one from its own nearest "
         "neighbour. The share of held-out examples is the reference; it is not one half.",
     ),
-    "copying_test": MeasurementKind(
-        "not_copied",
+    "copying_test": _copied(
         "C_T",
-        "score",
         "Three-sample test of data copying: z value of the distances to the training set, samples against held-out "
         "examples, mean over cells. Far below 0: copying; far above: underfitting. Both can cancel out, so see the "
         "worst cell too.",
+        unit="score",
         has_interval=False,
     ),
-    "copying_worst_cell": MeasurementKind(
-        "not_copied",
+    "copying_worst_cell": _copied(
         "C_T, worst cell",
-        "score",
         "The lowest z value of any cell of C_T: copying in one part of the data.",
-        long_title="C_T, worst of {} cells",
+        unit="score",
         has_interval=False,
+        long_title="C_T, worst of {} cells",
     ),
-    "manifold_recall": MeasurementKind(
-        "diverse",
+    "manifold_recall": _diverse(
         "recall",
-        "share",
         "Improved recall: share of training examples within the distance from some sample to its 3rd nearest "
         "neighbour among the samples, in feature space.",
     ),
-    "density": MeasurementKind(
-        "diverse",
+    "density": _diverse(
         "density",
-        "score",
         "Mean number of training examples, over k, whose neighbourhood (up to their k-th neighbour) contains a "
         "sample; 1 for samples of the data distribution.",
+        unit="score",
         has_interval=False,
     ),
-    "coverage": MeasurementKind(
-        "diverse",
+    "coverage": _diverse(
         "coverage",
-        "share",
         "Share of training examples with a sample within the distance to their 5th nearest neighbour. As many "
         "held-out examples do not reach 100 % either.",
     ),
-    "modes_covered": MeasurementKind(
-        "diverse",
+    "modes_covered": _diverse(
         "modes covered",
-        "share",
         "Share of the modes of a synthetic data set that at least one valid sample belongs to.",
         has_interval=False,
     ),
-    "frechet_distance": MeasurementKind(
-        "diverse",
+    "frechet_distance": _diverse(
         "FD",
-        "distance",
         "Fréchet distance between the features of samples and of held-out examples. It shrinks as n grows: compare "
         "with the real data's at the same n only, and never across encoders.",
+        unit="distance",
+        has_interval=False,
+        lower_is_better=True,
         long_title="FD[{}]",
-        has_interval=False,
-        lower_is_better=True,
     ),
-    "frechet_infinity": MeasurementKind(
-        "diverse",
+    "frechet_infinity": _diverse(
         "FD∞",
-        "distance",
-        "Fréchet distance extrapolated to infinitely many examples by a line over 1 / n: no bias, but more variance; "
-        "slightly below 0 is possible.",
+        "Fréchet distance extrapolated to infinitely many examples by a line over 1 / n: no bias, but more "
+        "variance; slightly below 0 is possible.",
+        unit="distance",
+        has_interval=False,
+        lower_is_better=True,
         long_title="FD∞[{}]",
-        has_interval=False,
-        lower_is_better=True,
     ),
-    "kernel_distance": MeasurementKind(
-        "diverse",
+    "kernel_distance": _diverse(
         "KID",
-        "distance",
-        "Kernel distance: unbiased squared MMD with a cubic kernel, of the same features. It may be negative, and is "
-        "where both sets have equally many examples of each class: compare with the real data's.",
-        long_title="KID[{}]",
+        "Kernel distance: unbiased squared MMD with a cubic kernel, of the same features. It may be negative, and "
+        "is where both sets have equally many examples of each class: compare with the real data's.",
+        unit="distance",
         has_interval=False,
         lower_is_better=True,
+        long_title="KID[{}]",
     ),
-    "cmmd": MeasurementKind(
-        "diverse",
+    "cmmd": _diverse(
         "CMMD",
-        "distance",
         "1000 times the squared MMD with a Gaussian kernel (sigma 10) of features of unit length; it shrinks as n "
         "grows.",
-        long_title="CMMD[{}]",
+        unit="distance",
         has_interval=False,
         lower_is_better=True,
+        long_title="CMMD[{}]",
     ),
-    "inception_score": MeasurementKind(
-        "diverse",
+    "inception_score": _diverse(
         "inception-style score",
-        "score",
         "exp of the mean divergence of the class probabilities of a sample from those of all samples, by the "
         "classifier; it does not look at the data.",
+        unit="score",
         has_interval=False,
     ),
-    "vendi_score": MeasurementKind(
-        "diverse",
+    "vendi_score": _diverse(
         "Vendi score",
-        "score",
         "Effective number of different samples, by the cosine similarity of their features.",
+        unit="score",
         has_interval=False,
     ),
-    "path_length": MeasurementKind(
-        "diverse",
+    "path_length": _diverse(
         "path length",
-        "score",
         "Mean squared speed of the classifier's features along paths between latents, without the outer 1 %: small "
         "for a smooth model.",
+        unit="score",
         has_interval=False,
         lower_is_better=True,
     ),
-    "log_prob": MeasurementKind(
-        "diverse",
+    "log_prob": _diverse(
         "log density",
-        "nats",
         "Mean log density of samples under a synthetic data set. Below the real data's: samples lie too far out; "
         "above: too near the centres of modes.",
+        unit="nats",
         has_interval=False,
     ),
-    "reconstruction_ssim": MeasurementKind(
-        "diverse",
+    "reconstruction_ssim": _diverse(
         "reconstruction SSIM",
-        "score",
         "Mean structural similarity of held-out images and their reconstructions by encoder and decoder, without "
         "noise; 1 for equal images. Gaussian windows of 11 x 11 pixels; bootstrap interval over images.",
+        unit="score",
     ),
-    "reconstruction_psnr": MeasurementKind(
-        "diverse",
+    "reconstruction_psnr": _diverse(
         "reconstruction PSNR",
-        "decibel",
         "Mean peak signal-to-noise ratio of the same pairs; at most 58.9 dB per image, the error of rounding to 8 "
         "bits. Bootstrap interval over images.",
+        unit="decibel",
     ),
-    "reconstruction_mse": MeasurementKind(
-        "diverse",
+    "reconstruction_mse": _diverse(
         "reconstruction MSE",
-        "distance",
         "Mean squared error of the same pairs, pixels in [-1, 1]. Bootstrap interval over images.",
+        unit="distance",
         lower_is_better=True,
     ),
-    "reconstruction_ms_ssim": MeasurementKind(
-        "diverse",
+    "reconstruction_ms_ssim": _diverse(
         "reconstruction MS-SSIM",
-        "score",
-        "Mean structural similarity of the same pairs at five scales, for images of 161 pixels or more; 1 for equal "
-        "images. Bootstrap interval over images.",
+        "Mean structural similarity of the same pairs at five scales, for images of 161 pixels or more; 1 for "
+        "equal images. Bootstrap interval over images.",
+        unit="score",
     ),
 }
 """All measurements that a report may hold, by name, in the order of tables."""

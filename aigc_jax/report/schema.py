@@ -1,33 +1,21 @@
-"""What a report holds, and its JSON form.
+"""The content of a report and its JSON form, ``report.json``.
 
-``docs/report.md`` describes ``report.json`` key by key; a number that does not exist is null, never NaN. A later
-``format`` may rename or drop keys; new keys alone do not raise it.
+``docs/report.md`` describes it key by key; a number that does not exist is null, never NaN. A later ``format`` may
+rename or drop keys; new keys alone do not raise it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import math
 import reprlib
-import types
-import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from types import NoneType
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from aigc_jax.report.figures import (
-    Bars,
-    Figure,
-    Gallery,
-    Histogram,
-    Lines,
-    Matrix,
-    Table,
-    figure_json,
-    plain,
-)
+from aigc_jax.data.files import visible
+from aigc_jax.report.figures import Figure, Gallery, figure_json, plain
 from aigc_jax.report.measurements import CriterionName, Measurement
 from aigc_jax.types import UsageError
 
@@ -36,63 +24,42 @@ FORMAT = 3
 
 
 class Check(NamedTuple):
-    """One comparison with real data by which a light is judged.
-
-    Attributes:
-        title: what was compared.
-        value: of the samples.
-        reference: of real examples in their place; 0 for what may not occur at all.
-        p_value: probability of a difference at least as bad by chance; None where one case alone is too many.
-        is_worse: whether the samples are worse than real ones beyond chance.
-    """
+    """One comparison with real data that a criterion is judged by."""
 
     title: str
     value: float
+    """Of the samples."""
     reference: float
+    """Of real examples; 0 for events that are not allowed at all."""
     p_value: float | None
+    """Probability of a difference at least as bad by chance; None where one case is too many."""
     is_worse: bool
 
 
 class Target(NamedTuple):
-    """What the user demands of a measurement, and whether it is reached.
-
-    Attributes:
-        text: the demand: "class_agreement: at least 0.98".
-        state: ``met`` or ``missed``; ``undecided`` where the 95 % interval holds the demanded number.
-    """
+    """A limit that the user sets on a measurement, as text: "class_agreement: at least 0.98"."""
 
     text: str
     state: Literal["met", "missed", "undecided"]
+    """Undecided where the 95 % interval contains the limit."""
 
 
 class Criterion(NamedTuple):
-    """One light of the first page.
-
-    Attributes:
-        name: which.
-        has_failed: whether some check found the samples worse than real data; None where nothing could be checked.
-        headline: name of the measurement to print with it; "" for none.
-        checks: what was compared.
-        targets: what the user demands.
-        why_not: why nothing was checked; "" otherwise.
-    """
+    """A criterion of the first page."""
 
     name: CriterionName
     has_failed: bool | None
+    """Whether some check found the samples worse than real data; None where nothing could be checked."""
     headline: str
+    """Name of the measurement to print with it; "" for none."""
     checks: Sequence[Check] = ()
     targets: Sequence[Target] = ()
     why_not: str = ""
+    """Why nothing was checked; "" otherwise."""
 
 
 class Recommendation(NamedTuple):
-    """What to try next.
-
-    Attributes:
-        title: the thing to do.
-        reason: the figures that call for it.
-        command: a command line that does it; "" where there is none yet.
-    """
+    """A step to try next, the measurements that call for it, and a command line that does it or ""."""
 
     title: str
     reason: str
@@ -104,18 +71,18 @@ class Report(NamedTuple):
 
     Attributes:
         data: name of the data set.
-        encoder: name of the classifier whose word and features were used, or of what else judged.
+        judge: name of the classifier, network or synthetic data set that judged the samples.
         num_samples: how many samples were drawn.
-        measurements: the figures, most important first within each light.
+        measurements: most important first within each criterion.
         criteria: the five criteria.
-        figures: curves, tables and pictures, in the order of the page.
-        actions: what to try next, most urgent first.
-        left_out: ``{name: why it was not measured}``; names of measurements and of figures.
-        facts: more to print about the model, ``{"checkpoint": "step 2000"}``.
+        figures: curves, tables, pictures and texts, in the order of the page.
+        recommendations: what to try next, most urgent first.
+        left_out: ``{name: reason}`` of measurements and figures that could not be made.
+        facts: how the report was made: checkpoint, seed, sampler, versions, command; ``{name: text}``.
     """
 
     data: str
-    encoder: str
+    judge: str
     num_samples: int
     measurements: Sequence[Measurement]
     criteria: Sequence[Criterion] = ()
@@ -129,56 +96,38 @@ class Report(NamedTuple):
         return next((m for m in self.measurements if m.name == name), None)
 
     def criterion(self, name: CriterionName) -> Criterion | None:
-        """The light of that name."""
+        """The criterion of that name."""
         return next((criterion for criterion in self.criteria if criterion.name == name), None)
+
+    def left_out_by_reason(self) -> dict[str, list[str]]:
+        """``{reason: names in words}``."""
+        names: dict[str, list[str]] = {}
+        for name, reason in self.left_out.items():
+            names.setdefault(reason, []).append(name.replace("_", " "))
+        return names
 
 
 def to_json(report: Report) -> dict[str, Any]:
     """The report as plain JSON values; ``docs/report.md`` describes them.
 
-    Args:
-        report: what was measured.
-
-    Returns:
-        A dict of strings, numbers, lists and None.
-
     >>> to_json(Report("digits", "digits classifier", 0, ()))["format"]
     3
     """
-    content = {
-        "format": FORMAT,
-        "data": report.data,
-        "encoder": report.encoder,
-        "num_samples": report.num_samples,
-        "facts": dict(report.facts),
-        "criteria": [_criterion_json(criterion) for criterion in report.criteria],
-        "measurements": [m._asdict() for m in report.measurements],
-        "figures": [figure_json(figure) for figure in report.figures],
-        "actions": [action._asdict() for action in report.recommendations],
-        "left_out": dict(report.left_out),
-    }
-    return plain(content)
-
-
-def _criterion_json(criterion: Criterion) -> dict[str, Any]:
-    checks, targets = ([item._asdict() for item in items] for items in (criterion.checks, criterion.targets))
-    return {**criterion._asdict(), "checks": checks, "targets": targets}
-
-
-_KINDS: dict[str, Any] = {kind.__name__.lower(): kind for kind in (Lines, Bars, Histogram, Matrix, Table, Gallery)}
+    figures = [figure_json(figure) for figure in report.figures]
+    return {"format": FORMAT, **plain(report._replace(figures=())), "figures": figures}
 
 
 def from_json(content: Any) -> Report:
-    """A report as it was before it was written.
+    """A report as it was before it was written; its galleries have no pixels, those are in the page.
 
     Args:
-        content: what ``to_json`` gave; keys that this version does not know are left alone.
+        content: JSON values of any origin; keys that this version does not know are ignored.
 
     Returns:
-        The report; its galleries have no pixels, those are in the page.
+        The report.
 
     Raises:
-        UsageError: of another format, or no report at all.
+        UsageError: of another format, or values of other types than ``docs/report.md`` says.
 
     >>> from_json({"format": 1})
     Traceback (most recent call last):
@@ -186,72 +135,61 @@ def from_json(content: Any) -> Report:
     aigc_jax.types.UsageError: expected a report of format 3, got format 1: evaluate the run again
     """
     found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        what = "no report" if found is None else f"format {found}"
-        raise UsageError(f"expected a report of format {FORMAT}, got {what}: evaluate the run again")
     try:
-        report = _typed(Report, {**content, "recommendations": content.get("actions")}, "the report")
+        if found != FORMAT:
+            raise ValueError("no report" if found is None else f"format {reprlib.repr(found)}")
+        report = _decode(Report, content, "the report")
         for row in report.measurements:
             ends = [end for end in (row.value, row.low, row.high) if end is not None and not math.isnan(end)]
             if row.n < 0 or (row.unit == "share" and not all(0 <= end <= 1 for end in ends)):
-                raise _MismatchError(f"{row.name} is out of range")
+                raise ValueError(f"one in which {row.name} is out of range")
         return report
-    except _MismatchError as error:
-        raise UsageError(
-            f"expected a report of format {FORMAT}, got one in which {error}: evaluate the run again"
-        ) from None
+    except ValueError as error:
+        reason = visible(str(error))[:200]
+        raise UsageError(f"expected a report of format {FORMAT}, got {reason}: evaluate the run again") from error
 
 
-class _MismatchError(Exception):
-    """A value that is not of the annotated type."""
+_KINDS: dict[str, Any] = {kind.__name__.lower(): kind for kind in get_args(Figure)}
 
 
-def _typed(hint: Any, value: Any, where: str) -> Any:
-    """A JSON value as the type of an annotation. A later version may write more keys; NaN is null in JSON."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    is_list, is_object = isinstance(value, list | tuple), isinstance(value, Mapping)
-    if hint == Figure and is_object:
-        return _figure(value, where)
-    if hasattr(hint, "_fields") and is_object:
-        return _record(hint, value, where)
-    if origin in (typing.Union, types.UnionType):
-        for choice in sorted(arguments, key=lambda choice: choice is not type(value)):
-            with contextlib.suppress(_MismatchError):
-                return _typed(choice, value, where)
-    elif origin is Sequence and is_list:
-        return [_typed(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
-    elif origin is Mapping and is_object:
-        return {name: _typed(arguments[1], item, f"{where}[{reprlib.repr(name)}]") for name, item in value.items()}
-    elif (
-        isinstance(value, np.ndarray)
-        or (origin is Literal and value in arguments)
-        or (hint is float and type(value) in (int, float))
-    ):
-        return value
-    elif hint is float and value is None:
+def _decode(kind: Any, value: Any, place: str) -> Any:
+    """A JSON value as a type of this file says; ``place`` names it in errors."""
+    options = get_args(kind)
+    if kind == Figure:
+        return _decode_figure(value, place)
+    if NoneType in options:
+        return None if value is None else _decode(next(each for each in options if each is not NoneType), value, place)
+    if kind is float and value is None:  # JSON has no NaN
         return math.nan
-    elif isinstance(hint, type) and type(value) is hint:
+    if kind is float and type(value) in (int, float):
+        return float(value)
+    if kind in (str, int, bool) and type(value) is kind:
         return value
-    raise _MismatchError(f"{where} is {reprlib.repr(value)}")
+    if get_origin(kind) is Literal and type(value) is str and value in options:
+        return value
+    if isinstance(value, list) and get_origin(kind) is Sequence:
+        return [_decode(options[0], item, f"{place}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, list) and get_origin(kind) is tuple and len(value) == len(options):
+        return tuple(_decode(each, item, place) for each, item in zip(options, value, strict=True))
+    if isinstance(value, dict) and get_origin(kind) is Mapping:
+        return {key: _decode(options[1], item, f"{place}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, dict) and hasattr(kind, "_fields"):
+        return _decode_tuple(kind, value, place)
+    raise ValueError(f"one in which {place} is {reprlib.repr(value)}")
 
 
-_hints = functools.cache(typing.get_type_hints)
+def _decode_tuple(kind: Any, value: dict[str, Any], place: str) -> Any:
+    hints = get_type_hints(kind)
+    if missing := [name for name in hints if name not in value and name not in kind._field_defaults]:
+        raise ValueError(f"one in which {place} has no {missing[0]}")
+    return kind(**{name: _decode(hints[name], value[name], f"{name} of {place}") for name in hints if name in value})
 
 
-def _record(kind: Any, values: Mapping[str, Any], where: str) -> Any:
-    hints = _hints(kind)
-    if missing := [name for name in kind._fields if name not in values and name not in kind._field_defaults]:
-        raise _MismatchError(f"{where} has no {missing[0]}")
-    return kind(
-        **{name: _typed(hints[name], values[name], f"{name} of {where}") for name in kind._fields if name in values}
-    )
-
-
-def _figure(row: Mapping[str, Any], where: str) -> Figure:
-    kind = _KINDS.get(str(row.get("kind")))
-    if kind is None:
-        raise _MismatchError(f"{where} is of no known kind")
-    if kind is Gallery:
-        labels = _typed(Sequence[Sequence[str]], row.get("labels"), f"labels of {where}")
-        row = {**row, "groups": [np.zeros((len(words), 0, 0, 1), np.uint8) for words in labels]}
-    return _record(kind, row, where)
+def _decode_figure(value: Any, place: str) -> Figure:
+    name = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(name, str) or name not in _KINDS:
+        raise ValueError(f"one in which {place} is of no known kind")
+    if _KINDS[name] is not Gallery:
+        return _decode_tuple(_KINDS[name], value, place)
+    figure = _decode_tuple(Gallery, {**value, "groups": []}, place)
+    return figure._replace(groups=[np.zeros((len(labels), 0, 0, 1), np.uint8) for labels in figure.labels])

@@ -1,96 +1,81 @@
-"""The report as a few lines for a terminal."""
+"""Reports and tables as lines for a terminal."""
 
 from __future__ import annotations
 
+from aigc_jax.report.figures import Table
 from aigc_jax.report.formatting import format_interval, format_reference, format_unit, format_value
 from aigc_jax.report.measurements import CRITERION_TITLES, Measurement
 from aigc_jax.report.schema import Criterion, Report
 from aigc_jax.report.verdicts import Verdict, verdicts_of
 
-_MAX_WIDTH, _MAX_LEFT_OUT, _MAX_ACTIONS = 118, 5, 3
+_NAMES_WIDTH, _MAX_LEFT_OUT, _MAX_RECOMMENDATIONS = 60, 5, 3
 
 
-def summary_lines(report: Report) -> list[str]:
-    r"""What the command line prints.
+def summary_lines(report: Report, width: int | None = None) -> list[str]:
+    r"""The lines that the command line prints.
 
     Args:
         report: what was measured.
+        width: letters of a line, >= 20; longer lines are cut. None cuts none, as for a log file.
 
     Returns:
-        One line per light, one per figure, a few of what was left out, and what to try next.
+        One line per criterion, one per measurement, a few of what was left out, and what to try next.
 
     >>> from aigc_jax.report.measurements import Measurement
-    >>> figure = Measurement("class_agreement", "class agreement", 0.985, 1000, "share", "", 0.9754, 0.9916)
+    >>> row = Measurement("class_agreement", "class agreement", 0.985, 1000, "share", "", 0.9754, 0.9916)
     >>> criterion = Criterion("follows_condition", False, "class_agreement")
-    >>> print(*summary_lines(Report("digits", "digits-classifier", 1000, [figure], [criterion])), sep="\n")
+    >>> print(*summary_lines(Report("digits", "digits-classifier", 1000, [row], [criterion])), sep="\n")
     follows its condition  not distinguishable from real data at n = 1000: class agreement 98.5 %
     class agreement     98.5 %  (95 % interval 97.5 to 99.2, n = 1000)
     """
-    lights = [_light_line(report, criterion, said) for criterion, said in verdicts_of(report)]
-    figures = [f"{_title(m):19} {_text(m, report)}" for m in report.measurements]
-    return lights + figures + _left_out_lines(report) + _action_lines(report)
+    lines = [_criterion_line(report, criterion, verdict) for criterion, verdict in verdicts_of(report)]
+    lines += [_measurement_line(row) for row in report.measurements]
+    lines += _left_out_lines(report) + _recommendation_lines(report)
+    return [line if width is None or len(line) <= width else line[: width - 3].rstrip() + "..." for line in lines]
 
 
-def _light_line(report: Report, criterion: Criterion, said: Verdict) -> str:
-    figure, details = report.find(criterion.headline), criterion.why_not
-    if figure is not None:
-        reference = format_reference(figure)
-        details = f"{figure.title} {format_value(figure)}{f' (beside it {reference})' if reference else ''}"
-    wanted = (target.text for target in criterion.targets if target.state == said.kind != "met")
-    words = "; ".join(part for part in (details, *wanted) if part)
-    return _short(f"{CRITERION_TITLES[criterion.name].lower():22} {said.word}{f': {words}' if words else ''}")
+def _criterion_line(report: Report, criterion: Criterion, verdict: Verdict) -> str:
+    row, details = report.find(criterion.headline), criterion.why_not
+    if row is not None:
+        reference = format_reference(row)
+        details = f"{row.title} {format_value(row)}{f' (reference {reference})' if reference else ''}"
+    targets = (target.text for target in criterion.targets if target.state == verdict.kind != "met")
+    words = "; ".join(part for part in (details, *targets) if part)
+    return f"{CRITERION_TITLES[criterion.name].lower():22} {verdict.word}{f': {words}' if words else ''}"
+
+
+def _measurement_line(row: Measurement) -> str:
+    interval, reference = format_interval(row).removesuffix(" %"), format_reference(row)
+    facts = [f"95 % interval {interval}"] if interval else []
+    facts += [f"reference {reference}"] if reference else []
+    return f"{row.title:19} {format_value(row)}{format_unit(row)}  ({', '.join([*facts, f'n = {row.n}'])})"
 
 
 def _left_out_lines(report: Report) -> list[str]:
-    """What one reason left out stands in one line."""
-    names: dict[str, list[str]] = {}
-    for name, reason in report.left_out.items():
-        names.setdefault(reason, []).append(name.replace("_", " "))
-    lines = [_left_out_line(group, reason) for reason, group in names.items()]
-    if len(lines) > _MAX_LEFT_OUT:
-        num_more = len(lines) - _MAX_LEFT_OUT + 1
-        lines = [*lines[: _MAX_LEFT_OUT - 1], f"left out            for {num_more} more reasons: see the report"]
-    return lines
-
-
-def _left_out_line(names: list[str], reason: str) -> str:
-    """As many of the names as leave room for the reason, which tells more than they do."""
-    line = ""
-    for num in range(len(names), 0, -1):
+    """A line per reason, with as many names as leave room for the reason."""
+    groups = list(report.left_out_by_reason().items())
+    num_more = len(groups) - _MAX_LEFT_OUT + 1
+    lines = []
+    for reason, names in groups if num_more < 2 else groups[:-num_more]:
+        num = next((num for num in range(len(names), 1, -1) if len(", ".join(names[:num])) <= _NAMES_WIDTH), 1)
         more = f" and {len(names) - num} more" if num < len(names) else ""
-        line = f"left out            {', '.join(names[:num])}{more}: {reason}"
-        if len(line) <= _MAX_WIDTH:
-            return line
-    return _short(line)
+        lines.append(f"left out            {', '.join(names[:num])}{more}: {reason}")
+    return lines if num_more < 2 else [*lines, f"left out            for {num_more} more reasons: see the report"]
 
 
-def _action_lines(report: Report) -> list[str]:
-    lines = [_short(f"try next            {action.title}") for action in report.recommendations[:_MAX_ACTIONS]]
-    if (num_more := len(report.recommendations) - _MAX_ACTIONS) > 0:
-        lines[-1] = _short(f"{lines[-1]} (and {num_more} more: see the report)")
+def _recommendation_lines(report: Report) -> list[str]:
+    lines = [f"try next            {each.title}" for each in report.recommendations[:_MAX_RECOMMENDATIONS]]
+    if (num_more := len(report.recommendations) - _MAX_RECOMMENDATIONS) > 0:
+        lines[-1] += f" (and {num_more} more: see the report)"
     return lines
 
 
-def _short(line: str) -> str:
-    return line if len(line) <= _MAX_WIDTH else line[: _MAX_WIDTH - 3].rstrip() + "..."
+def table_lines(table: Table) -> list[str]:
+    """A table with aligned columns: a line for the headings, and one per row.
 
-
-def _title(figure: Measurement) -> str:
-    short = {"worst_class": "worst class", "classifier_accuracy": "classifier"}
-    return short.get(figure.name, figure.title)
-
-
-def _text(figure: Measurement, report: Report) -> str:
-    value, interval = format_value(figure), format_interval(figure).removesuffix(" %")
-    if figure.name == "worst_class":
-        return f"{figure.title.removeprefix('worst class: ')}: {value}  (95 % interval {interval}, n = {figure.n})"
-    if figure.name == "classifier_accuracy":
-        return f"{value} accurate on {figure.n} held-out images of {report.data} ({interval})"
-    if figure.unit == "share":
-        return f"{value}  ({f'95 % interval {interval}, ' if interval else ''}n = {figure.n})"
-    end = ""
-    if figure.reference is not None:
-        # Without what stands in brackets: "real against real (training images)".
-        title = "real" if figure.unit == "nats" else figure.reference_title.partition(" (")[0] or "real"
-        end = f"; {title} {format_reference(figure)}"
-    return f"{value}{format_unit(figure)} at n = {figure.n}{f' (95 % interval {interval})' if interval else ''}{end}"
+    >>> table_lines(Table("t", "", "", ["", "a"], [["share", "1 %"]]))
+    ['       a', 'share  1 %']
+    """
+    rows = [list(table.columns), *(list(row) for row in table.rows)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(table.columns))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,4 +1,4 @@
-"""What each light says, in words: the same on the page and on a terminal."""
+"""Verdicts on criteria in words, the same on the page and on a terminal."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from aigc_jax.report.measurements import CRITERION_TITLES
 from aigc_jax.report.schema import Criterion, Report
 
 Kind = Literal["missed", "undecided", "met", "worse", "alike", "unknown"]
-"""How a light looks: by the user's targets where there are any, by the comparison with real data elsewhere."""
+"""By the user's targets where there are any, by the comparison with real data elsewhere."""
 
 
 class Verdict(NamedTuple):
-    """A light as people see it.
+    """The verdict on a criterion.
 
     Attributes:
-        kind: how it looks.
-        word: what it says, in a few words.
-        comparison: the same of the comparison with real data, where targets decided the word; "" elsewhere.
+        kind: for its colour and icon.
+        word: the verdict in a few words.
+        comparison: the comparison with real data in words, where targets decide the verdict; "" elsewhere.
     """
 
     kind: Kind
@@ -26,96 +26,69 @@ class Verdict(NamedTuple):
     comparison: str = ""
 
 
-def light(criterion: Criterion, n: int | None = None) -> Verdict:
-    """What a light says.
+def describe(criterion: Criterion, n: int | None = None) -> Verdict:
+    """The verdict on a criterion; ``n`` is the number of samples of its headline.
 
-    Args:
-        criterion: the light.
-        n: number of samples of its headline; None where there is none.
-
-    Returns:
-        Its look and its words.
-
-    >>> light(Criterion("valid", False, "valid_samples"), 1000).word
+    >>> describe(Criterion("valid", False, "valid_samples"), 1000).word
     'not distinguishable from real data at n = 1000'
     """
-    compared = _compared(criterion, n)
+    if criterion.has_failed is None:
+        compared = Verdict("unknown", "not measured")
+    elif criterion.has_failed:
+        compared = Verdict("worse", "worse than real data")
+    else:
+        size = "" if n is None else f" at n = {n}"
+        compared = Verdict("alike", f"not distinguishable from real data{size}")
     states = [target.state for target in criterion.targets]
     if not states:
         return compared
     total = len(states)
     for kind in ("missed", "undecided"):
         if count := states.count(kind):
-            subject = f"{count} of {total} targets" if total > 1 else "target"
-            return Verdict(kind, f"{subject} {kind}", compared.word)
+            return Verdict(kind, f"{count} of {total} targets {kind}" if total > 1 else f"target {kind}", compared.word)
     return Verdict("met", f"all {total} targets met" if total > 1 else "target met", compared.word)
 
 
 def verdicts_of(report: Report) -> list[tuple[Criterion, Verdict]]:
-    """The lights of a report with their words, in the order of the page.
+    """The criteria of a report and the verdicts on them, in the order of the page.
 
-    Args:
-        report: what was measured.
-
-    Returns:
-        Pairs of a light and what it says.
-
-    >>> [said.kind for _, said in verdicts_of(Report("digits", "", 9, (), [Criterion("valid", True, "")]))]
+    >>> [verdict.kind for _, verdict in verdicts_of(Report("digits", "", 9, (), [Criterion("valid", True, "")]))]
     ['worse']
     """
     order = list(CRITERION_TITLES)
     pairs = []
     for criterion in sorted(report.criteria, key=lambda criterion: order.index(criterion.name)):
         headline = report.find(criterion.headline)
-        pairs.append((criterion, light(criterion, None if headline is None else headline.n)))
+        pairs.append((criterion, describe(criterion, None if headline is None else headline.n)))
     return pairs
 
 
-def verdict(report: Report) -> str:
-    """All lights in one sentence.
+def summary(report: Report) -> str:
+    """All verdicts in one sentence; "" for a report without criteria.
 
-    Args:
-        report: what was measured.
-
-    Returns:
-        The sentence; "" for a report without lights.
-
-    >>> verdict(Report("digits", "", 9, (), [Criterion("valid", True, ""), Criterion("diverse", False, "")]))
-    'Worse than real data in 1 of 2 lights (Valid); not distinguishable from real data in 1.'
+    >>> summary(Report("digits", "", 9, (), [Criterion("valid", True, ""), Criterion("diverse", False, "")]))
+    'Worse than real data in 1 of 2 criteria (Valid); not distinguishable from real data in 1.'
     """
-    if not report.criteria:
-        return ""
-    lit, dark, unknown = (
+    failed, passed, unknown = (
         [CRITERION_TITLES[criterion.name] for criterion in report.criteria if criterion.has_failed is state]
         for state in (True, False, None)
     )
+    total = f" of {len(report.criteria)} criteria"
     parts = []
-    if lit:
-        parts.append(f"worse than real data in {len(lit)} of {len(report.criteria)} lights ({', '.join(lit)})")
-    if dark:
-        total = "" if lit else f" of {len(report.criteria)} lights"
-        parts.append(f"not distinguishable from real data in {len(dark)}{total}")
+    if failed:
+        parts.append(f"worse than real data in {len(failed)}{total} ({', '.join(failed)})")
+    if passed:
+        parts.append(f"not distinguishable from real data in {len(passed)}{'' if failed else total}")
     if unknown:
         parts.append(f"not measured: {', '.join(unknown)}")
-    parts += _target_words(report.criteria)
+    parts += _targets_in_words(report.criteria)
     sentence = "; ".join(parts)
-    return f"{sentence[0].upper()}{sentence[1:]}."
+    return f"{sentence[0].upper()}{sentence[1:]}." if sentence else ""
 
 
-def _target_words(criteria: Sequence[Criterion]) -> list[str]:
-    targets = [target for criterion in criteria for target in criterion.targets]
-    counts = {state: sum(target.state == state for target in targets) for state in ("missed", "undecided", "met")}
-    words = [f"{count} {state}" for state, count in counts.items() if count]
-    return (
-        [f"of your {len(targets)} targets, {', '.join(words)}"]
-        if len(targets) > 1
-        else [f"your target is {target.state}" for target in targets]
-    )
-
-
-def _compared(criterion: Criterion, n: int | None) -> Verdict:
-    if criterion.has_failed is None:
-        return Verdict("unknown", "not measured")
-    if criterion.has_failed:
-        return Verdict("worse", "worse than real data")
-    return Verdict("alike", "not distinguishable from real data" + (f" at n = {n}" if n is not None else ""))
+def _targets_in_words(criteria: Sequence[Criterion]) -> list[str]:
+    states = [target.state for criterion in criteria for target in criterion.targets]
+    if len(states) < 2:
+        return [f"your target is {state}" for state in states]
+    counts = [f"{states.count(state)} {state}" for state in ("missed", "undecided", "met") if state in states]
+    return [f"of your {len(states)} targets, {', '.join(counts)}"]

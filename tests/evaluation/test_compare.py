@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from aigc_jax.evaluation.compare import ComparedRun, compare
-from aigc_jax.report.html.side_by_side import table_lines, write_tables
+from aigc_jax.report.files import write_tables
 from aigc_jax.report.measurements import Measurement
 from aigc_jax.report.schema import Report
+from aigc_jax.report.text import table_lines
 from aigc_jax.types import UsageError
 
 N = 400

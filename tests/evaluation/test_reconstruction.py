@@ -11,10 +11,10 @@ from aigc_jax.evaluation.judge import Judge, Predictions
 from aigc_jax.evaluation.model import EvaluatedModel
 from aigc_jax.evaluation.section import Evidence
 from aigc_jax.evaluation.sections.reconstruction import MAX_DECIBEL, MAX_IMAGES, NUM_WORST, reconstruction
-from aigc_jax.report.html.panels import panel
 from aigc_jax.report.measurements import MEASUREMENTS
 from aigc_jax.report.schema import Report
 from aigc_jax.report.text import summary_lines
+from tests.report.example import panel
 
 ALL = {name for name in MEASUREMENTS if name.startswith("reconstruction_")}
 SMALL = ALL - {"reconstruction_ms_ssim"}
@@ -151,6 +151,6 @@ def test_a_terminal_shows_decibels_and_room_for_the_reason():
     section = measured(lambda images, condition: images, blobs(40, 1))
     lines = summary_lines(Report("blobs", "", 40, section.measurements, left_out=section.left_out))
     (line,) = [line for line in lines if line.startswith("reconstruction PSNR")]
-    assert line.startswith("reconstruction PSNR 58.9 dB at n = 40 (95 % interval 58.9 to 58.9); the nearest training ")
+    assert line.startswith("reconstruction PSNR 58.9 dB  (95 % interval 58.9 to 58.9, reference ")
     (line,) = summary_lines(Report("blobs", "", 40, [], left_out=measured(None, blobs(5, 0)).left_out))
     assert line.endswith(" and 1 more: the model has no encoder")

@@ -1,9 +1,12 @@
-"""A small report with a light of each state and a figure of each kind."""
+"""A small report with a criterion of each state and a figure of each kind, and the markup of single figures."""
+
+import re
 
 import numpy as np
 
-from aigc_jax.report.figures import Bar, Bars, Gallery, Histogram, Lines, Matrix, Series, Table
-from aigc_jax.report.measurements import Measurement
+from aigc_jax.report.figures import Bar, Bars, Gallery, Histogram, Lines, Matrix, Series, Table, Texts
+from aigc_jax.report.html.page import to_html
+from aigc_jax.report.measurements import Measurement, measure
 from aigc_jax.report.schema import Check, Criterion, Recommendation, Report, Target
 
 MEASUREMENTS = (
@@ -11,7 +14,7 @@ MEASUREMENTS = (
     Measurement(
         "class_agreement", "class agreement", 0.985, 1000, "share", "Seen.", 0.9754, 0.9916, 0.985, "real", True
     ),
-    Measurement("worst_class", "worst class: 2", 0.94, 100, "share", "The lowest.", 0.874, 0.978, is_proxy=True),
+    measure("worst_class", 0.94, 100, low=0.874, high=0.978, is_proxy=True, detail="2"),
     Measurement("classifier_accuracy", "classifier accuracy", 0.985, 1000, "share", "Its word.", 0.9754, 0.9916),
     Measurement("repeatability", "repeatability", 1.0, 64, "share", "Same bits.", 0.944, 1.0),
     Measurement("copied_samples", "copied samples", 0.0, 1000, "share", "", 0.0, 0.0037, 0.0, "real", False, True),
@@ -19,7 +22,7 @@ MEASUREMENTS = (
     Measurement("log_prob", "log density", -1.23, 1000, "nats", "Mean.", None, None, -1.1, "real"),
 )
 
-LAMPS = (
+CRITERIA = (
     Criterion("valid", True, "valid_samples", [Check("not allowed", 0.069, 0.002, 1e-15, True)]),
     Criterion(
         "follows_condition",
@@ -58,6 +61,7 @@ FIGURES = (
     Matrix("adherence", "Asked and seen", "", ["0", "1"], ["0", "1", "invalid"], [[9, 1, 0], [0, 8, 2]], ["1"]),
     Table("attributes", "Attributes", "", ["attribute", "share"], [["shape", "98.5 %"]]),
     Gallery("worst", "Worst", "By distance.", [PICTURES], [["blank", "blank", "torn"]]),
+    Texts("sequences", "Sequences", "", [("sorted", "1 2 3"), ("", "3 1")]),
 )
 
 REPORT = Report(
@@ -65,9 +69,15 @@ REPORT = Report(
     "digits classifier",
     1000,
     MEASUREMENTS,
-    LAMPS,
+    CRITERIA,
     FIGURES,
     (Recommendation("Train longer", "Both samplers are above the floor.", "aigc-jax train ddpm_digits --steps 9"),),
     {"path_length": "the model has no latents", "inception_score": "the model has no latents"},
     {"checkpoint": "step 2000"},
 )
+
+
+def panel(figure):
+    """The markup of one figure, as it is in a page."""
+    page = to_html(Report("digits", "judge", 9, (), figures=[figure]), title="run")
+    return re.search(r"<figure.*</figure>", page, flags=re.DOTALL)[0]

@@ -19,7 +19,7 @@ TABLE = {
 }
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_write_report_is_read_back(tmp_path):
     page, data = write_report(tmp_path / "run", REPORT, per_sample=TABLE)
     assert page == tmp_path / "run" / "report" / "index.html"
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
@@ -32,7 +32,7 @@ def test_what_is_written_is_read_back(tmp_path):
         assert found[name].dtype == values.dtype
 
 
-def test_no_table_of_other_samples_is_left_behind(tmp_path):
+def test_write_report_removes_an_older_table(tmp_path):
     write_report(tmp_path, REPORT, per_sample=TABLE)
     write_report(tmp_path, REPORT)
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["index.html", "report.json"]
@@ -40,7 +40,7 @@ def test_no_table_of_other_samples_is_left_behind(tmp_path):
         read_per_sample(tmp_path)
 
 
-def test_a_report_that_cannot_be_shown_leaves_the_older_one(tmp_path, monkeypatch):
+def test_write_report_keeps_the_older_one_on_errors(tmp_path, monkeypatch):
     write_report(tmp_path, REPORT, per_sample=TABLE)
     before = {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()}
 
@@ -53,13 +53,13 @@ def test_a_report_that_cannot_be_shown_leaves_the_older_one(tmp_path, monkeypatc
     assert {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()} == before
 
 
-def test_a_file_in_the_way_is_told(tmp_path):
+def test_write_report_names_a_file_in_the_way(tmp_path):
     (tmp_path / "report").write_text("")
     with pytest.raises(UsageError, match="cannot write"):
         write_report(tmp_path, REPORT, per_sample=TABLE)
 
 
-def test_a_run_without_a_report(tmp_path):
+def test_read_report_of_a_run_that_was_not_evaluated(tmp_path):
     for read in (read_report, read_per_sample):
         with pytest.raises(UsageError, match=f"{tmp_path.name} has no report: run aigc-jax evaluate") as caught:
             read(tmp_path)
@@ -75,14 +75,14 @@ def test_a_run_without_a_report(tmp_path):
         (b"[" * 60_000 + b"]" * 60_000, "nested more than 100 deep"),
     ],
 )
-def test_a_report_that_cannot_be_read(tmp_path, content, reason):
+def test_read_report_refuses_damaged_files(tmp_path, content, reason):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "report.json").write_bytes(content)
     with pytest.raises(UsageError, match=reason):
         read_report(tmp_path)
 
 
-def test_neither_file_of_a_report_may_be_a_pipe(tmp_path):
+def test_read_report_refuses_pipes(tmp_path):
     (tmp_path / "report").mkdir()
     for name, read in (("report.json", read_report), ("per_sample.npz", read_per_sample)):
         os.mkfifo(tmp_path / "report" / name)
@@ -91,7 +91,7 @@ def test_neither_file_of_a_report_may_be_a_pipe(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"text"])
-def test_a_table_that_cannot_be_read(tmp_path, content):
+def test_read_per_sample_refuses_damaged_files(tmp_path, content):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "per_sample.npz").write_bytes(content)
     with pytest.raises(UsageError, match=r"cannot read .*per_sample\.npz .*: run aigc-jax evaluate"):

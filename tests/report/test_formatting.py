@@ -30,19 +30,19 @@ def number(words):
 
 # The handbook: 2.95 % at 100, 0.30 % at 1,000, 0.030 % at 10,000.
 @pytest.mark.parametrize(("n", "words"), [(100, "3.0"), (1000, "0.30"), (10_000, "0.030"), (1, "95")])
-def test_none_of_n_is_an_upper_bound(n, words):
+def test_format_value_of_none_is_an_upper_bound(n, words):
     assert format_value(share(0, n)) == f"below {words} %"
 
 
 @pytest.mark.parametrize("n", [2, 3, 8, 10, 64, 99, 500, 1000, 4321, 50_000])
-def test_a_bound_holds_no_more_than_it_must_and_no_less(n):
+def test_format_value_bounds_are_exact(n):
     """By the exact test: a share at the bound gives this outcome with probability 5 %, less what rounding takes."""
     none, every = (number(format_value(share(count, n))) for count in (0, n))
     for chance in (stats.binom.cdf(0, n, none), stats.binom.sf(n - 1, n, every)):
         assert 0.03 < chance <= 0.05
 
 
-def test_an_interval_that_is_not_exact_is_its_own_bound():
+def test_format_count_share_takes_wider_intervals_as_bounds():
     assert format_count_share(0.0, 1000, 0.0, 0.02) == "below 2.0 %"
     assert format_count_share(1.0, 1000, 0.97, 1.0) == "at least 97.0 %"
     assert format_count_share(1.0, 1000) == "100.0 %"  # a plain count, such as 8 of 8 modes
@@ -63,11 +63,11 @@ def test_an_interval_that_is_not_exact_is_its_own_bound():
         (1.25, "125.0 %"),
     ],
 )
-def test_what_is_rare_does_not_read_as_never(value, words):
+def test_format_share_never_rounds_to_0_or_100(value, words):
     assert format_share(value) == words
 
 
-def test_other_units():
+def test_format_value_of_other_units():
     distance = Measurement("frechet_distance", "", 3.728, 1000, "distance", "", 3.1, 4.26, 3.493)
     assert (format_value(distance), format_interval(distance), format_reference(distance)) == (
         "3.73",
@@ -81,10 +81,10 @@ def test_other_units():
         "",
         "",
     )
-    assert format_reference(share(3, 100, reference=0.0)) == "none"
+    assert format_reference(share(3, 100, reference=0.0)) == "none found"
 
 
-def test_comparisons():
+def test_format_check_words():
     assert format_check(Check("", 0.05, 0.0, 1e-12, True)) == "5.0 % against none, p < 0.0001"
     assert format_check(Check("", 0.015, 0.0, None, True)) == "1.5 %, none allowed"
     assert format_check(Check("", -3.25, 1.5, 0.25, False)) == "-3.25 against 1.5, p = 0.25"

@@ -1,4 +1,4 @@
-"""The page: sound HTML that needs nothing else, every text escaped, every light and figure on it."""
+"""The page: sound HTML that needs no other file, every text escaped, every criterion and figure on it."""
 
 import base64
 import io
@@ -10,15 +10,16 @@ import pytest
 from PIL import Image
 
 from aigc_jax.data.images import to_png
-from aigc_jax.report.figures import Bar, Bars, Gallery, Lines, Matrix, Series, Table, plain
-from aigc_jax.report.html.markup import VOID
-from aigc_jax.report.html.page import to_html
-from aigc_jax.report.html.panels import SIDE, panel
+from aigc_jax.report.figures import Bar, Bars, Gallery, Lines, Matrix, Series, Table, Texts, plain
+from aigc_jax.report.html.page import SIDE, tables_to_html, to_html
 from aigc_jax.report.measurements import CRITERION_TITLES, Measurement
 from aigc_jax.report.schema import Criterion, Report, Target
-from tests.report.example import PICTURES, REPORT
+from tests.report.example import PICTURES, REPORT, panel
 
 EVIL = "<script>alert('1')</script>\"&<img src=x onerror=y>"
+
+
+VOID = {"img", "br", "meta"}
 
 
 class Reader(HTMLParser):
@@ -78,7 +79,7 @@ def poisoned(value):
     return value
 
 
-def test_every_text_is_escaped(reader):
+def test_page_escapes_every_text(reader):
     evil = Reader(to_html(poisoned(REPORT), title=EVIL))
     names = {name for name, _ in evil.elements}
     assert "script" not in names
@@ -86,10 +87,11 @@ def test_every_text_is_escaped(reader):
     assert all("src" not in values or values["src"].startswith("data:") for _, values in evil.elements)
     # Each text is there, as it was.
     assert evil.text.count("<script>alert('1')</script>") > 60
+    assert "<script" not in tables_to_html(poisoned([REPORT.figures[5]]), title=EVIL)
     assert names == {name for name, _ in reader.elements}
 
 
-def test_it_needs_nothing_else(page, reader):
+def test_page_needs_no_other_file(page, reader):
     assert not re.findall(r"(?:https?:)?//|@import|<script|<link|url\((?!#)", page)
     assert all(source.startswith("data:image/png;base64,") for source in reader.sources)
     assert len(set(reader.ids)) == len(reader.ids)
@@ -97,36 +99,37 @@ def test_it_needs_nothing_else(page, reader):
     assert all(link.startswith("#") and link[1:] in reader.ids for link in reader.links)
 
 
-def test_the_lights_come_first(page, reader):
-    expected = ("data digits", "Worse than real data in 1 of 5 lights", "Valid worse than real data 93.1", "Figures")
+def test_page_begins_with_the_criteria(page, reader):
+    expected = ("data digits", "Worse than real data in 1 of 5 criteria", "Valid worse than real data 93.1", "Figures")
     places = [reader.text.index(words) for words in expected]
     assert places == sorted(places)
     cards = [values["class"] for name, values in reader.elements if name == "article"]
-    assert cards == ["light worse", "light undecided", "light alike", "light unknown", "light missed"]
+    assert cards == [f"criterion {kind}" for kind in ("worse", "undecided", "alike", "unknown", "missed")]
     titles = [re.search(r"<span>(.*?)</span></h3>", card)[1] for card in page.split("<article")[1:]]
     assert titles == list(CRITERION_TITLES.values())
 
 
-def test_a_state_is_never_told_by_colour_alone(page):
-    """Each state has a shape and words of its own."""
+def test_page_gives_each_state_a_shape_and_words(page):
     cards = re.findall(r"<article.*?</article>", page, flags=re.DOTALL)
     shapes = [re.search(r'<svg class="icon.*?>(.*?)</svg>', card)[1] for card in cards]
     words = [re.search(r'class="word">(.*?)<', card)[1] for card in cards]
     assert len(set(shapes)) == len(set(words)) == 5
 
 
-def test_every_measurement_is_there_with_what_it_is_read_by(page, reader):
+def test_page_shows_every_measurement(page, reader):
     text = reader.text
     for words in (
-        "class agreement 98.5 % 95 % interval 97.5 to 99.2 % n = 1000 real: 98.5 % proxy: by the word of digits",
-        "copied samples below 0.30 % 95 % interval 0.0 to 0.37 % n = 1000 real: none less is better",
+        "class agreement 98.5 % 95 % interval 97.5 to 99.2 % n = 1000 real: 98.5 % proxy metric (digits classifier)",
+        "copied samples below 0.30 % 95 % interval 0.0 to 0.37 % n = 1000 real: none found lower is better",
         "FD[cnn] 3.73 n = 1000 real against real: 3.49",
         "log density -1.23 nats",
         "met worst_class: at least 0.9",
         "path length, inception score the model has no latents",
-        "another class 1.5 % against 1.5 %, p = 0.57: no difference beyond chance",
-        "changed when repeated none seen, none allowed: as it must be",
-        "family-wise level of 1 % (Bonferroni)",
+        "another class 1.5 % against 1.5 %, p = 0.57: no significant difference",
+        "changed when repeated none found, none allowed: as required",
+        "family-wise error of 1 % (Bonferroni)",
+        "How this report was made checkpoint step 2000",
+        "sorted 1 2 3",
         "Train longer Both samplers are above the floor. aigc-jax train ddpm_digits --steps 9",
     ):
         assert words in text
@@ -136,13 +139,13 @@ def test_every_measurement_is_there_with_what_it_is_read_by(page, reader):
     assert "prefers-color-scheme: dark" in page
 
 
-def test_no_zero_is_printed_as_zero(page):
+def test_page_prints_zero_counts_as_bounds(page):
     """0 of n is an upper bound, and 0 real examples are none; only axes begin at 0."""
-    body = re.sub(r'<svg class="plot".*?</svg>', "", page.partition("<body>")[2])
+    body = re.sub(r'<svg class="plot".*?</svg>', "", page.partition("<body>")[2], flags=re.DOTALL)
     assert not re.findall(r"(?<![\d.])0(?:\.0+)?[ \N{NO-BREAK SPACE}]%", body)
 
 
-def test_a_report_without_lights_or_anything():
+def test_page_of_an_empty_report():
     reader = Reader(to_html(Report("digits", "judge", 0, ()), title="run"))
     assert [name for name, _ in reader.elements if name in ("article", "figure", "img")] == []
     assert "How the numbers were made" in reader.text
@@ -155,7 +158,7 @@ def test_page_shows_measurements_of_unknown_names_last():
     assert page.text.index("log density") < page.text.index("bits per byte")
 
 
-def test_a_light_without_its_headline():
+def test_page_of_a_criterion_without_headline():
     page = to_html(Report("digits", "judge", 9, (), [Criterion("valid", False, "valid_samples")]), title="run")
     assert "not distinguishable from real data<" in page
 
@@ -168,7 +171,7 @@ def bars(*rows):
     ("top", "scale"),
     [(0.9, "100"), (0.5, "50"), (0.43, "50"), (0.2, "20"), (0.003, "0.5"), (0.0, "100"), (0.00011, "0.02")],
 )
-def test_bars_end_at_a_round_number(top, scale):
+def test_bars_end_at_a_round_share(top, scale):
     assert f"<span>{scale}\N{NO-BREAK SPACE}%</span>" in bars(Bar("a", top), Bar("b", None))
 
 
@@ -182,7 +185,7 @@ def test_bars_have_the_length_of_their_values():
     assert re.findall(r"<small>(.*?)</small>", mixed) == ["5.0 to 15.0 %, n = 40", "n = 39"]
 
 
-def test_a_matrix_shows_errors_in_another_colour_and_hatches_unseen_rows():
+def test_matrix_shows_errors_in_another_colour_and_hatches_unseen_rows():
     matrix = Matrix("m", "M", "", ["0", "1"], ["0", "1", "invalid"], [[90, 10, 0], [0, 100, 0]], ["1"])
     right, wrong, nothing, *_ = re.findall(r"<td ([^>]*)>", panel(matrix))
     assert nothing == 'class="none"'
@@ -192,12 +195,12 @@ def test_a_matrix_shows_errors_in_another_colour_and_hatches_unseen_rows():
     assert re.findall(r'<tr class="hatched"><th scope="row">(\d)<small>unseen', panel(matrix)) == ["1"]
 
 
-def test_wide_things_scroll_in_a_box_of_their_own():
+def test_tables_scroll_in_a_box_of_their_own():
     for figure in (Table("t", "T", "", ["a"], [["b"]]), Matrix("m", "M", "", ["0"], ["0"], [[1]])):
         assert '<div class="scroll" tabindex="0" role="region"' in panel(figure)
 
 
-def test_a_small_table_leaves_room_beside_it():
+def test_table_is_wide_only_for_long_rows():
     assert 'class="panel"' in panel(Table("t", "T", "", ["what", "value"], [["accuracy", "98.5 %"]]))
     assert 'class="panel wide"' in panel(Table("t", "T", "", ["what", "value"], [["accuracy", "a sentence " * 9]]))
 
@@ -206,7 +209,7 @@ def pixels(html):
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in re.findall(r"base64,([^\"]*)", html)]
 
 
-def test_pictures_keep_their_pixels_and_are_large_enough():
+def test_gallery_keeps_pixels_and_enlarges_by_whole_factors():
     html = panel(Gallery("g", "G", "", [PICTURES], [["a", "b", "c"]]))
     np.testing.assert_array_equal(np.stack(pixels(html)), PICTURES[..., 0])
     assert {int(size) for size in re.findall(r'(?:width|height)="(\d+)"', html)} == {56}
@@ -218,7 +221,7 @@ def test_pictures_keep_their_pixels_and_are_large_enough():
     assert min(width, height) >= SIDE >= 48
 
 
-def test_pictures_that_belong_together_stay_together():
+def test_gallery_keeps_groups_together():
     rows = [np.full((6, 2, 2, 1), level, np.uint8) for level in (10, 20, 30)]
     html = panel(Gallery("g", "G", "", rows, [[], [], [f"d{i}" for i in range(6)]], ["noise", "model", "other"]))
     columns = html.split("<li")[1:]
@@ -229,13 +232,19 @@ def test_pictures_that_belong_together_stay_together():
     assert 'class="gallery groups"' in pairs
 
 
-def test_a_drawing_stands_beside_its_legend_and_axes():
+def test_plot_has_legend_and_titles_of_axes():
     html = panel(Lines("l", "L", "How.", "steps", "rate", [Series("ddim", [1.0, 2.0], [0.5, 0.2])], {"floor": 0.1}))
     for words in ("ddim", "floor: 0.1", "steps", "rate", "How."):
         assert f">{words}<" in html
     assert "nothing to draw" in panel(Lines("l", "L", "", "", "", []))
 
 
-def test_the_page_is_small(page):
-    assert len(page) < 60_000
+def test_texts_keep_line_breaks_and_labels():
+    html = panel(Texts("t", "T", "", [("prompt <1>", "a\n  b"), ("", "c")]))
+    assert re.findall(r"<small>(.*?)</small>", html) == ["prompt &lt;1&gt;"]
+    assert re.findall(r"<pre>(.*?)</pre>", html, flags=re.DOTALL) == ["a\n  b", "c"]
+
+
+def test_page_is_small(page):
+    assert len(page) < 32_000
     assert plain(REPORT)  # nothing in the example that JSON could not hold

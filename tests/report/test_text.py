@@ -1,4 +1,4 @@
-"""What a terminal shows: lights first, a line per figure, and no more than fits."""
+"""Lines for a terminal: criteria first, a line per measurement, and no longer than a terminal is wide."""
 
 from aigc_jax.report.measurements import MEASUREMENTS, Measurement
 from aigc_jax.report.schema import Recommendation, Report
@@ -6,41 +6,40 @@ from aigc_jax.report.text import summary_lines
 from tests.report.example import REPORT
 
 
-def test_lines():
+def test_summary_lines_of_the_example():
     assert summary_lines(REPORT) == [
-        "valid                  worse than real data: valid samples 93.1 % (beside it 99.8 %)",
-        "follows its condition  1 of 2 targets undecided: class agreement 98.5 % (beside it 98.5 %); "
-        "class_agreement: at lea...",
+        "valid                  worse than real data: valid samples 93.1 % (reference 99.8 %)",
+        "follows its condition  1 of 2 targets undecided: class agreement 98.5 % (reference 98.5 %); "
+        "class_agreement: at least 0.98",
         "consistent             not distinguishable from real data at n = 64: repeatability at least 95.4 %",
         "not copied             not measured: no training images to compare with",
-        "diverse and faithful   target missed: FD[cnn] 3.73 (beside it 3.49); frechet_distance: at most 3.6",
-        "valid samples       93.1 %  (95 % interval 91.3 to 94.6, n = 1000)",
-        "class agreement     98.5 %  (95 % interval 97.5 to 99.2, n = 1000)",
-        "worst class         2: 94.0 %  (95 % interval 87.4 to 97.8, n = 100)",
-        "classifier          98.5 % accurate on 1000 held-out images of digits (97.5 to 99.2)",
+        "diverse and faithful   target missed: FD[cnn] 3.73 (reference 3.49); frechet_distance: at most 3.6",
+        "valid samples       93.1 %  (95 % interval 91.3 to 94.6, reference 99.8 %, n = 1000)",
+        "class agreement     98.5 %  (95 % interval 97.5 to 99.2, reference 98.5 %, n = 1000)",
+        "worst class: 2      94.0 %  (95 % interval 87.4 to 97.8, n = 100)",
+        "classifier accuracy 98.5 %  (95 % interval 97.5 to 99.2, n = 1000)",
         "repeatability       at least 95.4 %  (95 % interval 94.4 to 100.0, n = 64)",
-        "copied samples      below 0.30 %  (95 % interval 0.0 to 0.37, n = 1000)",
-        "FD[cnn]             3.73 at n = 1000; real against real 3.49",
-        "log density         -1.23 nats at n = 1000; real -1.1",
+        "copied samples      below 0.30 %  (95 % interval 0.0 to 0.37, reference none found, n = 1000)",
+        "FD[cnn]             3.73  (reference 3.49, n = 1000)",
+        "log density         -1.23 nats  (reference -1.1, n = 1000)",
         "left out            path length, inception score: the model has no latents",
         "try next            Train longer",
     ]
 
 
-def test_it_fits_on_a_screen_whatever_was_measured():
-    report = Report(
-        "digits",
-        "",
-        1000,
-        [
-            Measurement(name, f"{name} of a long title", 0.5, 1000, "share", "", 0.4, 0.6)
-            for name in list(MEASUREMENTS)[:24]
-        ],
-        [criterion._replace(why_not="and so on " * 30) for criterion in REPORT.criteria],
-        left_out={f"figure_{index}": f"reason {index} " + "and so on " * 30 for index in range(20)},
-        recommendations=[Recommendation(f"thing {index} " + "to do " * 40, "") for index in range(9)],
-    )
-    lines = summary_lines(report)
+LONG = Report(
+    "digits",
+    "",
+    1000,
+    [Measurement(n, f"{n} of a long title", 0.5, 1000, "share", "", 0.4, 0.6) for n in list(MEASUREMENTS)[:24]],
+    [criterion._replace(why_not="and so on " * 30) for criterion in REPORT.criteria],
+    left_out={f"figure_{index}": f"reason {index} " + "and so on " * 30 for index in range(20)},
+    recommendations=[Recommendation(f"thing {index} " + "to do " * 40, "") for index in range(9)],
+)
+
+
+def test_summary_lines_fit_the_width_of_a_terminal():
+    lines = summary_lines(LONG, 118)
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 118
     assert sum(line.startswith("left out ") for line in lines) == 5
@@ -48,8 +47,16 @@ def test_it_fits_on_a_screen_whatever_was_measured():
     assert sum(line.startswith("try next ") for line in lines) == 3
 
 
-def test_a_score_with_an_interval_and_what_stands_beside_it():
-    density = Measurement("density", "density", 0.93, 500, "score", "", 0.9, 0.96, 1.01, "held-out examples (digits)")
-    assert summary_lines(Report("digits", "", 500, [density])) == [
-        "density             0.93 at n = 500 (95 % interval 0.9 to 0.96); held-out examples 1.01"
-    ]
+def test_summary_lines_are_whole_without_a_terminal():
+    lines = summary_lines(LONG)
+    assert not any(line.endswith("...") for line in lines)
+    assert lines[-1].endswith("to do  (and 6 more: see the report)")
+    assert len(lines) == len(summary_lines(LONG, 118))
+
+
+def test_summary_lines_name_as_many_left_out_as_leave_room_for_the_reason():
+    report = Report("digits", "", 9, (), left_out=dict.fromkeys(list(MEASUREMENTS)[:12], "no labels"))
+    (line,) = summary_lines(report)
+    assert line == ("left out            valid samples, manifold precision, class agreement and 9 more: no labels")
+    (line,) = summary_lines(Report("digits", "", 9, (), left_out={"a" * 100: "no labels"}))
+    assert line == f"left out            {'a' * 100}: no labels"

@@ -1,33 +1,46 @@
-"""The report as one HTML page that needs no other file, no script and no network."""
+"""The report as one HTML page that needs no other file, no script and no network.
+
+``template.html`` and ``style.css`` say how it looks; every text is escaped by jinja2.
+"""
 
 from __future__ import annotations
 
 import base64
+import math
+import re
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from aigc_jax.report.html.cards import criterion_card, icon, measurement_card
-from aigc_jax.report.html.markup import definitions, joined, tag, text
-from aigc_jax.report.html.panels import panel
-from aigc_jax.report.html.style import STYLE
-from aigc_jax.report.measurements import CRITERION_TITLES
-from aigc_jax.report.schema import FORMAT, Recommendation, Report
-from aigc_jax.report.verdicts import Kind, verdict, verdicts_of
+import jinja2
+from markupsafe import Markup
 
-_HOW = (
-    "An interval holds the true figure in 95 of 100 evaluations. For shares of independent samples it is exact "
-    "(Clopper and Pearson 1934); a figure with another kind of interval says so.",
-    "None of n samples is printed as “below” and all of n as “at least”: the one-sided 95 % bound, 1 - 0.05^(1/n), "
-    "which is 0.30 % at n = 1000. That something never happens cannot be shown by counting.",
-    "Beside a figure stands the same figure of real examples, judged by the same judge at the same size. No figure has "
-    "a threshold of ours: what is good enough is for you to declare, in a gate file.",
-    "A light without a target says whether the samples are worse than real data beyond chance. All comparisons of a "
-    "report are judged together, at a family-wise level of 1 % (Bonferroni): a perfect model lights any light at all "
-    "in at most 1 of 100 evaluations. A light that is not lit is no proof: a smaller difference may be there.",
-    "“Proxy” means that a learned model stands in for the truth; the figure is as good as that model is.",
+from aigc_jax.data.images import to_png
+from aigc_jax.report.figures import Bar, Figure, Gallery, Matrix, Table, kind_of
+from aigc_jax.report.formatting import (
+    format_check,
+    format_count_share,
+    format_interval,
+    format_reference,
+    format_share,
+    format_unit,
+    format_value,
 )
+from aigc_jax.report.html.plots import HEIGHT, WIDTH, plot
+from aigc_jax.report.measurements import CRITERION_TITLES, Measurement
+from aigc_jax.report.schema import FORMAT, Report
+from aigc_jax.report.verdicts import summary, verdicts_of
+
+SIDE = 56
+"""Screen pixels that the shorter side of a small picture has at least."""
+
+_WIDE = 56
+"""Letters in the rows of a table that needs more than half of a desktop's width."""
 
 
 def to_html(report: Report, *, title: str, grid: bytes | None = None) -> str:
-    """The page: the five lights first, then their figures, what else there is to see, and what to try next.
+    """The page: criteria first, then measurements, figures, samples, and recommendations.
 
     Args:
         report: what was measured.
@@ -40,87 +53,115 @@ def to_html(report: Report, *, title: str, grid: bytes | None = None) -> str:
     >>> "&lt;b&gt;" in to_html(Report("digits", "digits-classifier", 0, ()), title="<b>")
     True
     """
-    sections = {
-        "figures": ("Figures", _panels(report)),
-        "samples": ("Samples", _samples(grid)),
-        "next": ("What to try next", _actions(report)),
-        "left-out": ("Left out", _left_out(report)),
-        "how": ("How the numbers were made", "".join(tag("p", text(words)) for words in _HOW)),
+    return _template().render(report=report, title=title, grid=grid).lstrip()
+
+
+def tables_to_html(tables: Sequence[Table], *, title: str) -> str:
+    """A page of tables alone."""
+    return _template().render(report=None, title=title, figures=tables).lstrip()
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_keep_together,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "anchor": lambda name: re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-") or "part",
+        "bar_details": _bar_details,
+        "bar_value": lambda bar: format_count_share(bar.value, bar.n, bar.low, bar.high),
+        "check": format_check,
+        "groups": _groups,
+        "interval": format_interval,
+        "is_wide": _is_wide,
+        "kind": kind_of,
+        "pictures": _pictures,
+        "place": lambda value, top: f"{100 * min(max(value / top, 0), 1):.2f}%",
+        "plot": plot,
+        "png_uri": _png_uri,
+        "reference": format_reference,
+        "scale": _scale,
+        "share": format_share,
+        "summary": summary,
+        "unit": format_unit,
+        "value": format_value,
+        "verdicts": verdicts_of,
     }
-    shown = {name: (heading, content) for name, (heading, content) in sections.items() if content}
-    body = joined(
-        [
-            tag("header", _head(report, title)),
-            _lights(report),
-            _links({name: heading for name, (heading, _) in shown.items()}),
-            _measurements(report),
-            *(tag("section", tag("h2", text(h)), content, id=name) for name, (h, content) in shown.items()),
-            tag("footer", f"aigc_jax report, format {FORMAT}; the same figures for scripts: report.json"),
-        ]
-    )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{text(title)}: report</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
-    )
+    environment.tests["longer_than"] = lambda words, num: len(words) > num
+    environment.globals |= {"criterion_titles": CRITERION_TITLES, "format": FORMAT, "width": WIDTH, "height": HEIGHT}
+    return environment.get_template("template.html")
 
 
-def _head(report: Report, title: str) -> str:
-    facts = {"data": report.data, "judged by": report.encoder, "samples": str(report.num_samples), **report.facts}
-    pieces = (tag("span", text(name), " ", tag("strong", text(words))) for name, words in facts.items())
-    sentence = verdict(report)
-    words = tag("p", text(sentence), class_="verdict") if sentence else ""
-    return joined([tag("h1", text(title)), tag("p", *pieces, class_="facts"), words])
+def _keep_together(value: Any) -> Any:
+    """A number stays on the line of its unit, or of what it is."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    joined = re.sub(r"\b([np]) ([=<]) (?=\d)", "\\1\N{NO-BREAK SPACE}\\2\N{NO-BREAK SPACE}", value)
+    return joined.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def _lights(report: Report) -> str:
-    cards = [criterion_card(report, criterion, said) for criterion, said in verdicts_of(report)]
-    return tag("section", *cards, class_="lights", aria_label="The five lights") if cards else ""
-
-
-def _links(headings: dict[str, str]) -> str:
-    return tag("nav", *(tag("a", text(heading), href=f"#{name}") for name, heading in headings.items()))
-
-
-def _measurements(report: Report) -> str:
-    """Light by light, as the first page has them."""
-    kinds: dict[str, Kind] = {criterion.name: said.kind for criterion, said in verdicts_of(report)}
-    parts = []
+def _groups(report: Report) -> list[tuple[str | None, str, str, list[Measurement]]]:
+    """Name, title, kind of verdict and measurements of each criterion; at the end those that belong to none."""
+    kinds = {criterion.name: verdict.kind for criterion, verdict in verdicts_of(report)}
+    groups = []
     for name, title in [*CRITERION_TITLES.items(), (None, "Other measurements")]:
-        cards = [measurement_card(m, report.encoder) for m in report.measurements if m.criterion == name]
-        if cards:
-            heading = tag("h2", icon(kinds[name]) if name and name in kinds else "", text(title))
-            parts.append(tag("section", heading, tag("ul", *cards, class_="figures"), id=f"light-{name or 'other'}"))
-    return joined(parts)
+        rows = [row for row in report.measurements if row.criterion == name]
+        if rows:
+            groups.append((name, title, "" if name is None else kinds.get(name, ""), rows))
+    return groups
 
 
-def _panels(report: Report) -> str:
-    panels = joined(panel(figure) for figure in report.figures)
-    return tag("div", panels, class_="panels") if panels else ""
+def _png_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
 
 
-def _samples(grid: bytes | None) -> str:
-    if grid is None:
-        return ""
-    data = base64.b64encode(grid).decode("ascii")
-    picture = tag("img", class_="samples", alt="Samples", src=f"data:image/png;base64,{data}")
-    return tag("p", "As they come, not picked.", class_="soft") + picture
+class _Picture(NamedTuple):
+    source: str
+    label: str
+    width: int
+    height: int
 
 
-def _actions(report: Report) -> str:
-    return tag("ol", *map(_action, report.recommendations), class_="actions") if report.recommendations else ""
+def _pictures(figure: Gallery) -> list[list[_Picture]]:
+    groups = []
+    for images, labels in zip_longest(figure.groups, figure.labels, fillvalue=()):
+        # Whole multiples only: every pixel of the picture stays a square of the same size.
+        scales = [max(1, -(-SIDE // max(min(image.shape[:2]), 1))) for image in images]
+        words = [*labels, *[""] * len(images)]
+        groups.append(
+            [
+                _Picture(_png_uri(to_png(image)), words[i], scales[i] * image.shape[1], scales[i] * image.shape[0])
+                for i, image in enumerate(images)
+            ]
+        )
+    return groups
 
 
-def _action(action: Recommendation) -> str:
-    # Word by word: a line shall not end within "--num-steps".
-    words = " ".join(tag("span", text(word)) for word in action.command.split(" "))
-    command = tag("code", words) if action.command else ""
-    return tag("li", tag("b", text(action.title)), tag("p", text(action.reason)), command)
+def _bar_details(bar: Bar, has_n: bool) -> str:
+    """Interval and n; a column of its own for n would be too much for a phone."""
+    interval = ""
+    if bar.value is not None and bar.low is not None and bar.high is not None:
+        interval = f"{format_share(bar.low).removesuffix(' %')} to {format_share(bar.high)}"
+    return ", ".join(part for part in (interval, f"n = {bar.n}" if has_n and bar.n else "") if part)
 
 
-def _left_out(report: Report) -> str:
-    """Names with one reason stand together."""
-    names: dict[str, list[str]] = {}
-    for name, reason in report.left_out.items():
-        names.setdefault(reason, []).append(name.replace("_", " "))
-    return definitions({", ".join(group): reason for reason, group in names.items()}, class_="left")
+def _scale(bars: Sequence[Bar]) -> float:
+    """The share at which the axis of bars ends: 1, 2 or 5 times a power of ten, at most 1."""
+    top = max((end for bar in bars for end in (bar.value, bar.high, bar.reference) if end is not None), default=1.0)
+    if top > 0.5 or top <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(top))
+    return min(float(f"{step * power:.6g}") for step in (1, 2, 5, 10) if step * power >= top * 0.999999)
+
+
+def _is_wide(figure: Figure) -> bool:
+    if isinstance(figure, Matrix):
+        return len(figure.columns) > 14
+    if isinstance(figure, Table):
+        columns = zip_longest(figure.columns, *figure.rows, fillvalue="")
+        return sum(max(map(len, column)) for column in columns) > _WIDE
+    return kind_of(figure) in ("gallery", "texts")

@@ -1,240 +1,211 @@
-"""Curves and histograms as SVG that stands inside a page and takes its colours from it, by day and by night.
+"""Curves and histograms as paths of an SVG picture, which the page draws in its own colours.
 
-Only axes and marks are drawn; titles and the legend are text of the page, which wraps on a phone.
+Not by matplotlib: its pictures are four times as large, and cannot follow the theme of the page.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import re
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from aigc_jax.report.figures import Histogram, Lines, Series
 from aigc_jax.report.formatting import format_distance, format_share
-from aigc_jax.report.html.markup import anchor, tag
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+NUM_COLORS = 6
+"""Colours of the style sheet, ``--c0`` ... ``--c5``; further curves differ by dashes."""
 
-NUM_COLOURS = 6
-"""Colours of the page for curves, told apart by the colour-blind in both themes; further curves differ by dashes."""
+WIDTH, HEIGHT = 320, 200
+_TOP, _RIGHT, _BOTTOM, _LETTER = 8.0, 308.0, 180.0, 6.2
 
-_INK, _SOFT, _FAINT, _CURVE = "#0a0c01", "#0a0c02", "#0a0c03", "#0a0b{:02x}"
-"""What matplotlib is told; the page's own colours take their place."""
-
-_DASHES = ((), (5.0, 2.0), (1.5, 1.5), (7.0, 2.0, 1.5, 2.0), (3.0, 3.0), (9.0, 3.0))
-_MARKERS = "os^DvP"
-_FLOOR_DASHES = ((4.0, 2.5), (1.0, 2.0), (6.0, 2.0, 1.0, 2.0), (9.0, 2.0))
+_DASHES = ("", "5 2", "1.5 1.5", "7 2 1.5 2", "3 3", "9 3")
+_LEVEL_DASHES = ("4 2.5", "1 2", "6 2 1 2", "9 2")
+_MARKERS = (
+    "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0",
+    "m-3-3h6v6h-6z",
+    "m0-3.8l3.8 7h-7.6z",
+    "m0-4l4 4-4 4-4-4z",
+    "m0 3.8l3.8-7h-7.6z",
+    "m-1.3-4h2.6v2.7h2.7v2.6h-2.7v2.7h-2.6v-2.7h-2.7v-2.6h2.7z",
+)
 _MAX_MARKED, _MAX_ERROR_BARS, _CELLS = 25, 12, 300
 _MAX_POINTS = 2400
-"""Points of a whole picture, the ends of intervals included: it shall stay below 60 kB."""
-_SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "aigc_jax",
-    "font.family": "DejaVu Sans",
-    "font.size": 11.5,
-    "lines.scale_dashes": False,
-    "text.parse_math": False,
-    "axes.edgecolor": _SOFT,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": _FAINT,
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "xtick.color": _SOFT,
-    "ytick.color": _SOFT,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-}
+"""Points of a whole picture, the ends of intervals included."""
 
 
-class Key(NamedTuple):
-    """One entry of a legend.
-
-    Attributes:
-        name: what it stands for.
-        sign: how it looks, as SVG.
-    """
+class Curve(NamedTuple):
+    """A line of the picture and its entry in the legend: SVG paths, "" for none."""
 
     name: str
-    sign: str
+    color: str
+    """A variable of the style sheet: "c0" ... "c5", "text" or "soft"."""
+    dashes: str
+    line: str
+    area: str = ""
+    """The band of its interval, or the area below it."""
+    bars: str = ""
+    markers: str = ""
+    marker: str = ""
+    """One marker, relative to its centre."""
 
 
-class Drawing(NamedTuple):
-    """A picture and its legend.
+class Plot(NamedTuple):
+    """A picture of :data:`WIDTH` x :data:`HEIGHT`: its left border, places and labels of ticks, and curves."""
 
-    Attributes:
-        svg: the picture; "" where there is nothing to draw.
-        keys: the legend.
+    left: float
+    x_ticks: Sequence[tuple[float, str]]
+    y_ticks: Sequence[tuple[float, str]]
+    curves: Sequence[Curve]
+
+
+class _Axis(NamedTuple):
+    """A map from the values between two ends to two places; logarithms take the place of values where ``is_log``."""
+
+    ends: tuple[float, float]
+    places: tuple[float, float]
+    is_log: bool = False
+
+    def __call__(self, values: Any) -> Float[np.ndarray, " num"]:
+        return np.interp(_scaled(values, self.is_log), self.ends, self.places)
+
+
+def plot(figure: Lines | Histogram) -> Plot | None:
+    """The picture of curves or distributions; None where there is nothing to draw.
+
+    >>> plot(Lines("rate", "Rate", "", "steps", "rate", [Series("ddim", [1, 2], [0.5, 0.25])])).curves[0].name
+    'ddim'
     """
-
-    svg: str
-    keys: Sequence[Key]
+    return _histogram(figure) if isinstance(figure, Histogram) else _lines(figure)
 
 
-def draw(figure: Lines | Histogram) -> Drawing:
-    """Draw curves or distributions; the same figure gives the same bytes.
-
-    Args:
-        figure: what to draw.
-
-    Returns:
-        SVG for the inside of an HTML page: its colours are the page's ``--c0`` ... ``--c5``, ``--text``, ``--soft``
-        and ``--line``, its letters the page's, its ids begin with the figure's name.
-
-    >>> drawing = draw(Lines("rate", "Rate", "", "steps", "rate", [Series("ddim", [1, 2], [0.5, 0.25])]))
-    >>> drawing.svg[:4], drawing.keys[0].name
-    ('<svg', 'ddim')
-    """
-    if isinstance(figure, Lines):
-        keys = [*map(_curve_key, range(len(figure.series)), figure.series), *_floor_keys(figure)]
-        values = [_array(series.y) for series in figure.series]
-        is_empty = not any(np.isfinite(value).any() for value in values)
-        plot: Callable[[Axes], None] = lambda axes: _plot_lines(axes, figure)  # noqa: E731
-    else:
-        keys = [Key(name, _sign(i, is_filled=True)) for i, name in enumerate(figure.shares)]
-        marks = enumerate(figure.marks.items())
-        keys += [Key(f"{name}: {format_distance(float(value))}", _floor_sign(i)) for i, (name, value) in marks]
-        is_empty = not figure.shares
-        plot = lambda axes: _plot_histogram(axes, figure)  # noqa: E731
-    return Drawing("" if is_empty else _render(plot, anchor(figure.name), figure.title), keys)
-
-
-def _render(plot: Callable[[Axes], None], prefix: str, title: str) -> str:
-    # Here and not above: it takes most of a second, and no other command needs it.
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_SETTINGS):
-        canvas = FigureCanvasSVG(Figure((4.4, 2.8), layout="constrained"))
-        plot(canvas.figure.add_subplot())
-        content = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        canvas.figure.savefig(content, format="svg", transparent=True, metadata=nothing)
-    return _for_page(content.getvalue(), prefix, title)
-
-
-def _for_page(svg: str, prefix: str, title: str) -> str:
-    """A picture of its own as a part of a page."""
-    view = re.search(r'viewBox="[^"]*"', svg)
-    body = svg[svg.index(">", svg.index("<svg")) + 1 :]
-    # This style would hold for the whole page.
-    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
-    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
-    body = re.sub(r"font: ([\d.]+px) [^;\"]*;", r"font-size: \1;", body)
-    used = set(re.findall(r"(?:url\(|href=\")#([^)\"]+)", body))
-    body = re.sub(r' id="([^"]*)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", body)
-    body = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{prefix}-", body)
-    body = body.replace("xlink:href", "href")
-    body = re.sub("#0a0b([0-9a-f]{2})", lambda match: f"var(--c{int(match[1], 16)})", body)
-    for sentinel, colour in ((_INK, "text"), (_SOFT, "soft"), (_FAINT, "line")):
-        body = body.replace(sentinel, f"var(--{colour})")
-    # Places, to a hundredth of a point; not the numbers of the axes, which stand between the tags.
-    body = re.sub(r"<[^>]*>", lambda match: re.sub(r"(\d\.\d\d)\d+", r"\1", match[0]), re.sub(r"\s*\n\s*", " ", body))
-    start = tag("svg", class_="plot", role="img", aria_label=title).removesuffix("></svg>")
-    return f"{start} {view[0] if view else ''}>{body.strip()}"
-
-
-def _plot_lines(axes: Axes, figure: Lines) -> None:
-    if figure.is_log_x:
-        axes.set_xscale("log", nonpositive="mask")
-    num_lines = sum(3 if len(series.low) else 1 for series in figure.series)
-    for index, series in enumerate(figure.series):
-        _plot_series(axes, series, index, is_log=figure.is_log_x, max_points=_MAX_POINTS // max(num_lines, 1))
-    for index, value in enumerate(figure.floors.values()):
-        axes.axhline(value, color=_INK, linewidth=1.1, linestyle=(0, _FLOOR_DASHES[index % len(_FLOOR_DASHES)]))
-    if figure.diagonal:
-        axes.plot([0, 1], [0, 1], color=_SOFT, linewidth=1, linestyle=(0, (1, 2)))
-    _name_ticks(axes, figure)
-
-
-def _plot_series(axes: Axes, series: Series, index: int, *, is_log: bool, max_points: int) -> None:
-    x, y = _array(series.x), _array(series.y)
-    shown = _thinned(np.where(x > 0, np.log(np.where(x > 0, x, 1)), np.nan) if is_log else x, y, max_points)
-    colour = _colour(index)
-    if len(series.low) and len(series.high):
-        low, high = _array(series.low)[shown], _array(series.high)[shown]
-        if shown.sum() > _MAX_ERROR_BARS:
-            axes.fill_between(x[shown], low, high, color=colour, alpha=0.22, linewidth=0)
-        else:
-            axes.vlines(x[shown], low, high, colors=colour, linewidth=1.1)
-    has_markers = shown.sum() <= _MAX_MARKED
-    marker = _MARKERS[index % len(_MARKERS)] if has_markers else None
-    dashes = _dashes(index)
-    style: Any = (0, dashes) if dashes else "solid"
-    axes.plot(x[shown], y[shown], color=colour, linewidth=1.7, linestyle=style, marker=marker, markersize=4.5)
-
-
-def _plot_histogram(axes: Axes, figure: Histogram) -> None:
-    from matplotlib.ticker import FuncFormatter
-
-    for index, values in enumerate(figure.shares.values()):
-        colour, dashes = _colour(index), _dashes(index)
-        axes.stairs(_array(values), _array(figure.edges), fill=True, color=colour, alpha=0.16)
-        style: Any = (0, dashes) if dashes else "solid"
-        axes.stairs(_array(values), _array(figure.edges), color=colour, linewidth=1.6, linestyle=style)
-    for index, value in enumerate(figure.marks.values()):
-        axes.axvline(value, color=_INK, linewidth=1.1, linestyle=(0, _FLOOR_DASHES[index % len(_FLOOR_DASHES)]))
-    axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
-
-
-def _name_ticks(axes: Axes, figure: Lines) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-
-    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+def _lines(figure: Lines) -> Plot | None:
+    diagonal = [0.0, 1.0] if figure.diagonal else []
+    if not any(np.isfinite(_array(series.y)).any() for series in figure.series):
+        return None
+    xs = [value for series in figure.series for value in series.x]
+    ys = [value for series in figure.series for value in (*series.y, *series.low, *series.high)]
+    low, high = _ends(_array([*ys, *figure.floors.values(), *diagonal]), 0.05)
     if figure.is_share:
-        low, high = axes.get_ylim()
-        axes.set_ylim(max(low, -0.03 * (high - low)), min(high, 1 + 0.03 * (high - low)))
-        axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
+        low, high = max(low, -0.03 * (high - low)), min(high, 1 + 0.03 * (high - low))
+    y_ticks = _ticks(low, high, figure.is_share)
+    left = _left(y_ticks)
+    x = _Axis(_ends(_scaled([*xs, *diagonal], figure.is_log_x), 0.04), (left, _RIGHT), figure.is_log_x)
+    y = _Axis((low, high), (_BOTTOM, _TOP))
+    num_lines = sum(3 if len(series.low) else 1 for series in figure.series)
+    curves = [_curve(s, i, x, y, _MAX_POINTS // max(num_lines, 1)) for i, s in enumerate(figure.series)]
+    number = format_share if figure.is_share else format_distance
+    for i, (name, value) in enumerate(figure.floors.items()):
+        line = f"M{left:.1f} {y([value])[0]:.1f}H{_RIGHT:.1f}"
+        curves.append(Curve(f"{name}: {number(float(value))}", "text", _LEVEL_DASHES[i % len(_LEVEL_DASHES)], line))
+    if figure.diagonal:
+        curves.append(Curve(figure.diagonal, "soft", "1 2", _path(x(diagonal), y(diagonal))))
     if figure.is_log_x:
-        places = sorted({float(value) for series in figure.series for value in series.x if value > 0})
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        if _are_apart(places):
-            axes.set_xticks(places)
+        x_ticks = _log_ticks(sorted({float(value) for value in xs if value > 0}), x.ends)
+    else:
+        x_ticks = _ticks(*x.ends, bool(figure.diagonal) and figure.is_share)
+    return Plot(left, _placed(x_ticks, x), _placed(y_ticks, y), curves)
+
+
+def _histogram(figure: Histogram) -> Plot | None:
+    if not figure.shares:
+        return None
+    edges = _array(figure.edges)
+    high = max(float(np.nanmax(_array(values), initial=0.0)) for values in figure.shares.values()) or 1.0
+    y_ticks = _ticks(0.0, 1.05 * high, True)
+    left = _left(y_ticks)
+    x = _Axis(_ends(_array([*figure.edges, *figure.marks.values()]), 0.02), (left, _RIGHT))
+    y = _Axis((0.0, 1.05 * high), (_BOTTOM, _TOP))
+    curves = []
+    for i, (name, values) in enumerate(figure.shares.items()):
+        line = _path(x(np.repeat(edges, 2)), y([0.0, *np.repeat(_array(values), 2), 0.0]))
+        curves.append(Curve(name, f"c{i % NUM_COLORS}", _dashes(i), line, area=line))
+    for i, (name, value) in enumerate(figure.marks.items()):
+        line = f"M{x([value])[0]:.1f} {_BOTTOM:.1f}V{_TOP:.1f}"
+        dashes = _LEVEL_DASHES[i % len(_LEVEL_DASHES)]
+        curves.append(Curve(f"{name}: {format_distance(float(value))}", "text", dashes, line))
+    return Plot(left, _placed(_ticks(*x.ends, False), x), _placed(y_ticks, y), curves)
+
+
+def _curve(series: Series, index: int, x: _Axis, y: _Axis, max_points: int) -> Curve:
+    shown = _thinned(_scaled(series.x, x.is_log), _array(series.y), max_points)
+    across, up = x(_array(series.x)[shown]), y(_array(series.y)[shown])
+    area = bars = ""
+    if len(series.low) and len(series.high):
+        low, high = y(_array(series.low)[shown]), y(_array(series.high)[shown])
+        if len(across) > _MAX_ERROR_BARS:
+            area = _path(np.append(across, across[::-1]), np.append(low, high[::-1]))
         else:
-            is_short = bool(places) and places[-1] < 100 * places[0]
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if is_short else (1,)))
-    elif figure.diagonal and figure.is_share:
-        axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
+            bars = "".join(_path(np.array([a, a]), np.array([b, c])) for a, b, c in zip(across, low, high, strict=True))
+    marker = _MARKERS[index % len(_MARKERS)] if len(across) <= _MAX_MARKED else ""
+    is_finite = np.isfinite(across + up)
+    markers = "".join(f"M{a:.1f} {b:.1f}{marker}" for a, b in zip(across[is_finite], up[is_finite], strict=True))
+    color = f"c{index % NUM_COLORS}"
+    return Curve(series.name, color, _dashes(index), _path(across, up), area, bars, markers if marker else "", marker)
 
 
-def _are_apart(places: Sequence[float]) -> bool:
-    """Whether each of these places of a logarithmic axis has room for its number."""
-    if not 1 <= len(places) <= 8:
-        return False
-    logs = np.log(places)
-    return bool(len(places) == 1 or np.diff(logs).min() > 0.1 * (logs[-1] - logs[0]))
+def _path(x: Float[np.ndarray, " num"], y: Float[np.ndarray, " num"]) -> str:
+    """A line through the points, with gaps where one is not finite."""
+    words, is_gap = [], True
+    for a, b in zip(x.tolist(), y.tolist(), strict=True):
+        if math.isfinite(a + b):
+            words.append(f"{'M' if is_gap else 'L'}{a:.1f} {b:.1f}")
+        is_gap = not math.isfinite(a + b)
+    return "".join(words)
 
 
-def _percent_tick(value: float, _: int | None) -> str:
-    return f"{100 * value:.6g} %"
+def _ends(values: Float[np.ndarray, " num"], margin: float) -> tuple[float, float]:
+    """The range of the finite values, with a margin on both sides."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    pad = margin * ((high - low) or abs(high) or 1.0)
+    return low - pad, high + pad
 
 
-def _colour(index: int) -> str:
-    return _CURVE.format(index % NUM_COLOURS)
+def _ticks(low: float, high: float, is_share: bool) -> list[tuple[float, str]]:
+    """Up to seven round values between two ends, and their labels."""
+    power = 10.0 ** math.floor(math.log10((high - low) / 6))
+    step = next(step * power for step in (1, 2, 2.5, 5, 10) if step * power * 6 >= (high - low) * 0.999999)
+    values = [k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    return [(value, f"{100 * value:.6g} %" if is_share else f"{value:.6g}") for value in values]
 
 
-def _dashes(index: int) -> tuple[float, ...]:
-    """A colour that comes again has other dashes: so 36 curves differ."""
-    return _DASHES[(index + index // NUM_COLOURS) % len(_DASHES)]
+def _log_ticks(values: Sequence[float], ends: tuple[float, float]) -> list[tuple[float, str]]:
+    """The values of a logarithmic axis where each has room for its number, else powers of ten."""
+    logs = np.log10(values)
+    if len(values) > 8 or (len(values) > 1 and np.diff(logs).min() <= 0.1 * (logs[-1] - logs[0])):
+        steps = (1, 2, 5) if ends[1] - ends[0] < 2 else (1,)
+        powers = range(math.floor(ends[0]), math.floor(ends[1]) + 1)
+        values = [s * 10.0**power for power in powers for s in steps if ends[0] <= power + math.log10(s) <= ends[1]]
+    return [(value, f"{value:g}") for value in values]
+
+
+def _placed(ticks: Sequence[tuple[float, str]], axis: _Axis) -> list[tuple[float, str]]:
+    return [(float(place), label) for place, (_, label) in zip(axis([v for v, _ in ticks]), ticks, strict=True)]
+
+
+def _left(y_ticks: Sequence[tuple[float, str]]) -> float:
+    return 8 + _LETTER * max((len(label) for _, label in y_ticks), default=0)
+
+
+def _dashes(index: int) -> str:
+    """A colour that comes again has other dashes, so that 36 curves differ."""
+    return _DASHES[(index + index // NUM_COLORS) % len(_DASHES)]
 
 
 def _array(values: Any) -> Float[np.ndarray, " num"]:
     return np.array([math.nan if value is None else value for value in values], np.float64)
 
 
+def _scaled(values: Any, is_log: bool) -> Float[np.ndarray, " num"]:
+    values = _array(values)
+    return np.log10(np.where(values > 0, values, np.nan)) if is_log else values
+
+
 def _thinned(x: Float[np.ndarray, " num"], y: Float[np.ndarray, " num"], max_points: int) -> Bool[np.ndarray, " num"]:
-    """Which points to draw: of neighbours that no eye tells apart, the first; of too many still, an even part."""
+    """Which points to draw: the first of neighbours that fall into one cell; of too many still, every k-th."""
     cells = []
     for values in (x, y):
         finite = values[np.isfinite(values)]
@@ -248,42 +219,3 @@ def _thinned(x: Float[np.ndarray, " num"], y: Float[np.ndarray, " num"], max_poi
         is_new[:] = False
         is_new[kept[np.linspace(0, len(kept) - 1, max_points).astype(int)]] = True
     return is_new
-
-
-def _curve_key(index: int, series: Series) -> Key:
-    return Key(series.name, _sign(index, is_marked=len(series.x) <= _MAX_MARKED))
-
-
-def _floor_keys(figure: Lines) -> list[Key]:
-    number = format_share if figure.is_share else format_distance
-    keys = [Key(f"{name}: {number(float(v))}", _floor_sign(i)) for i, (name, v) in enumerate(figure.floors.items())]
-    return keys + ([Key(figure.diagonal, _stroke("soft", (1.0, 2.0)))] if figure.diagonal else [])
-
-
-def _floor_sign(index: int) -> str:
-    return _stroke("text", _FLOOR_DASHES[index % len(_FLOOR_DASHES)])
-
-
-_SHAPES = {
-    "o": '<circle cx="14" cy="6" r="3.2"/>',
-    "s": '<path d="M11 3h6v6h-6z"/>',
-    "^": '<path d="M14 2.2l3.8 7h-7.6z"/>',
-    "D": '<path d="M14 1.8l4.2 4.2-4.2 4.2-4.2-4.2z"/>',
-    "v": '<path d="M14 9.8l3.8-7h-7.6z"/>',
-    "P": '<path d="M12.6 2h2.8v2.6h2.6v2.8h-2.6v2.6h-2.8v-2.6h-2.6v-2.8h2.6z"/>',
-}
-
-
-def _sign(index: int, *, is_marked: bool = False, is_filled: bool = False) -> str:
-    shape = _SHAPES[_MARKERS[index % len(_MARKERS)]] if is_marked else ""
-    return _stroke(f"c{index % NUM_COLOURS}", _dashes(index), shape, is_filled=is_filled)
-
-
-def _stroke(colour: str, dashes: Sequence[float], shape: str = "", *, is_filled: bool = False) -> str:
-    """A short piece of a line, as the curves have it."""
-    pattern = f' stroke-dasharray="{" ".join(f"{dash:g}" for dash in dashes)}"' if dashes else ""
-    area = '<path d="M0 6h28v6h-28z" fill-opacity=".16"/>' if is_filled else ""
-    return (
-        f'<svg class="sign" viewBox="0 0 28 12" aria-hidden="true" style="fill:var(--{colour});'
-        f'stroke:var(--{colour})">{area}<path d="M0 6h28" stroke-width="2"{pattern}/>{shape}</svg>'
-    )
