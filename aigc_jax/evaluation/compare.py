@@ -1,4 +1,4 @@
-"""Reports side by side: every figure of every run, and paired differences with their intervals.
+"""Reports side by side: every measurement of every run, and paired differences with their intervals.
 
 Two runs that were evaluated with the same seed and number of samples have a sample i each, of the same noise and
 condition: differences of shares are paired, which makes their intervals narrower than those of two separate shares.
@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 from aigc_jax.evaluation.sections.paired_noise import pair_similarity
 from aigc_jax.metrics.intervals import paired_difference
 from aigc_jax.report.figures import Table
-from aigc_jax.report.formatting import format_interval, format_share, format_unit, format_value
+from aigc_jax.report.formatting import format_interval, format_reference, format_share, format_unit, format_value
 from aigc_jax.report.measurements import CRITERION_TITLES, MEASUREMENTS, Measurement
 from aigc_jax.report.schema import Report
 from aigc_jax.types import UsageError
@@ -36,10 +36,10 @@ class ComparedRun(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A figure of one run less that of the first.
+    """A share of one run less that of the first.
 
     Attributes:
-        title: which figure.
+        title: which share.
         run: the run.
         value: the difference, a share in [-1, 1]; negative where the run has less.
         low: lower end of its 95 % interval, see :func:`aigc_jax.metrics.intervals.paired_difference`.
@@ -78,7 +78,7 @@ def compare(contenders: Sequence[ComparedRun]) -> tuple[list[Table], list[Differ
     for other in contenders[1:]:
         _check_paired(first, other)
     differences = [each for other in contenders[1:] for each in _differences(first, other)]
-    tables = [_lights(contenders), _figures(contenders), _paired(first, differences)]
+    tables = [_criteria(contenders), _measurements(contenders), _paired(first, differences)]
     return [*tables, _common_noise(contenders)], differences
 
 
@@ -138,30 +138,39 @@ def _differences(first: ComparedRun, other: ComparedRun) -> list[Difference]:
     return sorted(found)
 
 
-def _lights(contenders: Sequence[ComparedRun]) -> Table:
-    words = {True: "worse than real data", False: "not told from real data", None: "not measured"}
+def _criteria(contenders: Sequence[ComparedRun]) -> Table:
+    words = {True: "worse than real data", False: "not distinguishable from real data", None: "not measured"}
     rows = []
     for name, title in CRITERION_TITLES.items():
         criteria = [contender.report.criterion(name) for contender in contenders]
         rows.append([title, *(words[None if criterion is None else criterion.has_failed] for criterion in criteria)])
-    caption = "Each light compares a run's samples with real examples; see its own report."
-    return Table("lights", "The lights", caption, ["", *(each.name for each in contenders)], rows)
+    caption = "Each criterion compares a run's samples with held-out real examples; see its own report."
+    return Table("criteria", "Criteria", caption, ["", *(each.name for each in contenders)], rows)
 
 
-def _figures(contenders: Sequence[ComparedRun]) -> Table:
+def _measurements(contenders: Sequence[ComparedRun]) -> Table:
+    measured = {row.name: row for contender in contenders for row in contender.report.measurements}
     rows = []
-    for name in MEASUREMENTS:
+    for name in dict.fromkeys([*(name for name in MEASUREMENTS if name in measured), *measured]):
         found = [contender.report.find(name) for contender in contenders]
-        if any(found):
-            title = next(row.title for row in found if row is not None).partition(":")[0]
-            rows.append([title, *("left out" if row is None else _cell(row) for row in found)])
-    caption = "With 95 % intervals. Intervals that overlap may still hide a difference: the paired ones below decide."
-    return Table("figures", "Figures", caption, ["", *(each.name for each in contenders)], rows)
+        # Worst classes and the like differ between runs: then each cell has its own.
+        is_alike = len({row.title for row in found if row is not None}) == 1
+        title = measured[name].title if is_alike or name not in MEASUREMENTS else MEASUREMENTS[name].title
+        title += " (lower is better)" if measured[name].lower_is_better else ""
+        references = [format_reference(row) for row in found if row is not None]
+        cells = ["left out" if row is None else _cell(row, "" if is_alike else row.detail) for row in found]
+        rows.append([title, *cells, next(filter(None, references), "")])
+    caption = (
+        "With 95 % intervals. Intervals that overlap may still hide a difference: the paired ones below decide. The "
+        "reference is that of the first run, in most rows the same measurement of held-out real examples."
+    )
+    columns = ["", *(each.name for each in contenders), "reference"]
+    return Table("measurements", "Measurements", caption, columns, rows)
 
 
-def _cell(row: Measurement) -> str:
+def _cell(row: Measurement, detail: str) -> str:
     value, interval = format_value(row) + format_unit(row), format_interval(row).removesuffix(" %")
-    return f"{value} ({interval})" if interval else value
+    return f"{detail}: " * bool(detail) + value + (f" ({interval})" if interval else "")
 
 
 def _paired(first: ComparedRun, differences: Sequence[Difference]) -> Table:
@@ -180,7 +189,7 @@ def _paired(first: ComparedRun, differences: Sequence[Difference]) -> Table:
         f"Share of each run less that of {first.name}, sample by sample; 95 % intervals of Newcombe, and "
         "McNemar's exact test, each for itself: of twenty equal pairs one is found different by chance."
     )
-    columns = ["figure", "run", f"less {first.name}", "95 % interval", "beyond chance", "pairs"]
+    columns = ["measurement", "run", f"less {first.name}", "95 % interval", "beyond chance", "pairs"]
     return Table("differences", "Paired differences", caption, columns, rows)
 
 

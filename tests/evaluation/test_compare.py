@@ -5,7 +5,7 @@ import pytest
 
 from aigc_jax.evaluation.compare import ComparedRun, compare
 from aigc_jax.report.files import write_tables
-from aigc_jax.report.measurements import Measurement
+from aigc_jax.report.measurements import Measurement, measure
 from aigc_jax.report.schema import Report
 from aigc_jax.report.text import table_lines
 from aigc_jax.types import UsageError
@@ -43,7 +43,7 @@ def test_equal_runs_do_not_differ_and_agree_on_every_noise():
     by_name = {table.name: table for table in tables}
     assert [row[4] for row in by_name["differences"].rows] == ["no", "no"]
     assert by_name["model_consistency"].rows[0][1] in ("100.0 %", "at least 99.2 %")
-    assert by_name["figures"].rows[0][:2] == ["class agreement", "90.0 % (50.0 to 90.0)"]
+    assert by_name["measurements"].rows[0][:2] == ["class agreement", "90.0 % (50.0 to 90.0)"]
 
 
 def test_figures_have_their_own_units():
@@ -54,8 +54,27 @@ def test_figures_have_their_own_units():
     both = [
         each._replace(report=each.report._replace(measurements=rows)) for each in (contender("a", 1), contender("b", 1))
     ]
-    table = next(table for table in compare(both)[0] if table.name == "figures")
+    table = next(table for table in compare(both)[0] if table.name == "measurements")
     assert [row[1] for row in table.rows] == ["0.5 (0.4 to 0.6)", "20 dB (19.5 to 20.5)"]
+
+
+def test_compare_names_measurements_whole_and_shows_references():
+    """Names of data sets hold colons; the worst class differs between runs."""
+    runs = [contender("a", 1), contender("b", 2)]
+    for i, run in enumerate(runs):
+        rows = [
+            measure("kernel_distance", 1.0 + i, N, reference=0.5, detail="folder:pics classifier"),
+            measure("worst_class", 0.5, 40, low=0.4, high=0.6, detail=f"ship:{i}"),
+            Measurement("bits_per_byte", "bits: per byte", 2.0, N, "score", ""),
+        ]
+        runs[i] = run._replace(report=run.report._replace(measurements=rows))
+    table = next(table for table in compare(runs)[0] if table.name == "measurements")
+    assert table.columns == ["", "a", "b", "reference"]
+    assert table.rows == [
+        ["worst class", "ship:0: 50.0 % (40.0 to 60.0)", "ship:1: 50.0 % (40.0 to 60.0)", ""],
+        ["KID[folder:pics classifier] (lower is better)", "1", "2", "0.5"],
+        ["bits: per byte", "2", "2", ""],
+    ]
 
 
 def test_models_that_share_no_noise_agree_by_chance():
