@@ -19,7 +19,7 @@ NUM_COLORS = 6
 """Colours of the style sheet, ``--c0`` ... ``--c5``; further curves differ by dashes."""
 
 WIDTH, HEIGHT = 320, 200
-_TOP, _RIGHT, _BOTTOM, _LETTER = 8.0, 308.0, 180.0, 6.2
+_TOP, _RIGHT, _BOTTOM, _LETTER = 8.0, 308.0, 180.0, 6.8
 
 _DASHES = ("", "5 2", "1.5 1.5", "7 2 1.5 2", "3 3", "9 3")
 _LEVEL_DASHES = ("4 2.5", "1 2", "6 2 1 2", "9 2")
@@ -134,7 +134,7 @@ def _curve(series: Series, index: int, x: _Axis, y: _Axis, max_points: int) -> C
     across, up = x(_array(series.x)[shown]), y(_array(series.y)[shown])
     area = bars = ""
     if len(series.low) and len(series.high):
-        low, high = y(_array(series.low)[shown]), y(_array(series.high)[shown])
+        low, high = (np.where(np.isfinite(up), y(_array(end)[shown]), np.nan) for end in (series.low, series.high))
         if len(across) > _MAX_ERROR_BARS:
             area = _path(np.append(across, across[::-1]), np.append(low, high[::-1]))
         else:
