@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aigc_jax.data.files import visible
 from aigc_jax.report.figures import Table
 from aigc_jax.report.formatting import format_interval, format_reference, format_unit, format_value
 from aigc_jax.report.measurements import CRITERION_TITLES, Measurement
@@ -31,6 +32,7 @@ def summary_lines(report: Report, width: int | None = None) -> list[str]:
     lines = [_criterion_line(report, criterion, verdict) for criterion, verdict in verdicts_of(report)]
     lines += [_measurement_line(row) for row in report.measurements]
     lines += _left_out_lines(report) + _recommendation_lines(report)
+    lines = [visible(line) for line in lines]  # names of classes and data may come from anywhere
     return [line if width is None or len(line) <= width else line[: width - 3].rstrip() + "..." for line in lines]
 
 
@@ -76,6 +78,6 @@ def table_lines(table: Table) -> list[str]:
     >>> table_lines(Table("t", "", "", ["", "a"], [["share", "1 %"]]))
     ['       a', 'share  1 %']
     """
-    rows = [list(table.columns), *(list(row) for row in table.rows)]
+    rows = [[visible(cell) for cell in row] for row in (table.columns, *table.rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(table.columns))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,8 +1,9 @@
 """Lines for a terminal: criteria first, a line per measurement, and no longer than a terminal is wide."""
 
+from aigc_jax.report.figures import Table
 from aigc_jax.report.measurements import MEASUREMENTS, Measurement
 from aigc_jax.report.schema import Recommendation, Report
-from aigc_jax.report.text import summary_lines
+from aigc_jax.report.text import summary_lines, table_lines
 from tests.report.example import REPORT
 
 
@@ -60,3 +61,14 @@ def test_summary_lines_name_as_many_left_out_as_leave_room_for_the_reason():
     assert line == ("left out            valid samples, manifold precision, class agreement and 9 more: no labels")
     (line,) = summary_lines(Report("digits", "", 9, (), left_out={"a" * 100: "no labels"}))
     assert line == f"left out            {'a' * 100}: no labels"
+
+
+def test_lines_show_control_characters_as_escapes():
+    evil = "\x1b[2J\nfake"
+    row = Measurement("worst_class", f"worst class: {evil}", 0.5, 9, "share", "")
+    report = Report("digits", "", 9, [row], left_out={"density": evil}, recommendations=[Recommendation(evil, "")])
+    lines = summary_lines(report) + table_lines(Table("t", "", "", [evil, "of"], [["1", evil]]))
+    assert len(lines) == 5
+    assert all(line.isprintable() for line in lines)
+    assert r"worst class: \x1b[2J\nfake" in lines[0]
+    assert len({line.index(word) for line, word in zip(lines[-2:], ("of", r"\x1b"), strict=True)}) == 1
