@@ -123,22 +123,42 @@ def test_every_room_has_its_rule():
     assert {room_of(path) for path in FILES} <= set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_arrows_point_down(path):
-    package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
-    assert bad_arrows(path.read_text(), room_of(path), package) == []
+def offenders(found_in):
+    """The files in which ``found_in(path, source)`` finds something, with all that it finds."""
+    found = {path.relative_to(ROOT).as_posix(): list(found_in(path, path.read_text())) for path in FILES}
+    return {path: names for path, names in found.items() if names}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_each_power_has_its_room(path):
-    source, room = path.read_text(), room_of(path)
-    if room not in {"train", "inference", "benchmarks"}:
-        assert jax_powers(source, COMPILING) == []
-    if path.relative_to(ROOT).as_posix() not in TAKING_GRADIENTS:
-        # Not training gradients: slopes of schedules, the trace of a flow, the slope of a classifier that guides.
-        assert room in {"explain", "processes", "samplers"} or jax_powers(source, GRADIENTS) == []
-    if room not in DOING_IO and path.relative_to(ROOT).as_posix() != "aigc_jax/configs/__init__.py":
-        assert io_uses(source) == []
+def test_imports_point_down():
+    def bad(path, source):
+        package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
+        return bad_arrows(source, room_of(path), package)
+
+    assert offenders(bad) == {}
+
+
+def test_programs_are_compiled_in_their_rooms():
+    rooms = {"train", "inference", "benchmarks"}
+    assert offenders(lambda path, source: [] if room_of(path) in rooms else jax_powers(source, COMPILING)) == {}
+
+
+def test_gradients_are_taken_in_their_rooms():
+    # Not training gradients: slopes of schedules, the trace of a flow, the slope of a classifier that guides.
+    rooms = {"explain", "processes", "samplers"}
+
+    def bad(path, source):
+        is_allowed = room_of(path) in rooms or path.relative_to(ROOT).as_posix() in TAKING_GRADIENTS
+        return [] if is_allowed else jax_powers(source, GRADIENTS)
+
+    assert offenders(bad) == {}
+
+
+def test_files_are_read_and_written_in_their_rooms():
+    def bad(path, source):
+        is_allowed = room_of(path) in DOING_IO or path.relative_to(ROOT).as_posix() == "aigc_jax/configs/__init__.py"
+        return [] if is_allowed else io_uses(source)
+
+    assert offenders(bad) == {}
 
 
 def test_no_module_imports_in_a_circle():

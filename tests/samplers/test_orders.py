@@ -1,8 +1,8 @@
 """Every solver converges to the exact answer at its published order, with every process."""
 
 import pytest
-import results
 
+from benchmarks import results
 from tests.oracles import orders
 
 COARSE, FINE = 24, 48
