@@ -2,23 +2,31 @@
 
 The names that a training loop of your own needs. Everything else is imported from its module:
 ``aigc_jax.nets.resnet``, ``aigc_jax.losses.regularizers``, ``aigc_jax.train.loop`` and so on.
+
+Each name is imported when it is first used, so that ``import aigc_jax`` itself costs nothing.
 """
 
-from aigc_jax.algorithms.classifier import classifier
-from aigc_jax.algorithms.consistency import Curriculum, consistency
-from aigc_jax.algorithms.denoiser import Denoiser
-from aigc_jax.algorithms.diffusion import diffusion
-from aigc_jax.algorithms.discrete_diffusion import discrete_diffusion
-from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
-from aigc_jax.algorithms.gan import GANNetworks, clip_weights, gan
-from aigc_jax.algorithms.hvae import hvae
-from aigc_jax.algorithms.iwae import iwae
-from aigc_jax.algorithms.latent_diffusion import latent_diffusion
-from aigc_jax.algorithms.vae import vae
-from aigc_jax.algorithms.vqvae import vqvae
-from aigc_jax.players import init_state, make_step
-from aigc_jax.rng import example_keys, split_by_name, step_key
-from aigc_jax.types import Algorithm, Data, Experiment, Metric, Player, TrainState, UsageError
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aigc_jax.algorithms.classifier import classifier
+    from aigc_jax.algorithms.consistency import Curriculum, consistency
+    from aigc_jax.algorithms.denoiser import Denoiser
+    from aigc_jax.algorithms.diffusion import diffusion
+    from aigc_jax.algorithms.discrete_diffusion import discrete_diffusion
+    from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
+    from aigc_jax.algorithms.gan import GANNetworks, clip_weights, gan
+    from aigc_jax.algorithms.hvae import hvae
+    from aigc_jax.algorithms.iwae import iwae
+    from aigc_jax.algorithms.latent_diffusion import latent_diffusion
+    from aigc_jax.algorithms.vae import vae
+    from aigc_jax.algorithms.vqvae import vqvae
+    from aigc_jax.players import init_state, make_step
+    from aigc_jax.rng import example_keys, split_by_name, step_key
+    from aigc_jax.types import Algorithm, Data, Experiment, Metric, Player, TrainState, UsageError
 
 __all__ = [
     "Algorithm",
@@ -50,3 +58,46 @@ __all__ = [
     "vae",
     "vqvae",
 ]
+
+_HOMES = {
+    "Algorithm": "types",
+    "Curriculum": "algorithms.consistency",
+    "Data": "types",
+    "Denoiser": "algorithms.denoiser",
+    "Experiment": "types",
+    "GANNetworks": "algorithms.gan",
+    "Metric": "types",
+    "Player": "types",
+    "TrainState": "types",
+    "UsageError": "types",
+    "classifier": "algorithms.classifier",
+    "clip_weights": "algorithms.gan",
+    "consistency": "algorithms.consistency",
+    "diffusion": "algorithms.diffusion",
+    "discrete_diffusion": "algorithms.discrete_diffusion",
+    "example_keys": "rng",
+    "flow_matching": "algorithms.flow_matching",
+    "gan": "algorithms.gan",
+    "hvae": "algorithms.hvae",
+    "init_state": "players",
+    "iwae": "algorithms.iwae",
+    "latent_diffusion": "algorithms.latent_diffusion",
+    "make_step": "players",
+    "rectified_flow_denoiser": "algorithms.flow_matching",
+    "split_by_name": "rng",
+    "step_key": "rng",
+    "vae": "algorithms.vae",
+    "vqvae": "algorithms.vqvae",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,16 +9,19 @@ from __future__ import annotations
 # The standard library alone: all else is imported where an interrupt or an error of it ends in one line.
 import contextlib
 import dataclasses
+import functools
 import importlib
 import io
 import os
 import re
 import shlex
+import signal
 import sys
 import sysconfig
+import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,15 +75,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be valid in the terminal's encoding
     try:
-        status = _dispatch(words)
+        with _imports_end_at_once(is_process=argv is None):
+            command = _prepare(words)
+        status = command()
     except KeyboardInterrupt:
-        print("aigc-jax: interrupted", file=sys.stderr)
-        status = 130
+        status = _interrupted()
     except Exception as error:  # the last resort: whatever happened is told in one line
         status = _report(error)
     if argv is None and status:
         _end_process(status)
     return status
+
+
+@contextlib.contextmanager
+def _imports_end_at_once(*, is_process: bool) -> Iterator[None]:
+    """Let Ctrl-C end the process while it imports: as an exception, libraries swallow it or turn it into their own."""
+    is_set = is_process and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_set:
+        signal.signal(signal.SIGINT, _end_interrupted)
+        sys.unraisablehook = functools.partial(_interrupt_again, sys.unraisablehook)
+    yield
+    if is_set:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end_interrupted(*_: object) -> None:
+    os.write(2, b"aigc-jax: interrupted\n")  # sys.stderr may be redirected, to read what a parser prints
+    _end_process(130)
+
+
+def _interrupt_again(hook: Callable[[Any], object], unraisable: Any) -> None:
+    """Send Ctrl-C again where a callback of the garbage collector, as JAX's, has dropped its exception."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        hook(unraisable)
+
+
+def _interrupted() -> int:
+    print("aigc-jax: interrupted", file=sys.stderr)
+    return 130
 
 
 def _report(error: Exception) -> int:
@@ -121,17 +155,18 @@ def _end_process(status: int) -> None:
     os._exit(status)
 
 
-def _dispatch(words: list[str]) -> int:
-    from aigc_jax.types import UsageError
-
+def _prepare(words: list[str]) -> Callable[[], int]:
+    """Import and parse a command; the result runs it."""
     command, rest = (words[0], words[1:]) if words else ("--help", [])
     if command in ("-h", "--help"):
         print(USAGE, end="")
-        return 0 if words else 2
+        return lambda: 0 if words else 2
     if command == "train":
-        return _train(rest)
+        return _prepare_train(rest)
     if command == "data":
         command, rest = f"data {rest[0] if rest else ''}".strip(), rest[1:]
+    from aigc_jax.types import UsageError
+
     if command not in COMMANDS:
         raise UsageError(f"expected one of train, {', '.join(COMMANDS)}; got {command!r}: see aigc-jax --help")
     module_name, arguments, function = COMMANDS[command]
@@ -142,7 +177,7 @@ def _dispatch(words: list[str]) -> int:
 
         use_compilation_cache()
         find_devices()  # before any work: a backend that does not open is one line
-    return getattr(module, function)(parsed)
+    return functools.partial(getattr(module, function), parsed)
 
 
 def use_compilation_cache() -> None:
@@ -157,13 +192,13 @@ def use_compilation_cache() -> None:
 
     # An entry that cannot be read or written is compiled anew; nobody needs to hear of it.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]: made at run time
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "programs"))
         jax.config.update("jax_compilation_cache_max_size", MAX_CACHE_BYTES)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def _train(words: list[str]) -> int:
+def _prepare_train(words: list[str]) -> Callable[[], int]:
     import tyro
 
     from aigc_jax.cli.train import train_config
@@ -176,7 +211,7 @@ def _train(words: list[str]) -> int:
             print(
                 f"usage: aigc-jax train CONFIG [--workdir DIR] [overrides]\n\nCONFIG: {names}, or a .py file like them"
             )
-            return 0
+            return lambda: 0
         raise UsageError(f"expected a config first: aigc-jax train CONFIG, with CONFIG one of {names} or a .py file")
     name, rest = words[0], words[1:]
     module = load_config(name)
@@ -194,7 +229,9 @@ def _train(words: list[str]) -> int:
     arguments = _parse(command, f"aigc-jax train {name}", rest, tyro.conf.FlagConversionOff)
     resume_command = shlex.join(["aigc-jax", "train", *words])
     use_compilation_cache()
-    return train_config(module, name, arguments.config, workdir=arguments.workdir, resume_command=resume_command)
+    return functools.partial(
+        train_config, module, name, arguments.config, workdir=arguments.workdir, resume_command=resume_command
+    )
 
 
 _WORKDIR = "The run directory; None for runs/CONFIG. A run that it already holds goes on."

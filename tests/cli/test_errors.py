@@ -74,29 +74,71 @@ def test_an_interrupt_while_a_command_is_imported_is_one_line(monkeypatch, capsy
 
 
 INTERRUPTED = """
-import sys
+import signal, sys, time
 import jax, jax.numpy as jnp
 from aigc_jax.cli import main
 import importlib
 entry = importlib.import_module("aigc_jax.cli.main")
 
-def interrupted(words):
+def interrupted():
     global pending
     pending = jax.jit(lambda x: jax.lax.fori_loop(0, 10**6, lambda i, x: jnp.tanh(x @ x), x))(jnp.eye(300))
     raise KeyboardInterrupt
 
-entry._dispatch = interrupted
-sys.argv = ["aigc-jax", "sample"]
+def dropping():
+    class Callback:
+        def __del__(self):
+            raise KeyboardInterrupt  # printed and dropped by Python
+
+    Callback()
+    time.sleep(60)
+
+entry._prepare = lambda words: dropping if sys.argv[1] == "drop" else interrupted
+signal.signal(signal.SIGINT, signal.default_int_handler)
 main()
 """
 
 
-def test_an_interrupted_process_ends_at_once_whatever_the_devices_do():
+@pytest.mark.parametrize("how", ["compute", "drop"])
+def test_an_interrupted_process_ends_at_once(how):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", INTERRUPTED, how],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (130, "aigc-jax: interrupted\n")
+
+
+IMPORTING = """
+import importlib, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+entry = importlib.import_module("aigc_jax.cli.main")
+
+def importing(words):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        import json.tool
+    except BaseException:
+        pass  # as extension modules do
+    print("not reached")
+    return lambda: 0
+
+entry._prepare = importing
+sys.argv = ["aigc-jax", "sample"]
+entry.main()
+"""
+
+
+def test_an_interrupt_while_importing_ends_the_process_whoever_would_catch_it():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTING], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "aigc-jax: interrupted\n")
 
 
 @pytest.fixture(scope="module")
