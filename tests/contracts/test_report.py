@@ -55,7 +55,7 @@ def test_every_method_has_its_report(name):
     subject = subject._replace(replications=subject.replications[:1], variants=subject.variants[:1])
     settings = Settings(NUM, num_detected=NUM, num_swept=NUM)
     judge = classifier_judge("a classifier", encode, DATA.class_names)
-    report, per_sample = evaluate(subject=subject, judge=judge, data=DATA, settings=settings)
+    report, per_sample, _ = evaluate(subject=subject, judge=judge, data=DATA, settings=settings)
     assert [criterion.name for criterion in report.criteria] == list(CRITERION_TITLES)
     assert report.criterion("consistent").has_failed is False
     assert (report.criterion("follows_condition").has_failed is None) == (num_classes is None)
