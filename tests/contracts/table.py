@@ -189,6 +189,10 @@ VARIANTS = {
 """Rows that are traced only: they are made of parts that have tests of their own, and of what other rows run."""
 
 
+GENERATIVE = [name for name in ROWS if name != "classifier"]
+"""Rows that draw samples: written down, so that nothing is built before the tests begin."""
+
+
 def batch_at(row, t):
     """The batch of step t."""
     generator = np.random.default_rng(t)

@@ -10,12 +10,9 @@ import pytest
 from aigc_jax.rng import example_keys
 from aigc_jax.types import UsageError
 
-from .table import NUM_CLASSES, ROWS, batch_at, built, plain_run
+from .table import GENERATIVE, NUM_CLASSES, ROWS, batch_at, built, plain_run
 from .test_sample import condition, draw
 
-# Of one detector at several noise levels the first stands for all.
-DETECTORS = [(name, found) for name in ROWS for found in built(name).detectors if "renoise_" not in found]
-TRACES = [name for name in ROWS if built(name).trace is not None]
 WITHOUT_TRACE = {
     "gan-": "one step",
     "vae-": "one step",
@@ -27,39 +24,38 @@ WITHOUT_TRACE = {
     "classifier": "draws no samples",
 }
 
-
-@functools.cache
-def score_fn(name, detector):
-    return jax.jit(plain_run(name).algorithm.detectors[detector].score)
+TRACES = [name for name in ROWS if not name.startswith(tuple(WITHOUT_TRACE))]
 
 
-def scores(name, detector, images, conditions, keys):
-    return score_fn(name, detector)(plain_run(name).states[2].variables, images, conditions, keys)
+def detectors_of(name):
+    """Of one detector at several noise levels the first stands for all."""
+    return {found: detector for found, detector in built(name).detectors.items() if "renoise_" not in found}
 
 
-def test_every_row_that_draws_samples_has_a_detector():
-    found = {name for name, _ in DETECTORS}
-    assert found == {name for name in ROWS if built(name).sample is not None}
+@pytest.mark.parametrize("name", ROWS)
+def test_detectors_and_trace_are_there(name):
+    assert bool(detectors_of(name)) == (name in GENERATIVE)
+    assert (built(name).trace is not None) == (name in TRACES)
 
 
-def test_every_row_has_a_trace_or_a_reason():
-    for name in ROWS:
-        assert (name in TRACES) != any(name.startswith(prefix) for prefix in WITHOUT_TRACE), name
+@pytest.mark.parametrize("name", GENERATIVE)
+def test_score_is_a_finite_number_of_its_own_sample_and_key(name):
+    for detector in detectors_of(name).values():
+        check_score(name, jax.jit(detector.score))
 
 
-@pytest.mark.parametrize(("name", "detector"), DETECTORS)
-def test_a_score_is_a_finite_number_of_its_own_sample_and_key(name, detector):
+def check_score(name, score):
+    variables = plain_run(name).states[2].variables
     images, keys = batch_at(ROWS[name], 5)["image"][:6], example_keys(jax.random.key(2), 6)
-    found = scores(name, detector, images, condition(name, 6), keys)
+    found = score(variables, images, condition(name, 6), keys)
     assert (found.shape, found.dtype) == ((6,), jnp.float32)
     assert jnp.all(jnp.isfinite(found))
     assert len(np.unique(found)) == 6
     # The same samples with their keys and conditions, but beside others in another order, and other ones behind.
     turn = np.array([3, 0, 1, 2, 4, 5])
     conditions = condition(name, 6)
-    turned = scores(
-        name,
-        detector,
+    turned = score(
+        variables,
         images[turn].at[4:].set(0.5),
         None if conditions is None else conditions[turn],
         keys[turn].at[4:].set(example_keys(jax.random.key(9), 2)),
@@ -67,13 +63,14 @@ def test_a_score_is_a_finite_number_of_its_own_sample_and_key(name, detector):
     np.testing.assert_allclose(turned[:4], found[turn[:4]], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "detector"), [pair for pair in DETECTORS if ROWS[pair[0]].num_classes])
-def test_the_condition_may_be_left_out(name, detector):
+@pytest.mark.parametrize("name", [name for name in GENERATIVE if ROWS[name].num_classes])
+def test_score_needs_no_condition(name):
     """What is said then, tests/algorithms/test_detecting.py looks at."""
     images, keys = batch_at(ROWS[name], 5)["image"][:6], example_keys(jax.random.key(2), 6)
-    run = plain_run(name)
-    score = functools.partial(run.algorithm.detectors[detector].score, run.states[2].variables, images)
-    assert jax.eval_shape(lambda keys: score(None, keys), keys).shape == (6,)
+    variables = plain_run(name).states[2].variables
+    for detector in detectors_of(name).values():
+        score = functools.partial(detector.score, variables, images)
+        assert jax.eval_shape(lambda keys, score=score: score(None, keys), keys).shape == (6,)
 
 
 @pytest.mark.parametrize("name", TRACES)
