@@ -26,7 +26,7 @@ from aigc_jax.data.pipeline import batches
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.config_io import config_from_values
-from aigc_jax.train.data_record import checked_data, located, record_data
+from aigc_jax.train.data_record import checked_data, located, read_record, record_data, with_class_names
 from aigc_jax.train.loop import EvaluateFn, TrainResult, train
 from aigc_jax.train.parallel import Device
 from aigc_jax.train.pretrained import rebuild
@@ -105,6 +105,8 @@ def load_run(
         config = override(config, group, settings)
     experiment, shapes = rebuild(run, module, config)
     experiment = experiment._replace(open_data=functools.partial(checked_data, run, config, experiment.open_data))
+    record = read_record(run)
+    experiment = with_class_names(experiment, () if record is None else record.fingerprint.class_names)
     which: Any = int(checkpoint) if checkpoint.isdigit() else checkpoint
     return experiment, config, load_variables(run, shapes, which=which)
 
@@ -267,8 +269,9 @@ def run_training(
     def batches_from(start_step: int) -> Iterator[dict[str, np.ndarray]]:
         return batches(
             data.train,
-            batch_size=experiment.batch_spec[experiment.example_name].shape[0],
+            batch_size=experiment.batch_spec["example"].shape[0],
             seed=config.seed,
+            modality=experiment.modality,
             start_step=start_step,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
@@ -276,7 +279,7 @@ def run_training(
         )
 
     return train(
-        experiment,
+        with_class_names(experiment, data.class_names),
         config,
         workdir,
         batches=batches_from,

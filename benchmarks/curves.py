@@ -75,7 +75,7 @@ def _measure(path: Path, sampler: str, num_steps: int, args: argparse.Namespace)
     settings = {"sampler": sampler, "num_steps": num_steps, **{k: v for k, v in chosen.items() if v is not None}}
     experiment, config, variables = load_run(path, data_dir=args.data_dir, overrides={"sampling": settings})
     data = experiment.open_data()
-    subject = EvaluatedModel(make_sample_fn(experiment, variables, 0), experiment.num_classes)
+    subject = EvaluatedModel(make_sample_fn(experiment, variables, 0), experiment.num_conditions, experiment.modality)
     amount = Settings(args.num_samples, num_detected=0, num_swept=0)
     judge = load_judge(experiment, config, data)
     report = evaluate(subject=subject, judge=judge, data=data, settings=amount).report

@@ -106,10 +106,10 @@ def run(args: argparse.Namespace) -> int:
         rounds[name] = lambda theirs=theirs, tensors=tensors: theirs.run(tensors)
         sizes[name] = theirs.num_params
     times, torch = time_rounds(rounds, args.steps, args.rounds), torch_flow.torch if args.against else None
-    batch_size = len(batch["label"])
+    batch_size = len(batch["condition"])
     print_versions(torch, f"{args.benchmark} {args.size}", args, batch_size=batch_size, dtype=args.dtype)
     print_times(times, sizes, "training step")
-    inputs = jnp.asarray(batch["image"]), jnp.zeros(batch_size), jnp.asarray(batch["label"])
+    inputs = jnp.asarray(batch["example"]), jnp.zeros(batch_size), jnp.asarray(batch["condition"])
     forward = jax.make_jaxpr(net.clone(attention="xla").apply)({"params": params}, *inputs)
     _print_rates(times, 3 * count_flops(forward.jaxpr), args.dtype)
     print(f"first step of aigc_jax, with compilation: {ours.compile_seconds:.1f} s")
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
 def _random_batch(size: Size, batch_size: int) -> HostBatch:
     """Random examples of classes in turn: times do not depend on the data."""
     image = np.random.default_rng(0).normal(size=(batch_size, *size.shape)).astype(np.float32)
-    return {"image": image, "label": np.arange(batch_size, dtype=np.int32) % NUM_CLASSES}
+    return {"example": image, "condition": np.arange(batch_size, dtype=np.int32) % NUM_CLASSES}
 
 
 def count_flops(jaxpr: Any) -> int:

@@ -124,7 +124,7 @@ def _in_torch(torch_flow: Any, setup: Setup, device: Any) -> Any:
 
 def to_torch(torch_flow: Any, batch: Batch | HostBatch, device: Any) -> tuple[Any, Any]:
     """Images and labels of a batch as tensors."""
-    image, label = torch_flow.images_to_tensor(np.asarray(batch["image"])), torch_flow.to_tensor(batch["label"])
+    image, label = torch_flow.images_to_tensor(np.asarray(batch["example"])), torch_flow.to_tensor(batch["condition"])
     return image.to(device), label.long().to(device)
 
 
@@ -139,7 +139,7 @@ def compare_first_step(
     time_sampler: TimeSampler,
 ) -> float:
     """The largest relative difference of loss and gradient norm in the first step, on our batch, times and noise."""
-    size = len(batch["label"])
+    size = len(batch["condition"])
     indexed: Batch = {name: jnp.asarray(x) for name, x in batch.items()} | {"index": jnp.arange(size)}
     noisy = corrupt(
         denoiser,

@@ -71,7 +71,7 @@ def _in_torch(torch_gan: Any, setup: Setup, state: TrainState, device: Any) -> A
 
 
 def _to_torch(torch_gan: Any, batch: HostBatch, device: Any) -> tuple[Any, Any]:
-    image, label = torch_gan.images_to_tensor(batch["image"]), torch_gan.to_tensor(batch["label"]).long()
+    image, label = torch_gan.images_to_tensor(batch["example"]), torch_gan.to_tensor(batch["condition"]).long()
     return image.to(device), label.to(device)
 
 
@@ -96,7 +96,7 @@ def _compare_outputs(torch_gan: Any, setup: Setup, state: TrainState, batch: Hos
     assert algorithm.sample is not None
     assert algorithm.evaluate is not None
     variables = {"params": state.params, "model_state": state.model_state}
-    label = jnp.asarray(batch["label"])
+    label = jnp.asarray(batch["condition"])
     images = algorithm.sample(variables, key, len(label), label)
     logits = algorithm.evaluate(variables, {name: jnp.asarray(x) for name, x in batch.items()}, key)
     real, condition = _to_torch(torch_gan, batch, device)

@@ -100,7 +100,7 @@ def model_of(setting: Setting) -> tuple[Denoiser, Algorithm]:
     """The denoiser, and how it is trained."""
     process, shape = setting.process, setting.mixture.means.shape[1:]
     net = MLPDenoiser((128, 128, 128))
-    denoiser = Denoiser(net, process, predict(process, "epsilon"), shape, name="point", bounds=None)
+    denoiser = Denoiser(net, process, predict(process, "epsilon"), shape, bounds=None, num_levels=None)
     times = uniform_times(process, num_steps=CHAIN)
     make = partial(make_sampler, process, Sampling("ddim", num_steps=CHAIN), is_bounded=False)
     return denoiser, diffusion(denoiser, tx=optax.adam(1e-3), sampler=make, time_sampler=times, ema_decay=None)
@@ -115,11 +115,11 @@ def train(setting: Setting, seed: int, budget: Budget) -> dict[str, PyTree]:
 
     def step(state: Any, number: Array) -> tuple[Any, Array]:
         chosen = jax.random.randint(step_key(keys["draw"], number), (budget.batch_size,), 0, len(points))
-        state, metrics = algorithm.step(state, {"point": points[chosen]}, step_key(keys["train"], number))
+        state, metrics = algorithm.step(state, {"example": points[chosen]}, step_key(keys["train"], number))
         return state, metrics[f"{PLAYER}/loss"]
 
     run = jax.jit(lambda state, numbers: jax.lax.scan(step, state, numbers))
-    state = algorithm.init(keys["init"], {"point": points[: budget.batch_size]})
+    state = algorithm.init(keys["init"], {"example": points[: budget.batch_size]})
     for first in range(0, budget.num_steps, CHUNK):
         state, losses = run(state, jnp.arange(first, min(first + CHUNK, budget.num_steps)))
         if first % (10 * CHUNK) == 0:

@@ -16,6 +16,7 @@ from typing import Literal
 import optax
 
 from aigc_jax.algorithms.discrete_diffusion import TokenDenoiser, discrete_diffusion
+from aigc_jax.data.images import grey_tokens
 from aigc_jax.nets.unet import UNetSettings, make_unet
 from aigc_jax.processes.discrete import absorbing, uniform
 from aigc_jax.samplers.discrete import TokenSampling
@@ -84,4 +85,4 @@ def build(config: Config) -> Experiment:
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
     )
-    return image_experiment(config, algorithm)
+    return image_experiment(config, algorithm, modality=grey_tokens(config.num_levels))

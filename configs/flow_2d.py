@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import optax
 from tyro.conf import Suppress
 
+from aigc_jax.algorithms.denoiser import POINT_LEVELS
 from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
 from aigc_jax.nets.mlp import MLPDenoiser
 from aigc_jax.processes.times import logit_normal_times
@@ -79,7 +80,12 @@ def build(config: Config) -> Experiment:
     world, classes = open_world(config.data), config.num_classes or 0
     shape = example_shape(world)
     denoiser = rectified_flow_denoiser(
-        MLPDenoiser(config.widths, num_classes=classes), shape, num_classes=classes, name="point"
+        MLPDenoiser(config.widths, num_classes=classes),
+        shape,
+        num_classes=classes,
+        bounds=None,
+        num_levels=None,
+        renoise_levels=POINT_LEVELS,
     )
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, min(config.num_warmup_steps, config.steps // 2), config.steps

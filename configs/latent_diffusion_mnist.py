@@ -81,7 +81,11 @@ def build(config: Config) -> Experiment:
             f"expected an autoencoder with a map of latents, {config.autoencoder} has {theirs.latent_shape}"
         )
     denoiser = rectified_flow_denoiser(
-        make_dit(config.net, num_classes=classes), theirs.latent_shape, num_classes=classes, name="latent"
+        make_dit(config.net, num_classes=classes),
+        theirs.latent_shape,
+        num_classes=classes,
+        bounds=None,
+        num_levels=None,
     )
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, min(config.num_warmup_steps, config.steps // 2), config.steps

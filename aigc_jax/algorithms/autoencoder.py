@@ -53,7 +53,7 @@ class Model(NamedTuple):
 
     def init(self, key: Key, batch: Batch) -> PyTree:
         """Initial parameters; only the shapes of the batch matter."""
-        keys, image = split_by_name(key, "encoder", "decoder"), batch["image"]
+        keys, image = split_by_name(key, "encoder", "decoder"), batch["example"]
         condition = condition_of(batch, self.num_classes)
         latent = jnp.zeros((image.shape[0], *self.latent_shape))
         return {
@@ -61,9 +61,9 @@ class Model(NamedTuple):
             "decoder": self.decoder.init(keys["decoder"], latent, condition)["params"],
         }
 
-    def see(self, batch: Batch, keys: Keys) -> tuple[Array, Condition]:
+    def preprocess(self, batch: Batch, keys: Keys) -> tuple[Array, Condition]:
         """The images as the model sees them, binarized by ``keys`` where it is a model of binary images."""
-        image = batch["image"]
+        image = batch["example"]
         if self.is_binarized:
             image = binarize(image, split_by_name(keys, "binarize")["binarize"])
         return image, condition_of(batch, self.num_classes)
@@ -109,8 +109,8 @@ class Model(NamedTuple):
 
     def evaluate(self, variables: Variables, batch: Batch, key: Array) -> dict[str, Array]:
         """``elbo``, ``nll`` = -L_k and, of discrete pixels, ``bits_per_dim``: nats or bits per example."""
-        keys, params = example_keys(key, batch["image"].shape[0]), variables["params"][NAME]
-        image, condition = self.see(batch, keys)
+        keys, params = example_keys(key, batch["example"].shape[0]), variables["params"][NAME]
+        image, condition = self.preprocess(batch, keys)
         return bound_rows(
             lambda keys: self.log_weights(params, image, condition, keys),
             keys,
@@ -123,7 +123,7 @@ class Model(NamedTuple):
     def encode(self, variables: Variables, batch: Batch, key: Array) -> Array:
         """Posterior means [B, *latent_shape] of the images as they are: nothing is drawn, nor binarised."""
         del key
-        return self.posterior(variables["params"][NAME], batch["image"], condition_of(batch, self.num_classes))[0]
+        return self.posterior(variables["params"][NAME], batch["example"], condition_of(batch, self.num_classes))[0]
 
     def decode(self, variables: Variables, latents: Array, condition: Condition) -> Array:
         """Mean images in [-1, 1] of latents [B, *latent_shape]."""
@@ -192,7 +192,7 @@ def condition_of(batch: Batch, num_classes: int) -> Condition:
         num_classes: of the model; 0 for an unconditional one.
 
     Returns:
-        ``batch["label"]``, or None for an unconditional model.
+        ``batch["condition"]``, or None for an unconditional model.
 
     Raises:
         UsageError: the model is conditional and the batch has no labels.
@@ -200,9 +200,9 @@ def condition_of(batch: Batch, num_classes: int) -> Condition:
     >>> condition_of({}, 0) is None
     True
     """
-    if num_classes and "label" not in batch:
-        raise UsageError(f"this model is told the class, one of {num_classes}, but the batch has no label: add one")
-    return batch["label"] if num_classes else None
+    if num_classes and "condition" not in batch:
+        raise UsageError(f"this model is told the class, one of {num_classes}, but the batch has no condition: add one")
+    return batch["condition"] if num_classes else None
 
 
 def check_condition(condition: Condition, num_classes: int) -> None:

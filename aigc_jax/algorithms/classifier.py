@@ -33,14 +33,14 @@ def classifier(
         axis_name: the device axis under pmap or shard_map, None under jit.
 
     Returns:
-        The algorithm. Batches hold ``image`` [B, H, W, C] and ``label`` int32 [B]. ``evaluate`` gives
+        The algorithm. Batches hold ``example`` [B, H, W, C] and ``condition`` int32 [B]. ``evaluate`` gives
         ``logits`` [B, K] and ``features`` [B, F] and, where the batch has labels, ``nll`` (nats) and
         ``is_correct``. ``sample`` is None.
 
     >>> import jax
     >>> from aigc_jax.nets.classifier import ConvClassifier
     >>> algorithm = classifier(ConvClassifier(2, (4,), 8), optax.sgd(1e-3))
-    >>> batch = {"image": jnp.zeros((3, 8, 8, 1)), "label": jnp.zeros(3, jnp.int32)}
+    >>> batch = {"example": jnp.zeros((3, 8, 8, 1)), "condition": jnp.zeros(3, jnp.int32)}
     >>> state = algorithm.init(jax.random.key(0), batch)
     >>> algorithm.evaluate(state.variables, batch, jax.random.key(0))["features"].shape
     (3, 8)
@@ -48,22 +48,22 @@ def classifier(
 
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:
         del key
-        logits, _ = net.apply({"params": params[NAME]}, batch["image"])
-        accuracy = jnp.argmax(logits, axis=-1) == batch["label"]
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+        logits, _ = net.apply({"params": params[NAME]}, batch["example"])
+        accuracy = jnp.argmax(logits, axis=-1) == batch["condition"]
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["condition"])
         return losses, (model_state, {"accuracy": accuracy})
 
     def init(key: Key, batch: Batch) -> TrainState:
-        params = {NAME: net.init(key, batch["image"])["params"]}
+        params = {NAME: net.init(key, batch["example"])["params"]}
         return init_state(players, params, {}, ema_names=() if ema_decay is None else (NAME,))
 
     def evaluate(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
         del key
-        logits, features = net.apply({"params": variables["params"][NAME]}, batch["image"])
+        logits, features = net.apply({"params": variables["params"][NAME]}, batch["example"])
         rows = {"logits": logits, "features": features}
-        if "label" in batch:
-            rows["nll"] = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-            rows["is_correct"] = jnp.argmax(logits, axis=-1) == batch["label"]
+        if "condition" in batch:
+            rows["nll"] = optax.softmax_cross_entropy_with_integer_labels(logits, batch["condition"])
+            rows["is_correct"] = jnp.argmax(logits, axis=-1) == batch["condition"]
         return rows
 
     players = [Player(NAME, transform(loss_fn), tx)]

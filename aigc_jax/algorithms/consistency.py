@@ -97,10 +97,10 @@ def consistency(
     >>> from aigc_jax.processes.gaussian import edm
     >>> from aigc_jax.samplers.sampling import make_sampler
     >>> from aigc_jax.samplers.settings import Sampling
-    >>> denoiser = Denoiser(MLPDenoiser((8,)), edm(), with_boundary(edm()), (2,), name="point", bounds=None)
+    >>> denoiser = Denoiser(MLPDenoiser((8,)), edm(), with_boundary(edm()), (2,), bounds=None, num_levels=None)
     >>> sampler = make_sampler(edm(), Sampling("multistep", num_steps=1), is_consistency=True)
     >>> algorithm = consistency(denoiser, Curriculum(100), tx=optax.sgd(1e-3), sampler=sampler)
-    >>> batch = {"point": jnp.zeros((6, 2))}
+    >>> batch = {"example": jnp.zeros((6, 2))}
     >>> state = algorithm.init(jax.random.key(0), batch)
     >>> state, metrics = jax.jit(algorithm.step)(state, batch, jax.random.key(1))
     >>> algorithm.sample(state.variables, jax.random.key(2), 5, None).shape

@@ -57,8 +57,9 @@ class Denoiser(NamedTuple):
         parameterization: what the network outputs.
         shape: shape of one example.
         num_classes: number of classes, 0 for an unconditional model; class ``num_classes`` stands for no condition.
-        name: the batch's entry with the examples, ``image``, ``latent`` or ``point``.
         bounds: limits that samples are clipped to; None for data without limits.
+        num_levels: number of values of a stored number, 256 for images of 8 bits: they are dequantised for likelihoods,
+            which are then in bits per dimension too; None for real numbers.
         renoise_levels: noise levels sigma / alpha at which samples are noised again to see whether they are stable; the
             first is the default, the others are there to be chosen from (:mod:`aigc_jax.guards.renoise`).
     """
@@ -68,21 +69,21 @@ class Denoiser(NamedTuple):
     parameterization: Parameterization
     shape: tuple[int, ...]
     num_classes: int = 0
-    name: str = "image"
     bounds: tuple[float, float] | None = (-1.0, 1.0)
+    num_levels: int | None = 256
     renoise_levels: tuple[float, ...] = RENOISE_LEVELS
 
     def init(self, key: Key, batch: Batch) -> PyTree:
         """Initial parameters; only the shapes of the batch matter."""
-        x = batch[self.name]
+        x = batch["example"]
         if x.shape[1:] != self.shape:
-            raise UsageError(f"this model takes {self.name}s of shape {self.shape}, got {x.shape[1:]}: change either")
+            raise UsageError(f"this model takes examples of shape {self.shape}, got {x.shape[1:]}: change either")
         label = jnp.zeros(x.shape[0])
         return self.net.init(key, x, label, self.condition(batch))["params"]
 
     def condition(self, batch: Batch) -> Condition:
         """The condition of each example of a batch, None for an unconditional model."""
-        return batch["label"] if self.num_classes else None
+        return batch["condition"] if self.num_classes else None
 
     def output(
         self, params: PyTree, x_t: Array, t: Float[Array, " batch"], condition: Condition, keys: Keys | None = None
@@ -129,7 +130,7 @@ def corrupt(
     """Give each example of a batch its own time and noise.
 
     Args:
-        denoiser: names the examples and their process.
+        denoiser: the network and its process.
         batch: the examples.
         key: the key of this update.
         time_sampler: draws the times.
@@ -144,7 +145,7 @@ def corrupt(
     if not 0 <= condition_dropout < 1:
         raise UsageError(f"expected a condition_dropout in [0, 1), got {condition_dropout}: 0.1 is usual")
     keys = split_by_name(example_keys(key, batch["index"]), "time", "noise", "condition", "dropout")
-    x_0, t, condition = batch[denoiser.name], time_sampler(keys["time"]), denoiser.condition(batch)
+    x_0, t, condition = batch["example"], time_sampler(keys["time"]), denoiser.condition(batch)
     epsilon = normal(keys["noise"], denoiser.shape)
     if condition is not None and condition_dropout > 0:
         is_hidden = jax.vmap(lambda key: jax.random.bernoulli(key, condition_dropout))(keys["condition"])
@@ -266,12 +267,14 @@ def make_evaluate_fn(
     """
 
     def evaluate(variables: Variables, batch: Batch, key: Array) -> dict[str, Array]:
-        x_0, condition = batch[denoiser.name], denoiser.condition(batch)
+        x_0, condition = batch["example"], denoiser.condition(batch)
         keys = split_by_name(example_keys(key, x_0.shape[0]), "dequantize", "trace")
-        if denoiser.name != "image":
+        if denoiser.num_levels is None:
             return {"nll": -log_likelihood(denoiser.denoise_fn(variables), x_0, keys["trace"], condition)}
-        x_0, num_dims = dequantize(keys["dequantize"], x_0), math.prod(denoiser.shape)
-        bits = bits_per_dim(log_likelihood(denoiser.denoise_fn(variables), x_0, keys["trace"], condition), num_dims)
+        level, num_dims = 2.0 / (denoiser.num_levels - 1), math.prod(denoiser.shape)
+        x_0 = dequantize(keys["dequantize"], x_0, level)
+        log_prob = log_likelihood(denoiser.denoise_fn(variables), x_0, keys["trace"], condition)
+        bits = bits_per_dim(log_prob, num_dims, level)
         return {"nll": bits * (num_dims * math.log(2.0)), "bits_per_dim": bits}
 
     return evaluate

@@ -103,7 +103,7 @@ def elbo_detector(evaluate: EvaluateFn, num_classes: int = 0, *, null: int | Non
     """
 
     def nll(variables: Variables, samples: Array, condition: Condition, keys: Keys) -> Array:
-        batch = {"image": samples} if condition is None else {"image": samples, "label": condition}
+        batch = {"example": samples} if condition is None else {"example": samples, "condition": condition}
         rows = evaluate(variables, batch, keys)
         return -rows["elbo"] if "elbo" in rows else rows["nll"]
 

@@ -111,8 +111,7 @@ def diffusion(
         axis_name: the device axis under pmap or shard_map, None under jit.
 
     Returns:
-        The algorithm. Batches hold the examples under ``denoiser.name`` and, for a conditional model, ``label``
-        int32 [B].
+        The algorithm. Batches hold ``example`` [B, ...] and, for a conditional model, ``condition`` int32 [B].
 
     Raises:
         UsageError: there is no such objective.
@@ -124,10 +123,10 @@ def diffusion(
     >>> from aigc_jax.processes.times import lognormal_times
     >>> from aigc_jax.samplers.sampling import make_sampler
     >>> from aigc_jax.samplers.settings import Sampling
-    >>> denoiser = Denoiser(MLPDenoiser((8,)), edm(), precondition(edm()), (2,), name="point", bounds=None)
+    >>> denoiser = Denoiser(MLPDenoiser((8,)), edm(), precondition(edm()), (2,), bounds=None, num_levels=None)
     >>> sampler = functools.partial(make_sampler, edm(), Sampling("heun", num_steps=4))
     >>> algorithm = diffusion(denoiser, tx=optax.sgd(1e-3), sampler=sampler, time_sampler=lognormal_times())
-    >>> batch = {"point": jnp.zeros((6, 2))}
+    >>> batch = {"example": jnp.zeros((6, 2))}
     >>> state = algorithm.init(jax.random.key(0), batch)
     >>> state, metrics = jax.jit(algorithm.step)(state, batch, jax.random.key(1))
     >>> algorithm.sample(state.variables, jax.random.key(2), 5, None).shape
@@ -199,7 +198,7 @@ def bound_term(
     true_mean = expand(at.scale_x_t, x_t) * x_t + expand(at.scale_x_0, x_t) * x_0
     true_logvar = expand(2.0 * jnp.log(jnp.where(is_first, 1.0, at.std)), x_t)
     kl = gaussian_kl(true_mean, true_logvar, mean, logvar)
-    if denoiser.name == "image":
+    if denoiser.num_levels is not None:
         nll = -discretized_gaussian(x_0, mean, logvar)
     else:
         nll = 0.5 * (math.log(2.0 * math.pi) + logvar + jnp.square(x_0 - mean) * jnp.exp(-logvar))

@@ -1,4 +1,4 @@
-"""Diffusion of tokens: images of a few grey levels, by the absorbing or the uniform categorical process.
+"""Diffusion of tokens, by the absorbing or the uniform categorical process: sequences, or images of a few grey levels.
 
 One player, whose loss is the negative variational bound in continuous time, in nats per example.
 
@@ -53,38 +53,30 @@ class TokenDenoiser(NamedTuple):
     """A network, and what makes a denoiser of tokens of it.
 
     Attributes:
-        net: Linen module ``(x [B, H, W, C * S], noise_label [B], condition, *, keys) -> [B, H, W, C * V]``: one-hot
+        net: Linen module ``(x [B, ..., C * S], noise_label [B], condition, *, keys) -> [B, ..., C * V]``: one-hot
             states in, logits of x_0 out; ``keys`` are those of the dropout, None for none.
-        process: how tokens are corrupted; its vocabulary are the grey levels of a channel.
-        shape: height, width and channels of an image.
+        process: how tokens are corrupted; its vocabulary is that of the tokens.
+        shape: of one example, [..., C]: (height, width, channels) of an image, (length,) of a sequence.
         num_classes: number of classes, 0 for an unconditional model; class ``num_classes`` stands for no condition.
     """
 
     net: nn.Module
     process: CategoricalProcess
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     num_classes: int = 0
 
     def condition(self, batch: Batch) -> Condition:
         """The condition of each example of a batch, None for an unconditional model."""
-        return batch["label"] if self.num_classes else None
-
-    def tokens(self, image: Float[Array, "batch height width channel"]) -> Int[Array, "batch height width channel"]:
-        """Images in [-1, 1] as grey levels 0 ... V - 1, all of the same width."""
-        num_levels = self.process.vocab_size
-        level = jnp.floor((image + 1.0) * (0.5 * num_levels)).astype(jnp.int32)
-        return jnp.clip(level, 0, num_levels - 1)
-
-    def image(self, tokens: Int[Array, "batch height width channel"]) -> Float[Array, "batch height width channel"]:
-        """Grey levels as images: level 0 is -1, level V - 1 is 1."""
-        return tokens.astype(jnp.float32) * (2.0 / (self.process.vocab_size - 1)) - 1.0
+        return batch["condition"] if self.num_classes else None
 
     def init(self, key: Key, batch: Batch) -> PyTree:
         """Initial parameters; only the shapes of the batch matter."""
-        image = batch["image"]
-        if image.shape[1:] != self.shape:
-            raise UsageError(f"this model takes images of shape {self.shape}, got {image.shape[1:]}: change either")
-        x = jnp.zeros((*image.shape[:-1], self.shape[-1] * self.process.num_states))
+        tokens = batch["example"]
+        if tokens.shape[1:] != self.shape:
+            raise UsageError(f"this model takes tokens of shape {self.shape}, got {tokens.shape[1:]}: change either")
+        if not jnp.issubdtype(tokens.dtype, jnp.integer):
+            raise UsageError(f"this model takes tokens, int32, got {tokens.dtype}: use a modality of tokens")
+        x = jnp.zeros((*tokens.shape[:-1], self.shape[-1] * self.process.num_states))
         output, variables = self.net.init_with_output(key, x, jnp.zeros(x.shape[0]), self.condition(batch))
         wanted = self.shape[-1] * self.process.vocab_size
         if jnp.shape(output)[-1] != wanted:
@@ -93,7 +85,7 @@ class TokenDenoiser(NamedTuple):
 
     def logits(
         self, params: PyTree, x_t: Array, t: Float[Array, " batch"], condition: Condition, keys: Keys | None = None
-    ) -> Float[Array, "batch height width channel vocab"]:
+    ) -> Float[Array, "batch ... vocab"]:
         """What the network says of x_0, before :meth:`CategoricalProcess.mask_impossible_logits`."""
         one_hot = jax.nn.one_hot(x_t, self.process.num_states)
         x = one_hot.reshape(*x_t.shape[:-1], -1)
@@ -134,9 +126,9 @@ def discrete_diffusion(
         axis_name: the device axis under pmap or shard_map, None under jit.
 
     Returns:
-        The algorithm. Batches hold ``image`` float32 [B, H, W, C] in [-1, 1], which is rounded to grey levels, and,
-        for a conditional model, ``label`` int32 [B]. ``evaluate`` gives an unbiased estimate of a bound from above,
-        of these grey levels and not of the 256 of the image: ``nll`` in nats and ``bits_per_dim``; and ``num_tokens``.
+        The algorithm. Batches hold ``example`` int32 [B, ...] in 0 ... V - 1 and, for a conditional model,
+        ``condition`` int32 [B]. ``evaluate`` gives an unbiased estimate of a bound from above: ``nll`` in nats and
+        ``bits_per_dim``, per token; and ``num_tokens``.
 
     Raises:
         UsageError: a number is out of range, or guidance was asked for without a condition.
@@ -147,7 +139,7 @@ def discrete_diffusion(
     >>> algorithm = discrete_diffusion(
     ...     TokenDenoiser(net, absorbing(2), (4, 4, 1)), tx=optax.sgd(1e-3), sampling=TokenSampling(3), num_times=2
     ... )
-    >>> batch = {"image": jnp.zeros((6, 4, 4, 1))}
+    >>> batch = {"example": jnp.zeros((6, 4, 4, 1), jnp.int32)}
     >>> state = jax.jit(algorithm.init)(jax.random.key(0), batch)
     >>> state, metrics = jax.jit(algorithm.step)(state, batch, jax.random.key(1))
     >>> jax.eval_shape(lambda variables: algorithm.sample(variables, jax.random.key(2), 5, None), state.variables).shape
@@ -164,7 +156,7 @@ def discrete_diffusion(
             is_hidden = jax.vmap(lambda key: jax.random.bernoulli(key, condition_dropout))(keys["condition"])
             condition = jnp.where(is_hidden, denoiser.num_classes, condition)
         t = spread_times(split_by_name(key, "time")["time"], batch["index"])
-        losses = denoiser.bound_rate(params[PLAYER], denoiser.tokens(batch["image"]), t, condition, keys)
+        losses = denoiser.bound_rate(params[PLAYER], batch["example"], t, condition, keys)
         return losses, (model_state, {"bits_per_dim": losses / (num_dims * math.log(2.0))})
 
     players = [Player(PLAYER, loss_fn, tx)]
@@ -219,7 +211,7 @@ def _make_sample_fn(denoiser: TokenDenoiser, sampling: TokenSampling) -> SampleF
 
         keys = split_by_name(example_keys(key, num_samples), "limit", "solver")
         x = draw_limit(denoiser.process, keys["limit"], denoiser.shape)
-        return denoiser.image(solve(guide(denoise), x, jnp.asarray(times), keys["solver"], condition))
+        return solve(guide(denoise), x, jnp.asarray(times), keys["solver"], condition)
 
     return sample
 
@@ -228,7 +220,7 @@ def _make_evaluate_fn(denoiser: TokenDenoiser, num_times: int) -> Callable[[Vari
     num_dims = math.prod(denoiser.shape)
 
     def evaluate(variables: Variables, batch: Batch, key: Array) -> dict[str, Array]:
-        x_0, condition = denoiser.tokens(batch["image"]), denoiser.condition(batch)
+        x_0, condition = batch["example"], denoiser.condition(batch)
         keys = example_keys(key, x_0.shape[0])
 
         def add(total: Array, number: Array) -> tuple[Array, None]:

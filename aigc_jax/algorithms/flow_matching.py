@@ -15,7 +15,6 @@ from jaxtyping import Array
 
 from aigc_jax.algorithms.denoiser import (
     PLAYER,
-    POINT_LEVELS,
     RENOISE_LEVELS,
     Denoiser,
     SamplerFn,
@@ -39,7 +38,13 @@ from aigc_jax.types import Algorithm, Batch, Guidance, Key, Metrics, Player, PyT
 
 
 def rectified_flow_denoiser(
-    net: nn.Module, shape: tuple[int, ...], *, num_classes: int = 0, name: str = "image"
+    net: nn.Module,
+    shape: tuple[int, ...],
+    *,
+    num_classes: int = 0,
+    bounds: tuple[float, float] | None = (-1.0, 1.0),
+    num_levels: int | None = 256,
+    renoise_levels: tuple[float, ...] = RENOISE_LEVELS,
 ) -> Denoiser:
     """A network that predicts the velocity of the straight path from data (t = 0) to noise (t = 1).
 
@@ -47,15 +52,16 @@ def rectified_flow_denoiser(
         net: see :class:`aigc_jax.algorithms.denoiser.Denoiser`.
         shape: shape of one example.
         num_classes: number of classes, 0 for an unconditional model.
-        name: the batch's entry with the examples; images are bounded by -1 and 1, and points are noised again
-            by less than images.
+        bounds: see :class:`aigc_jax.algorithms.denoiser.Denoiser`; images of 8 bits are the default.
+        num_levels: likewise.
+        renoise_levels: likewise.
 
     Returns:
         The denoiser.
     """
     process = rectified_flow()
-    bounds, levels = (-1.0, 1.0) if name == "image" else None, POINT_LEVELS if name == "point" else RENOISE_LEVELS
-    return Denoiser(net, process, predict(process, "velocity"), shape, num_classes, name, bounds, levels)
+    velocity = predict(process, "velocity")
+    return Denoiser(net, process, velocity, shape, num_classes, bounds, num_levels, renoise_levels)
 
 
 def flow_matching(
@@ -88,17 +94,16 @@ def flow_matching(
         axis_name: the device axis under pmap or shard_map, None under jit.
 
     Returns:
-        The algorithm. Batches hold the examples under ``denoiser.name`` and, for a conditional model, ``label``
-        int32 [B].
+        The algorithm. Batches hold ``example`` [B, ...] and, for a conditional model, ``condition`` int32 [B].
 
     >>> import jax, jax.numpy as jnp
     >>> from aigc_jax.nets.mlp import MLPDenoiser
     >>> from aigc_jax.samplers.sampling import make_sampler
     >>> from aigc_jax.samplers.settings import Sampling
-    >>> denoiser = rectified_flow_denoiser(MLPDenoiser((8,)), (2,), name="point")
+    >>> denoiser = rectified_flow_denoiser(MLPDenoiser((8,)), (2,), bounds=None, num_levels=None)
     >>> sampler = make_sampler(denoiser.process, Sampling("euler", num_steps=4))
     >>> algorithm = flow_matching(denoiser, tx=optax.sgd(1e-3), sampler=sampler)
-    >>> batch = {"point": jnp.zeros((6, 2))}
+    >>> batch = {"example": jnp.zeros((6, 2))}
     >>> state = algorithm.init(jax.random.key(0), batch)
     >>> state, metrics = jax.jit(algorithm.step)(state, batch, jax.random.key(1))
     >>> algorithm.sample(state.variables, jax.random.key(2), 5, None).shape

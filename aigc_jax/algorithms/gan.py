@@ -56,7 +56,7 @@ class GANNetworks(NamedTuple):
 
     def condition(self, batch: Batch) -> Condition:
         """The condition of each example of a batch, None for an unconditional pair."""
-        return batch["label"] if self.num_classes else None
+        return batch["condition"] if self.num_classes else None
 
     def generate(self, params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, PyTree]:
         """A fake for each example, under that example's condition; and the new model state."""
@@ -80,7 +80,7 @@ class GANNetworks(NamedTuple):
     def between(self, params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> Array:
         """Points between each real example and its fake: where the WGAN gradient penalty penalises."""
         keys = split_by_name(_keys(key, batch), "interpolate")["interpolate"]
-        return interpolate(batch["image"], self.fakes(params, model_state, batch, key), keys)
+        return interpolate(batch["example"], self.fakes(params, model_state, batch, key), keys)
 
 
 def gan(
@@ -115,15 +115,15 @@ def gan(
         axis_name: the device axis under pmap or shard_map, None under jit.
 
     Returns:
-        The algorithm. Batches hold ``image`` float32 [B, H, W, C] in [-1, 1] and, for a conditional pair,
-        ``label`` int32 [B].
+        The algorithm. Batches hold ``example`` float32 [B, ...], images in [-1, 1], and, for a conditional pair,
+        ``condition`` int32 [B].
 
     >>> from aigc_jax.losses.adversarial import non_saturating
     >>> from aigc_jax.nets.mlp import MLPDiscriminator, MLPGenerator
     >>> networks = GANNetworks(MLPGenerator((4, 4, 1), (8,), num_classes=2), MLPDiscriminator((8,), 2), 3, 2)
     >>> tx = optax.sgd(1e-3)
     >>> algorithm = gan(networks, non_saturating(), generator_tx=tx, discriminator_tx=tx)
-    >>> batch = {"image": jnp.zeros((6, 4, 4, 1)), "label": jnp.zeros(6, jnp.int32)}
+    >>> batch = {"example": jnp.zeros((6, 4, 4, 1)), "condition": jnp.zeros(6, jnp.int32)}
     >>> state = algorithm.init(jax.random.key(0), batch)
     >>> state, metrics = jax.jit(algorithm.step)(state, batch, jax.random.key(1))
     >>> algorithm.sample(state.variables, jax.random.key(2), 5, jnp.arange(5) % 2).shape
@@ -134,7 +134,7 @@ def gan(
         params: PyTree, model_state: PyTree, batch: Batch, key: Key
     ) -> tuple[Array, tuple[PyTree, Metrics]]:
         fake, model_state = networks.generate(params, model_state, batch, key)
-        (real_logits, _), model_state = networks.discriminate(params, model_state, batch["image"], batch)
+        (real_logits, _), model_state = networks.discriminate(params, model_state, batch["example"], batch)
         (fake_logits, _), model_state = networks.discriminate(params, model_state, fake, batch)
         metrics = {"real_logits": real_logits, "fake_logits": fake_logits}
         return objective.discriminator(real_logits, fake_logits), (model_state, metrics)
@@ -147,7 +147,7 @@ def gan(
         real_logits, real_features = fake_logits, fake_features  # never looked at unless evaluated below
         if objective.uses_real or feature_matching_weight:
             (real_logits, real_features), model_state = networks.discriminate(
-                params, model_state, batch["image"], batch
+                params, model_state, batch["example"], batch
             )
         losses, metrics = objective.generator(real_logits, fake_logits), {}
         if feature_matching_weight:
@@ -214,7 +214,7 @@ def _apply(
 def _init(networks: GANNetworks, key: Key, batch: Batch) -> tuple[PyTree, PyTree]:
     """Initial parameters and model state of both networks; only the shapes of the batch matter."""
     keys = split_by_name(key, "generator", "discriminator")
-    image, condition = batch["image"], networks.condition(batch)
+    image, condition = batch["example"], networks.condition(batch)
     latent = jnp.zeros((image.shape[0], networks.latent_dim))
     variables = {
         "generator": networks.generator.init(keys["generator"], latent, condition, train=True),
@@ -279,6 +279,6 @@ def _logits(networks: GANNetworks, variables: Variables, images: Array, conditio
 def _evaluator(networks: GANNetworks) -> Callable[[Variables, Batch, Key], dict[str, Array]]:
     def evaluate(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
         del key
-        return {"discriminator_logit": _logits(networks, variables, batch["image"], networks.condition(batch))}
+        return {"discriminator_logit": _logits(networks, variables, batch["example"], networks.condition(batch))}
 
     return evaluate

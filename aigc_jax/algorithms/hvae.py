@@ -21,7 +21,7 @@ from aigc_jax.algorithms.detecting import NUM_DRAWS, elbo_detector
 from aigc_jax.losses.bounds import free_bits
 from aigc_jax.losses.likelihoods import Likelihood, binarize, normal_log_prob, sum_per_example
 from aigc_jax.losses.variational import gaussian_kl
-from aigc_jax.nets.ladder import Choose, Gaussian, Ladder, Level
+from aigc_jax.nets.ladder import Gaussian, Ladder, LadderLatentFn, Level
 from aigc_jax.players import init_state, make_step
 from aigc_jax.rng import example_keys, normal, split_by_name
 from aigc_jax.types import (
@@ -61,20 +61,26 @@ class Model(NamedTuple):
     def init(self, key: Key, batch: Batch) -> PyTree:
         """Initial parameters; only the shapes of the batch matter."""
         condition = condition_of(batch, self.ladder.num_classes)
-        return self.ladder.init(key, _means, condition, image=batch["image"])["params"]
+        return self.ladder.init(key, _means, condition, image=batch["example"])["params"]
 
-    def see(self, batch: Batch, keys: Keys) -> tuple[Array, Condition]:
+    def preprocess(self, batch: Batch, keys: Keys) -> tuple[Array, Condition]:
         """The images as the model sees them, binarized by ``keys`` where it is a model of binary images."""
-        image = batch["image"]
+        image = batch["example"]
         if self.is_binarized:
             image = binarize(image, split_by_name(keys, "binarize")["binarize"])
         return image, condition_of(batch, self.ladder.num_classes)
 
-    def climb(
-        self, params: PyTree, choose: Choose, condition: Condition, *, image: Array | None = None, num: int = 1
+    def run_ladder(
+        self,
+        params: PyTree,
+        latent_fn: LadderLatentFn,
+        condition: Condition,
+        *,
+        image: Array | None = None,
+        num: int = 1,
     ) -> tuple[Array, list[Level]]:
         """The ladder's outputs and levels, see :class:`aigc_jax.nets.ladder.Ladder`."""
-        result: Any = self.ladder.apply({"params": params}, choose, condition, image=image, num=num)
+        result: Any = self.ladder.apply({"params": params}, latent_fn, condition, image=image, num=num)
         return result
 
     def log_weights(
@@ -83,7 +89,7 @@ class Model(NamedTuple):
         """Log p(x, z) - log q(z | x) of n draws of all latents for each image, under keys [B, n]."""
 
         def draw(keys: Keys) -> Array:
-            outputs, levels = self.climb(params, drawn(keys), condition, image=image)
+            outputs, levels = self.run_ladder(params, drawn(keys), condition, image=image)
             ratios = [
                 normal_log_prob(z, *prior) - normal_log_prob(z, *posterior)
                 for z, prior, posterior in levels
@@ -97,13 +103,13 @@ class Model(NamedTuple):
         """Decode latents drawn from the top down, see :class:`aigc_jax.types.SampleFn`."""
         check_condition(condition, self.ladder.num_classes)
         keys = split_by_name(example_keys(key, num_samples), "latent")["latent"]
-        outputs, _ = self.climb(variables["params"][NAME], drawn(keys), condition, num=num_samples)
+        outputs, _ = self.run_ladder(variables["params"][NAME], drawn(keys), condition, num=num_samples)
         return self.likelihood.mean(outputs)
 
     def evaluate(self, variables: Variables, batch: Batch, key: Array) -> dict[str, Array]:
         """``elbo``, ``nll`` = -L_k and, of discrete pixels, ``bits_per_dim``: nats or bits per example."""
-        keys, params = example_keys(key, batch["image"].shape[0]), variables["params"][NAME]
-        image, condition = self.see(batch, keys)
+        keys, params = example_keys(key, batch["example"].shape[0]), variables["params"][NAME]
+        image, condition = self.preprocess(batch, keys)
         return bound_rows(
             lambda keys: self.log_weights(params, image, condition, keys),
             keys,
@@ -116,8 +122,8 @@ class Model(NamedTuple):
     def encode(self, variables: Variables, batch: Batch, key: Array) -> Array:
         """Posterior means of all levels, from the image to the top, each under the means above it: [B, Z]."""
         del key  # nothing is drawn, nor binarised
-        image, condition = batch["image"], condition_of(batch, self.ladder.num_classes)
-        _, levels = self.climb(variables["params"][NAME], _means, condition, image=image)
+        image, condition = batch["example"], condition_of(batch, self.ladder.num_classes)
+        _, levels = self.run_ladder(variables["params"][NAME], _means, condition, image=image)
         return jnp.concatenate([level.latent.reshape(len(image), -1) for level in levels], axis=1)
 
     def decode(self, variables: Variables, latents: Array, condition: Condition) -> Array:
@@ -130,7 +136,7 @@ class Model(NamedTuple):
             del prior, posterior
             return parts[level].reshape(-1, *shapes[level])
 
-        outputs, _ = self.climb(variables["params"][NAME], given, condition, num=len(latents))
+        outputs, _ = self.run_ladder(variables["params"][NAME], given, condition, num=len(latents))
         return self.likelihood.mean(outputs)
 
 
@@ -157,8 +163,8 @@ def hvae(
         axis_name: the device axis under pmap or shard_map, None under jit.
 
     Returns:
-        The algorithm. Batches hold ``image`` float32 [B, H, W, C] in [-1, 1] and, for a conditional ladder,
-        ``label`` int32 [B]. Reported are ``elbo``, ``log_likelihood`` and ``kl_level_0`` (next to the image) and so
+        The algorithm. Batches hold ``example`` float32 [B, H, W, C] in [-1, 1] and, for a conditional ladder,
+        ``condition`` int32 [B]. Reported are ``elbo``, ``log_likelihood`` and ``kl_level_0`` (next to the image) and so
         on, each exact given the latents above it.
 
     Raises:
@@ -167,7 +173,7 @@ def hvae(
     >>> from aigc_jax.losses.likelihoods import bernoulli
     >>> model = Model(Ladder((8, 8, 1), (4, 4), (1, 2, 3)), bernoulli())
     >>> algorithm = hvae(model, optax.sgd(1e-3))
-    >>> batch = {"image": jnp.zeros((6, 8, 8, 1))}
+    >>> batch = {"example": jnp.zeros((6, 8, 8, 1))}
     >>> state = algorithm.init(jax.random.key(0), batch)
     >>> algorithm.encode(state.variables, batch, jax.random.key(2)).shape  # 4 x 4 x 1 + 2 x 2 x 2 + 3
     (6, 27)
@@ -178,9 +184,9 @@ def hvae(
 
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:
         keys = example_keys(key, batch["index"])
-        image, condition = model.see(batch, keys)
+        image, condition = model.preprocess(batch, keys)
         latent_keys = split_by_name(keys, "latent")["latent"]
-        outputs, levels = model.climb(params[NAME], drawn(latent_keys), condition, image=image)
+        outputs, levels = model.run_ladder(params[NAME], drawn(latent_keys), condition, image=image)
         log_likelihood = model.likelihood.log_prob(outputs, image)
         kls = [
             sum_per_example(gaussian_kl(*posterior, *prior)) for _, prior, posterior in levels if posterior is not None
@@ -214,7 +220,7 @@ def _means(level: int, prior: Gaussian, posterior: Gaussian | None) -> Array:
     return (posterior or prior)[0]
 
 
-def drawn(keys: Keys) -> Choose:
+def drawn(keys: Keys) -> LadderLatentFn:
     """Draw each latent of a ladder: from the posterior where there is one, else from the prior.
 
     Args:
@@ -228,9 +234,9 @@ def drawn(keys: Keys) -> Choose:
     True
     """
 
-    def choose(level: int, prior: Gaussian, posterior: Gaussian | None) -> Array:
+    def latent_fn(level: int, prior: Gaussian, posterior: Gaussian | None) -> Array:
         mean, logvar = posterior or prior
         noise = normal(split_by_name(keys, f"level_{level}")[f"level_{level}"], mean.shape[1:])
         return mean + jnp.exp(0.5 * logvar) * noise
 
-    return choose
+    return latent_fn

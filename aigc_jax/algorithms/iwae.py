@@ -41,8 +41,8 @@ def iwae(
         axis_name: the device axis under pmap or shard_map, None under jit.
 
     Returns:
-        The algorithm. Batches hold ``image`` float32 [B, H, W, C] in [-1, 1] and, for a conditional model,
-        ``label`` int32 [B]. Reported are ``elbo`` (the mean log weight) and ``effective_samples``,
+        The algorithm. Batches hold ``example`` float32 [B, H, W, C] in [-1, 1] and, for a conditional model,
+        ``condition`` int32 [B]. Reported are ``elbo`` (the mean log weight) and ``effective_samples``,
         (sum w)^2 / sum w^2, from 1 to k.
 
     Raises:
@@ -52,7 +52,7 @@ def iwae(
     >>> from aigc_jax.nets.vae import MLPDecoder, MLPEncoder
     >>> model = Model(MLPEncoder((3,), (8,)), MLPDecoder((4, 4, 1), (8,)), (3,), bernoulli())
     >>> algorithm = iwae(model, optax.sgd(1e-3), num_importance_samples=5)
-    >>> batch = {"image": jnp.zeros((6, 4, 4, 1))}
+    >>> batch = {"example": jnp.zeros((6, 4, 4, 1))}
     >>> state = algorithm.init(jax.random.key(0), batch)
     >>> state, metrics = jax.jit(algorithm.step)(state, batch, jax.random.key(1))
     >>> bool(1 <= metrics["vae/effective_samples"] <= 5)
@@ -64,7 +64,7 @@ def iwae(
 
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:
         keys = example_keys(key, batch["index"])
-        image, condition = model.see(batch, keys)
+        image, condition = model.preprocess(batch, keys)
         draws = draw_keys(split_by_name(keys, "latent")["latent"], jnp.arange(num_importance_samples, dtype=jnp.int32))
         log_weights = model.log_weights(params[NAME], image, condition, draws)
         weights = jax.nn.softmax(log_weights, axis=1)

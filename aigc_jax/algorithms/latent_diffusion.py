@@ -30,15 +30,14 @@ def latent_diffusion(
     """A method on latents as a method on examples.
 
     Args:
-        inner: the method that learns the latents: its batches hold ``latent`` [B, ...] and, where it is conditional,
-            ``label``.
+        inner: the method that learns the latents: its batches hold latents as ``example`` [B, ...].
         autoencoder: a method with ``encode`` and ``decode``. Its encoder sees the class where it takes one; it gives
             means, which do not depend on its key.
         autoencoder_variables: its trained weights; they stay as they are and are no part of the state.
         scale: multiplies the latents, so that their standard deviation is about 1.
 
     Returns:
-        The algorithm. Batches hold ``image`` and ``label``, samples are images.
+        The algorithm. Batches hold what the autoencoder encodes, samples are what it decodes.
 
     Raises:
         UsageError: the autoencoder cannot encode or decode, or the scale is not positive.
@@ -48,12 +47,12 @@ def latent_diffusion(
     >>> from aigc_jax.nets.mlp import MLPDenoiser
     >>> from aigc_jax.samplers.sampling import make_sampler
     >>> from aigc_jax.samplers.settings import Sampling
-    >>> half = Algorithm(None, None, encode=lambda variables, batch, key: batch["image"][:, 0, :, 0],
+    >>> half = Algorithm(None, None, encode=lambda variables, batch, key: batch["example"][:, 0, :, 0],
     ...                  decode=lambda variables, latents, condition: jnp.tanh(latents)[:, None, :, None])
-    >>> denoiser = rectified_flow_denoiser(MLPDenoiser((8,)), (2,), name="latent")
+    >>> denoiser = rectified_flow_denoiser(MLPDenoiser((8,)), (2,), bounds=None, num_levels=None)
     >>> sampler = make_sampler(denoiser.process, Sampling("euler", num_steps=4))
     >>> algorithm = latent_diffusion(flow_matching(denoiser, tx=optax.sgd(1e-3), sampler=sampler), half, {}, scale=1.0)
-    >>> state = algorithm.init(jax.random.key(0), {"image": jnp.zeros((6, 2, 2, 1))})
+    >>> state = algorithm.init(jax.random.key(0), {"example": jnp.zeros((6, 2, 2, 1))})
     >>> algorithm.sample(state.variables, jax.random.key(2), 5, None).shape
     (5, 1, 2, 1)
     """
@@ -65,7 +64,7 @@ def latent_diffusion(
 
     def to_latents(batch: Batch, key: Key) -> Batch:
         latents = scale * encode(autoencoder_variables, batch, split_by_name(key, "encode")["encode"])
-        return {**{name: value for name, value in batch.items() if name != "image"}, "latent": latents}
+        return {**batch, "example": latents}
 
     def init(key: Key, batch: Batch) -> TrainState:
         return inner.init(key, to_latents(batch, key))
@@ -86,11 +85,11 @@ def latent_diffusion(
     def in_latents(score: ScoreFn) -> ScoreFn:
         """What the inner method says of the latents of samples; it is a function of the latent's own scale."""
 
-        def score_images(variables: Variables, samples: Array, condition: Condition, keys: Keys) -> Array:
-            batch = {"image": samples} if condition is None else {"image": samples, "label": condition}
-            return score(variables, to_latents(batch, keys)["latent"], condition, keys)
+        def score_samples(variables: Variables, samples: Array, condition: Condition, keys: Keys) -> Array:
+            batch = {"example": samples} if condition is None else {"example": samples, "condition": condition}
+            return score(variables, to_latents(batch, keys)["example"], condition, keys)
 
-        return score_images
+        return score_samples
 
     def trace(variables: Variables, key: Array, num_samples: int, condition: Condition) -> tuple[Array, dict]:
         assert inner.trace is not None  # for the type checker: it is not used otherwise

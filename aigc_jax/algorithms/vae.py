@@ -45,8 +45,8 @@ def vae(
         axis_name: the device axis under pmap or shard_map, None under jit.
 
     Returns:
-        The algorithm. Batches hold ``image`` float32 [B, H, W, C] in [-1, 1] and, for a conditional model,
-        ``label`` int32 [B]. ``evaluate`` is :meth:`Model.evaluate`.
+        The algorithm. Batches hold ``example`` float32 [B, H, W, C] in [-1, 1] and, for a conditional model,
+        ``condition`` int32 [B]. ``evaluate`` is :meth:`Model.evaluate`.
 
     Raises:
         UsageError: beta or minimum_kl is negative.
@@ -56,7 +56,7 @@ def vae(
     >>> from aigc_jax.nets.vae import MLPDecoder, MLPEncoder
     >>> model = Model(MLPEncoder((3,), (8,)), MLPDecoder((4, 4, 1), (8,)), (3,), bernoulli())
     >>> algorithm = vae(model, optax.sgd(1e-3))
-    >>> batch = {"image": jnp.zeros((6, 4, 4, 1))}
+    >>> batch = {"example": jnp.zeros((6, 4, 4, 1))}
     >>> state = algorithm.init(jax.random.key(0), batch)
     >>> state, metrics = jax.jit(algorithm.step)(state, batch, jax.random.key(1))
     >>> algorithm.encode(state.variables, batch, jax.random.key(2)).shape
@@ -68,7 +68,7 @@ def vae(
 
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:
         keys, own = example_keys(key, batch["index"]), params[NAME]
-        image, condition = model.see(batch, keys)
+        image, condition = model.preprocess(batch, keys)
         mean, logvar = model.posterior(own, image, condition)
         noise = normal(split_by_name(keys, "latent")["latent"], model.latent_shape)
         outputs = model.outputs(own, mean + jnp.exp(0.5 * logvar) * noise, condition)

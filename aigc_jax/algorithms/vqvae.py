@@ -68,7 +68,7 @@ class Model(NamedTuple):
 
     def init(self, key: Key, batch: Batch) -> tuple[PyTree, PyTree]:
         """Initial parameters, and a codebook that nobody uses yet."""
-        keys, image = split_by_name(key, "encoder", "decoder"), batch["image"]
+        keys, image = split_by_name(key, "encoder", "decoder"), batch["example"]
         condition = condition_of(batch, self.num_classes)
         latent = jnp.zeros((image.shape[0], *self.latent_shape))
         params = {
@@ -92,7 +92,7 @@ class Model(NamedTuple):
     def evaluate(self, variables: Variables, batch: Batch, key: Array) -> dict[str, Array]:
         """``elbo`` = log p(x | z) + log p(z) at the codes z of x, ``nll``, ``mse`` and perhaps ``bits_per_dim``."""
         del key
-        state, image = variables["model_state"][NAME], batch["image"]
+        state, image = variables["model_state"][NAME], batch["example"]
         condition, latents = condition_of(batch, self.num_classes), self.encode(variables, batch, None)
         index = nearest(latents.reshape(-1, self.latent_shape[-1]), state["codes"]).reshape(len(image), -1)
         outputs = apply(self.decoder, variables["params"][NAME]["decoder"], latents, condition)
@@ -106,7 +106,7 @@ class Model(NamedTuple):
         """The quantised latents [B, h, w, D]."""
         del key
         condition = condition_of(batch, self.num_classes)
-        latents = apply(self.encoder, variables["params"][NAME]["encoder"], batch["image"], condition)
+        latents = apply(self.encoder, variables["params"][NAME]["encoder"], batch["example"], condition)
         return self._quantise(variables, latents)
 
     def decode(self, variables: Variables, latents: Array, condition: Condition) -> Array:
@@ -147,8 +147,8 @@ def vqvae(
         axis_name: the device axis under pmap or shard_map, None under jit.
 
     Returns:
-        The algorithm. Batches hold ``image`` float32 [B, H, W, C] in [-1, 1] and, for a conditional model,
-        ``label`` int32 [B]. Reported are ``log_likelihood``, ``commitment``, ``perplexity`` (of the batch's codes,
+        The algorithm. Batches hold ``example`` float32 [B, H, W, C] in [-1, 1] and, for a conditional model,
+        ``condition`` int32 [B]. Reported are ``log_likelihood``, ``commitment``, ``perplexity`` (of the batch's codes,
         from 1 to M) and ``restarts``. ``evaluate`` is :meth:`Model.evaluate`.
 
     Raises:
@@ -159,7 +159,7 @@ def vqvae(
     >>> shape = (2, 2, 3)
     >>> encoder, decoder = ConvEncoder(shape, (4, 4), num_outputs=1), ConvDecoder((8, 8, 1), (4, 4))
     >>> algorithm = vqvae(Model(encoder, decoder, shape, gaussian(0.5), num_codes=5), optax.sgd(1e-3))
-    >>> batch = {"image": jax.random.normal(jax.random.key(0), (6, 8, 8, 1))}
+    >>> batch = {"example": jax.random.normal(jax.random.key(0), (6, 8, 8, 1))}
     >>> state = algorithm.init(jax.random.key(0), batch)
     >>> state, metrics = jax.jit(algorithm.step)(state, batch, jax.random.key(1))
     >>> int(metrics["vqvae/restarts"]), bool(1 <= metrics["vqvae/perplexity"] <= 5)
@@ -172,7 +172,7 @@ def vqvae(
         )
 
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:
-        own, image, condition = params[NAME], batch["image"], condition_of(batch, model.num_classes)
+        own, image, condition = params[NAME], batch["example"], condition_of(batch, model.num_classes)
         latents = apply(model.encoder, own["encoder"], image, condition)
         vectors = jax.lax.stop_gradient(latents).reshape(latents.shape[0], -1, latents.shape[-1])
         book = Codebook(**model_state[NAME])

@@ -8,19 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from aigc_jax.cli.common import (
-    Sampler,
-    Trained,
-    condition_number,
-    conditions_of,
-    default_out,
-    load,
-    named_class,
-)
-from aigc_jax.data.arrays import take
-from aigc_jax.data.images import make_grid, to_float, to_uint8, write_png
+from aigc_jax.cli.common import Sampler, Trained, condition_number, default_out, ids_of, load, named_class, names_of
+from aigc_jax.data.images import make_grid, write_png
+from aigc_jax.data.pipeline import load as load_batch
 from aigc_jax.inference.sampling import check_seed, make_edit_fn
-from aigc_jax.train.data_record import class_names
 from aigc_jax.types import UsageError
 
 
@@ -53,16 +44,15 @@ def edit(arguments: Edit) -> int:
     experiment, _, variables = load(arguments, {"sampling": arguments.overrides()})
     edit_fn = make_edit_fn(experiment, variables, keep=arguments.keep, strength=arguments.strength)
     held_out = experiment.open_data().held_out
-    batch = take(held_out, np.linspace(0, len(held_out) - 1, num).astype(np.int64))
-    number = condition_number(arguments.run, experiment.num_classes, arguments.condition)
-    image, condition = to_float(batch["image"]), conditions_of(experiment.num_classes, number, num)
+    batch = load_batch(held_out, np.linspace(0, len(held_out) - 1, num).astype(np.int64), experiment.modality)
+    number = condition_number(experiment, arguments.condition)
+    image, condition = batch["example"], ids_of(experiment, number, num)
     if number is None and condition is not None:
-        condition = batch["label"]
+        condition = batch["condition"]
     rows = [image, *(edit_fn(image, condition, 3 * arguments.seed, row) for row in range(3))]
     options = {name: getattr(arguments, name) for name in ("keep", "strength", "seed", "num")}
-    names = [] if experiment.num_classes is None else class_names(arguments.run, experiment.num_classes)
-    options |= named_class(number, names) | arguments.overrides()
+    options |= named_class(number, names_of(experiment)) | arguments.overrides()
     out = arguments.out or default_out(arguments, "edit", options)
-    write_png(out, make_grid(to_uint8(np.concatenate(rows)), num, row_labels=["given", *["made"] * 3]))
+    write_png(out, make_grid(experiment.modality.store(np.concatenate(rows)), num, row_labels=["given", *["made"] * 3]))
     print(f"wrote {num} images and three results of each to {out}")
     return 0

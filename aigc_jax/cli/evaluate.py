@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from aigc_jax.cli.common import Sampler, Trained, picture_of
+from aigc_jax.cli.common import Sampler, Trained
 from aigc_jax.data.fingerprint import fingerprint
-from aigc_jax.data.images import to_png
+from aigc_jax.data.images import IMAGE, to_png
 from aigc_jax.evaluation.classifiers import (
     load_classifier,
     load_judge,
@@ -72,13 +72,13 @@ def evaluate_run(arguments: Evaluate) -> int:
     subject = evaluated_model(loaded, partner=partner, denoiser=denoiser)
     data = loaded.experiment.open_data()
     judge = load_judge(loaded.experiment, loaded.config, data)
-    if not arguments.single_judge and loaded.experiment.num_classes is not None:
+    if not arguments.single_judge and loaded.experiment.conditions is not None:
         judge = with_second_classifier(judge, loaded.config, data)
-    if arguments.inception is not None and loaded.experiment.example_name != "image":
+    if arguments.inception is not None and loaded.experiment.modality.name != IMAGE.name:
         raise UsageError("the Inception network sees images, this run makes points: leave --inception out")
     if arguments.inception is not None:
         judge = with_inception(judge, arguments.inception)
-    if arguments.cas and loaded.experiment.num_classes is not None and judge.world is None:
+    if arguments.cas and loaded.experiment.conditions is not None and judge.world is None:
         subject = subject._replace(accuracy_fn=make_accuracy_fn(loaded.config, data))
     subject = subject._replace(path_lengths=_path_lengths(loaded, data))
     settings = Settings(arguments.num_samples, arguments.detector_samples, arguments.sweep_samples, arguments.risk)
@@ -135,6 +135,7 @@ def _facts(loaded: LoadedRun, arguments: Evaluate, data: Data) -> dict[str, str]
 
 def _grid(loaded: LoadedRun, samples: Examples, data: Data) -> bytes | None:
     """The first samples as a picture, not chosen."""
-    first = samples.select(slice(0, 100 if loaded.experiment.example_name == "image" else 1000))
-    picture = picture_of(loaded.experiment, first.floats(), first.condition, data.class_names)
-    return None if picture is None else to_png(picture)
+    modality = loaded.experiment.modality
+    first = samples.select(slice(0, modality.num_shown))
+    shown = modality.show(first.values, first.condition, data.class_names)
+    return to_png(shown) if isinstance(shown, np.ndarray) else None

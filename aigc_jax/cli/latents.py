@@ -77,9 +77,11 @@ def latents(arguments: Latents) -> int:
     order = np.random.default_rng(arguments.seed).permutation(len(source))[: arguments.num_examples]
     if len(order) < 2 * NUM_COLUMNS:
         raise UsageError(f"expected {2 * NUM_COLUMNS} held-out images or more, the data has {len(order)}: take more")
-    batch = load(source, order)
-    labels = batch["label"] if experiment.num_classes is not None else None
-    encoded = Encoded(batch["image"], labels, fns.encode(batch["image"], labels))
+    if experiment.modality.picture is None:
+        raise UsageError(f"latents draws images, this run makes {experiment.modality.name}s: name the run of images")
+    batch = load(source, order, experiment.modality)
+    labels = batch["condition"] if experiment.conditions is not None else None
+    encoded = Encoded(batch["example"], labels, fns.encode(batch["example"], labels))
     folder = arguments.run / "samples"
     pictures = {
         "reconstruction": reconstruction(fns, encoded),

@@ -31,7 +31,7 @@ def train_config(
     devices = Counter(device.device_kind for device in find_devices())
     experiment, schedule_steps = build_experiment(module, config)
     data = experiment.open_data()
-    num_examples = experiment.batch_spec[experiment.example_name].shape[0]
+    num_examples = experiment.batch_spec["example"].shape[0]
     check_batch_size(len(data.train), num_examples, jax.process_count())
     print(f"data {summary(data)}", flush=True)
     print(f"model {name}: {_parameters(abstract_state(experiment))}, {config.steps} steps of {num_examples} examples")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Shaped
 
-from aigc_jax.types import DataSource
+from aigc_jax.data.images import IMAGE
+from aigc_jax.types import DataSource, UsageError
 
 MAX_CACHE_BYTES = 2**28
 """What :class:`CachedSource` keeps at most: 256 MiB, enough for all of CIFAR-10 or MNIST."""
@@ -39,8 +40,9 @@ class ArraySource:
     """Examples from arrays.
 
     Attributes:
-        images: uint8 [N, H, W, C].
+        examples: stored examples [N, ...]: images as uint8 [N, H, W, C], points as float32 [N, D].
         labels: int32 [N], or None: then examples have no ``label``.
+        name: of the examples, as :attr:`aigc_jax.types.Modality.name`.
 
     >>> ArraySource(np.zeros((3, 2, 2, 1), np.uint8), np.array([7, 8, 9]))[1]["label"]
     array(8, dtype=int32)
@@ -48,22 +50,30 @@ class ArraySource:
 
     def __init__(
         self,
-        images: UInt8[np.ndarray, "num height width channels"],
-        labels: Int[np.ndarray, " num"] | None,
+        examples: Shaped[np.ndarray, "num ..."],
+        labels: Int[np.ndarray, " num"] | None = None,
+        *,
+        name: str = IMAGE.name,
     ) -> None:
-        self.images = images
+        if labels is not None and labels.shape != examples.shape[:1]:
+            raise UsageError(
+                f"expected a label for each of {len(examples)} examples, int [{len(examples)}], got an array of shape "
+                f"{labels.shape}"
+            )
+        self.examples = examples
+        self.name = name
         self.labels = None if labels is None else labels.astype(np.int32)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.examples)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        example = {"image": self.images[index]}
+        example = {self.name: self.examples[index]}
         return example if self.labels is None else {**example, "label": np.asarray(self.labels[index])}
 
     def take(self, indices: Int[np.ndarray, " batch"]) -> dict[str, np.ndarray]:
         """The examples at ``indices`` as one batch."""
-        batch = {"image": self.images[indices]}
+        batch = {self.name: self.examples[indices]}
         return batch if self.labels is None else {**batch, "label": self.labels[indices]}
 
 

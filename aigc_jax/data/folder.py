@@ -22,6 +22,7 @@ from PIL import Image, ImageOps
 from aigc_jax.data.arrays import CachedSource
 from aigc_jax.data.decoding import opened_image, shown_pixels
 from aigc_jax.data.files import visible
+from aigc_jax.data.images import IMAGE
 from aigc_jax.data.layout import File, find_images
 from aigc_jax.types import Data, UsageError
 
@@ -132,7 +133,7 @@ class FolderSource:
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         path, label = self.files[index]
         image = read_image(path, self.image_shape)
-        return {"image": image} if label is None else {"image": image, "label": np.asarray(label, np.int32)}
+        return {IMAGE.name: image} if label is None else {IMAGE.name: image, "label": np.asarray(label, np.int32)}
 
     @property
     def labels(self) -> Int[np.ndarray, " num"] | None:

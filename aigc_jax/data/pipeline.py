@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Int
 
 from aigc_jax.data.arrays import take
-from aigc_jax.data.images import to_float
-from aigc_jax.types import DataSource, UsageError
+from aigc_jax.data.images import IMAGE
+from aigc_jax.types import DataSource, Modality, UsageError
 
 # Epochs. Not grain's own endless repetition: its length, rounded up as a float, overflows for a batch of one.
 _ENDLESS = 2**31
@@ -29,6 +29,7 @@ def batches(
     *,
     batch_size: int,
     seed: int,
+    modality: Modality = IMAGE,
     start_step: int = 0,
     process_index: int = 0,
     process_count: int = 1,
@@ -41,6 +42,7 @@ def batches(
         source: the examples.
         batch_size: examples in the global batch, over all processes.
         seed: the order; any integer.
+        modality: the kind of the examples.
         start_step: the step whose batch comes first, >= 0.
         process_index: this process, as ``jax.process_index()``.
         process_count: how many share the global batch, as ``jax.process_count()``.
@@ -48,8 +50,8 @@ def batches(
         prefetch: batches that they prepare ahead.
 
     Returns:
-        An iterator of ``{"image": float32 [B, H, W, C] in [-1, 1], "label": int32 [B]}`` with
-        B = batch_size / process_count; no ``label`` where the source has none. Its ``get_state`` and
+        An iterator of ``{"example": [B, ...], "condition": int32 [B]}`` with B = batch_size / process_count; no
+        ``condition`` where the source has no labels. Its ``get_state`` and
         ``set_state`` save and restore the place, counted from ``start_step``; ``close`` ends its threads.
 
     Raises:
@@ -57,7 +59,7 @@ def batches(
 
     >>> from aigc_jax.data.digits import digits
     >>> batch = next(batches(digits().train, batch_size=64, seed=0))
-    >>> batch["image"].shape, batch["image"].dtype, batch["label"].shape
+    >>> batch["example"].shape, batch["example"].dtype, batch["condition"].shape
     ((64, 28, 28, 1), dtype('float32'), (64,))
     """
     check_batch_size(len(source), batch_size, process_count)
@@ -65,46 +67,54 @@ def batches(
     order = grain.MapDataset.range(len(source)).shuffle(zlib.crc32(str(seed).encode())).repeat(_ENDLESS)
     shards = order.batch(batch_size // process_count)
     mine = shards[start_step * process_count + process_index :: process_count]
-    loaded = mine.map(functools.partial(load, source))
+    loaded = mine.map(functools.partial(load, source, modality=modality))
     return iter(loaded.to_iter_dataset(grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)))
 
 
-def epoch(source: DataSource, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+def epoch(source: DataSource, batch_size: int, modality: Modality = IMAGE) -> Iterator[dict[str, np.ndarray]]:
     """All examples once, in order, for evaluation.
 
     Args:
         source: the examples.
         batch_size: examples per batch, >= 1; the last batch may be smaller.
+        modality: the kind of the examples.
 
     Yields:
         Batches as from :func:`batches`.
 
     >>> from aigc_jax.data.digits import digits
-    >>> [len(batch["label"]) for batch in epoch(digits().held_out, 400)]
+    >>> [len(batch["condition"]) for batch in epoch(digits().held_out, 400)]
     [400, 400, 200]
     """
     for start in range(0, len(source), batch_size):
-        yield load(source, np.arange(start, min(start + batch_size, len(source))))
+        yield load(source, np.arange(start, min(start + batch_size, len(source))), modality)
 
 
-def load(source: DataSource, indices: Int[np.ndarray, " batch"]) -> dict[str, np.ndarray]:
-    """One batch of chosen examples, images normalised all at once; what is no image stays as it is.
+def load(source: DataSource, indices: Int[np.ndarray, " batch"], modality: Modality = IMAGE) -> dict[str, np.ndarray]:
+    """One batch of chosen examples, as models see them.
 
     Args:
-        source: the examples.
+        source: stored examples under the modality's name, their classes under ``label``.
         indices: which, in any order [B].
+        modality: the kind of the examples.
 
     Returns:
-        A batch as from :func:`batches`.
+        ``example`` [B, ...] and, where the source has labels, ``condition`` int32 [B].
+
+    Raises:
+        UsageError: the source has no such examples, or they are of another dtype or range.
 
     >>> from aigc_jax.data.digits import digits
-    >>> load(digits().held_out, np.array([5, 3]))["image"].shape
+    >>> load(digits().held_out, np.array([5, 3]))["example"].shape
     (2, 28, 28, 1)
     """
-    batch = take(source, indices)
-    if "image" in batch:
-        batch = {**batch, "image": to_float(batch["image"])}
-    return batch
+    fields = take(source, indices)
+    if modality.name not in fields:
+        raise UsageError(
+            f"expected examples called {modality.name!r}, the data have {', '.join(fields)}: choose others"
+        )
+    batch = {"example": modality.load(fields[modality.name])}
+    return {**batch, "condition": fields["label"]} if "label" in fields else batch
 
 
 def check_batch_size(num_examples: int, batch_size: int, process_count: int = 1) -> None:

@@ -1,39 +1,20 @@
-"""Points of the plane as data, and as a picture."""
+"""Points as a modality, and points of the plane as a picture."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from aigc_jax.data.export import write_npz
+from aigc_jax.data.images import write_png
+from aigc_jax.types import Modality, UsageError
+
 REACH = 2.5
 """Half the side of a picture: data are of about unit variance."""
-
-
-class PointSource:
-    """Examples from an array of points.
-
-    Attributes:
-        points: float32 [N, D].
-        labels: int32 [N], or None: then examples have no ``label``.
-
-    >>> PointSource(np.zeros((3, 2), np.float32), np.array([7, 8, 9])).take(np.array([2, 0]))["label"]
-    array([9, 7], dtype=int32)
-    """
-
-    def __init__(self, points: Float[np.ndarray, "num channel"], labels: Int[np.ndarray, " num"] | None) -> None:
-        self.points = points.astype(np.float32)
-        self.labels = None if labels is None else labels.astype(np.int32)
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return {name: values[0] for name, values in self.take(np.array([index])).items()}
-
-    def take(self, indices: Int[np.ndarray, " batch"]) -> dict[str, np.ndarray]:
-        """The examples at ``indices`` as one batch."""
-        batch = {"point": self.points[indices]}
-        return batch if self.labels is None else {**batch, "label": self.labels[indices]}
 
 
 def scatter(
@@ -76,3 +57,39 @@ def scatter(
     axes.set_title(f"{len(points)} samples" + (f", {is_far.sum()} beyond the frame" if is_far.any() else ""))
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _load(points: np.ndarray) -> Float[np.ndarray, "num channel"]:
+    if points.ndim != 2 or not np.issubdtype(points.dtype, np.floating):
+        raise UsageError(f"expected points as floats [N, D], got {points.dtype} {list(points.shape)}: convert them")
+    return points.astype(np.float32)
+
+
+def _show(
+    stored: np.ndarray, ids: np.ndarray | None = None, names: Sequence[str] = (), *, real: np.ndarray | None = None
+) -> np.ndarray | None:
+    del names
+    return scatter(stored, ids, real=real) if stored.shape[1:] == (2,) else None
+
+
+def _write_picture(
+    path: Path, blocks: Iterable[np.ndarray], ids: np.ndarray | None, *, num: int, names: Sequence[str] = ()
+) -> None:
+    del num
+    stored = np.concatenate(list(blocks))
+    picture = _show(stored, ids, names)
+    if picture is None:
+        raise UsageError(f"there is no picture of points of {stored.shape[1]} numbers: pass --out samples.npz")
+    write_png(path, picture)
+
+
+POINT = Modality(
+    name="point",
+    load=_load,
+    store=lambda points: np.asarray(points, np.float32),
+    show=_show,
+    writers={".png": _write_picture, ".npz": functools.partial(write_npz, name="point")},
+    distance=lambda points: points,
+    num_shown=1000,
+)
+"""Points [D], float32 without limits."""

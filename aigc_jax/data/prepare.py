@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from aigc_jax.data.images import IMAGE
 from aigc_jax.data.tensorflow_free import check_any_reachable, tensorflow_free
 from aigc_jax.data.tfds_source import VERSION, default_data_dir, find_versions
 from aigc_jax.types import UsageError
@@ -192,9 +193,9 @@ def _describe(folder: Path, name: str) -> Row | None:
         features = dict(cast(Any, info.features).items())
     except Exception as error:  # whatever the damage is
         return Row(name, "", "", "", f"damaged, remove {folder}: {_reason(error)}")
-    if "image" not in features:
+    if IMAGE.name not in features:
         return None
-    shape = " x ".join(str(size or "?") for size in features["image"].shape)
+    shape = " x ".join(str(size or "?") for size in features[IMAGE.name].shape)
     classes = str(getattr(features.get("label"), "num_classes", "none"))
     examples = ", ".join(f"{split} {part.num_examples}" for split, part in info.splits.items())
     return Row(name, classes, shape, examples, str(folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aigc_jax.data.digits import digits
 from aigc_jax.data.files import visible
 from aigc_jax.data.folder import open_folder
+from aigc_jax.data.images import IMAGE
 from aigc_jax.data.tfds_source import open_tfds
 from aigc_jax.types import Data, UsageError
 
@@ -32,13 +33,13 @@ def open_data(
         skip_broken: leave images of ``folder:DIR`` out that cannot be read.
 
     Returns:
-        Examples ``{"image": uint8 [H, W, C], "label": int32 []}``, without ``label`` where there are none.
+        Examples ``image`` uint8 [H, W, C] and ``label`` int32 [], without ``label`` where there are none.
 
     Raises:
         UsageError: the name is unknown, the data are not there or damaged, or do not fit the model.
 
     >>> data = open_data("digits")
-    >>> data.train[0]["image"].shape, len(data.held_out), data.class_names[9]
+    >>> data.train[0][IMAGE.name].shape, len(data.held_out), data.class_names[9]
     ((28, 28, 1), 1000, '9')
     """
     if min(image_shape) < 1 or image_shape[-1] not in (1, 3):
@@ -61,7 +62,7 @@ def open_data(
 
 def _check_fit(data: Data, image_shape: tuple[int, int, int], num_classes: int | None) -> None:
     """The data are what the model expects."""
-    shape = data.train[0]["image"].shape
+    shape = data.train[0][IMAGE.name].shape
     if shape != tuple(image_shape):
         raise UsageError(
             f"{data.name} holds images of shape {_flag(shape)}, the model expects {_flag(image_shape)}: "

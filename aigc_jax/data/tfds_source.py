@@ -17,6 +17,7 @@ from jaxtyping import Int
 from aigc_jax.data.arrays import CachedSource
 from aigc_jax.data.decoding import opened_image, shown_pixels
 from aigc_jax.data.files import visible
+from aigc_jax.data.images import IMAGE
 from aigc_jax.types import Data, UsageError
 
 HELD_OUT_SPLITS = ("test", "validation")
@@ -139,7 +140,7 @@ class TfdsSource:
         """The examples at ``indices`` as one batch."""
         examples = self._read(indices)
         try:
-            batch = {"image": np.stack([_decode(example["image"], self.image_shape) for example in examples])}
+            batch = {IMAGE.name: np.stack([_decode(example[IMAGE.name], self.image_shape) for example in examples])}
         except Exception as error:  # Pillow has a dozen
             raise self.place.damaged(error) from error
         if not self.num_classes:
@@ -155,7 +156,7 @@ class TfdsSource:
     def checksum(self) -> str:
         """Of some evenly spaced examples as they are in the files, whatever decodes them."""
         examples = self._read(np.unique(np.linspace(0, len(self) - 1, NUM_HASHED).astype(int)))
-        return hashlib.sha256(b"".join(example["image"] for example in examples)).hexdigest()
+        return hashlib.sha256(b"".join(example[IMAGE.name] for example in examples)).hexdigest()
 
     def _read(self, indices: Int[np.ndarray, " batch"]) -> list[dict[str, Any]]:
         rows = [self.rows[index] for index in indices]
@@ -190,7 +191,7 @@ def _read_splits(place: Place) -> dict[str, Any]:
     # With its version, a data set is read as it lies there, without a look at its code or at the network.
     name = f"{'/'.join(path)}:{version}"
     # tfds would decode by OpenCV where that is installed and by Pillow where not: they disagree about JPEG.
-    decoders = {"image": tfds.decode.SkipDecoding()}
+    decoders = {IMAGE.name: tfds.decode.SkipDecoding()}
     try:
         splits: Any = tfds.data_source(name, data_dir=place.root, download=False, decoders=decoders)
     except NotImplementedError as error:
@@ -207,7 +208,7 @@ def _read_splits(place: Place) -> dict[str, Any]:
 
 def _image_shape(place: Place, features: dict[str, Any]) -> tuple[int, int, int]:
     """The shape that all images have."""
-    feature = features.get("image")
+    feature = features.get(IMAGE.name)
     if feature is None or len(feature.shape) != 3 or feature.np_dtype != np.uint8:
         raise UsageError(
             f"tfds:{place.name} holds {', '.join(sorted(features))}, but no 8-bit 'image': use another data set"

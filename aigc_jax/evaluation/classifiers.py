@@ -16,10 +16,10 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from aigc_jax.data.arrays import ArraySource, take
+from aigc_jax.data.arrays import ArraySource
 from aigc_jax.data.fingerprint import fingerprint
-from aigc_jax.data.images import to_float, to_uint8
-from aigc_jax.data.pipeline import epoch
+from aigc_jax.data.images import IMAGE
+from aigc_jax.data.pipeline import epoch, load
 from aigc_jax.evaluation.classifier_cache import Entry, load_or_train
 from aigc_jax.evaluation.evaluate import Settings, evaluate
 from aigc_jax.evaluation.judge import Judge, Predictions, classifier_judge, with_second_opinion, world_judge
@@ -35,7 +35,7 @@ from aigc_jax.train.loop import EvaluateFn, abstract_state
 from aigc_jax.types import Data, Experiment, UsageError, Variables
 
 AccuracyFn = Callable[[np.ndarray, np.ndarray], Mapping[str, tuple[int, int]]]
-"""``(images [num, H, W, C] in [-1, 1], condition int [num]) -> {name: (right, n)}``."""
+"""``(images uint8 [num, H, W, C], condition int [num]) -> {name: (right, n)}``."""
 
 Architecture = Literal["conv", "mixer"]
 """Of a classifier, see ``configs/classifier_digits.py``."""
@@ -117,7 +117,7 @@ def make_accuracy_fn(config: TrainConfig, data: Data) -> AccuracyFn:
         data: the opened data.
 
     Returns:
-        ``(images in [-1, 1], condition) -> {name: (right, n)}``: learned from samples and tested on real held-out
+        ``(images uint8, condition) -> {name: (right, n)}``: learned from samples and tested on real held-out
         images, learned from real ones and tested on the samples, and real on real.
 
     Reference:
@@ -125,9 +125,7 @@ def make_accuracy_fn(config: TrainConfig, data: Data) -> AccuracyFn:
     """
 
     def accuracies(images: np.ndarray, condition: np.ndarray) -> dict[str, tuple[int, int]]:
-        made = Data(
-            "samples", ArraySource(to_uint8(images), condition.astype(np.int32)), data.held_out, data.class_names
-        )
+        made = Data("samples", ArraySource(images, condition.astype(np.int32)), data.held_out, data.class_names)
         settings, experiment = _classifier(config, made)
         print("training a classifier on the samples alone", file=sys.stderr)
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -135,11 +133,11 @@ def make_accuracy_fn(config: TrainConfig, data: Data) -> AccuracyFn:
             _train_into(experiment, settings, made, workdir)
             from_samples = make_encode_fn(experiment, load_variables(workdir, abstract_state(experiment)))
         _, from_real = load_encoder(config, data)
-        real = take(data.held_out, np.arange(len(data.held_out)))
+        real = load(data.held_out, np.arange(len(data.held_out)))
         return {
-            "accuracy_from_samples": _num_right(from_samples, to_float(real["image"]), real["label"]),
-            "accuracy_on_samples": _num_right(from_real, images, condition),
-            "accuracy_from_real": _num_right(from_real, to_float(real["image"]), real["label"]),
+            "accuracy_from_samples": _num_right(from_samples, real["example"], real["condition"]),
+            "accuracy_on_samples": _num_right(from_real, IMAGE.load(images), condition),
+            "accuracy_from_real": _num_right(from_real, real["example"], real["condition"]),
         }
 
     return accuracies
@@ -159,7 +157,7 @@ def make_evaluate_fn(experiment: Experiment, config: TrainConfig, data: Data) ->
 
     def evaluate_samples(variables: Variables, step: int) -> dict[str, float]:
         del step
-        subject = EvaluatedModel(sampler(variables, config.seed), experiment.num_classes)
+        subject = EvaluatedModel(sampler(variables, config.seed), experiment.num_conditions, experiment.modality)
         settings = Settings(1000, num_detected=0, num_swept=0)
         return _figures(evaluate(subject=subject, judge=judge, data=data, settings=settings).report)
 
@@ -229,7 +227,9 @@ def _held_out_means(experiment: Experiment, data: Data, variables: Variables, st
     """Means over the held-out examples of all figures that are one number per example."""
     del step
     encode = make_encode_fn(experiment, variables)
-    rows = [encode(batch["image"], batch.get("label")) for batch in epoch(data.held_out, 256)]
+    rows = [
+        encode(batch["example"], batch.get("condition")) for batch in epoch(data.held_out, 256, experiment.modality)
+    ]
     names = [name for name, values in rows[0].items() if values.ndim == 1]
     return {f"eval/{name}": float(np.concatenate([row[name] for row in rows]).mean()) for name in names}
 

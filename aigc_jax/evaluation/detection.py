@@ -102,10 +102,10 @@ def _scores(evidence: Evidence, inside: Overlap | None, num: int) -> dict[str, n
         scores["realism"] = inverse_realism(inside)[:num]
         scores["neighbor_distance"] = neighbor_distance(evidence.train.verdicts.features, samples.verdicts.features)
     for name, score_fn, is_typical_best in subject.detectors:
-        values = np.asarray(score_fn(samples.floats(), samples.condition, 0), np.float64)
+        values = np.asarray(score_fn(samples.loaded(), samples.condition, 0), np.float64)
         if is_typical_best:
             real = evidence.held_out.select(slice(0, NUM_REAL))
-            values = typicality(values, np.asarray(score_fn(real.floats(), real.condition, 0)))
+            values = typicality(values, np.asarray(score_fn(real.loaded(), real.condition, 0)))
         scores[name] = values
     if subject.trace_fn is not None:
         _, traced = subject.trace_fn(0, samples.condition, num)
@@ -203,7 +203,8 @@ def _thin(x: np.ndarray, y: np.ndarray) -> tuple[list[float], list[float]]:
 def _sheet(evidence: Evidence, truth: np.ndarray, score: np.ndarray | None) -> list[Figure]:
     """The worst samples, violations first, the least reliable of them before the others."""
     samples = evidence.samples
-    if samples.values.dtype != np.uint8:
+    picture = samples.modality.picture
+    if picture is None:
         return []
     ranking = np.zeros(samples.num) if score is None else np.append(score, np.full(samples.num - len(score), -np.inf))
     chosen = np.lexsort((-np.nan_to_num(ranking, nan=np.inf), ~truth))[:NUM_WORST]
@@ -215,7 +216,7 @@ def _sheet(evidence: Evidence, truth: np.ndarray, score: np.ndarray | None) -> l
         "best detector trusts least. Below each what is wrong with it."
     )
     labels = [[_wrong(evidence, samples, int(i), bool(truth[i])) for i in row] for row in groups]
-    return [Gallery("worst", "The worst samples", caption, [samples.values[row] for row in groups], labels)]
+    return [Gallery("worst", "The worst samples", caption, [picture(samples.values[row]) for row in groups], labels)]
 
 
 def _wrong(evidence: Evidence, samples: Examples, i: int, is_wrong: bool) -> str:

@@ -131,15 +131,28 @@ class _Found(NamedTuple):
 def collect_evidence(subject: EvaluatedModel, judge: Judge, data: Data, settings: Settings) -> Evidence:
     """Draw and read. Real examples first: they show in a second what would be wrong after minutes of sampling."""
     num_real = max(settings.num_samples, 1000)
-    held_out = real(data.held_out, judge, num_real, title="held-out examples")
-    train = real(data.train, judge, min(MAX_TRAIN, max(num_real, held_out.num)), title="training examples")
+    held_out = real(data.held_out, judge, num_real, title="held-out examples", modality=subject.modality)
+    train = real(
+        data.train,
+        judge,
+        min(MAX_TRAIN, max(num_real, held_out.num)),
+        title="training examples",
+        modality=subject.modality,
+    )
     logits, num_classes = held_out.verdicts.logits, subject.num_classes
     if num_classes is not None and logits is not None and logits.shape[-1] != num_classes:
         raise UsageError(
             f"the model has {num_classes} classes, the classifier {judge.name} has {logits.shape[-1]}: "
             "name a classifier of the same data set"
         )
-    samples = draw(subject.sample_fn, judge, settings.num_samples, num_classes=num_classes, title="samples")
+    samples = draw(
+        subject.sample_fn,
+        judge,
+        settings.num_samples,
+        num_classes=num_classes,
+        title="samples",
+        modality=subject.modality,
+    )
     # A world of few examples repeats itself; then repetitions of samples are no fault, and count.
     is_repetitive = repeated_pairs([held_out.values, train.values]) > 0
     distinct = np.arange(samples.num) if is_repetitive else first_occurrences(samples.values)
@@ -150,7 +163,7 @@ def _measure(evidence: Evidence, data: Data, settings: Settings) -> _Found:
     inside, real_inside = _manifold(evidence, evidence.samples), _manifold(evidence, evidence.held_out)
     alike = match_class_counts(evidence, is_equal=True)
     n = min(alike.samples.num, alike.held_out.num)
-    train = training_examples(data)
+    train = training_examples(data, evidence.subject.modality)
     seen, by_real = (_manifold(evidence, each.select(slice(0, n))) for each in (alike.samples, alike.held_out))
     sections: dict[CriterionName, Section] = {
         "valid": validity(evidence, inside, real_inside),

@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aigc_jax.data.images import to_float
 from aigc_jax.evaluation.model import EvaluatedModel, NamedDetector, PairedVariant, Replication, Variant
 from aigc_jax.evaluation.recommendations import IDEAL
 from aigc_jax.inference.diagnostics import make_ideal_fn, make_score_fn, make_trace_fn
@@ -135,7 +134,8 @@ def evaluated_model(
         left_out["trajectory_variance"] = "the model draws its samples in one go, or its sampler lets nobody look on"
     return EvaluatedModel(
         sample_fn=sample_fn,
-        num_classes=experiment.num_classes,
+        num_classes=experiment.num_conditions,
+        modality=experiment.modality,
         withheld=() if experiment.world is None else experiment.world.withheld,
         replications=list(_repeats(loaded, sample_fn)),
         paired_variants=list(_paired_variants(loaded, sampler, transformed, partner, left_out)),
@@ -159,10 +159,10 @@ def evaluated_model(
 
 
 def _check_shape(loaded: LoadedRun, other: LoadedRun) -> None:
-    own, others = (each.experiment.batch_spec[each.experiment.example_name].shape[1:] for each in (loaded, other))
+    own, others = (each.experiment.example_shape for each in (loaded, other))
     if own != others:
         raise UsageError(f"{other.run} makes examples of shape {others}, {loaded.run} of {own}: name a run of the same")
-    classes = [each.experiment.num_classes for each in (loaded, other)]
+    classes = [each.experiment.num_conditions for each in (loaded, other)]
     if classes[0] != classes[1]:
         raise UsageError(
             f"{other.run} has {classes[1]} classes, {loaded.run} {classes[0]}: name a run of the same data"
@@ -176,7 +176,7 @@ def _repeats(loaded: LoadedRun, sample_fn: SampleBlocksFn) -> Iterator[Replicati
     yield Replication("in batches of 16", small, ROUNDING, is_judged=False, gross=LARGE_DIFFERENCE)
     # An accelerator belongs to one process, and tunes its programs anew in each.
     is_here = (loaded.run / "config.json").is_file() and jax.default_backend() == "cpu"
-    if is_here and loaded.experiment.example_name == "image":
+    if is_here and loaded.experiment.modality.num_levels is not None:
         yield Replication(
             "in another process, to 8 bits",
             lambda *given: sample_in_subprocess(loaded, *given),
@@ -202,7 +202,8 @@ def sample_in_subprocess(loaded: LoadedRun, start: int, condition: np.ndarray | 
         if result.returncode:
             raise UsageError(f"{' '.join(words)} failed: {result.stderr.strip().rpartition(chr(10))[2]}")
         with np.load(out) as saved:
-            return to_float(saved["image"])[start:]
+            modality = loaded.experiment.modality
+            return modality.load(saved[modality.name])[start:]
 
 
 def _paired_variants(
@@ -261,7 +262,7 @@ def _detectors(loaded: LoadedRun, denoiser: LoadedRun | None) -> list[NamedDetec
     for owner in (loaded, denoiser):
         if owner is None:
             continue
-        takes_condition = owner.experiment.num_classes is not None
+        takes_condition = owner.experiment.conditions is not None
         for name, detector in owner.experiment.algorithm.detectors.items():
             score_fn = make_score_fn(detector, owner.variables, loaded.seed, takes_condition=takes_condition)
             title = name if owner is loaded else f"{name} of {owner.run.name}"
@@ -300,7 +301,7 @@ def _sampler_variants(loaded: LoadedRun, left_out: dict[str, str]) -> Iterator[V
 def _guidance(loaded: LoadedRun) -> float | None:
     """The weight that the run's samples are drawn with; None where there is no guidance."""
     sampling = getattr(loaded.config, "sampling", None)
-    is_guided = hasattr(sampling, "guidance") and loaded.experiment.num_classes is not None
+    is_guided = hasattr(sampling, "guidance") and loaded.experiment.conditions is not None
     return (
         getattr(sampling, "guidance", None) if is_guided and getattr(sampling, "sampler", "") != "multistep" else None
     )

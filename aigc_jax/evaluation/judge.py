@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from aigc_jax.types import UsageError, World
+from aigc_jax.data.images import IMAGE
+from aigc_jax.train.worlds import modality_of
+from aigc_jax.types import Modality, UsageError, World
 
 
 class Predictions(NamedTuple):
@@ -53,6 +55,7 @@ class Judge(NamedTuple):
         world: the world, where the truth is decidable; None for a classifier.
         encoder: the network whose features are compared, if it is another.
         second_name: of the classifier that gives a second opinion; "" for none.
+        modality: the kind of examples that it sees.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Judge(NamedTuple):
     world: World | None = None
     encoder: str = ""
     second_name: str = ""
+    modality: Modality = IMAGE
 
     @property
     def encoder_name(self) -> str:
@@ -99,7 +103,8 @@ def world_judge(world: World) -> Judge:
             attributes={name: np.asarray(values) for name, values in attributes.items()},
         )
 
-    return Judge(world.name, predict, [f"mode {index}" for index in range(world.num_modes)], world)
+    names = [f"mode {index}" for index in range(world.num_modes)]
+    return Judge(world.name, predict, names, world, modality=modality_of(world))
 
 
 def classifier_judge(

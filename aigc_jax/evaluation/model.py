@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aigc_jax.data.images import IMAGE
+from aigc_jax.types import Modality
+
 Sampler = Callable[[int, np.ndarray | None, int], Any]
 """``(start, condition int32 [num] or None, num) -> examples`` of the samples start ... start + num - 1."""
 
@@ -101,6 +104,7 @@ class EvaluatedModel(NamedTuple):
     Attributes:
         sample_fn: draws its samples.
         num_classes: conditions are 0 ... num_classes - 1; None for an unconditional model.
+        modality: the kind of its samples.
         withheld: conditions that its training data never showed.
         repeats: the same samples once more, for determinism.
         counterparts: the model with one thing changed.
@@ -118,6 +122,7 @@ class EvaluatedModel(NamedTuple):
 
     sample_fn: Sampler
     num_classes: int | None = None
+    modality: Modality = IMAGE
     withheld: Sequence[int] = ()
     replications: Sequence[Replication] = ()
     paired_variants: Sequence[PairedVariant] = ()

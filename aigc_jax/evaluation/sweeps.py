@@ -98,7 +98,14 @@ def _drawn(evidence: Evidence, name: str, num: int) -> tuple[list[Variant], list
 
 def _draw(evidence: Evidence, variant: Variant, num: int) -> Examples:
     title = f"{variant.series} {variant.x:g}"
-    return draw(variant.sample_fn, evidence.judge, num, num_classes=evidence.subject.num_classes, title=title)
+    return draw(
+        variant.sample_fn,
+        evidence.judge,
+        num,
+        num_classes=evidence.subject.num_classes,
+        title=title,
+        modality=evidence.subject.modality,
+    )
 
 
 def _rates(evidence: Evidence, name: str, variants: Sequence[Variant], drawn: Sequence[Examples]) -> Lines:

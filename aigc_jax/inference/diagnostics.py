@@ -35,7 +35,7 @@ def make_ideal_fn(experiment: Experiment, seed: int) -> SampleBlocksFn | None:
     if ideal is None or exact is None:
         return None
     key = sample_key(seed)
-    compiled = jax.jit(lambda index, condition: ideal(exact, example_keys(key, index), BLOCK, condition))
+    compiled = jax.jit(lambda index, ids: ideal(exact, example_keys(key, index), BLOCK, experiment.to_condition(ids)))
     return blockwise(lambda index, condition: compiled(index, condition))
 
 
@@ -93,7 +93,7 @@ def make_trace_fn(
         raise UsageError("this model keeps no trace of how its samples came about")
     key = sample_key(seed)
     compiled: Any = jax.jit(
-        lambda variables, index, condition: trace(variables, example_keys(key, index), BLOCK, condition)
+        lambda variables, index, ids: trace(variables, example_keys(key, index), BLOCK, experiment.to_condition(ids))
     )
 
     def draw(start: int, condition: np.ndarray | None, num: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:

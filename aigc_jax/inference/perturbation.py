@@ -104,7 +104,7 @@ def features_fn(classifier: Experiment, variables: Variables) -> Callable[[jax.A
     evaluate = classifier.algorithm.evaluate
     if evaluate is None:
         raise UsageError("this model has no features: name a classifier")
-    return lambda images: evaluate(variables, {"image": images}, jax.random.key(0))["features"]
+    return lambda images: evaluate(variables, {"example": images}, jax.random.key(0))["features"]
 
 
 def make_path_fn(
@@ -169,8 +169,8 @@ def _compiled(
     key = sample_key(seed)
 
     @jax.jit
-    def block(variables: Variables, index: jax.Array, condition: jax.Array | None) -> jax.Array:
-        keys = example_keys(key, index)
+    def block(variables: Variables, index: jax.Array, ids: jax.Array | None) -> jax.Array:
+        keys, condition = example_keys(key, index), experiment.to_condition(ids)
         return make(latent, lambda z: generate(variables, z, keys, condition), keys)
 
     return lambda index, condition: block(variables, index, condition)
@@ -189,8 +189,6 @@ def _by_number(
     """The first so many of what is computed in blocks, the classes in turn."""
 
     def first(num: int) -> np.ndarray:
-        classes = experiment.num_classes
-        condition = None if classes is None else (np.arange(num) % classes).astype(np.int32)
-        return blockwise(block_fn)(0, condition, num)
+        return blockwise(block_fn)(0, experiment.condition_ids(0, num), num)
 
     return first

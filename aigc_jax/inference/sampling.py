@@ -73,8 +73,8 @@ def compile_sampler(experiment: Experiment, *, block_size: int = BLOCK) -> Compi
         raise UsageError("this run holds a model that draws no samples (a classifier): name the run of a generator")
 
     @jax.jit
-    def block(variables: Variables, key: jax.Array, index: jax.Array, condition: jax.Array | None) -> jax.Array:
-        return sample(variables, example_keys(key, index), block_size, condition)
+    def block(variables: Variables, key: jax.Array, index: jax.Array, ids: jax.Array | None) -> jax.Array:
+        return sample(variables, example_keys(key, index), block_size, experiment.to_condition(ids))
 
     return lambda variables, seed: blockwise(functools.partial(block, variables, sample_key(seed)), block_size)
 
@@ -126,10 +126,10 @@ def blockwise(block_fn: Callable[[jax.Array, jax.Array | None], jax.Array], bloc
 
 @runtime_checkable
 class EncodeFn(Protocol):
-    """Shows images to a trained model: everything its ``evaluate`` says of each."""
+    """Evaluates examples by a trained model: everything its ``evaluate`` gives for each."""
 
-    def __call__(self, images: np.ndarray, label: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """``(images [num, H, W, C] in [-1, 1], label [num]) -> {name: [num, ...]}``."""
+    def __call__(self, examples: np.ndarray, condition: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """``(examples [num, ...] as models see them, condition [num]) -> {name: [num, ...]}``."""
         ...
 
 
@@ -152,13 +152,13 @@ def make_encode_fn(experiment: Experiment, variables: Variables) -> EncodeFn:
     compiled = jax.jit(lambda variables, batch: evaluate_rows(variables, batch, jax.random.key(0)))
 
     def encode_block(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        num = len(batch["image"])
+        num = len(batch["example"])
         padded = {name: np.resize(values, (ENCODE_BLOCK, *values.shape[1:])) for name, values in batch.items()}
         return {name: np.asarray(value)[:num] for name, value in compiled(variables, padded).items()}
 
-    def encode(images: np.ndarray, label: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        batch = {"image": images} if label is None else {"image": images, "label": label}
-        starts = range(0, len(images), ENCODE_BLOCK)
+    def encode(examples: np.ndarray, condition: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        batch = {"example": examples} if condition is None else {"example": examples, "condition": condition}
+        starts = range(0, len(examples), ENCODE_BLOCK)
         blocks = [encode_block({name: of[i : i + ENCODE_BLOCK] for name, of in batch.items()}) for i in starts]
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
@@ -187,7 +187,9 @@ def make_edit_fn(experiment: Experiment, variables: Variables, *, keep: str, str
     edit = experiment.algorithm.edit
     if edit is None:
         raise UsageError("this model changes no given images: edit takes runs of denoising models, as flow_digits")
-    height, width, _ = experiment.batch_spec["image"].shape[1:]
+    if experiment.modality.picture is None or len(experiment.example_shape) != 3:
+        raise UsageError(f"edit changes images, this run makes {experiment.modality.name}s: name the run of images")
+    height, width, _ = experiment.example_shape
     rows, columns = np.arange(height)[None, :, None, None], np.arange(width)[None, None, :, None]
     halves = {
         "left": columns < width // 2,

@@ -25,9 +25,9 @@ def augmented(augment_fn: AugmentFn) -> LossTransform:
     Returns:
         A loss transform.
 
-    >>> loss_fn = lambda params, state, batch, key: (batch["image"].sum(axis=(1, 2, 3)), (state, {}))
+    >>> loss_fn = lambda params, state, batch, key: (batch["example"].sum(axis=(1, 2, 3)), (state, {}))
     >>> negated = augmented(lambda images, keys: -images)(loss_fn)
-    >>> batch = {"image": jnp.ones((2, 1, 1, 1)), "index": jnp.arange(2)}
+    >>> batch = {"example": jnp.ones((2, 1, 1, 1)), "index": jnp.arange(2)}
     >>> negated({}, {}, batch, jax.random.key(0))[0]
     Array([-1., -1.], dtype=float32)
     """
@@ -37,7 +37,7 @@ def augmented(augment_fn: AugmentFn) -> LossTransform:
             params: PyTree, model_state: PyTree, batch: Batch, key: Key
         ) -> tuple[Array, tuple[PyTree, Metrics]]:
             keys = split_by_name(example_keys(key, batch["index"]), "augment")["augment"]
-            return loss_fn(params, model_state, {**batch, "image": augment_fn(batch["image"], keys)}, key)
+            return loss_fn(params, model_state, {**batch, "example": augment_fn(batch["example"], keys)}, key)
 
         return on_augmented
 

@@ -38,7 +38,7 @@ def r1(logits_fn: LogitsFn, *, gamma: float = 10.0, every: int = 1) -> LossTrans
 
     >>> logits_fn = lambda params, state, image, batch: 3.0 * image.sum(axis=(1, 2, 3))
     >>> loss_fn = lambda params, state, batch, key: (jnp.zeros(2), (state, {}))
-    >>> batch = {"image": jnp.ones((2, 1, 1, 1))}
+    >>> batch = {"example": jnp.ones((2, 1, 1, 1))}
     >>> r1(logits_fn, gamma=2.0)(loss_fn)({}, {"step": 0}, batch, jax.random.key(0))[0]
     Array([9., 9.], dtype=float32)
     """
@@ -87,10 +87,10 @@ def gradient_penalty(
         Gulrajani et al., "Improved Training of Wasserstein GANs", 2017, equation 3.
 
     >>> logits_fn = lambda params, state, image, batch: 3.0 * image.sum(axis=(1, 2, 3))
-    >>> points_fn = lambda params, state, batch, key: batch["image"]
+    >>> points_fn = lambda params, state, batch, key: batch["example"]
     >>> loss_fn = lambda params, state, batch, key: (jnp.zeros(1), (state, {}))
     >>> transform = gradient_penalty(logits_fn, points_fn, weight=10.0)
-    >>> transform(loss_fn)({}, {"step": 0}, {"image": jnp.ones((1, 1, 1, 1))}, jax.random.key(0))[0]
+    >>> transform(loss_fn)({}, {"step": 0}, {"example": jnp.ones((1, 1, 1, 1))}, jax.random.key(0))[0]
     Array([40.], dtype=float32)
     """
     return _penalty("gradient_penalty", logits_fn, points_fn, weight=weight, target=1.0, every=every)
@@ -120,7 +120,7 @@ def interpolate(
 
 def _real_points(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> Array:
     del params, model_state, key
-    return batch["image"]
+    return batch["example"]
 
 
 def _distance(logits_fn: Callable[[Array], Array], points: Array, target: float) -> Array:

@@ -33,7 +33,7 @@ class Level(NamedTuple):
     posterior: Gaussian | None
 
 
-Choose = Callable[[int, Gaussian, Gaussian | None], Array]
+LadderLatentFn = Callable[[int, Gaussian, Gaussian | None], Array]
 """``(level, prior, posterior) -> latent``: draws it, takes a mean, or gives one that is known."""
 
 
@@ -72,7 +72,7 @@ class Ladder(nn.Module):
     @nn.compact
     def __call__(
         self,
-        choose: Choose,
+        latent_fn: LadderLatentFn,
         condition: Int[Array, " batch"] | None,
         *,
         image: Float[Array, "batch height width channel"] | None = None,
@@ -81,7 +81,7 @@ class Ladder(nn.Module):
         """Go down the ladder; up first where there is an image.
 
         Args:
-            choose: gives the latent of each level, see :data:`Choose`.
+            latent_fn: gives the latent of each level, see :data:`LadderLatentFn`.
             condition: the classes.
             image: the images, for the posteriors; None to generate.
             num: how many to generate.
@@ -94,13 +94,13 @@ class Ladder(nn.Module):
         seen = [None] * len(self.widths)
         if image is not None:
             seen = ConvTrunk(self.widths, self.num_blocks, self.num_classes, name="up")(image, condition)
-        x, top = self._top(choose, condition, seen[-1], num if image is None else len(image))
+        x, top = self._top(latent_fn, condition, seen[-1], num if image is None else len(image))
         levels = [top]
         smaller = [self.image_shape[2] * self.num_outputs, *self.widths[:-1]]
         for level in reversed(range(len(self.widths))):
             for block in range(self.num_blocks):
                 x = ResidualBlock(self.num_classes, name=f"down_{level}_{block}")(x, condition)
-            latent = self._map(level, choose, x, seen[level])
+            latent = self._map(level, latent_fn, x, seen[level])
             levels.append(latent)
             x = x + nn.Conv(x.shape[-1], (3, 3), name=f"from_{level}")(latent.latent)
             y = ResidualBlock(self.num_classes, name=f"mix_{level}")(x, condition)
@@ -109,7 +109,7 @@ class Ladder(nn.Module):
         return x, levels[::-1]
 
     def _top(
-        self, choose: Choose, condition: Int[Array, " batch"] | None, seen: Array | None, num: int
+        self, latent_fn: LadderLatentFn, condition: Int[Array, " batch"] | None, seen: Array | None, num: int
     ) -> tuple[Array, Level]:
         """The vector, and the coarsest features that it becomes; its prior is N(0, I)."""
         dim, level = self.latent_dims[-1], len(self.widths)
@@ -118,13 +118,13 @@ class Ladder(nn.Module):
         if seen is not None:
             flat = nn.silu(LayerNorm(name="norm_top")(seen)).reshape(num, -1)
             posterior = _halves(nn.Dense(2 * dim, name="posterior_top")(flat))
-        latent = choose(level, prior, posterior)
+        latent = latent_fn(level, prior, posterior)
         rows, columns = self.image_shape[0] >> level, self.image_shape[1] >> level
         x = WithClass(self.num_classes, name="class")(latent, condition)
         x = nn.Dense(rows * columns * self.widths[-1], name="from_top")(x)
         return x.reshape(num, rows, columns, self.widths[-1]), Level(latent, prior, posterior)
 
-    def _map(self, level: int, choose: Choose, x: Array, seen: Array | None) -> Level:
+    def _map(self, level: int, latent_fn: LadderLatentFn, x: Array, seen: Array | None) -> Level:
         """A map of latents under what is above it and, with an image, what was seen on the way up."""
         dim = self.latent_dims[level]
         prior = _halves(nn.Conv(2 * dim, (1, 1), name=f"prior_{level}")(nn.silu(x)))
@@ -133,7 +133,7 @@ class Ladder(nn.Module):
             both = nn.silu(LayerNorm(name=f"seen_{level}")(jnp.concatenate([x, seen], axis=-1)))
             change = _halves(nn.Conv(2 * dim, (3, 3), name=f"posterior_{level}")(both))
             posterior = prior[0] + change[0], prior[1] + change[1]
-        return Level(choose(level, prior, posterior), prior, posterior)
+        return Level(latent_fn(level, prior, posterior), prior, posterior)
 
     def _check(self) -> None:
         check_sides(self.image_shape[:2], self.widths)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import jax
 from aigc_jax.data.files import read_json, visible, write_text
 from aigc_jax.data.fingerprint import Fingerprint, class_changes, fingerprint, size_changes
 from aigc_jax.train.config import TrainConfig
-from aigc_jax.types import Data, UsageError
+from aigc_jax.types import Data, Experiment, UsageError
 
 FILE = "data.json"
 FORMAT = 1
@@ -101,19 +101,20 @@ def read_record(run: Path) -> DataRecord | None:
     return record._replace(fingerprint=mark._replace(class_names=tuple(map(visible, mark.class_names))))
 
 
-def class_names(run: Path, num_classes: int) -> list[str]:
-    """What the classes of a run are called; their numbers where its record does not say.
+def with_class_names(experiment: Experiment, names: Sequence[str]) -> Experiment:
+    """An experiment whose conditions are called as the classes of its data.
 
     Args:
-        run: the run directory.
-        num_classes: of the model.
+        experiment: the experiment.
+        names: of the classes; another number of them than of conditions leaves all as it is.
 
     Returns:
-        One name per class.
+        The experiment.
     """
-    record = read_record(run)
-    names = [] if record is None else list(record.fingerprint.class_names)
-    return names if len(names) == num_classes else [str(number) for number in range(num_classes)]
+    conditions = experiment.conditions
+    if conditions is None or len(conditions.names) != len(names):
+        return experiment
+    return experiment._replace(conditions=conditions._replace(names=list(names)))
 
 
 def checked_data(run: Path, config: TrainConfig, open_data: Callable[[], Data]) -> Data:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from aigc_jax.data.images import IMAGE
+from aigc_jax.data.points import POINT
 from aigc_jax.data.sources import open_data
 from aigc_jax.train.config import TrainConfig
-from aigc_jax.train.worlds import example_shape, is_of_images, world_data
-from aigc_jax.types import Algorithm, Experiment, UsageError, World
+from aigc_jax.train.worlds import example_shape, modality_of, world_data
+from aigc_jax.types import Algorithm, Conditions, Experiment, Modality, UsageError, World
 from aigc_jax.worlds.catalog import open_world
 
 
-def image_experiment(config: TrainConfig, algorithm: Algorithm, *, updates_per_step: int = 1) -> Experiment:
+def image_experiment(
+    config: TrainConfig, algorithm: Algorithm, *, modality: Modality = IMAGE, updates_per_step: int = 1
+) -> Experiment:
     """An experiment on labelled images.
 
     Args:
         config: names the data and its shape; of ``world:NAME``, the world then judges the samples.
         algorithm: what is trained on it.
+        modality: how the algorithm sees the images.
         updates_per_step: the most active player's updates per step (n_critic); each gets its own
             ``config.batch_size`` examples.
 
@@ -31,7 +36,7 @@ def image_experiment(config: TrainConfig, algorithm: Algorithm, *, updates_per_s
     if config.data.startswith("world:"):
         world = open_world(config.data)
         _check_images(world, config)
-        return _of_world(world, config, algorithm, _spec("image", config.image_shape, config, num_examples))
+        return _of_world(world, config, algorithm, modality, num_examples)
     return Experiment(
         algorithm=algorithm,
         open_data=lambda: open_data(
@@ -41,8 +46,10 @@ def image_experiment(config: TrainConfig, algorithm: Algorithm, *, updates_per_s
             num_classes=config.num_classes,
             skip_broken=config.skip_broken,
         ),
-        batch_spec=_spec("image", config.image_shape, config, num_examples),
-        num_classes=config.num_classes,
+        batch_spec=_spec(modality, config.image_shape, config, num_examples),
+        modality=modality,
+        conditions=_conditions(config),
+        judges=() if config.num_classes is None else ("classifier_digits",),
     )
 
 
@@ -60,19 +67,19 @@ def point_experiment(config: TrainConfig, world: World, algorithm: Algorithm) ->
     Raises:
         UsageError: the world is one of images, or ``num_classes`` is not the number of its modes.
     """
-    if is_of_images(world):
+    if modality_of(world) is IMAGE:
         raise UsageError(f"{world.name} holds images, and this model makes points: pass --data world:ring8")
     if config.num_classes not in (None, world.num_modes):
         raise UsageError(
             f"{world.name} has {world.num_modes} modes to condition on, got {config.num_classes}: "
             f"pass --num-classes {world.num_modes} or None"
         )
-    return _of_world(world, config, algorithm, _spec("point", example_shape(world), config, config.batch_size))
+    return _of_world(world, config, algorithm, POINT, config.batch_size)
 
 
 def _check_images(world: World, config: TrainConfig) -> None:
     """The world's examples are what the model expects; if not, all that must be passed is said at once."""
-    if not is_of_images(world):
+    if modality_of(world) is not IMAGE:
         raise UsageError(f"{world.name} holds points, and this model makes images: pass --data world:shapes")
     shape = example_shape(world)
     if shape == tuple(config.image_shape) and config.num_classes in (None, world.num_modes):
@@ -84,20 +91,28 @@ def _check_images(world: World, config: TrainConfig) -> None:
     )
 
 
-def _spec(name: str, shape: tuple[int, ...], config: TrainConfig, num_examples: int) -> dict[str, jax.ShapeDtypeStruct]:
-    spec = {name: jax.ShapeDtypeStruct((num_examples, *shape), jnp.float32)}
+def _conditions(config: TrainConfig) -> Conditions | None:
+    """The classes by their numbers; what they are called, the record of a run's data knows."""
+    return None if config.num_classes is None else Conditions([str(number) for number in range(config.num_classes)])
+
+
+def _spec(
+    modality: Modality, shape: tuple[int, ...], config: TrainConfig, num_examples: int
+) -> dict[str, jax.ShapeDtypeStruct]:
+    spec = {"example": jax.ShapeDtypeStruct((num_examples, *shape), modality.dtype)}
     if config.num_classes is not None:
-        spec["label"] = jax.ShapeDtypeStruct((num_examples,), jnp.int32)
+        spec["condition"] = jax.ShapeDtypeStruct((num_examples,), jnp.int32)
     return spec
 
 
 def _of_world(
-    world: World, config: TrainConfig, algorithm: Algorithm, spec: dict[str, jax.ShapeDtypeStruct]
+    world: World, config: TrainConfig, algorithm: Algorithm, modality: Modality, num_examples: int
 ) -> Experiment:
     return Experiment(
         algorithm=algorithm,
         open_data=world_data(world, is_labelled=config.num_classes is not None),
-        batch_spec=spec,
-        num_classes=config.num_classes,
+        batch_spec=_spec(modality, example_shape(world), config, num_examples),
+        modality=modality,
+        conditions=_conditions(config),
         world=world,
     )

@@ -19,9 +19,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from aigc_jax.data.files import write_text
 from aigc_jax.data.images import write_png
-from aigc_jax.inference.grid import GridFn, make_grid_fn
+from aigc_jax.inference.grid import ShownFn, make_show_fn
 from aigc_jax.rng import split_by_name
 from aigc_jax.train.checkpoint import Checkpoints
 from aigc_jax.train.config import TrainConfig, validate
@@ -125,7 +127,7 @@ def train(
             checkpoints,
             log,
             NanGuard(),
-            make_grid_fn(experiment, config.seed) if config.sample_every else None,
+            make_show_fn(experiment, config.seed) if config.sample_every else None,
             evaluate_fn,
             DevicePrefetcher(stream, parallel, config.steps - start),
         )
@@ -191,7 +193,7 @@ class _Session(NamedTuple):
     checkpoints: Checkpoints
     log: Log
     guard: NanGuard
-    grid_fn: GridFn | None
+    show_fn: ShownFn | None
     evaluate_fn: EvaluateFn | None
     prefetcher: DevicePrefetcher
 
@@ -231,7 +233,7 @@ def _between_steps(
 
     is_evaluated = session.evaluate_fn is not None and is_due(config.eval_every)
     is_logged = is_due(config.log_every) or is_evaluated
-    is_drawn = session.grid_fn is not None and is_due(config.sample_every)
+    is_drawn = session.show_fn is not None and is_due(config.sample_every)
     is_saved = is_due(config.checkpoint_every) or is_end or is_stopped
     if not (is_logged or is_drawn or is_saved):
         return
@@ -263,10 +265,14 @@ def _evaluate(session: _Session, variables: Variables, step: int) -> dict[str, f
 
 
 def _draw(session: _Session, variables: Variables, step: int) -> None:
-    if session.grid_fn is not None and jax.process_index() == 0:
-        grid = session.grid_fn(variables)
-        write_png(session.workdir / "samples" / f"step_{step:08d}.png", grid)
-        session.log.draw(step, grid)
+    if session.show_fn is None or jax.process_index() != 0:
+        return
+    shown, file = session.show_fn(variables), session.workdir / "samples" / f"step_{step:08d}"
+    if isinstance(shown, np.ndarray):
+        write_png(file.with_suffix(".png"), shown)
+        session.log.draw(step, shown)
+    elif shown is not None:
+        write_text(file.with_suffix(".txt"), "\n".join(shown) + "\n")
 
 
 def _closing(close: Callable[[], None]) -> Callable[..., None]:

@@ -9,11 +9,11 @@ import jax
 import numpy as np
 
 from aigc_jax.data.arrays import ArraySource
-from aigc_jax.data.images import to_uint8
-from aigc_jax.data.points import PointSource
+from aigc_jax.data.images import IMAGE
+from aigc_jax.data.points import POINT
 from aigc_jax.data.prepare import Row
 from aigc_jax.rng import example_keys, split_by_name
-from aigc_jax.types import Data, DataSource, World
+from aigc_jax.types import Data, DataSource, Modality, World
 from aigc_jax.worlds.catalog import WORLDS, open_world
 
 NUM_POINTS = (50_000, 10_000)
@@ -35,13 +35,13 @@ def example_shape(world: World) -> tuple[int, ...]:
     return jax.eval_shape(lambda: world.sample(jax.random.key(0), 1, None)).shape[1:]
 
 
-def is_of_images(world: World) -> bool:
-    """Whether a world's examples are images.
+def modality_of(world: World) -> Modality:
+    """Images, where a world's examples have height, width and channels; else points.
 
-    >>> is_of_images(open_world("world:ring8"))
-    False
+    >>> modality_of(open_world("world:ring8")).name
+    'point'
     """
-    return len(example_shape(world)) == 3
+    return IMAGE if len(example_shape(world)) == 3 else POINT
 
 
 def world_data(world: World, *, is_labelled: bool) -> Callable[[], Data]:
@@ -60,10 +60,10 @@ def world_data(world: World, *, is_labelled: bool) -> Callable[[], Data]:
     def open_data() -> Data:
         keys = split_by_name(jax.random.key(0), "train", "held_out")
         names = [f"mode {index}" for index in range(world.num_modes)] if is_labelled else []
-        num_train, num_held_out = NUM_IMAGES if is_of_images(world) else NUM_POINTS
+        num_train, num_held_out = NUM_IMAGES if modality_of(world) is IMAGE else NUM_POINTS
         draw = jax.jit(lambda keys: _labelled(world, keys))
         train, held_out = (
-            _source(draw, example_keys(keys[part], num), is_labelled=is_labelled)
+            _source(world, draw, example_keys(keys[part], num), is_labelled=is_labelled)
             for part, num in (("train", num_train), ("held_out", num_held_out))
         )
         # The name alone: values that another device draws differ in their last digits.
@@ -80,8 +80,12 @@ def list_worlds() -> list[Row]:
     """
     rows = []
     for world in (open_world(f"world:{name}") for name in WORLDS):
-        shape = " x ".join(map(str, example_shape(world))) if is_of_images(world) else f"{example_shape(world)[0]}-D"
-        num_train, num_held_out = NUM_IMAGES if is_of_images(world) else NUM_POINTS
+        shape = (
+            " x ".join(map(str, example_shape(world)))
+            if modality_of(world) is IMAGE
+            else f"{example_shape(world)[0]}-D"
+        )
+        num_train, num_held_out = NUM_IMAGES if modality_of(world) is IMAGE else NUM_POINTS
         examples = f"train {num_train}, held out {num_held_out}"
         rows.append(Row(world.name, str(world.num_modes), shape, examples, "drawn when asked for, and decidable"))
     return rows
@@ -93,11 +97,10 @@ def _labelled(world: World, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _source(
-    draw: Callable[[jax.Array], tuple[jax.Array, jax.Array]], keys: jax.Array, *, is_labelled: bool
+    world: World, draw: Callable[[jax.Array], tuple[jax.Array, jax.Array]], keys: jax.Array, *, is_labelled: bool
 ) -> DataSource:
     blocks = [draw(keys[start : start + _BLOCK]) for start in range(0, len(keys), _BLOCK)]
     examples = [np.asarray(examples) for examples, _ in blocks]
     labels = np.concatenate([np.asarray(modes) for _, modes in blocks]) if is_labelled else None
-    if examples[0].ndim == 2:
-        return PointSource(np.concatenate(examples), labels)
-    return ArraySource(np.concatenate([to_uint8(images) for images in examples]), labels)
+    modality = modality_of(world)
+    return ArraySource(np.concatenate([modality.store(block) for block in examples]), labels, name=modality.name)

@@ -36,12 +36,14 @@ from aigc_jax.types.base import (
     Variables,
 )
 from aigc_jax.types.data import Data, DataSource, Experiment, Metric, World
+from aigc_jax.types.modality import Conditions, Modality, ShowFn, WriteFn
 
 __all__ = [
     "NUM_TOKENS",
     "Algorithm",
     "Batch",
     "Condition",
+    "Conditions",
     "Data",
     "DataSource",
     "DenoiseFn",
@@ -59,14 +61,17 @@ __all__ = [
     "LossTransform",
     "Metric",
     "Metrics",
+    "Modality",
     "Player",
     "PyTree",
     "SampleFn",
     "ScoreFn",
+    "ShowFn",
     "StepFn",
     "TraceFn",
     "TrainState",
     "UsageError",
     "Variables",
     "World",
+    "WriteFn",
 ]

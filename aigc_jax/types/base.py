@@ -13,7 +13,7 @@ PyTree = Any
 """Any nest of tuples, lists, dicts and dataclasses with arrays as leaves."""
 
 Batch = Mapping[str, Array]
-"""Named arrays that share their leading axis, for example ``image`` [B, H, W, C] and ``label`` [B]."""
+"""Arrays that share their leading axis: ``example`` [B, ...] and, where there are conditions, ``condition`` [B]."""
 
 Key = Array
 """One typed PRNG key, as from ``jax.random.key``: an array of shape ()."""
@@ -27,8 +27,8 @@ Metrics = dict[str, Array]
 Variables = Mapping[str, PyTree]
 """What a trained model is: ``{"params": {...}, "model_state": {...}}``, the EMA weights where there are any."""
 
-Condition = Array | None
-"""What a sample shall be: class labels int32 [B], or None for an unconditional model."""
+Condition = PyTree
+"""The condition of each sample: class labels int32 [B], arrays of prompts, or None for an unconditional model."""
 
 
 NUM_TOKENS = "num_tokens"

@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from aigc_jax.types.algorithm import Algorithm, ExactDenoiseFn
 from aigc_jax.types.base import Condition
+from aigc_jax.types.modality import Conditions, Modality
 
 
 class Metric(NamedTuple):
@@ -38,7 +39,7 @@ class DataSource(Protocol):
         ...
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """The example at ``index``, for example ``{"image": uint8 [H, W, C], "label": int32 []}``."""
+        """The example at ``index``, for example ``image`` uint8 [H, W, C] and ``label`` int32 []."""
         ...
 
 
@@ -110,18 +111,36 @@ class Experiment(NamedTuple):
     Attributes:
         algorithm: the model and how it is trained.
         open_data: opens the data set; called by commands that need it, and by none that do not.
-        batch_spec: shape and dtype of one batch as ``jax.ShapeDtypeStruct`` leaves, for ``algorithm.init``.
-        num_classes: the conditions are 0 ... num_classes - 1; None for an unconditional model.
-        world: what judges samples, for data of which the truth is decidable; None where a classifier must.
+        batch_spec: shape and dtype of one batch as ``jax.ShapeDtypeStruct`` leaves, for ``algorithm.init``: ``example``
+            and, for a conditional model, ``condition``.
+        modality: the kind of its examples.
+        conditions: what samples can be asked for; None for an unconditional model.
+        world: judges samples exactly, for data of which the truth is decidable; None where a model must.
+        judges: names of the configs that judge samples, trained on the same data; () where none can.
     """
 
     algorithm: Algorithm
     open_data: Callable[[], Data]
     batch_spec: Mapping[str, jax.ShapeDtypeStruct]
-    num_classes: int | None = None
+    modality: Modality
+    conditions: Conditions | None = None
     world: World | None = None
+    judges: Sequence[str] = ()
 
     @property
-    def example_name(self) -> str:
-        """What the model's examples are called, the entry of ``batch_spec`` that is no label: ``image``, ``point``."""
-        return next(name for name in self.batch_spec if name != "label")
+    def num_conditions(self) -> int | None:
+        """Number of conditions; None for an unconditional model."""
+        return None if self.conditions is None else len(self.conditions.names)
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Shape of one example, as the model sees it."""
+        return self.batch_spec["example"].shape[1:]
+
+    def condition_ids(self, start: int, num: int) -> np.ndarray | None:
+        """The conditions in turn, see :meth:`Conditions.ids`; None for an unconditional model."""
+        return None if self.conditions is None else self.conditions.ids(start, num)
+
+    def to_condition(self, ids: Array | None) -> Condition:
+        """What the algorithm is given for numbered conditions, see :attr:`Conditions.array`; None for None."""
+        return None if ids is None or self.conditions is None else self.conditions.array(ids)

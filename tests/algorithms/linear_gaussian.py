@@ -51,12 +51,12 @@ def draw(num, seed=1):
     """Examples of the model itself."""
     generator = np.random.default_rng(seed)
     x = generator.normal(size=(num, NUM_LATENTS)) @ WEIGHT + BIAS + STD * generator.normal(size=(num, 4))
-    return {"image": jnp.asarray(x.reshape(num, *SHAPE), jnp.float32)}
+    return {"example": jnp.asarray(x.reshape(num, *SHAPE), jnp.float32)}
 
 
 def log_evidence(batch):
     """log p(x), by scipy."""
-    x = np.asarray(batch["image"], np.float64).reshape(-1, 4)
+    x = np.asarray(batch["example"], np.float64).reshape(-1, 4)
     return multivariate_normal(BIAS, WEIGHT.T @ WEIGHT + STD**2 * np.eye(4)).logpdf(x)
 
 

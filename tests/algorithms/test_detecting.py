@@ -26,7 +26,7 @@ def denoiser_of(num_classes=0, **options):
 
 
 def variables_of(denoiser):
-    label = {"label": jnp.zeros(1, jnp.int32)} if denoiser.num_classes else {}
+    label = {"condition": jnp.zeros(1, jnp.int32)} if denoiser.num_classes else {}
     params = denoiser.init(jax.random.key(1), {denoiser.name: jnp.zeros((1, 2)), **label})
     params = jax.tree.map(lambda p: p + 0.2 * jax.random.normal(jax.random.key(2), p.shape), params)
     return {"params": {"denoiser": params}, "model_state": {}}
@@ -79,7 +79,7 @@ def test_samplers_without_a_trace():
 
 def fake_evaluate(variables, batch, keys):
     """log p(x | c) = -x - c, and of no class at all where a model takes one."""
-    return {"elbo": -batch["image"][:, 0, 0, 0] - batch["label"].astype(jnp.float32)}
+    return {"elbo": -batch["example"][:, 0, 0, 0] - batch["condition"].astype(jnp.float32)}
 
 
 def test_no_class_is_the_mean_over_all_classes_where_there_is_no_null_condition():
@@ -94,13 +94,13 @@ def test_no_class_is_the_mean_over_all_classes_where_there_is_no_null_condition(
 
 
 def test_latent_diffusion_scores_the_latents_at_their_scale():
-    denoiser = rectified_flow_denoiser(MLPDenoiser((8,)), (2,), name="latent")
+    denoiser = rectified_flow_denoiser(MLPDenoiser((8,)), (2,), bounds=None, num_levels=None)
     sampler = make_sampler(FLOW, Sampling("euler", 4), is_bounded=False)
     inner = flow_matching(denoiser, tx=optax.sgd(1e-3), sampler=sampler)
     halved = Algorithm(
         inner.init,
         inner.step,
-        encode=lambda variables, batch, key: batch["image"][:, 0, :, 0],
+        encode=lambda variables, batch, key: batch["example"][:, 0, :, 0],
         decode=lambda variables, latents, condition: jnp.tanh(latents)[:, None, :, None],
     )
     outer = latent_diffusion(inner, halved, {}, scale=0.5)

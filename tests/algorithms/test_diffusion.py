@@ -32,7 +32,7 @@ def test_the_bound_of_gaussian_data_is_above_its_entropy_and_tightens(process):
         x_0, epsilon = (jnp.asarray(a[:, None], jnp.float32) for a in (x_0, epsilon))
         x_t, alpha, sigma = process.corrupt(x_0, epsilon, t), process.alpha(t)[:, None], process.sigma(t)[:, None]
         best = alpha * STD**2 * x_t / (alpha**2 * STD**2 + sigma**2)
-        denoiser = Denoiser(nn.Dense(1), process, predict(process, "x_0"), (1,), name="point")
+        denoiser = Denoiser(nn.Dense(1), process, predict(process, "x_0"), (1,), bounds=None, num_levels=None)
         noisy = Corrupted(x_t, t, Pair(x_0, epsilon), None, jax.random.split(jax.random.key(0), len(t)))
         # Data that are wide beside one step's noise: the reverse step is as wide as the forward one, fraction 1.
         terms = bound_term(denoiser, noisy, best, jnp.ones_like(best), num_steps=num_steps)

@@ -73,7 +73,7 @@ def test_r2_penalises_at_the_fakes_that_the_loss_sees():
     images, _ = networks.generate(state.params, state.model_state, batch, KEY)
     np.testing.assert_array_equal(images, networks.fakes(state.params, state.model_state, batch, KEY))
     between = networks.between(state.params, state.model_state, batch, KEY)
-    low, high = jnp.minimum(images, batch["image"]), jnp.maximum(images, batch["image"])
+    low, high = jnp.minimum(images, batch["example"]), jnp.maximum(images, batch["example"])
     assert jnp.all((between >= low - 1e-6) & (between <= high + 1e-6))
 
 
@@ -125,13 +125,13 @@ def test_a_gaussian_is_learned(objective):
     mean, std = 1.5, 0.5
     objective = {**OBJECTIVES, "non_saturating": adversarial.non_saturating()}[objective]
     algorithm = build(networks, objective, regularizer=regularizers.r1(networks.logits, gamma=0.3), ema_decay=0.99)
-    state = algorithm.init(KEY, {"image": jnp.zeros((256, 1, 1, 1))})
+    state = algorithm.init(KEY, {"example": jnp.zeros((256, 1, 1, 1))})
 
     @jax.jit
     def train(state):
         def body(state, key):
             image = mean + std * jax.random.normal(jax.random.fold_in(key, 7), (256, 1, 1, 1))
-            return algorithm.step(state, {"image": image}, key)
+            return algorithm.step(state, {"example": image}, key)
 
         return jax.lax.scan(body, state, jax.random.split(KEY, 4000))
 
@@ -156,7 +156,7 @@ def test_a_conditional_pair_learns_which_picture_belongs_to_which_class():
         regularizer=regularizers.r1(networks.logits, gamma=0.1),
         ema_decay=0.99,
     )
-    batch = {"image": pictures[label], "label": label}
+    batch = {"example": pictures[label], "condition": label}
     state = algorithm.init(KEY, batch)
     train = jax.jit(
         lambda state: jax.lax.scan(lambda s, k: algorithm.step(s, batch, k), state, jax.random.split(KEY, 1500))

@@ -19,7 +19,7 @@ KEY = jax.random.key(0)
 LADDER = Ladder((8, 8, 1), (4, 4), (1, 2, 3), num_blocks=0)
 MODEL = Model(LADDER, bernoulli())
 PIXELS = np.random.default_rng(0).uniform(-1, 1, (6, 8, 8, 1)) > 0
-BATCH = {"image": jnp.asarray(np.where(PIXELS, 1.0, -1.0), jnp.float32)}
+BATCH = {"example": jnp.asarray(np.where(PIXELS, 1.0, -1.0), jnp.float32)}
 
 
 def rate(count):
@@ -68,8 +68,8 @@ def test_the_kl_of_each_level_is_that_of_the_densities():
     # The draws of the step: of its first player's first update, of each example.
     update_key = jax.random.fold_in(jax.random.fold_in(KEY, 0), 0)
     keys = split_by_name(example_keys(update_key, 6), "latent")["latent"]
-    params, image = variables_of()["params"]["hvae"], BATCH["image"]
-    _, levels = jax.jit(lambda params, keys: MODEL.climb(params, drawn(keys), None, image=image))(params, keys)
+    params, image = variables_of()["params"]["hvae"], BATCH["example"]
+    _, levels = jax.jit(lambda params, keys: MODEL.run_ladder(params, drawn(keys), None, image=image))(params, keys)
     assert [level.latent.shape for level in levels] == [(6, *shape) for shape in LADDER.latent_shapes()]
     metrics = training()[0]
     for number, level in enumerate(levels):
@@ -108,8 +108,8 @@ def test_latents_of_all_levels_go_to_one_vector_and_back():
     def mean(level, prior, posterior):
         return posterior[0]
 
-    climb = jax.jit(lambda params: MODEL.climb(params, mean, None, image=BATCH["image"])[0])
-    expected = MODEL.likelihood.mean(climb(variables["params"]["hvae"]))
+    run_ladder = jax.jit(lambda params: MODEL.run_ladder(params, mean, None, image=BATCH["example"])[0])
+    expected = MODEL.likelihood.mean(run_ladder(variables["params"]["hvae"]))
     decode = jax.jit(lambda variables, latents: MODEL.decode(variables, latents, None))
     np.testing.assert_allclose(decode(variables, latents), expected, atol=1e-5)
 
@@ -128,4 +128,4 @@ def test_mistakes_are_refused_in_one_line():
     ):
         image = jnp.zeros((2, *ladder.image_shape))
         with pytest.raises(UsageError, match=expected):
-            Model(ladder, bernoulli()).init(KEY, {"image": image})
+            Model(ladder, bernoulli()).init(KEY, {"example": image})

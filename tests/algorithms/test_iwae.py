@@ -93,11 +93,11 @@ def test_training_learns_the_evidence(k):
 
 def test_each_example_has_its_own_draws():
     evaluate, batch = evaluator(3, 3), jax.tree.map(lambda leaf: leaf[:4], BATCH)
-    same = {"image": jnp.broadcast_to(batch["image"][:1], batch["image"].shape)}
+    same = {"example": jnp.broadcast_to(batch["example"][:1], batch["example"].shape)}
     elbo = evaluate(lg.variables(), same, jax.random.key(0))["elbo"]
     assert len(np.unique(np.asarray(elbo))) == 4
     keys = example_keys(jax.random.key(0), 4)
-    part = evaluate(lg.variables(), {"image": batch["image"][2:]}, keys[2:])
+    part = evaluate(lg.variables(), {"example": batch["example"][2:]}, keys[2:])
     whole = evaluate(lg.variables(), batch, keys)
     np.testing.assert_allclose(part["nll"], whole["nll"][2:], atol=1e-5)
 

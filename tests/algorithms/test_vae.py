@@ -34,7 +34,7 @@ def first_metrics(num_steps=1, **options):
 
 @functools.cache
 def posterior():
-    mean, logvar = lg.model().posterior(lg.variables()["params"]["vae"], BATCH["image"], None)
+    mean, logvar = lg.model().posterior(lg.variables()["params"]["vae"], BATCH["example"], None)
     return np.asarray(mean), np.asarray(logvar)
 
 
@@ -69,7 +69,7 @@ def test_free_bits_cost_nothing_but_the_bound_is_reported_as_it_is():
 
 def test_encoding_is_the_exact_posterior_mean():
     latents = lg.model().encode(lg.variables(offset=0.0), BATCH, KEY)
-    x = np.asarray(BATCH["image"]).reshape(-1, 4)
+    x = np.asarray(BATCH["example"]).reshape(-1, 4)
     np.testing.assert_allclose(latents, (x - lg.BIAS) @ lg.GAIN.T, atol=1e-5)
     decoded = lg.model().decode(lg.variables(), jnp.zeros((1, 2)), None)
     np.testing.assert_allclose(decoded.reshape(-1), lg.BIAS, atol=1e-6)
@@ -97,7 +97,7 @@ def test_a_uniform_decoder_has_eight_bits_per_dimension():
 
     uniform = Likelihood(log_prob, jnp.tanh, lambda outputs, keys: jnp.tanh(outputs), 1, is_discrete=True)
     model = Model(MLPEncoder((3,), (4,)), MLPDecoder((16, 16, 1), (4,)), (3,), uniform, num_importance_samples=20)
-    batch = {"image": jnp.zeros((5, 16, 16, 1))}
+    batch = {"example": jnp.zeros((5, 16, 16, 1))}
     params = jax.tree.map(jnp.zeros_like, jax.jit(model.init)(KEY, batch))  # so that q(z | x) = p(z)
     rows = jax.jit(model.evaluate)({"params": {"vae": params}, "model_state": {}}, batch, KEY)
     np.testing.assert_allclose(rows["bits_per_dim"], 8.0, rtol=1e-6)
@@ -106,16 +106,16 @@ def test_a_uniform_decoder_has_eight_bits_per_dimension():
 
 def test_binary_pixels_are_drawn_by_each_examples_key():
     model = Model(MLPEncoder((3,), (4,)), MLPDecoder((4, 4, 1), (4,)), (3,), bernoulli(), is_binarized=True)
-    batch = {"image": jnp.full((6, 4, 4, 1), -0.2)}
+    batch = {"example": jnp.full((6, 4, 4, 1), -0.2)}
     keys = jax.random.split(KEY, 6)
-    see = jax.jit(lambda batch, keys: model.see(batch, keys)[0])
+    see = jax.jit(lambda batch, keys: model.preprocess(batch, keys)[0])
     image = see(batch, keys)
-    assert model.see(batch, keys)[1] is None
+    assert model.preprocess(batch, keys)[1] is None
     assert set(np.unique(image)) == {-1.0, 1.0}
     assert len(np.unique(np.asarray(image).reshape(6, -1), axis=0)) == 6
-    np.testing.assert_array_equal(model.see({"image": batch["image"][:2]}, keys[4:])[0], image[4:])
-    raw, _ = model._replace(is_binarized=False).see(batch, keys)
-    np.testing.assert_array_equal(raw, batch["image"])
+    np.testing.assert_array_equal(model.preprocess({"example": batch["example"][:2]}, keys[4:])[0], image[4:])
+    raw, _ = model._replace(is_binarized=False).preprocess(batch, keys)
+    np.testing.assert_array_equal(raw, batch["example"])
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_binary_pixels_are_drawn_by_each_examples_key():
     [
         (lambda: vae(lg.model(), optax.sgd(0.1), beta=-1.0), "beta >= 0"),
         (lambda: vae(lg.model(), optax.sgd(0.1), minimum_kl=-1.0), "minimum_kl >= 0"),
-        (lambda: lg.model(num_classes=2).encode(lg.variables(), BATCH, KEY), "no label"),
+        (lambda: lg.model(num_classes=2).encode(lg.variables(), BATCH, KEY), "no condition"),
         (lambda: lg.model(num_classes=2).decode(lg.variables(), jnp.zeros((1, 2)), None), "a condition for each"),
         (lambda: lg.model().decode(lg.variables(), jnp.zeros((1, 2)), jnp.zeros(1, jnp.int32)), "no condition"),
     ],

@@ -89,7 +89,7 @@ def build(**options):
     return model, vqvae(model, optax.sgd(0.0), **options)
 
 
-BATCH = {"image": jnp.asarray(GENERATOR.uniform(-1, 1, (8, 8, 8, 1)), jnp.float32)}
+BATCH = {"example": jnp.asarray(GENERATOR.uniform(-1, 1, (8, 8, 8, 1)), jnp.float32)}
 
 
 def test_the_first_codes_are_outputs_of_the_encoder_and_restarts_end():
@@ -100,7 +100,7 @@ def test_the_first_codes_are_outputs_of_the_encoder_and_restarts_end():
     _, second = step(state, BATCH, KEY)
     assert second["vqvae/restarts"] == 0
     # With half of the weight on the first batch's own means, every code lies within the span of what was encoded.
-    encode = jax.jit(lambda params: model.encoder.apply({"params": params}, BATCH["image"], None))
+    encode = jax.jit(lambda params: model.encoder.apply({"params": params}, BATCH["example"], None))
     latents = np.asarray(encode(start.params["vqvae"]["encoder"])).reshape(-1, 3)
     codes = np.asarray(state.model_state["vqvae"]["codes"])
     assert np.all(codes >= latents.min(axis=0) - 1e-6)
@@ -114,7 +114,7 @@ def test_the_gradient_goes_straight_through():
     model, _ = build()
     params, state = jax.jit(model.init)(KEY, BATCH)
     state = {**state, "codes": jnp.asarray(GENERATOR.normal(size=(6, 3)), jnp.float32), "usage": jnp.full(6, 1 / 6)}
-    image = BATCH["image"]
+    image = BATCH["example"]
     encode = jax.jit(lambda params: model.encoder.apply({"params": params}, image, None))
     latents = encode(params["encoder"])
     codes = state["codes"][nearest(latents.reshape(-1, 3), state["codes"])].reshape(latents.shape)
@@ -144,12 +144,12 @@ def test_latents_are_codes_and_the_bound_has_the_priors_share():
     np.testing.assert_allclose(np.exp(model.prior(book)).sum(axis=1), 1, rtol=1e-5)
     rows = jax.jit(model.evaluate)(variables, BATCH, KEY)
     outputs = decode(latents)
-    np.testing.assert_allclose(rows["mse"], np.square(outputs - BATCH["image"]).mean(axis=(1, 2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(rows["mse"], np.square(outputs - BATCH["example"]).mean(axis=(1, 2, 3)), rtol=1e-4)
     index = distances.argmin(axis=1).reshape(8, 4)
     log_prior = np.asarray(model.prior(book))[np.arange(4), index].sum(axis=1)
     weights = {"params": variables["params"]["vqvae"]["decoder"]}
     clear = jax.jit(lambda latents: model.decoder.apply(weights, latents, None))(latents)
-    log_likelihood = model.likelihood.log_prob(clear, BATCH["image"])
+    log_likelihood = model.likelihood.log_prob(clear, BATCH["example"])
     np.testing.assert_allclose(rows["elbo"], log_likelihood + log_prior, rtol=1e-4)
 
 

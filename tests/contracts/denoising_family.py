@@ -133,7 +133,7 @@ def in_latents(axis):
     """Latents are the sums and differences of two rows of pixels."""
 
     def encode(variables, batch, key):
-        image = batch["image"]
+        image = batch["example"]
         return jnp.concatenate([image[:, ::2] + image[:, 1::2], image[:, ::2] - image[:, 1::2]], -1) @ variables["turn"]
 
     def decode(variables, latents, condition):
@@ -145,7 +145,9 @@ def in_latents(axis):
         raise AssertionError("an autoencoder is neither trained nor sampled")
 
     autoencoder = Algorithm(unused, unused, encode=encode, decode=decode)
-    denoiser = rectified_flow_denoiser(Perceptron(NUM_CLASSES), (4, 8, 2), num_classes=NUM_CLASSES, name="latent")
+    denoiser = rectified_flow_denoiser(
+        Perceptron(NUM_CLASSES), (4, 8, 2), num_classes=NUM_CLASSES, bounds=None, num_levels=None
+    )
     sampler = sampler_of(denoiser.process, "euler", NUM_CLASSES)
     inner = flow_matching(denoiser, tx=SGD, sampler=sampler, ema_decay=0.5, axis_name=axis)
     turn = jnp.array([[0.6, -0.8], [0.8, 0.6]])

@@ -21,6 +21,7 @@ from aigc_jax.algorithms.iwae import iwae
 from aigc_jax.algorithms.latent_diffusion import latent_diffusion
 from aigc_jax.algorithms.vae import vae
 from aigc_jax.algorithms.vqvae import vqvae
+from aigc_jax.data.images import IMAGE, grey_tokens
 from aigc_jax.losses import adversarial, regularizers
 from aigc_jax.losses.augmentation import augmented, random_affine
 from aigc_jax.nets.classifier import ConvClassifier
@@ -29,7 +30,7 @@ from aigc_jax.nets.mlp import MLPDiscriminator, MLPGenerator
 from aigc_jax.nets.resnet import ResNetDiscriminator, ResNetGenerator
 from aigc_jax.processes import discrete
 from aigc_jax.samplers.discrete import TokenSampling
-from aigc_jax.types import Algorithm
+from aigc_jax.types import Algorithm, Modality
 
 from . import denoising_family, vae_family
 
@@ -47,6 +48,7 @@ class Row(NamedTuple):
     build: Callable[[str | None], Algorithm]
     num_classes: int = 0
     batch_size: int = 8
+    modality: Modality = IMAGE
 
 
 def pair(kind, axis=None, num_classes=0, *, norm="layer", minibatch_kernels=0, use_spectral_norm=False, **generator):
@@ -161,8 +163,8 @@ ROWS = {
     "gan-hinge-spectral-microbatches": Row(gan, hinge_spectral, NUM_CLASSES),
     "gan-wasserstein-clipped-n_critic": Row(gan, wasserstein_clipped, batch_size=16),
     "gan-relativistic_average-minibatch": Row(gan, relativistic_average),
-    "discrete-absorbing": Row(discrete_diffusion, discrete_absorbing, NUM_CLASSES),
-    "discrete-uniform-microbatches": Row(discrete_diffusion, discrete_uniform),
+    "discrete-absorbing": Row(discrete_diffusion, discrete_absorbing, NUM_CLASSES, modality=grey_tokens(8)),
+    "discrete-uniform-microbatches": Row(discrete_diffusion, discrete_uniform, modality=grey_tokens(2)),
     "flow": Row(flow_matching, denoising_family.flow, NUM_CLASSES),
     "diffusion-simple-min_snr": Row(diffusion, denoising_family.ddpm_simple),
     "diffusion-elbo-v": Row(diffusion, denoising_family.ddpm_elbo),
@@ -196,8 +198,8 @@ GENERATIVE = [name for name in ROWS if name != "classifier"]
 def batch_at(row, t):
     """The batch of step t."""
     generator = np.random.default_rng(t)
-    image = generator.uniform(-1, 1, (row.batch_size, *SHAPE)).astype(np.float32)
-    return {"image": jnp.asarray(image), "label": jnp.arange(row.batch_size) % NUM_CLASSES}
+    stored = row.modality.store(generator.uniform(-1, 1, (row.batch_size, *SHAPE)).astype(np.float32))
+    return {"example": jnp.asarray(row.modality.load(stored)), "condition": jnp.arange(row.batch_size) % NUM_CLASSES}
 
 
 @functools.cache

@@ -46,7 +46,7 @@ def test_score_is_a_finite_number_of_its_own_sample_and_key(name):
 
 def check_score(name, score):
     variables = plain_run(name).states[2].variables
-    images, keys = batch_at(ROWS[name], 5)["image"][:6], example_keys(jax.random.key(2), 6)
+    images, keys = batch_at(ROWS[name], 5)["example"][:6], example_keys(jax.random.key(2), 6)
     found = score(variables, images, condition(name, 6), keys)
     assert (found.shape, found.dtype) == ((6,), jnp.float32)
     assert jnp.all(jnp.isfinite(found))
@@ -66,7 +66,7 @@ def check_score(name, score):
 @pytest.mark.parametrize("name", [name for name in GENERATIVE if ROWS[name].num_classes])
 def test_score_needs_no_condition(name):
     """What is said then, tests/algorithms/test_detecting.py looks at."""
-    images, keys = batch_at(ROWS[name], 5)["image"][:6], example_keys(jax.random.key(2), 6)
+    images, keys = batch_at(ROWS[name], 5)["example"][:6], example_keys(jax.random.key(2), 6)
     variables = plain_run(name).states[2].variables
     for detector in detectors_of(name).values():
         score = functools.partial(detector.score, variables, images)

@@ -45,9 +45,10 @@ NAMES_OF_ONE = {row.factory: name for name, row in reversed(ROWS.items()) if nam
 @pytest.mark.parametrize("name", NAMES_OF_ONE.values())
 def test_every_method_has_its_report(name):
     run, row = plain_run(name), ROWS[name]
-    spec = {"image": jax.ShapeDtypeStruct((row.batch_size, *SHAPE), jnp.float32)}
+    spec = {"example": jax.ShapeDtypeStruct((row.batch_size, *SHAPE), jnp.float32)}
     num_classes = row.num_classes or None
-    experiment = Experiment(run.algorithm, lambda: DATA, spec, num_classes)
+    conditions = None if num_classes is None else Conditions(DATA.class_names)
+    experiment = Experiment(run.algorithm, lambda: DATA, spec, row.modality, conditions)
     loaded = LoadedRun(
         Path("nowhere"), experiment, TrainConfig(num_classes=num_classes), run.states[-1].variables, None
     )

@@ -35,7 +35,7 @@ def test_variant_traces(row):
     after, metrics = jax.eval_shape(algorithm.step, state, batch, key)
     assert after == state
     assert all(value.shape == () for value in metrics.values())
-    condition = batch["label"] if row.num_classes else None
+    condition = batch["condition"] if row.num_classes else None
     samples = jax.eval_shape(
         lambda variables, key: algorithm.sample(variables, key, 8, condition), state.variables, key
     )

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aigc_jax.data.export import write_npz, write_png_folder
+from aigc_jax.data.export import write_npz
+from aigc_jax.data.images import write_png_folder
 from aigc_jax.types import UsageError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (7, 4, 3, 3)).astype(np.uint8)
@@ -21,7 +22,7 @@ def broken(values):
 
 
 def test_npz_of_blocks_is_read_back_whole(tmp_path):
-    write_npz(tmp_path / "new" / "a.npz", blocks(PIXELS), LABELS, num=7, class_names=["cat", "blue bird"])
+    write_npz(tmp_path / "new" / "a.npz", blocks(PIXELS), LABELS, num=7, name="image", names=["cat", "blue bird"])
     with np.load(tmp_path / "new" / "a.npz") as read:
         assert sorted(read) == ["class_names", "image", "label"]
         np.testing.assert_array_equal(read["image"], PIXELS)
@@ -41,7 +42,7 @@ def test_npz_of_points_without_classes(tmp_path):
 def test_npz_that_fails_midway_leaves_the_old_one(tmp_path):
     (tmp_path / "a.npz").write_text("old")
     with pytest.raises(UsageError, match="cannot write"):
-        write_npz(tmp_path / "a.npz", broken(PIXELS), None, num=7)
+        write_npz(tmp_path / "a.npz", broken(PIXELS), None, num=7, name="image")
     assert (tmp_path / "a.npz").read_text() == "old"
     assert os.listdir(tmp_path) == ["a.npz"]
 
@@ -49,7 +50,7 @@ def test_npz_that_fails_midway_leaves_the_old_one(tmp_path):
 def test_png_folder_holds_the_pixels_in_order(tmp_path):
     write_png_folder(tmp_path / "free", blocks(PIXELS), None, num=7)
     assert sorted(os.listdir(tmp_path / "free")) == [f"{number:05}.png" for number in range(7)]
-    write_png_folder(tmp_path / "new" / "named", blocks(PIXELS), LABELS, num=7, class_names=["cat", "blue/bird"])
+    write_png_folder(tmp_path / "new" / "named", blocks(PIXELS), LABELS, num=7, names=["cat", "blue/bird"])
     files = sorted((tmp_path / "new" / "named").iterdir())
     assert [file.name for file in files[:2]] == ["00000_cat.png", "00001_blue-bird.png"]
     np.testing.assert_array_equal(np.stack([np.asarray(Image.open(file)) for file in files]), PIXELS)

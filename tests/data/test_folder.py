@@ -148,7 +148,7 @@ def test_cameras_held_upright(tmp_path):
 
 def test_batches(picture_dir):
     batch = next(batches(opened(picture_dir).train, batch_size=16, seed=0))
-    np.testing.assert_allclose(batch["image"][:, 0, 0, 0] > 100 / 127.5 - 1 - 1e-6, batch["label"] == 1)
+    np.testing.assert_allclose(batch["example"][:, 0, 0, 0] > 100 / 127.5 - 1 - 1e-6, batch["condition"] == 1)
 
 
 def spoil(path, damage="empty"):

@@ -81,3 +81,20 @@ def test_unwritable_place_is_one_line(tmp_path):
     with pytest.raises(UsageError) as error:
         images.write_png(tmp_path / "file" / "a.png", np.zeros((2, 2, 1), np.uint8))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("num_levels", [2, 4, 8])
+def test_grey_tokens_go_around_and_share_the_256_values(num_levels):
+    modality = images.grey_tokens(num_levels)
+    tokens = np.arange(num_levels, dtype=np.int32).reshape(1, 1, -1, 1)
+    np.testing.assert_array_equal(modality.load(modality.store(tokens)), tokens)
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 1, 256, 1)
+    np.testing.assert_array_equal(np.bincount(modality.load(pixels).ravel()), 256 // num_levels)
+
+
+def test_load_images_passes_floats_in_range_and_refuses_others():
+    floats = np.random.default_rng(0).uniform(-1, 1, (2, 4, 4, 1)).astype(np.float32)
+    np.testing.assert_array_equal(images.load_images(floats), floats)
+    for wrong in (floats * 127, (floats + 1) * 127.5, np.zeros((1, 2, 2, 1), np.int32)):
+        with pytest.raises(UsageError, match="uint8"):
+            images.load_images(wrong)

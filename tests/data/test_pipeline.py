@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from aigc_jax.data.arrays import ArraySource, take
+from aigc_jax.data.images import IMAGE
 from aigc_jax.data.pipeline import batches, epoch
 from aigc_jax.types import UsageError
 
@@ -15,7 +16,7 @@ def numbered(num, *, is_labelled=True):
 
 
 def labels(iterator, num_steps):
-    return [batch["label"].tolist() for batch in itertools.islice(iterator, num_steps)]
+    return [batch["condition"].tolist() for batch in itertools.islice(iterator, num_steps)]
 
 
 def joined(lists):
@@ -31,10 +32,10 @@ def test_each_epoch_holds_every_example_once_in_a_new_order():
 
 def test_pixels_stay_with_their_labels_and_are_normalised():
     batch = next(batches(numbered(200), batch_size=64, seed=1))
-    assert batch["image"].dtype == np.float32
-    assert batch["image"].shape == (64, 2, 2, 1)
-    assert batch["label"].dtype == np.int32
-    np.testing.assert_allclose(batch["image"][:, 0, 0, 0], batch["label"] / 255 * 2 - 1, atol=1e-6)
+    assert batch["example"].dtype == np.float32
+    assert batch["example"].shape == (64, 2, 2, 1)
+    assert batch["condition"].dtype == np.int32
+    np.testing.assert_allclose(batch["example"][:, 0, 0, 0], batch["condition"] / 255 * 2 - 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("start_step", [1, 7, 100_003])
@@ -81,7 +82,7 @@ def test_state_restores_the_place():
 
 
 def test_no_labels_no_label():
-    assert set(next(batches(numbered(10, is_labelled=False), batch_size=4, seed=0))) == {"image"}
+    assert set(next(batches(numbered(10, is_labelled=False), batch_size=4, seed=0))) == {"example"}
 
 
 def test_any_random_access_source_will_do():
@@ -93,7 +94,9 @@ def test_any_random_access_source_will_do():
             return {"tokens": np.full(3, index, np.int32)}
 
     np.testing.assert_array_equal(take(Plain(), np.array([4, 1]))["tokens"], [[4] * 3, [1] * 3])
-    stream = [batch["tokens"][0, 0] for batch in itertools.islice(batches(Plain(), batch_size=1, seed=0), 5)]
+    modality = IMAGE._replace(name="tokens", load=lambda stored: stored)
+    stream = batches(Plain(), batch_size=1, seed=0, modality=modality)
+    stream = [batch["example"][0, 0] for batch in itertools.islice(stream, 5)]
     assert sorted(stream) == list(range(5))
 
 

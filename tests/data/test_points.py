@@ -2,18 +2,19 @@
 
 import numpy as np
 
+from aigc_jax.data.arrays import ArraySource
 from aigc_jax.data.pipeline import batches
-from aigc_jax.data.points import PointSource, scatter
+from aigc_jax.data.points import POINT, scatter
 
 
 def test_points_come_in_batches_as_they_are():
     points = np.random.default_rng(0).normal(size=(10, 2)).astype(np.float32)
-    source = PointSource(points, np.arange(10))
+    source = ArraySource(points, np.arange(10), name="point")
     assert source[3]["label"] == 3
     np.testing.assert_array_equal(source[3]["point"], points[3])
-    batch = next(batches(source, batch_size=4, seed=0, num_threads=0))
-    np.testing.assert_array_equal(batch["point"], points[batch["label"]])
-    assert set(PointSource(points, None)[0]) == {"point"}
+    batch = next(batches(source, batch_size=4, seed=0, modality=POINT, num_threads=0))
+    np.testing.assert_array_equal(batch["example"], points[batch["condition"]])
+    assert set(ArraySource(points, name="point")[0]) == {"point"}
 
 
 def test_a_point_is_drawn_where_it_is():

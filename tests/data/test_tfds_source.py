@@ -79,8 +79,8 @@ def test_batches_by_any_number_of_threads_are_the_same(tfds_dir):
         first, second = (batches(source, batch_size=8, seed=0, num_threads=n) for n in (4, 0))
         for _ in range(6):
             one, other = next(first), next(second)
-            np.testing.assert_array_equal(one["image"], other["image"])
-            np.testing.assert_array_equal(one["label"], other["label"])
+            np.testing.assert_array_equal(one["example"], other["example"])
+            np.testing.assert_array_equal(one["condition"], other["condition"])
 
 
 def test_unlabelled_images_serve_unconditional_models(tfds_dir):
@@ -239,6 +239,6 @@ def test_real_data(name, shape, sizes, mean):
     data = open_data(f"tfds:{name}", data_dir=str(REAL), image_shape=shape)
     assert (len(data.train), len(data.held_out)) == sizes
     batch = next(batches(data.train, batch_size=512, seed=0))
-    assert set(batch["label"].tolist()) == set(range(10))
+    assert set(batch["condition"].tolist()) == set(range(10))
     # A standard error of the mean over 512 images is below 0.01.
-    assert abs((batch["image"].mean() + 1) / 2 - mean) < 0.04
+    assert abs((batch["example"].mean() + 1) / 2 - mean) < 0.04

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aigc_jax.data.points import PointSource
+from aigc_jax.data.arrays import ArraySource
+from aigc_jax.data.points import POINT
 from aigc_jax.evaluation.evaluate import Settings, evaluate
 from aigc_jax.evaluation.judge import classifier_judge, with_second_opinion, world_judge
 from aigc_jax.evaluation.model import EvaluatedModel, Replication
@@ -28,7 +29,7 @@ def examples(name, num):
 
 
 def data():
-    sources = [PointSource(*examples(name, num)) for name, num in (("train", 3000), ("held_out", 1500))]
+    sources = [ArraySource(*examples(name, num), name="point") for name, num in (("train", 3000), ("held_out", 1500))]
     return Data("world:planted", *sources, CLASS_NAMES)
 
 
@@ -113,7 +114,7 @@ def crowded(start, condition, num):
 
 def report_of(sample_fn, num_classes=NUM_CLASSES, again=None, judge=None, replications=None, **settings):
     replications = replications or [Replication("once more", again or sample_fn)]
-    subject = EvaluatedModel(sample_fn, num_classes, replications=replications)
+    subject = EvaluatedModel(sample_fn, num_classes, POINT, replications=replications)
     given = Settings(NUM_SAMPLES, num_detected=300, num_swept=0)._replace(**settings)
     return evaluate(subject=subject, judge=judge or world_judge(WORLD), data=data(), settings=given).report
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from aigc_jax.data.points import PointSource
+from aigc_jax.data.arrays import ArraySource
+from aigc_jax.data.points import POINT
 from aigc_jax.evaluation.examples import draw, real
 from aigc_jax.evaluation.judge import classifier_judge, with_second_opinion
 from aigc_jax.evaluation.model import EvaluatedModel
@@ -35,8 +36,8 @@ def evidence(judge=JUDGE, num_wrong=30, real_wrong=6, labels=CLASSES):
         for wrong in (num_wrong, real_wrong)
     )
     drawn = draw(lambda start, _, num: samples[start : start + num], judge, NUM, num_classes=NUM_CLASSES, title="")
-    read = real(PointSource(held_out, labels), judge, NUM, title="")
-    return Evidence(EvaluatedModel(None, NUM_CLASSES), judge, drawn, read, read, INDEX, "toy")
+    read = real(ArraySource(held_out, labels, name="point"), judge, NUM, title="", modality=POINT)
+    return Evidence(EvaluatedModel(None, NUM_CLASSES, POINT), judge, drawn, read, read, INDEX, "toy")
 
 
 def test_it_is_counted_beside_the_same_classifier_on_real_examples():

@@ -22,9 +22,9 @@ from aigc_jax.types import UsageError
 
 FLOW, EDM, PRESERVING = rectified_flow(), edm(), variance_preserving()
 DENOISERS = {
-    "flow": Denoiser(MLPDenoiser((16,)), FLOW, predict(FLOW, "velocity"), (3,), name="point"),
-    "edm": Denoiser(MLPDenoiser((16,)), EDM, precondition(EDM), (3,), name="point"),
-    "vp": Denoiser(MLPDenoiser((16,)), PRESERVING, predict(PRESERVING, "epsilon"), (3,), name="point"),
+    "flow": Denoiser(MLPDenoiser((16,)), FLOW, predict(FLOW, "velocity"), (3,), bounds=None, num_levels=None),
+    "edm": Denoiser(MLPDenoiser((16,)), EDM, precondition(EDM), (3,), bounds=None, num_levels=None),
+    "vp": Denoiser(MLPDenoiser((16,)), PRESERVING, predict(PRESERVING, "epsilon"), (3,), bounds=None, num_levels=None),
 }
 SAMPLERS = [name for name in SamplerName.__args__ if name != "restart"]
 OPTIONS = {"heun": {"churn": 2.0}, "ddim": {"eta": 0.5}}
@@ -40,7 +40,7 @@ EVERYTHING = Observer(
 def network(name):
     """A denoiser whose last layer is not zero."""
     denoiser = DENOISERS[name]
-    params = denoiser.init(jax.random.key(0), {"point": jnp.zeros((1, 3))})
+    params = denoiser.init(jax.random.key(0), {"example": jnp.zeros((1, 3))})
     params = jax.tree.map(lambda p: p + 0.2 * jax.random.normal(jax.random.key(1), p.shape), params)
     return denoiser.denoise_fn({"params": {"denoiser": params}})
 

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from aigc_jax.data.images import IMAGE
 from aigc_jax.inference.perturbation import make_change_fn
 from aigc_jax.inference.sampling import sample_key
 from aigc_jax.rng import example_keys, normal, split_by_name
-from aigc_jax.types import Algorithm, Experiment, UsageError
+from aigc_jax.types import Algorithm, Conditions, Experiment, UsageError
 
 MATRIX = jax.random.normal(jax.random.key(7), (3, 8))
 
@@ -17,8 +18,9 @@ def experiment(generate, num_classes=None):
     def latent(keys, num):
         return normal(keys, (3,))
 
+    conditions = None if num_classes is None else Conditions([str(i) for i in range(num_classes)])
     algorithm = Algorithm(init=None, step=None, latent=latent, generate=generate)
-    return Experiment(algorithm, None, {"image": jax.ShapeDtypeStruct((1, 2, 4, 1), jnp.float32)}, num_classes)
+    return Experiment(algorithm, None, {"example": jax.ShapeDtypeStruct((1, 2, 4, 1), jnp.float32)}, IMAGE, conditions)
 
 
 def directions(num, seed=0):

@@ -72,13 +72,17 @@ def test_augmentation_depends_on_the_examples_number_and_leaves_the_rest():
 
     def loss_fn(params, model_state, batch, key):
         seen.append(batch)
-        return jnp.zeros(batch["image"].shape[0]), (model_state, {})
+        return jnp.zeros(batch["example"].shape[0]), (model_state, {})
 
     loss = augmented(random_affine)(loss_fn)
-    batch = {"image": jnp.broadcast_to(IMAGES[:1], IMAGES.shape), "index": jnp.arange(6), "label": jnp.arange(6) * 2}
+    batch = {
+        "example": jnp.broadcast_to(IMAGES[:1], IMAGES.shape),
+        "index": jnp.arange(6),
+        "condition": jnp.arange(6) * 2,
+    }
     loss({}, {}, batch, jax.random.key(5))
     loss({}, {}, {name: value[2:4] for name, value in batch.items()}, jax.random.key(5))
     loss({}, {}, batch, jax.random.key(6))
-    np.testing.assert_allclose(seen[0]["image"][2:4], seen[1]["image"], atol=1e-6)
-    assert np.any(seen[0]["image"] != seen[2]["image"])
-    np.testing.assert_array_equal(seen[0]["label"], batch["label"])
+    np.testing.assert_allclose(seen[0]["example"][2:4], seen[1]["example"], atol=1e-6)
+    assert np.any(seen[0]["example"] != seen[2]["example"])
+    np.testing.assert_array_equal(seen[0]["condition"], batch["condition"])

@@ -11,7 +11,7 @@ from aigc_jax.nets.conv import ConvDiscriminator
 KEY = jax.random.key(0)
 IMAGES = jax.random.normal(KEY, (5, 4, 3, 2))
 SLOPE = jax.random.normal(jax.random.key(1), (4, 3, 2))
-BATCH = {"image": IMAGES, "index": jnp.arange(5)}
+BATCH = {"example": IMAGES, "index": jnp.arange(5)}
 
 
 def base(params, model_state, batch, key):
@@ -29,7 +29,7 @@ def quadratic(params, model_state, images, batch):
 
 
 def conditional(params, model_state, images, batch):
-    return jnp.sum(images, axis=(1, 2, 3)) * batch["label"].astype(jnp.float32)
+    return jnp.sum(images, axis=(1, 2, 3)) * batch["condition"].astype(jnp.float32)
 
 
 def penalty(transform, step=0, batch=BATCH, params=()):
@@ -49,12 +49,12 @@ def test_r1_on_a_linear_and_on_a_quadratic_discriminator():
 
 
 def test_r2_looks_at_the_fakes():
-    fakes = r2(quadratic, lambda params, state, batch, key: 2 * batch["image"], gamma=2.0)
+    fakes = r2(quadratic, lambda params, state, batch, key: 2 * batch["example"], gamma=2.0)
     np.testing.assert_allclose(penalty(fakes), 4 * SQUARES, rtol=1e-5)
 
 
 def test_gradient_penalty_wants_slope_one():
-    points = lambda params, state, batch, key: batch["image"]  # noqa: E731
+    points = lambda params, state, batch, key: batch["example"]  # noqa: E731
     np.testing.assert_allclose(
         penalty(gradient_penalty(quadratic, points, weight=5.0)), 5 * (np.sqrt(SQUARES) - 1) ** 2, rtol=1e-4
     )
@@ -64,9 +64,9 @@ def test_gradient_penalty_wants_slope_one():
 
 def test_each_example_has_its_own_penalty_under_its_own_condition():
     labels = jnp.array([0, 1, 2, 3, 4])
-    found = penalty(r1(conditional, gamma=2.0), batch={**BATCH, "label": labels})
+    found = penalty(r1(conditional, gamma=2.0), batch={**BATCH, "condition": labels})
     np.testing.assert_allclose(found, 24 * np.arange(5.0) ** 2, rtol=1e-5)
-    changed = {**BATCH, "image": IMAGES.at[2].multiply(10.0)}
+    changed = {**BATCH, "example": IMAGES.at[2].multiply(10.0)}
     before, after = penalty(r1(quadratic)), penalty(r1(quadratic), batch=changed)
     np.testing.assert_array_equal(np.flatnonzero(before != after), [2])
 
@@ -98,7 +98,7 @@ def test_the_penalty_has_a_gradient_where_the_slope_is_zero(transform):
     def flat(params, model_state, images, batch):
         return params * jnp.sum(images, axis=(1, 2, 3))
 
-    points = () if transform is r1 else (lambda params, state, batch, key: batch["image"],)
+    points = () if transform is r1 else (lambda params, state, batch, key: batch["example"],)
     loss = transform(flat, *points)(base)
     slope = jax.grad(lambda w: jnp.sum(loss(w, {"step": jnp.int32(0)}, BATCH, KEY)[0]))(0.0)
     assert np.isfinite(slope)
@@ -125,7 +125,7 @@ def test_weight_gradients_are_those_of_reverse_over_reverse_even_when_examples_s
     net = ConvDiscriminator((4, 8), 16, minibatch_kernels=3)
     image = jax.random.normal(jax.random.key(0), (5, 8, 8, 1))
     params = net.init(jax.random.key(1), image, None, train=True)["params"]
-    batch = {"image": image, "index": jnp.arange(5)}
+    batch = {"example": image, "index": jnp.arange(5)}
 
     def logits(params, model_state, image, batch):
         return net.apply({"params": params}, image, None, train=True)[0]
@@ -136,7 +136,7 @@ def test_weight_gradients_are_those_of_reverse_over_reverse_even_when_examples_s
         return jnp.mean(jnp.square(jnp.sqrt(squared) - 1.0) if is_penalty else squared)
 
     def ours(params):
-        points = lambda params, model_state, batch, key: batch["image"]  # noqa: E731
+        points = lambda params, model_state, batch, key: batch["example"]  # noqa: E731
         transform = gradient_penalty(logits, points, weight=1.0) if is_penalty else r1(logits, gamma=2.0)
         loss_fn = transform(lambda params, model_state, batch, key: (jnp.zeros(5), (model_state, {})))
         return jnp.mean(loss_fn(params, {"step": 0}, batch, jax.random.key(2))[0])

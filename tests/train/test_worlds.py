@@ -24,9 +24,9 @@ def test_images_are_the_worlds_own_and_labels_their_modes(monkeypatch):
     same = world_data.world_data(open_world("world:sums"), is_labelled=False)()
     assert set(same.train[0]) == {"image"}
     np.testing.assert_array_equal(same.train[1003]["image"], data.train[1003]["image"])
-    firsts = {image.tobytes() for image in data.train.images}
+    firsts = {image.tobytes() for image in data.train.examples}
     assert len(firsts) > 1990
-    assert np.mean([image.tobytes() in firsts for image in data.held_out.images]) < 0.01
+    assert np.mean([image.tobytes() in firsts for image in data.held_out.examples]) < 0.01
 
 
 def test_points_are_labelled_by_their_modes(monkeypatch):

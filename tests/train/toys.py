@@ -10,10 +10,11 @@ import numpy as np
 import optax
 
 from aigc_jax import rng
+from aigc_jax.data.images import IMAGE
 from aigc_jax.players import init_state, make_step
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.parallel import axis_name
-from aigc_jax.types import Algorithm, Data, Experiment, Player
+from aigc_jax.types import Algorithm, Conditions, Data, Experiment, Player
 
 SHAPE = (4, 4, 1)
 
@@ -42,7 +43,7 @@ class ToyConfig(TrainConfig):
 def loss_fn(name, sign, axis):
     def loss(params, model_state, batch, key):
         noise = rng.normal(rng.example_keys(key, batch["index"]), (16,))
-        x = batch["image"].reshape(-1, 16) + 0.1 * noise
+        x = batch["example"].reshape(-1, 16) + 0.1 * noise
         kept = noise < 0.8  # a dropout
         mean = jnp.mean(x, axis=0)
         # One player averages its statistics over the devices by itself, the other leaves that to make_step.
@@ -83,15 +84,16 @@ def algorithm(game=TWO_PLAYERS, mode="pmap", tx=None):
 
 
 def experiment(game=TWO_PLAYERS, mode="pmap", tx=None, num_classes=3):
-    spec = {"image": jax.ShapeDtypeStruct((8, *SHAPE), jnp.float32)}
-    return Experiment(algorithm(game, mode, tx), lambda: Data("toy", [], [], ()), spec, num_classes)
+    spec = {"example": jax.ShapeDtypeStruct((8, *SHAPE), jnp.float32)}
+    conditions = None if num_classes is None else Conditions([str(i) for i in range(num_classes)])
+    return Experiment(algorithm(game, mode, tx), lambda: Data("toy", [], [], ()), spec, IMAGE, conditions)
 
 
 def batch_at(step, size=8, bad_step=None):
     image = np.random.default_rng(step).normal(size=(size, *SHAPE)).astype(np.float32)
     if step == bad_step:
         image[3] = np.nan
-    return {"image": image}
+    return {"example": image}
 
 
 def batches(start_step, *, size=8, bad_step=None):

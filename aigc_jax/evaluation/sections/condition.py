@@ -178,7 +178,7 @@ def _from_training(evidence: Evidence, left_out: dict[str, str]) -> list[Measure
         left_out |= {name: evidence.subject.left_out.get(name, "pass --cas to train a classifier") for name in names}
         return []
     samples = evidence.samples
-    results = evidence.subject.accuracy_fn(samples.floats(), np.asarray(samples.condition))
+    results = evidence.subject.accuracy_fn(samples.values, np.asarray(samples.condition))
     titles = {names[0]: "learned from samples, tested on real", names[1]: "learned from real, tested on samples"}
     rows = []
     for name in names:

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from aigc_jax.data.images import to_float, to_uint8
 from aigc_jax.evaluation.examples import Examples, condition_of
 from aigc_jax.evaluation.model import Sampler
 from aigc_jax.evaluation.section import Evidence, Section, proportion
@@ -110,12 +109,13 @@ def _repeats(evidence: Evidence) -> tuple[Section, Table]:
     begin = time.perf_counter()
     first = _first(evidence, evidence.subject.sample_fn, NUM_REPEATED) if evidence.subject.replications else np.zeros(0)
     seconds = time.perf_counter() - begin
+    modality = evidence.subject.modality
     for repeat in evidence.subject.replications:
         if seconds > repeat.max_seconds:
             reason = f"left out: the samples take {seconds:.0f} s, more than {repeat.max_seconds:.0f}"
             rows.append([repeat.title, reason, "", "", ""])
             continue
-        ours = to_float(to_uint8(first)) if repeat.is_eight_bit else first
+        ours = modality.load(modality.store(first)) if repeat.is_eight_bit else first
         try:
             again = _first(evidence, repeat.sample_fn, len(first))
         except UsageError as error:

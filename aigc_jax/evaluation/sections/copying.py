@@ -8,12 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from aigc_jax.data.arrays import take
-from aigc_jax.data.images import to_float, to_uint8
 from aigc_jax.evaluation.section import Evidence, Section, proportion
 from aigc_jax.metrics.memorization import Copies, DataCopying, Memorization, data_copying, flag_copies, memorization
 from aigc_jax.report.figures import Figure, Gallery, Histogram
 from aigc_jax.report.schema import Check, Measurement
-from aigc_jax.types import Data, UsageError
+from aigc_jax.types import Data, Modality, UsageError
 
 MAX_TRAIN = 100_000
 """Training examples that are searched; of more, as many drawn at random."""
@@ -37,7 +36,7 @@ def copying(evidence: Evidence, train: np.ndarray) -> Section:
 
     Args:
         evidence: what was looked at.
-        train: the training examples to search, as models take them, from :func:`training_examples`.
+        train: the training examples to search, as they are stored, from :func:`training_examples`.
 
     Returns:
         The section.
@@ -45,7 +44,10 @@ def copying(evidence: Evidence, train: np.ndarray) -> Section:
     if len(train) <= NUM_NEIGHBORS:
         reason = f"expected more than {NUM_NEIGHBORS} training examples for neighbourhoods, got {len(train)}"
         return Section(left_out=dict.fromkeys(_NOTES, reason))
-    flat, real, ours = (_flat(each) for each in (train, evidence.held_out.floats(), evidence.samples.floats()))
+    distance = evidence.subject.modality.distance
+    if distance is None:
+        return Section(left_out=dict.fromkeys(_NOTES, "no distance between such examples means anything"))
+    flat, real, ours = (distance(each) for each in (train, evidence.held_out.values, evidence.samples.values))
     found = memorization(flat, real, ours, num_neighbors=NUM_NEIGHBORS)
     measurements, left_out, copies = [_authentic(found)], dict[str, str](), None
     checks: list[Check] = []
@@ -64,23 +66,18 @@ def copying(evidence: Evidence, train: np.ndarray) -> Section:
     return Section(measurements, checks, figures, left_out, measurements[0].name)
 
 
-def training_examples(data: Data) -> np.ndarray:
-    """All training examples as models take them, or :data:`MAX_TRAIN` of more.
+def training_examples(data: Data, modality: Modality) -> np.ndarray:
+    """All training examples as they are stored, or :data:`MAX_TRAIN` of more.
 
     Args:
         data: where they are.
+        modality: their kind.
 
     Returns:
-        float32 [N, ...], images in [-1, 1].
+        [N, ...], images as uint8.
     """
     order = np.random.default_rng(0).permutation(len(data.train))[:MAX_TRAIN]
-    batch = take(data.train, np.sort(order))
-    values = batch[next(name for name in batch if name != "label")]
-    return to_float(values) if values.dtype == np.uint8 else values
-
-
-def _flat(values: np.ndarray) -> np.ndarray:
-    return values.reshape(len(values), -1).astype(np.float32)
+    return take(data.train, np.sort(order))[modality.name]
 
 
 def _copied(found: Memorization, copies: Copies) -> Measurement:
@@ -132,11 +129,12 @@ def _histogram(found: Memorization, threshold: float | None) -> Figure:
 
 def _strip(evidence: Evidence, found: Memorization, train: np.ndarray) -> list[Figure]:
     """The samples nearest to training examples, above those."""
-    if evidence.samples.values.dtype != np.uint8:
+    picture = evidence.subject.modality.picture
+    if picture is None:
         return []
     ours = found.samples
     chosen = np.argsort(ours.ratios, kind="stable")[:10]
-    groups = [evidence.samples.values[chosen], to_uint8(train[ours.nearest[chosen]])]
+    groups = [picture(evidence.samples.values[chosen]), picture(train[ours.nearest[chosen]])]
     labels = [[f"{ours.ratios[i]:.2f}" for i in chosen], ["" for _ in chosen]]
     caption = "The ten samples of the smallest calibrated distance (below each), and the training image nearest to it."
     return [Gallery("nearest_strip", "Nearest to the training set", caption, groups, labels, ["sample", "training"])]

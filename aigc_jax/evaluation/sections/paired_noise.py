@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.distance import pdist
 
-from aigc_jax.data.images import to_uint8
 from aigc_jax.evaluation.examples import Examples, draw
 from aigc_jax.evaluation.model import PairedVariant
 from aigc_jax.evaluation.section import Evidence, proportion
@@ -73,6 +72,7 @@ def draw_pair(evidence: Evidence, paired_variant: PairedVariant) -> Pair:
         evidence.judge,
         num,
         num_classes=evidence.subject.num_classes,
+        modality=evidence.subject.modality,
         title=paired_variant.title,
     )
     return Pair(paired_variant.measurement, paired_variant.title, drawn)
@@ -96,8 +96,8 @@ def agreement(evidence: Evidence, pair: Pair) -> Measurement:
     result, words = pair_similarity(traits, theirs, ours.condition), describe_similarity(evidence, traits)
     if np.isnan(result.chance):
         raise UsageError("no two samples have one condition, so that chance cannot be told: ask for more samples")
-    values = ours.floats()
-    change = sensitivity(values, pair.samples.floats(), values)
+    values = ours.loaded()
+    change = sensitivity(values, pair.samples.loaded(), values)
     return Measurement(
         pair.measurement,
         f"{TITLES[pair.measurement]}: {pair.title}{words.title}",
@@ -180,11 +180,11 @@ def strip(evidence: Evidence, pairs: Sequence[Pair]) -> list[Figure]:
     Returns:
         A gallery; nothing where there is no pair of images.
     """
-    if evidence.samples.values.dtype != np.uint8 or not pairs:
+    picture = evidence.subject.modality.picture
+    if picture is None or not pairs:
         return []
     num = min(10, pairs[0].samples.num)
-    groups = [evidence.samples.values[:num], *(pair.samples.values[:num] for pair in pairs)]
-    groups = [to_uint8(group) if group.dtype != np.uint8 else group for group in groups]
+    groups = [picture(samples.values[:num]) for samples in (evidence.samples, *(pair.samples for pair in pairs))]
     titles = ["the model", *(pair.title for pair in pairs)]
     caption = "Each column is made of the same noise and the same condition, with one thing changed from row to row."
     return [Gallery("paired_noise", "The same noise, otherwise", caption, groups, [[] for _ in groups], titles)]
@@ -234,7 +234,7 @@ def similarity_inputs(evidence: Evidence, examples: Examples) -> SimilarityInput
             sizes = [len(values) + 1 for values in world.attributes.values()]
             values = [np.asarray(verdicts.attributes[name]) + 1 for name in world.attributes]
             return {"shown": np.ravel_multi_index(values, sizes)}
-    if world is not None and examples.values.ndim == 2 and examples.condition is not None:
+    if world is not None and examples.modality.picture is None and examples.condition is not None:
         # The mode of such a point is what was asked for, and the cosine of two offsets from its middle compares their
         # directions alone: on a line, a sign. What is left of the noise is where in the mode a point lies.
         return {"features": verdicts.features, "radius": _radius(evidence, examples.condition)}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aigc_jax.data.images import to_uint8
+from aigc_jax.evaluation.examples import Examples
 from aigc_jax.evaluation.section import Evidence, Section
 from aigc_jax.metrics.intervals import bootstrap_interval
 from aigc_jax.metrics.neighbors import nearest
@@ -79,22 +79,23 @@ def reconstruction(evidence: Evidence, train: np.ndarray) -> Section:
 
     Args:
         evidence: what was looked at.
-        train: all training examples as models take them; the nearest one is what another image of the data would give.
+        train: all training examples as they are stored; the nearest one is what another image of the data would give.
 
     Returns:
         The section.
     """
     reconstruct, held_out = evidence.subject.reconstruct, evidence.held_out.select(slice(0, MAX_IMAGES))
-    if held_out.values.dtype != np.uint8:
+    if held_out.modality.picture is None:
         return Section(left_out=dict.fromkeys(_KINDS, "the examples are no images"))
     if reconstruct is None:
         return Section(left_out=dict.fromkeys(_KINDS, "the model has no encoder"))
-    images = held_out.floats()
+    images = held_out.loaded()
     made = np.asarray(reconstruct(images, held_out.condition), np.float32)
     if num_broken := int((~np.isfinite(_flat(made))).any(axis=1).sum()):
         reason = f"{num_broken} of {len(made)} images come back with NaN or Inf: evaluate an earlier checkpoint"
         return Section(left_out=dict.fromkeys(_KINDS, reason))
-    others = train[nearest(_flat(images), _flat(train), 1, title="nearest training images").indices[:, 0]]
+    load = held_out.modality.load
+    others = load(train[nearest(_flat(images), _flat(load(train)), 1, title="nearest training images").indices[:, 0]])
     title = f"the nearest training image in its place (by pixels, of {len(train)})"
     measurements, left_out, rows = [], dict[str, str](), dict[str, np.ndarray]()
     for name, kind in _KINDS.items():
@@ -105,7 +106,7 @@ def reconstruction(evidence: Evidence, train: np.ndarray) -> Section:
             continue
         reference = float(_by_block(kind.compare, images, others).mean())
         measurements.append(_mean(name, rows[name])._replace(reference=reference, reference_title=title))
-    return Section(measurements, figures=[_worst(held_out.values, made, rows)], left_out=left_out)
+    return Section(measurements, figures=[_worst(held_out, made, rows)], left_out=left_out)
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
@@ -125,15 +126,15 @@ def _mean(name: str, values: np.ndarray) -> Measurement:
     return row._replace(lower_is_better=kind.lower_is_better)
 
 
-def _worst(images: np.ndarray, made: np.ndarray, rows: dict[str, np.ndarray]) -> Gallery:
+def _worst(held_out: Examples, made: np.ndarray, rows: dict[str, np.ndarray]) -> Gallery:
     """The images that come back least alike, above what comes back: by SSIM, or by PSNR where they are too small."""
     name, values = next(iter(rows.items()))
     word = _KINDS[name].title.rpartition(" ")[2]
     chosen = np.argsort(values, kind="stable")[:NUM_WORST]
     caption = (
-        f"The {len(chosen)} of {len(images)} held-out images that come back least alike by {word} (below each pair); "
+        f"The {len(chosen)} of {held_out.num} held-out images that come back least alike by {word} (below each pair); "
         f"the mean is {values.mean():.3g}."
     )
     labels = [["" for _ in chosen], [f"{word} {values[index]:.2g}" for index in chosen]]
-    groups = [images[chosen], to_uint8(made[chosen])]
+    groups = [held_out.values[chosen], held_out.modality.store(made[chosen])]
     return Gallery("reconstructions", "The worst reconstructions", caption, groups, labels, ["image", "comes back"])

@@ -1,0 +1,114 @@
+"""The kind of an example, and numbered conditions: the only places that know what data and conditions are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Array
+
+from aigc_jax.types.base import PyTree
+
+
+@runtime_checkable
+class ShowFn(Protocol):
+    """Shows examples to people."""
+
+    def __call__(
+        self,
+        stored: np.ndarray,
+        ids: np.ndarray | None = None,
+        names: Sequence[str] = (),
+        *,
+        real: np.ndarray | None = None,
+    ) -> np.ndarray | list[str] | None:
+        """Show stored examples [N, ...].
+
+        Args:
+            stored: the examples, as :attr:`Modality.store` leaves them.
+            ids: the number of each one's condition; None for unconditional ones.
+            names: of the conditions; () shows their numbers.
+            real: examples of the data, for a modality that draws them behind.
+
+        Returns:
+            A picture, uint8 [H, W, 3]; or a line of text per example; or None where examples of this shape cannot be
+            shown.
+        """
+        ...
+
+
+@runtime_checkable
+class WriteFn(Protocol):
+    """Writes samples to a file or folder, whole or not at all."""
+
+    def __call__(
+        self,
+        path: Any,
+        blocks: Iterable[np.ndarray],
+        ids: np.ndarray | None,
+        *,
+        num: int,
+        names: Sequence[str] = (),
+    ) -> None:
+        """Write ``num`` stored examples that come in blocks [n, ...]; raises UsageError where it cannot."""
+        ...
+
+
+class Modality(NamedTuple):
+    """The kind of an example: image, token sequence, point, audio, video.
+
+    Attributes:
+        name: the entry of data sources and of samples.npz: ``image``, ``tokens``, ``point``.
+        load: ``stored examples [B, ...] -> what models see`` (uint8 -> float32 in [-1, 1]); raises UsageError for
+            arrays of another dtype or range.
+        store: ``what models make [B, ...] -> stored examples``, rounded and clipped: what files and reports hold.
+        num_levels: number of values that a stored number can have, 256 for images of 8 bits; None for real numbers.
+        bounds: least and greatest value that models see; None for data without limits.
+        distance: ``stored [N, ...] -> float32 [N, D]``, vectors whose Euclidean distance means something; None where
+            none does, as for token ids.
+        picture: ``stored [N, ...] -> uint8 [N, H, W, 1 or 3]``, a picture of each example; None where there is none.
+        show: many examples at once, for pages, logs and terminals.
+        num_shown: examples that ``show`` is given.
+        writers: ``{suffix: function that writes samples}``, ``""`` for a folder; the first one is the default.
+        dtype: of what models see; int32 for tokens.
+        facts: what else a reader of files needs, such as the sample rate.
+    """
+
+    name: str
+    load: Callable[[np.ndarray], np.ndarray]
+    store: Callable[[Any], np.ndarray]
+    show: ShowFn
+    writers: Mapping[str, WriteFn]
+    num_levels: int | None = None
+    bounds: tuple[float, float] | None = None
+    distance: Callable[[np.ndarray], np.ndarray] | None = None
+    picture: Callable[[np.ndarray], np.ndarray] | None = None
+    num_shown: int = 100
+    dtype: Any = np.float32
+    facts: Mapping[str, Any] = {}
+
+
+def as_is(ids: Array) -> PyTree:
+    """The condition of a class is its number."""
+    return ids
+
+
+class Conditions(NamedTuple):
+    """Numbered conditions, for reports and the command line.
+
+    Attributes:
+        names: of the conditions 0 ... K - 1.
+        array: ``ids int32 [B] -> the conditions that the algorithm is given``: the class labels themselves, prompts,
+            embeddings.
+
+    >>> Conditions(["cat", "dog"]).ids(3, 4)
+    array([1, 0, 1, 0], dtype=int32)
+    """
+
+    names: Sequence[str]
+    array: Callable[[Array], PyTree] = as_is
+
+    def ids(self, start: int, num: int) -> np.ndarray:
+        """The conditions in turn: of samples start ... start + num - 1, however many are drawn. int32 [num]."""
+        return (np.arange(start, start + num) % len(self.names)).astype(np.int32)
