@@ -14,7 +14,6 @@ import argparse
 import functools
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +27,7 @@ from jax import Array
 from aigc_jax.algorithms.denoiser import PLAYER, Denoiser
 from aigc_jax.algorithms.diffusion import diffusion
 from aigc_jax.guards.renoise import renoise_stability
-from aigc_jax.guards.trajectory import gather, trajectory_variance
+from aigc_jax.guards.trajectory import combine_observers, trajectory_variance
 from aigc_jax.nets.mlp import MLPDenoiser
 from aigc_jax.processes.gaussian import Process
 from aigc_jax.processes.prediction import predict
@@ -102,7 +101,7 @@ def model_of(setting: Setting) -> tuple[Denoiser, Algorithm]:
     net = MLPDenoiser((128, 128, 128))
     denoiser = Denoiser(net, process, predict(process, "epsilon"), shape, bounds=None, num_levels=None)
     times = uniform_times(process, num_steps=CHAIN)
-    make = partial(make_sampler, process, Sampling("ddim", num_steps=CHAIN), is_bounded=False)
+    make = make_sampler(process, Sampling("ddim", num_steps=CHAIN), is_bounded=False)
     return denoiser, diffusion(denoiser, tx=optax.adam(1e-3), sampler=make, time_sampler=times, ema_decay=None)
 
 
@@ -130,7 +129,9 @@ def train(setting: Setting, seed: int, budget: Budget) -> dict[str, PyTree]:
 def judge_fn(setting: Setting, name: str, denoise: DenoiseFn) -> Callable[[Array], dict[str, Array]]:
     """Keys of samples -> the samples, whether each is a hallucination, and its trajectory's variance."""
     worlds = {radius: setting.world(radius) for radius in RADII}
-    observer = gather({f"variance {first}-{last}": trajectory_variance((first, last)) for first, last in WINDOWS})
+    observer = combine_observers(
+        {f"variance {first}-{last}": trajectory_variance((first, last)) for first, last in WINDOWS}
+    )
     sampler = sampler_of(setting, name)
 
     def judge(keys: Array) -> dict[str, Array]:

@@ -10,7 +10,6 @@ flow_digits; sampled by DPM-Solver++. --sampler ancestral --num-steps 1000 is th
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 
 import optax
@@ -21,7 +20,6 @@ from aigc_jax.nets.unet import UNetSettings, make_unet
 from aigc_jax.processes.gaussian import variance_preserving
 from aigc_jax.processes.prediction import Kind, predict
 from aigc_jax.processes.weights import min_snr_weight, simple_weight
-from aigc_jax.samplers.editing import make_editor
 from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
@@ -83,8 +81,7 @@ def build(config: Config) -> Experiment:
     algorithm = diffusion(
         denoiser,
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99)),
-        sampler=functools.partial(make_sampler, process, config.sampling, num_classes=classes),
-        editor=functools.partial(make_editor, process, config.sampling, num_classes=classes),
+        sampler=make_sampler(process, config.sampling, num_classes=classes),
         log_likelihood=make_log_likelihood(process, config.likelihood),
         weight=simple_weight if gamma is None else min_snr_weight(process, parameterization, gamma),
         condition_dropout=config.condition_dropout,

@@ -9,7 +9,6 @@ the learned variances. --objective simple trains without the bound, at continuou
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 
 import optax
@@ -19,7 +18,6 @@ from aigc_jax.algorithms.diffusion import Objective, diffusion
 from aigc_jax.nets.unet import UNetSettings, make_unet
 from aigc_jax.processes.gaussian import cosine
 from aigc_jax.processes.prediction import predict
-from aigc_jax.samplers.editing import make_editor
 from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
@@ -76,8 +74,7 @@ def build(config: Config) -> Experiment:
     algorithm = diffusion(
         denoiser,
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule)),
-        sampler=functools.partial(make_sampler, process, config.sampling, num_classes=classes),
-        editor=functools.partial(make_editor, process, config.sampling, num_classes=classes),
+        sampler=make_sampler(process, config.sampling, num_classes=classes),
         log_likelihood=make_log_likelihood(process, config.likelihood),
         objective=config.objective,
         num_train_steps=config.num_train_steps,

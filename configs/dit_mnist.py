@@ -18,7 +18,6 @@ import optax
 from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
 from aigc_jax.nets.dit import DiTSettings, make_dit
 from aigc_jax.processes.times import logit_normal_times
-from aigc_jax.samplers.editing import make_editor
 from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
@@ -76,7 +75,6 @@ def build(config: Config) -> Experiment:
             optax.clip_by_global_norm(1.0), optax.adamw(schedule, b2=0.99, weight_decay=config.weight_decay)
         ),
         sampler=make_sampler(denoiser.process, config.sampling, num_classes=classes),
-        editor=make_editor(denoiser.process, config.sampling, num_classes=classes),
         log_likelihood=make_log_likelihood(denoiser.process, config.likelihood),
         time_sampler=logit_normal_times(),
         condition_dropout=config.condition_dropout,

@@ -10,7 +10,6 @@ DPM-Solver++ on the paper's grid.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 
 import optax
@@ -21,7 +20,6 @@ from aigc_jax.nets.unet import UNetSettings, make_unet
 from aigc_jax.processes.gaussian import edm
 from aigc_jax.processes.prediction import precondition
 from aigc_jax.processes.times import lognormal_times
-from aigc_jax.samplers.editing import make_editor
 from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
@@ -80,8 +78,7 @@ def build(config: Config) -> Experiment:
     algorithm = diffusion(
         Denoiser(net, process, parameterization, config.image_shape, classes),
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99)),
-        sampler=functools.partial(make_sampler, process, config.sampling, num_classes=classes),
-        editor=functools.partial(make_editor, process, config.sampling, num_classes=classes),
+        sampler=make_sampler(process, config.sampling, num_classes=classes),
         log_likelihood=make_log_likelihood(process, config.likelihood),
         time_sampler=lognormal_times(config.time_mean, config.time_std),
         condition_dropout=config.condition_dropout,

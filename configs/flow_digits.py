@@ -19,7 +19,6 @@ from aigc_jax.algorithms.denoiser import Denoiser
 from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
 from aigc_jax.nets.unet import UNetSettings, make_unet
 from aigc_jax.processes.times import logit_normal_times
-from aigc_jax.samplers.editing import make_editor
 from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
@@ -74,7 +73,6 @@ def build(config: Config) -> Experiment:
         denoiser,
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99)),
         sampler=make_sampler(denoiser.process, config.sampling, num_classes=denoiser.num_classes),
-        editor=make_editor(denoiser.process, config.sampling, num_classes=denoiser.num_classes),
         log_likelihood=make_log_likelihood(denoiser.process, config.likelihood),
         time_sampler=logit_normal_times(config.time_mean),
         condition_dropout=config.condition_dropout,

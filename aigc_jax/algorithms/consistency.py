@@ -19,16 +19,16 @@ from jaxtyping import Array, Float, Int
 from aigc_jax.algorithms.denoiser import (
     PLAYER,
     Denoiser,
-    SamplerFn,
     corrupt,
-    make_generate_fn,
-    make_latent_fn,
+    make_denoising,
+    make_latents,
     make_sample_fn,
 )
 from aigc_jax.algorithms.detecting import renoise_detectors
 from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.gaussian import Process, expand
 from aigc_jax.processes.times import TimeSampler, lognormal_times
+from aigc_jax.samplers.sampling import Sampler
 from aigc_jax.types import Algorithm, Batch, DenoiseFn, Key, Metrics, Player, PyTree, UsageError
 
 
@@ -60,7 +60,7 @@ def consistency(
     curriculum: Curriculum,
     *,
     tx: optax.GradientTransformation,
-    sampler: SamplerFn,
+    sampler: Sampler,
     teacher: DenoiseFn | None = None,
     time_sampler: TimeSampler | None = None,
     rho: float = 7.0,
@@ -132,14 +132,14 @@ def consistency(
         distance = jnp.sqrt(squared + huber**2) - huber
         return distance / (t - s), (model_state, {"distance": distance, "num_intervals": num_intervals})
 
-    players = [Player(PLAYER, loss_fn, tx)]
+    # Not offered by itself: no other denoiser maps along the paths of the ODE.
+    players, denoising = [Player(PLAYER, loss_fn, tx)], make_denoising(denoiser, sampler)
     ema_names = () if ema_decay is None else (PLAYER,)
     return Algorithm(
         init=lambda key, batch: init_state(players, {PLAYER: denoiser.init(key, batch)}, {}, ema_names=ema_names),
         step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
-        sample=make_sample_fn(denoiser, sampler, lambda denoise: denoise),
-        latent=make_latent_fn(denoiser),
-        generate=make_generate_fn(denoiser, sampler, lambda denoise: denoise),
+        sample=make_sample_fn(denoising),
+        latents=make_latents(denoiser, denoising),
         detectors=renoise_detectors(denoiser),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -15,18 +15,18 @@ from aigc_jax.processes.gaussian import Process
 from aigc_jax.processes.prediction import Pair, Parameterization
 from aigc_jax.processes.times import TimeSampler
 from aigc_jax.rng import example_keys, normal, split_by_name
-from aigc_jax.samplers.editing import EditorFn
+from aigc_jax.samplers.editing import edit
 from aigc_jax.samplers.likelihood import LogLikelihoodFn, bits_per_dim, dequantize
+from aigc_jax.samplers.sampling import Sampler
+from aigc_jax.samplers.solver import Observer
 from aigc_jax.types import (
     Batch,
     Condition,
     DenoiseFn,
-    EditFn,
-    GenerateFn,
-    Guidance,
+    Denoising,
     Key,
     Keys,
-    LatentFn,
+    Latents,
     PyTree,
     SampleFn,
     UsageError,
@@ -42,9 +42,6 @@ planted, the upper half of one on the lower half of another, best: AUC 0.82, whe
 
 POINT_LEVELS = (0.1, 0.05, 0.25)
 """Of points: one to five standard deviations of a mode, where that is 0.05 as in the worlds of this library."""
-
-SamplerFn = Callable[..., Array]
-"""``(denoise, shape of one example, keys [B], condition) -> x_0 [B, ...]``, as from ``samplers.sampling``."""
 
 
 class Denoiser(NamedTuple):
@@ -164,92 +161,66 @@ def _check_condition(denoiser: Denoiser, condition: Condition) -> None:
         raise UsageError(f"this model takes {wanted}: it was trained with {denoiser.num_classes} classes")
 
 
-def make_sample_fn(denoiser: Denoiser, sampler: SamplerFn, guidance: Guidance) -> SampleFn:
-    """The ``sample`` of an algorithm that learned to denoise.
+def make_denoising(
+    denoiser: Denoiser, sampler: Sampler, denoiser_of: Callable[[Variables], DenoiseFn] | None = None
+) -> Denoising:
+    """The ``denoising`` of an algorithm.
 
     Args:
         denoiser: the trained network.
         sampler: from noise to samples.
-        guidance: transform of the denoiser; the identity for none.
+        denoiser_of: ``variables -> denoiser``, one with a learned variance; None for that of ``denoiser``.
 
     Returns:
-        The function.
+        See :class:`aigc_jax.types.Denoising`. Samples are clipped to the denoiser's bounds.
     """
 
-    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+    def draw(
+        denoise: DenoiseFn,
+        keys: Keys,
+        condition: Condition,
+        *,
+        noise: Array | None = None,
+        start: Array | None = None,
+        mask: Array | None = None,
+        strength: float = 1.0,
+        observer: Observer | None = None,
+    ) -> tuple[Array, Any]:
         _check_condition(denoiser, condition)
-        denoise = guidance(denoiser.denoise_fn(variables))
-        x_0 = sampler(denoise, denoiser.shape, example_keys(key, num_samples), condition)
-        return x_0 if denoiser.bounds is None else jnp.clip(x_0, *denoiser.bounds)
+        seen = None
+        if start is not None:
+            x_0 = edit(sampler, denoise, start, keys, condition, mask=mask, strength=strength)
+        elif observer is not None:
+            x_0, seen = sampler.observe(observer, denoise, denoiser.shape, keys, condition)
+        else:
+            x_0 = sampler(denoise, denoiser.shape, keys, condition, noise=noise)
+        return x_0 if denoiser.bounds is None else jnp.clip(x_0, *denoiser.bounds), seen
+
+    num_steps = sampler.num_steps if sampler.is_observable else 0
+    return Denoising(denoiser.process, denoiser_of or denoiser.denoise_fn, draw, num_steps)
+
+
+def make_sample_fn(denoising: Denoising) -> SampleFn:
+    """The ``sample`` of an algorithm that learned to denoise: its sampler with its own denoiser."""
+
+    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+        return denoising.draw(denoising.denoiser(variables), example_keys(key, num_samples), condition)[0]
 
     return sample
 
 
-def make_latent_fn(denoiser: Denoiser) -> LatentFn:
-    """The noise that the ``sample`` of an algorithm that learned to denoise starts from, before it is scaled.
+def make_latents(denoiser: Denoiser, denoising: Denoising) -> Latents:
+    """The ``latents`` of an algorithm that learned to denoise: the noise that samples start from, of unit variance."""
 
-    Args:
-        denoiser: the trained network.
-
-    Returns:
-        The function; what it draws is what :func:`aigc_jax.samplers.sampling.make_sampler` draws.
-    """
-
-    def latent(key: Array, num_samples: int) -> Array:
+    def draw(key: Array, num_samples: int) -> Array:
+        # As drawn by aigc_jax.samplers.sampling.Sampler.
         return normal(split_by_name(example_keys(key, num_samples), "noise")["noise"], denoiser.shape)
 
-    return latent
-
-
-def make_generate_fn(denoiser: Denoiser, sampler: SamplerFn, guidance: Guidance) -> GenerateFn:
-    """The ``generate`` of an algorithm that learned to denoise: ``sample`` from given noise.
-
-    Args:
-        denoiser: the trained network.
-        sampler: from noise to samples.
-        guidance: transform of the denoiser; the identity for none.
-
-    Returns:
-        The function.
-    """
-
     def generate(variables: Variables, latents: Array, key: Array, condition: Condition) -> Array:
-        def from_latents(denoise: DenoiseFn, shape: tuple[int, ...], keys: Keys, condition: Condition) -> Array:
-            return sampler(denoise, shape, keys, condition, noise=latents)
+        keys = example_keys(key, latents.shape[0])
+        return denoising.draw(denoising.denoiser(variables), keys, condition, noise=latents)[0]
 
-        return make_sample_fn(denoiser, from_latents, guidance)(variables, key, latents.shape[0], condition)
-
-    return generate
-
-
-def make_edit_fn(denoiser: Denoiser, editor: EditorFn, guidance: Guidance) -> EditFn:
-    """The ``edit`` of an algorithm that learned to denoise.
-
-    Args:
-        denoiser: the trained network.
-        editor: from given examples to changed ones.
-        guidance: transform of the denoiser; the identity for none.
-
-    Returns:
-        The function.
-    """
-
-    def edit(
-        variables: Variables,
-        key: Array,
-        image: Array,
-        condition: Condition,
-        *,
-        mask: Array | None = None,
-        strength: float = 1.0,
-    ) -> Array:
-        _check_condition(denoiser, condition)
-        denoise = guidance(denoiser.denoise_fn(variables))
-        keys = example_keys(key, image.shape[0])
-        x_0 = editor(denoise, image, keys, condition, mask=mask, strength=strength)
-        return x_0 if denoiser.bounds is None else jnp.clip(x_0, *denoiser.bounds)
-
-    return edit
+    return Latents(draw, generate)
 
 
 def make_evaluate_fn(

@@ -9,17 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from aigc_jax.algorithms.denoiser import Denoiser, SamplerFn, make_sample_fn
+from aigc_jax.algorithms.denoiser import Denoiser
 from aigc_jax.guards.renoise import check_level, renoise_stability
-from aigc_jax.guards.trajectory import WINDOW, gather, trajectory_variance
-from aigc_jax.samplers.sampling import Sampler
-from aigc_jax.types import Batch, Condition, DenoiseFn, Detector, Guidance, Keys, TraceFn, Variables
+from aigc_jax.types import Batch, Condition, Detector, Keys, Variables
 
 EvaluateFn = Callable[[Variables, Batch, Array], dict[str, Array]]
 """``(variables, batch, keys) -> {name: [B]}``."""
-
-WINDOWS = (WINDOW, (0, 4), (0, 19))
-"""Windows of trajectories; the first has the plain name, the best is found on labelled samples."""
 
 NUM_DRAWS = 8
 """Draws of the noise, or of the latent, for one score."""
@@ -54,39 +49,6 @@ def renoise_detectors(denoiser: Denoiser) -> dict[str, Detector]:
 
     names = ["renoise", *(f"renoise_{level:g}" for level in denoiser.renoise_levels[1:])]
     return {name: detector(level) for name, level in zip(names, denoiser.renoise_levels, strict=True)}
-
-
-def make_trace_fn(denoiser: Denoiser, sampler: SamplerFn, guidance: Guidance) -> TraceFn | None:
-    """The ``trace`` of an algorithm that learned to denoise.
-
-    Args:
-        denoiser: the trained network.
-        sampler: from noise to samples.
-        guidance: transform of the denoiser; the identity for none.
-
-    Returns:
-        The function, which gives ``trajectory_variance`` for the default window, ``trajectory_variance_0_4`` and so on
-        for further ones that the trajectory is long enough for. None for a sampler that lets nobody look on, or that
-        takes one step only.
-    """
-    if not isinstance(sampler, Sampler) or not sampler.is_observable or sampler.num_steps < 2:
-        return None
-    windows = {"trajectory_variance": WINDOWS[0]}
-    windows |= {f"trajectory_variance_{a}_{b}": (a, b) for a, b in WINDOWS[1:] if b < sampler.num_steps}
-    observer = gather({name: trajectory_variance(window) for name, window in windows.items()})
-
-    def trace(variables: Variables, key: Array, num_samples: int, condition: Condition) -> tuple[Array, dict]:
-        seen: list[dict[str, Array]] = []
-
-        def watched(denoise: DenoiseFn, shape: tuple[int, ...], keys: Keys, condition: Condition) -> Array:
-            x_0, scores = sampler.observe(observer, denoise, shape, keys, condition)
-            seen.append(scores)
-            return x_0
-
-        samples = make_sample_fn(denoiser, watched, guidance)(variables, key, num_samples, condition)
-        return samples, seen[0]
-
-    return trace
 
 
 def elbo_detector(evaluate: EvaluateFn, num_classes: int = 0, *, null: int | None = None) -> Detector:

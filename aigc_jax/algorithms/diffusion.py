@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -24,48 +24,27 @@ from aigc_jax.algorithms.denoiser import (
     PLAYER,
     Corrupted,
     Denoiser,
-    SamplerFn,
     corrupt,
-    make_edit_fn,
+    make_denoising,
     make_evaluate_fn,
-    make_generate_fn,
-    make_latent_fn,
+    make_latents,
     make_sample_fn,
     mean_square,
 )
-from aigc_jax.algorithms.detecting import make_trace_fn, renoise_detectors
-from aigc_jax.algorithms.ideal import make_ideal_fn
+from aigc_jax.algorithms.detecting import renoise_detectors
 from aigc_jax.losses.variational import discretized_gaussian, gaussian_kl
 from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.gaussian import expand, posterior
 from aigc_jax.processes.times import TimeSampler, uniform_times
 from aigc_jax.processes.weights import WeightFn, simple_weight
 from aigc_jax.samplers.ddim import VarianceFn
-from aigc_jax.samplers.editing import EditorFn
 from aigc_jax.samplers.likelihood import LogLikelihoodFn
-from aigc_jax.types import (
-    Algorithm,
-    Batch,
-    Condition,
-    EditFn,
-    GenerateFn,
-    Guidance,
-    Key,
-    Metrics,
-    Player,
-    PyTree,
-    SampleFn,
-    TraceFn,
-    UsageError,
-    Variables,
-)
+from aigc_jax.samplers.sampling import Sampler, WithVariance
+from aigc_jax.types import Algorithm, Batch, Condition, DenoiseFn, Key, Metrics, Player, PyTree, UsageError, Variables
 
 Objective = Literal["simple", "vlb", "hybrid"]
 """L_simple; the variational bound in nats per dimension, without the prior's term, which has nothing to learn; L_simple
 + 0.001 L_vlb, which learns the variances of the reverse steps too."""
-
-MakeSampler = Callable[..., SamplerFn]
-"""``(*, variance: VarianceFn | None) -> SamplerFn``."""
 
 HYBRID_WEIGHT = 0.001
 """Weight of L_vlb in L_hybrid, Nichol and Dhariwal 2021, equation 16."""
@@ -75,9 +54,7 @@ def diffusion(
     denoiser: Denoiser,
     *,
     tx: optax.GradientTransformation,
-    sampler: MakeSampler,
-    guidance: Guidance = lambda denoise: denoise,
-    editor: Callable[..., EditorFn] | None = None,
+    sampler: Sampler,
     log_likelihood: LogLikelihoodFn | None = None,
     time_sampler: TimeSampler | None = None,
     weight: WeightFn = simple_weight,
@@ -94,11 +71,8 @@ def diffusion(
         denoiser: the network, its process and what it outputs. For ``vlb`` and ``hybrid`` it outputs twice the
             channels: behind the prediction, the place of each log variance between its two limits.
         tx: its optimiser.
-        sampler: ``(variance=...) -> sampler``, given the learned variance or None: a partial application of
-            :func:`aigc_jax.samplers.sampling.make_sampler`.
-        guidance: transform of the denoiser while sampling.
-        editor: like ``sampler`` of :func:`aigc_jax.samplers.editing.make_editor`, which changes given examples; None
-            for no ``edit``.
+        sampler: from noise to samples, :func:`aigc_jax.samplers.sampling.make_sampler`; a learned variance takes the
+            place of that of its settings.
         log_likelihood: what ``evaluate`` computes; None for no ``evaluate``.
         time_sampler: times of the training examples; None for uniform ones. ``vlb`` and ``hybrid`` always take the
             discrete chain's.
@@ -116,7 +90,6 @@ def diffusion(
     Raises:
         UsageError: there is no such objective.
 
-    >>> import functools
     >>> from aigc_jax.nets.mlp import MLPDenoiser
     >>> from aigc_jax.processes.gaussian import edm
     >>> from aigc_jax.processes.prediction import precondition
@@ -124,7 +97,7 @@ def diffusion(
     >>> from aigc_jax.samplers.sampling import make_sampler
     >>> from aigc_jax.samplers.settings import Sampling
     >>> denoiser = Denoiser(MLPDenoiser((8,)), edm(), precondition(edm()), (2,), bounds=None, num_levels=None)
-    >>> sampler = functools.partial(make_sampler, edm(), Sampling("heun", num_steps=4))
+    >>> sampler = make_sampler(edm(), Sampling("heun", num_steps=4))
     >>> algorithm = diffusion(denoiser, tx=optax.sgd(1e-3), sampler=sampler, time_sampler=lognormal_times())
     >>> batch = {"example": jnp.zeros((6, 2))}
     >>> state = algorithm.init(jax.random.key(0), batch)
@@ -135,7 +108,6 @@ def diffusion(
     if objective not in ("simple", "vlb", "hybrid"):
         raise UsageError(f"expected an objective of simple, vlb or hybrid; got {objective!r}")
     is_simple, process = objective == "simple", denoiser.process
-    sampler(variance=None)  # settings that cannot be are refused here, not at the first sample
     times = uniform_times(process, num_steps=None if is_simple else num_train_steps)
     if is_simple and time_sampler is not None:
         times = time_sampler
@@ -153,20 +125,20 @@ def diffusion(
             return bound, (model_state, {"vlb": bound})
         return _simple(denoiser, noisy, prediction, weight) + HYBRID_WEIGHT * bound, (model_state, {"vlb": bound})
 
+    def with_variance(variables: Variables) -> DenoiseFn:
+        return WithVariance(denoiser.denoise_fn(variables), _variance_fn(denoiser, variables))
+
     players = [Player(PLAYER, loss_fn, tx)]
+    denoising = make_denoising(denoiser, sampler, None if is_simple else with_variance)
     ema_names = () if ema_decay is None else (PLAYER,)
     return Algorithm(
         init=lambda key, batch: init_state(players, {PLAYER: denoiser.init(key, batch)}, {}, ema_names=ema_names),
         step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
-        sample=_sample_fn(denoiser, sampler, guidance, is_learned=not is_simple),
-        latent=make_latent_fn(denoiser),
-        generate=_generate_fn(denoiser, sampler, guidance, is_learned=not is_simple),
-        # A learned variance needs its network.
-        ideal=make_ideal_fn(denoiser, sampler(variance=None), guidance) if is_simple else None,
-        detectors=renoise_detectors(denoiser),
-        trace=_trace_fn(denoiser, sampler, guidance, is_learned=not is_simple),
+        sample=make_sample_fn(denoising),
         evaluate=None if log_likelihood is None else make_evaluate_fn(denoiser, log_likelihood),
-        edit=None if editor is None else _edit_fn(denoiser, editor, guidance, is_learned=not is_simple),
+        latents=make_latents(denoiser, denoising),
+        denoising=denoising,
+        detectors=renoise_detectors(denoiser),
     )
 
 
@@ -234,48 +206,6 @@ def reverse_step(
     lower = expand(2.0 * jnp.log(jnp.where(is_first, second.std, at.std)), x_t)
     upper = expand(2.0 * jnp.log(at.forward_std), x_t)
     return mean, lower + 0.5 * (fraction + 1.0) * (upper - lower)
-
-
-def _sample_fn(denoiser: Denoiser, sampler: MakeSampler, guidance: Guidance, *, is_learned: bool) -> SampleFn:
-    """The ``sample`` of the algorithm; a learned variance needs the weights, so its sampler is made with them."""
-
-    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
-        made = sampler(variance=_variance_fn(denoiser, variables) if is_learned else None)
-        return make_sample_fn(denoiser, made, guidance)(variables, key, num_samples, condition)
-
-    return sample
-
-
-def _generate_fn(denoiser: Denoiser, sampler: MakeSampler, guidance: Guidance, *, is_learned: bool) -> GenerateFn:
-    """The ``generate`` of the algorithm, with the variances that ``sample`` has."""
-
-    def generate(variables: Variables, latents: Array, key: Array, condition: Condition) -> Array:
-        made = sampler(variance=_variance_fn(denoiser, variables) if is_learned else None)
-        return make_generate_fn(denoiser, made, guidance)(variables, latents, key, condition)
-
-    return generate
-
-
-def _trace_fn(denoiser: Denoiser, sampler: MakeSampler, guidance: Guidance, *, is_learned: bool) -> TraceFn | None:
-    """The ``trace`` of the algorithm, with the variances that ``sample`` has."""
-
-    def trace(variables: Variables, key: Array, num_samples: int, condition: Condition) -> tuple[Array, dict]:
-        made = make_trace_fn(denoiser, sampler(variance=_variance_fn(denoiser, variables)), guidance)
-        assert made is not None  # for the type checker: the variance does not matter to that
-        return made(variables, key, num_samples, condition)
-
-    fixed = make_trace_fn(denoiser, sampler(variance=None), guidance)
-    return trace if is_learned and fixed is not None else fixed
-
-
-def _edit_fn(denoiser: Denoiser, editor: Callable[..., EditorFn], guidance: Guidance, *, is_learned: bool) -> EditFn:
-    """The ``edit`` of the algorithm, with the variances that ``sample`` has."""
-
-    def edit(variables: Variables, key: Array, image: Array, condition: Condition, **how: Any) -> Array:
-        made = editor(variance=_variance_fn(denoiser, variables) if is_learned else None)
-        return make_edit_fn(denoiser, made, guidance)(variables, key, image, condition, **how)
-
-    return edit  # pyright: ignore[reportReturnType]  # the keywords of EditFn pass through
 
 
 def _variance_fn(denoiser: Denoiser, variables: Variables) -> VarianceFn:

@@ -17,24 +17,21 @@ from aigc_jax.algorithms.denoiser import (
     PLAYER,
     RENOISE_LEVELS,
     Denoiser,
-    SamplerFn,
     corrupt,
-    make_edit_fn,
+    make_denoising,
     make_evaluate_fn,
-    make_generate_fn,
-    make_latent_fn,
+    make_latents,
     make_sample_fn,
     mean_square,
 )
-from aigc_jax.algorithms.detecting import make_trace_fn, renoise_detectors
-from aigc_jax.algorithms.ideal import make_ideal_fn
+from aigc_jax.algorithms.detecting import renoise_detectors
 from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.gaussian import rectified_flow
 from aigc_jax.processes.prediction import predict
 from aigc_jax.processes.times import TimeSampler, logit_normal_times
-from aigc_jax.samplers.editing import EditorFn
 from aigc_jax.samplers.likelihood import LogLikelihoodFn
-from aigc_jax.types import Algorithm, Batch, Guidance, Key, Metrics, Player, PyTree
+from aigc_jax.samplers.sampling import Sampler
+from aigc_jax.types import Algorithm, Batch, Key, Metrics, Player, PyTree
 
 
 def rectified_flow_denoiser(
@@ -68,9 +65,7 @@ def flow_matching(
     denoiser: Denoiser,
     *,
     tx: optax.GradientTransformation,
-    sampler: SamplerFn,
-    guidance: Guidance = lambda denoise: denoise,
-    editor: EditorFn | None = None,
+    sampler: Sampler,
     log_likelihood: LogLikelihoodFn | None = None,
     time_sampler: TimeSampler | None = None,
     condition_dropout: float = 0.1,
@@ -83,9 +78,7 @@ def flow_matching(
     Args:
         denoiser: the network and its path, :func:`rectified_flow_denoiser`.
         tx: its optimiser.
-        sampler: from noise to samples.
-        guidance: transform of the denoiser while sampling.
-        editor: changes given examples, from :mod:`aigc_jax.samplers.editing`; None for no ``edit``.
+        sampler: from noise to samples, :func:`aigc_jax.samplers.sampling.make_sampler`.
         log_likelihood: what ``evaluate`` computes; None for no ``evaluate``.
         time_sampler: times of the training examples; None for logit-normal ones (Esser et al. 2024).
         condition_dropout: probability in [0, 1) that a condition is hidden, for classifier-free guidance.
@@ -118,17 +111,14 @@ def flow_matching(
         # path of a denoiser has its own target.
         return mean_square(velocity - denoiser.parameterization.target(noisy.pair, noisy.t)), (model_state, {})
 
-    players = [Player(PLAYER, loss_fn, tx)]
+    players, denoising = [Player(PLAYER, loss_fn, tx)], make_denoising(denoiser, sampler)
     ema_names = () if ema_decay is None else (PLAYER,)
     return Algorithm(
         init=lambda key, batch: init_state(players, {PLAYER: denoiser.init(key, batch)}, {}, ema_names=ema_names),
         step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
-        sample=make_sample_fn(denoiser, sampler, guidance),
-        latent=make_latent_fn(denoiser),
-        generate=make_generate_fn(denoiser, sampler, guidance),
-        ideal=make_ideal_fn(denoiser, sampler, guidance),
-        detectors=renoise_detectors(denoiser),
-        trace=make_trace_fn(denoiser, sampler, guidance),
+        sample=make_sample_fn(denoising),
         evaluate=None if log_likelihood is None else make_evaluate_fn(denoiser, log_likelihood),
-        edit=None if editor is None else make_edit_fn(denoiser, editor, guidance),
+        latents=make_latents(denoiser, denoising),
+        denoising=denoising,
+        detectors=renoise_detectors(denoiser),
     )

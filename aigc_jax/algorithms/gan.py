@@ -24,10 +24,9 @@ from aigc_jax.types import (
     Batch,
     Condition,
     Detector,
-    GenerateFn,
     Key,
     Keys,
-    LatentFn,
+    Latents,
     LossTransform,
     Metrics,
     Player,
@@ -164,8 +163,7 @@ def gan(
         init=lambda key, batch: init_state(players, *_init(networks, key, batch), ema_names=ema_names),
         step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
         sample=_sampler(networks),
-        latent=_latent_fn(networks),
-        generate=_generator(networks),
+        latents=_latents(networks),
         evaluate=_evaluator(networks),
         detectors={"discriminator_logit": Detector(_critic(networks))},
     )
@@ -225,23 +223,10 @@ def _init(networks: GANNetworks, key: Key, batch: Batch) -> tuple[PyTree, PyTree
     return params, model_state
 
 
-def _latent_fn(networks: GANNetworks) -> LatentFn:
-    def latent(key: Array, num_samples: int) -> Array:
+def _latents(networks: GANNetworks) -> Latents:
+    def draw(key: Array, num_samples: int) -> Array:
         return normal(split_by_name(example_keys(key, num_samples), "latent")["latent"], (networks.latent_dim,))
 
-    return latent
-
-
-def _sampler(networks: GANNetworks) -> SampleFn:
-    latent, generate = _latent_fn(networks), _generator(networks)
-
-    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
-        return generate(variables, latent(key, num_samples), key, condition)
-
-    return sample
-
-
-def _generator(networks: GANNetworks) -> GenerateFn:
     def generate(variables: Variables, latents: Array, key: Array, condition: Condition) -> Array:
         del key
         if (condition is not None) != bool(networks.num_classes):
@@ -252,7 +237,16 @@ def _generator(networks: GANNetworks) -> GenerateFn:
         assert isinstance(images, jax.Array)  # for the type checker: no mutable collections, so no tuple
         return images
 
-    return generate
+    return Latents(draw, generate)
+
+
+def _sampler(networks: GANNetworks) -> SampleFn:
+    latents = _latents(networks)
+
+    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+        return latents.generate(variables, latents.draw(key, num_samples), key, condition)
+
+    return sample
 
 
 def _critic(networks: GANNetworks) -> ScoreFn:

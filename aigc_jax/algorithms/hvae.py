@@ -26,6 +26,7 @@ from aigc_jax.players import init_state, make_step
 from aigc_jax.rng import example_keys, normal, split_by_name
 from aigc_jax.types import (
     Algorithm,
+    Autoencoder,
     Batch,
     Condition,
     Key,
@@ -175,7 +176,7 @@ def hvae(
     >>> algorithm = hvae(model, optax.sgd(1e-3))
     >>> batch = {"example": jnp.zeros((6, 8, 8, 1))}
     >>> state = algorithm.init(jax.random.key(0), batch)
-    >>> algorithm.encode(state.variables, batch, jax.random.key(2)).shape  # 4 x 4 x 1 + 2 x 2 x 2 + 3
+    >>> algorithm.autoencoder.encode(state.variables, batch, jax.random.key(2)).shape  # 4 x 4 x 1 + 2 x 2 x 2 + 3
     (6, 27)
     """
     check_bound(tuple(model.ladder.latent_dims), model.num_importance_samples, model.chunk_size)
@@ -207,8 +208,7 @@ def hvae(
         step,
         model.sample,
         model.evaluate,
-        model.encode,
-        model.decode,
+        Autoencoder(model.encode, model.decode),
         detectors={
             "elbo": elbo_detector(model._replace(num_importance_samples=NUM_DRAWS).evaluate, model.ladder.num_classes)
         },

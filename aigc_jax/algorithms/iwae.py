@@ -18,7 +18,7 @@ from aigc_jax.algorithms.detecting import NUM_DRAWS, elbo_detector
 from aigc_jax.losses.bounds import draw_keys, log_mean_exp
 from aigc_jax.players import init_state, make_step
 from aigc_jax.rng import example_keys, split_by_name
-from aigc_jax.types import Algorithm, Batch, Key, Metrics, Player, PyTree, TrainState, UsageError
+from aigc_jax.types import Algorithm, Autoencoder, Batch, Key, Latents, Metrics, Player, PyTree, TrainState, UsageError
 
 
 def iwae(
@@ -84,9 +84,7 @@ def iwae(
         step,
         model.sample,
         model.evaluate,
-        model.encode,
-        model.decode,
-        latent=model.latent,
-        generate=model.generate,
+        Autoencoder(model.encode, model.decode),
+        Latents(model.latent, model.generate),
         detectors={"elbo": elbo_detector(model._replace(num_importance_samples=NUM_DRAWS).evaluate, model.num_classes)},
     )

@@ -19,7 +19,7 @@ from aigc_jax.losses.likelihoods import sum_per_example
 from aigc_jax.losses.variational import gaussian_kl
 from aigc_jax.players import init_state, make_step
 from aigc_jax.rng import example_keys, normal, split_by_name
-from aigc_jax.types import Algorithm, Batch, Key, Metrics, Player, PyTree, TrainState, UsageError
+from aigc_jax.types import Algorithm, Autoencoder, Batch, Key, Latents, Metrics, Player, PyTree, TrainState, UsageError
 
 
 def vae(
@@ -59,7 +59,7 @@ def vae(
     >>> batch = {"example": jnp.zeros((6, 4, 4, 1))}
     >>> state = algorithm.init(jax.random.key(0), batch)
     >>> state, metrics = jax.jit(algorithm.step)(state, batch, jax.random.key(1))
-    >>> algorithm.encode(state.variables, batch, jax.random.key(2)).shape
+    >>> algorithm.autoencoder.encode(state.variables, batch, jax.random.key(2)).shape
     (6, 3)
     """
     check_bound(model.latent_shape, model.num_importance_samples, model.chunk_size)
@@ -90,9 +90,7 @@ def vae(
         step,
         model.sample,
         model.evaluate,
-        model.encode,
-        model.decode,
-        latent=model.latent,
-        generate=model.generate,
+        Autoencoder(model.encode, model.decode),
+        Latents(model.latent, model.generate),
         detectors={"elbo": elbo_detector(model._replace(num_importance_samples=NUM_DRAWS).evaluate, model.num_classes)},
     )

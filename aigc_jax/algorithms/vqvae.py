@@ -27,6 +27,7 @@ from aigc_jax.players import init_state, make_step
 from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.types import (
     Algorithm,
+    Autoencoder,
     Batch,
     Condition,
     Key,
@@ -206,7 +207,6 @@ def vqvae(
         step,
         model.sample,
         model.evaluate,
-        model.encode,
-        model.decode,
+        Autoencoder(model.encode, model.decode),
         detectors={"elbo": elbo_detector(model.evaluate, model.num_classes)},
     )

@@ -99,7 +99,7 @@ def evaluate_run(arguments: Evaluate) -> int:
 
 def _path_lengths(loaded: LoadedRun, data: Data) -> Callable[[int], np.ndarray] | None:
     """Path lengths in the features of the data's classifier; None where the model starts from no one latent."""
-    if loaded.experiment.algorithm.generate is None or loaded.experiment.world is not None:
+    if loaded.experiment.algorithm.latents is None or loaded.experiment.world is not None:
         return None
     _, classifier, weights = load_classifier(loaded.config, data)
     return make_path_fn(loaded.experiment, loaded.variables, loaded.seed, features_fn(classifier, weights))

@@ -18,7 +18,7 @@ import numpy as np
 
 from aigc_jax.evaluation.model import EvaluatedModel, NamedDetector, PairedVariant, Replication, Variant
 from aigc_jax.evaluation.recommendations import IDEAL
-from aigc_jax.inference.diagnostics import make_ideal_fn, make_score_fn, make_trace_fn
+from aigc_jax.inference.diagnostics import make_exact_sample_fn, make_score_fn, make_trajectory_fn
 from aigc_jax.inference.latents import make_reconstruct_fn
 from aigc_jax.inference.perturbation import (
     TransformedSampler,
@@ -121,16 +121,18 @@ def evaluated_model(
         UsageError: the run draws no samples, or another run's examples have another shape.
     """
     experiment, left_out = loaded.experiment, dict[str, str]()
-    has_both_ways = experiment.algorithm.encode is not None and experiment.algorithm.decode is not None
+    has_both_ways = experiment.algorithm.autoencoder is not None
     sampler = compile_sampler(experiment)
     sample_fn = sampler(loaded.variables, loaded.seed)
     transformed = None
-    if experiment.algorithm.generate is not None:
+    if experiment.algorithm.latents is not None:
         transformed = compile_transformed_sampler(experiment, loaded.variables, loaded.seed)
     for other in (partner, denoiser):
         if other is not None:
             _check_shape(loaded, other)
-    if experiment.algorithm.trace is None:
+    denoising = experiment.algorithm.denoising
+    has_trajectories = denoising is not None and denoising.num_steps > 1
+    if not has_trajectories:
         left_out["trajectory_variance"] = "the model draws its samples in one go, or its sampler lets nobody look on"
     return EvaluatedModel(
         sample_fn=sample_fn,
@@ -140,11 +142,9 @@ def evaluated_model(
         replications=list(_repeats(loaded, sample_fn)),
         paired_variants=list(_paired_variants(loaded, sampler, transformed, partner, left_out)),
         detectors=_detectors(loaded, denoiser),
-        trace_fn=None
-        if experiment.algorithm.trace is None
-        else make_trace_fn(experiment, loaded.variables, loaded.seed),
+        trace_fn=make_trajectory_fn(experiment, loaded.variables, loaded.seed) if has_trajectories else None,
         latent_changes=None
-        if experiment.algorithm.generate is None
+        if experiment.algorithm.latents is None
         else make_change_fn(experiment, loaded.variables, loaded.seed),
         variants=[
             *_sampler_variants(loaded, left_out),
@@ -293,7 +293,11 @@ def _sampler_variants(loaded: LoadedRun, left_out: dict[str, str]) -> Iterator[V
             settings = {"sampler": name, "num_steps": num_steps}
             yield Variant("sampler", name, cost, with_sampling(loaded, settings))
             # Under guidance even the exact denoiser leaves the data's law: it is then no floor.
-            exact = make_ideal_fn(loaded.build(config), loaded.seed) if sampling.guidance == 1 else None
+            exact = (
+                make_exact_sample_fn(loaded.build(config), loaded.variables, loaded.seed)
+                if sampling.guidance == 1
+                else None
+            )
             if exact is not None:
                 yield Variant("sampler", f"{name}{IDEAL}", cost, exact, is_ideal=True)
 

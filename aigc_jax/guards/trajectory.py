@@ -23,6 +23,10 @@ WINDOW = (0, 9)
 """The last ten steps, the default of the paper's released code."""
 
 
+WINDOWS = (WINDOW, (0, 4), (0, 19))
+"""Windows that are tried; the first has the plain name, the best is found on labelled samples."""
+
+
 class Welford(NamedTuple):
     """Running mean and squared deviations of what was predicted: no prediction is kept.
 
@@ -91,7 +95,7 @@ def trajectory_variance(window: tuple[int, int] = WINDOW) -> Observer:
     return Observer(init, update, compute)
 
 
-def gather(observers: Mapping[str, Observer]) -> Observer:
+def combine_observers(observers: Mapping[str, Observer]) -> Observer:
     """Several observers as one.
 
     Args:
@@ -100,7 +104,7 @@ def gather(observers: Mapping[str, Observer]) -> Observer:
     Returns:
         An observer that gives a dictionary of what each saw.
 
-    >>> list(gather({"steady": trajectory_variance()}).init(jnp.ones((1, 1)), jnp.linspace(1.0, 0.0, 5)))
+    >>> list(combine_observers({"steady": trajectory_variance()}).init(jnp.ones((1, 1)), jnp.linspace(1.0, 0.0, 5)))
     ['steady']
     """
 
@@ -114,3 +118,23 @@ def gather(observers: Mapping[str, Observer]) -> Observer:
         return {name: observer.compute(state[name]) for name, observer in observers.items()}
 
     return Observer(init, update, compute)
+
+
+def trajectory_observer(num_steps: int) -> Observer | None:
+    """Trajectory variance over all of :data:`WINDOWS` that a trajectory is long enough for.
+
+    Args:
+        num_steps: steps that the observer sees.
+
+    Returns:
+        An observer that gives ``trajectory_variance`` for the default window, ``trajectory_variance_0_4`` and so on for
+        the others; None for fewer than two steps, which have no variance.
+
+    >>> list(trajectory_observer(6).init(jnp.ones((1, 1)), jnp.linspace(1.0, 0.0, 7)))
+    ['trajectory_variance', 'trajectory_variance_0_4']
+    """
+    if num_steps < 2:
+        return None
+    windows = {"trajectory_variance": WINDOWS[0]}
+    windows |= {f"trajectory_variance_{a}_{b}": (a, b) for a, b in WINDOWS[1:] if b < num_steps}
+    return combine_observers({name: trajectory_variance(window) for name, window in windows.items()})

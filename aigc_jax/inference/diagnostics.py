@@ -1,4 +1,4 @@
-"""Compiled functions that look into a trained model: its detectors, its traces, and its sampler without its network.
+"""Diagnostics of a trained model: scores of detectors and trajectories, and its sampler with an exact denoiser.
 
 All of them number samples as :mod:`aigc_jax.inference.sampling` does, so that sample i is the same sample everywhere.
 """
@@ -12,31 +12,47 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aigc_jax.guards.trajectory import trajectory_observer
 from aigc_jax.inference.sampling import BLOCK, SampleBlocksFn, blockwise, sample_key
+from aigc_jax.processes.gaussian import expand
 from aigc_jax.rng import example_keys, split_by_name
-from aigc_jax.types import Detector, Experiment, UsageError, Variables
+from aigc_jax.samplers.sampling import WithVariance
+from aigc_jax.types import Condition, Detector, Experiment, UsageError, Variables
 
 ScoreBlocksFn = Callable[[np.ndarray, np.ndarray | None, int], np.ndarray]
 """``(examples [num, ...], condition or None, start) -> score [num]`` of samples start ... start + num - 1."""
 
 
-def make_ideal_fn(experiment: Experiment, seed: int) -> SampleBlocksFn | None:
-    """Samples with the world's own denoiser in the network's place, from the noise of the model's own samples.
+def make_exact_sample_fn(experiment: Experiment, variables: Variables, seed: int) -> SampleBlocksFn | None:
+    """Samples by the model's sampler with the exact denoiser of the world, from the noise of the model's own samples.
 
     Args:
         experiment: what was trained.
+        variables: its weights; no sample depends on them.
         seed: of the samples.
 
     Returns:
         The function; None where the world's denoiser is not known, or the model has none to replace.
+
+    Reference:
+        Aithal et al., "Understanding Hallucinations in Diffusion Models through Mode Interpolation", 2024, section 4.1:
+        with the true score no sample lies between modes.
     """
-    ideal = experiment.algorithm.ideal
+    denoising = experiment.algorithm.denoising
     exact = None if experiment.world is None else experiment.world.denoise
-    if ideal is None or exact is None:
+    if denoising is None or exact is None or denoising.is_in_latents:
         return None
-    key = sample_key(seed)
-    compiled = jax.jit(lambda index, ids: ideal(exact, example_keys(key, index), BLOCK, experiment.to_condition(ids)))
-    return blockwise(lambda index, condition: compiled(index, condition))
+    if isinstance(denoising.denoiser(variables), WithVariance):
+        return None  # a learned variance needs its network
+    process, draw, key = denoising.process, denoising.draw, sample_key(seed)
+
+    def denoise(x_t: jax.Array, t: jax.Array, condition: Condition) -> jax.Array:
+        x_0 = exact(x_t, process.alpha(t), process.sigma(t), condition)
+        # Without noise there is nothing to remove, and no exact posterior to divide by.
+        return jnp.where(expand(process.sigma(t), x_0) > 0, x_0, x_t)
+
+    compiled = jax.jit(lambda index, ids: draw(denoise, example_keys(key, index), experiment.to_condition(ids))[0])
+    return blockwise(lambda index, ids: compiled(index, ids))
 
 
 def make_score_fn(
@@ -72,13 +88,13 @@ def make_score_fn(
     return score
 
 
-def make_trace_fn(
+def make_trajectory_fn(
     experiment: Experiment, variables: Variables, seed: int
 ) -> Callable[[int, np.ndarray | None, int], tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Samples with the scores of their making.
+    """Samples with scores of their trajectories.
 
     Args:
-        experiment: what was trained; its algorithm has ``trace``.
+        experiment: what was trained; its algorithm has ``denoising`` with steps to observe.
         variables: its weights.
         seed: of the samples.
 
@@ -86,15 +102,18 @@ def make_trace_fn(
         ``(start, condition, num) -> (samples, {detector: score})``.
 
     Raises:
-        UsageError: the algorithm traces nothing.
+        UsageError: the model does not denoise, or its sampler cannot be observed.
     """
-    trace = experiment.algorithm.trace
-    if trace is None:
-        raise UsageError("this model keeps no trace of how its samples came about")
+    denoising = experiment.algorithm.denoising
+    observer = None if denoising is None else trajectory_observer(denoising.num_steps)
+    if denoising is None or observer is None:
+        raise UsageError("this model has no trajectories: use a denoising model and a sampler of several steps")
     key = sample_key(seed)
-    compiled: Any = jax.jit(
-        lambda variables, index, ids: trace(variables, example_keys(key, index), BLOCK, experiment.to_condition(ids))
-    )
+
+    @jax.jit
+    def compiled(variables: Variables, index: jax.Array, ids: jax.Array | None) -> tuple[jax.Array, Any]:
+        keys, condition = example_keys(key, index), experiment.to_condition(ids)
+        return denoising.draw(denoising.denoiser(variables), keys, condition, observer=observer)
 
     def draw(start: int, condition: np.ndarray | None, num: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         blocks: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []

@@ -35,8 +35,9 @@ def make_show_fn(experiment: Experiment, seed: int) -> ShownFn | None:
     ids = names = real = None
     if conditions is not None:
         names = conditions.names[:MAX_CONDITIONS]
-        # All of one condition together, as they are shown.
-        ids = np.sort(np.arange(num, dtype=np.int32) % len(names))
+        # Equally many of each condition, all of one together, as they are shown.
+        num -= num % len(names)
+        ids = np.repeat(np.arange(len(names), dtype=np.int32), num // len(names))
     if experiment.world is not None and modality.picture is None:
         real = modality.store(np.asarray(experiment.world.sample(key, num, None)))
 

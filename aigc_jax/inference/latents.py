@@ -43,9 +43,10 @@ def make_latent_fns(experiment: Experiment, variables: Variables) -> LatentFns:
     Raises:
         UsageError: the model has no encoder or no decoder.
     """
-    encode, decode = experiment.algorithm.encode, experiment.algorithm.decode
-    if encode is None or decode is None:
+    autoencoder = experiment.algorithm.autoencoder
+    if autoencoder is None:
         raise UsageError("this run holds a model without an encoder: name the run of an autoencoder, as vae_digits")
+    encode, decode = autoencoder
     is_conditional = experiment.conditions is not None
     encode_compiled = jax.jit(lambda variables, batch: encode(variables, batch, jax.random.key(0)))
     decode_compiled = jax.jit(decode)

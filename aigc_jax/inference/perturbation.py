@@ -17,13 +17,16 @@ from aigc_jax.inference.sampling import BLOCK, SampleBlocksFn, blockwise, sample
 from aigc_jax.metrics.consistency import unit_change
 from aigc_jax.metrics.path_length import path_speed
 from aigc_jax.rng import example_keys, normal, split_by_name
-from aigc_jax.types import Experiment, GenerateFn, LatentFn, UsageError, Variables
+from aigc_jax.types import Experiment, Latents, UsageError, Variables
 
 LatentTransform = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """``(latents [B, ...], keys [B], amount []) -> latents``: standard normal in, standard normal or a part of it out."""
 
 TransformedSampler = Callable[[LatentTransform, float], SampleBlocksFn]
 """``(transform, amount) -> sample_fn``: its sample i is made of the latent of the model's own sample i."""
+
+DrawLatentsFn = Callable[[jax.Array, int], jax.Array]
+"""``(keys [num], num) -> latents [num, ...]``."""
 
 DecodeFn = Callable[[jax.Array], jax.Array]
 """``latents [B, ...] -> samples [B, ...]`` of given weights, keys and conditions."""
@@ -33,7 +36,7 @@ def compile_transformed_sampler(experiment: Experiment, variables: Variables, se
     """Samples from the model's own latents, transformed; all transforms share the compiled generator.
 
     Args:
-        experiment: what was trained; its algorithm has ``latent`` and ``generate``.
+        experiment: what was trained; its algorithm has ``latents``.
         variables: its weights.
         seed: of the latents.
 
@@ -43,7 +46,7 @@ def compile_transformed_sampler(experiment: Experiment, variables: Variables, se
     Raises:
         UsageError: the model starts from no one latent.
     """
-    latent, generate = _latent_fns(experiment)
+    latent, generate = _latents(experiment)
     key = sample_key(seed)
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -113,7 +116,7 @@ def make_path_fn(
     """Squared speeds in feature space along paths between latents, see :mod:`aigc_jax.metrics.path_length`.
 
     Args:
-        experiment: what was trained; its algorithm has ``latent`` and ``generate``.
+        experiment: what was trained; its algorithm has ``latents``.
         variables: its weights.
         seed: of the latents.
         features: images -> features [B, F].
@@ -125,7 +128,7 @@ def make_path_fn(
         UsageError: the model starts from no one latent.
     """
 
-    def speeds(latent: LatentFn, decode: DecodeFn, keys: jax.Array) -> jax.Array:
+    def speeds(latent: DrawLatentsFn, decode: DecodeFn, keys: jax.Array) -> jax.Array:
         named = split_by_name(keys, "path_end", "path_time")
         ends = latent(keys, BLOCK), latent(named["path_end"], BLOCK)
         t = jax.vmap(jax.random.uniform)(named["path_time"])
@@ -139,7 +142,7 @@ def make_change_fn(experiment: Experiment, variables: Variables, seed: int) -> C
     """How each sample changes per unit of its latent, exactly, see :func:`aigc_jax.metrics.consistency.unit_change`.
 
     Args:
-        experiment: what was trained; its algorithm has ``latent`` and ``generate``.
+        experiment: what was trained; its algorithm has ``latents``.
         variables: its weights.
         seed: of the latents.
 
@@ -150,7 +153,7 @@ def make_change_fn(experiment: Experiment, variables: Variables, seed: int) -> C
         UsageError: the model starts from no one latent.
     """
 
-    def changes(latent: LatentFn, decode: DecodeFn, keys: jax.Array) -> jax.Array:
+    def changes(latent: DrawLatentsFn, decode: DecodeFn, keys: jax.Array) -> jax.Array:
         latents = latent(keys, BLOCK)
         directions = normal(split_by_name(keys, "direction")["direction"], latents.shape[1:])
         return unit_change(decode, latents, directions)
@@ -162,10 +165,10 @@ def _compiled(
     experiment: Experiment,
     variables: Variables,
     seed: int,
-    make: Callable[[LatentFn, DecodeFn, jax.Array], jax.Array],
+    make: Callable[[DrawLatentsFn, DecodeFn, jax.Array], jax.Array],
 ) -> Callable[[jax.Array, jax.Array | None], jax.Array]:
     """Blocks of what is made of the latents of samples, the model as a function of them, and the samples' keys."""
-    latent, generate = _latent_fns(experiment)
+    latent, generate = _latents(experiment)
     key = sample_key(seed)
 
     @jax.jit
@@ -176,11 +179,10 @@ def _compiled(
     return lambda index, condition: block(variables, index, condition)
 
 
-def _latent_fns(experiment: Experiment) -> tuple[LatentFn, GenerateFn]:
-    latent, generate = experiment.algorithm.latent, experiment.algorithm.generate
-    if latent is None or generate is None:
+def _latents(experiment: Experiment) -> Latents:
+    if experiment.algorithm.latents is None:
         raise UsageError("this model starts from no one latent: there is none to move")
-    return latent, generate
+    return experiment.algorithm.latents
 
 
 def _by_number(

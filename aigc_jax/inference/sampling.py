@@ -184,9 +184,12 @@ def make_edit_fn(experiment: Experiment, variables: Variables, *, keep: str, str
     Raises:
         UsageError: the algorithm edits nothing.
     """
-    edit = experiment.algorithm.edit
-    if edit is None:
-        raise UsageError("this model changes no given images: edit takes runs of denoising models, as flow_digits")
+    denoising = experiment.algorithm.denoising
+    if denoising is None or denoising.is_in_latents:
+        raise UsageError(
+            "this run has no edit function: use a diffusion or flow-matching run of the examples themselves, such as "
+            "flow_digits"
+        )
     if experiment.modality.picture is None or len(experiment.example_shape) != 3:
         raise UsageError(f"edit changes images, this run makes {experiment.modality.name}s: name the run of images")
     height, width, _ = experiment.example_shape
@@ -198,9 +201,12 @@ def make_edit_fn(experiment: Experiment, variables: Variables, *, keep: str, str
         "bottom": rows >= height // 2,
     }
     mask = None if keep == "nothing" else jnp.asarray(np.broadcast_to(halves[keep], (1, height, width, 1)), jnp.float32)
-    compiled = jax.jit(
-        lambda variables, key, image, condition: edit(variables, key, image, condition, mask=mask, strength=strength)
-    )
+
+    @jax.jit
+    def compiled(variables: Variables, key: jax.Array, image: jax.Array, ids: jax.Array | None) -> jax.Array:
+        keys, condition = example_keys(key, len(image)), experiment.to_condition(ids)
+        denoise = denoising.denoiser(variables)
+        return denoising.draw(denoise, keys, condition, start=image, mask=mask, strength=strength)[0]
 
     def edit_images(images: np.ndarray, condition: np.ndarray | None, seed: int, row: int = 0) -> np.ndarray:
         key = jax.random.fold_in(split_by_name(jax.random.key(seed), "edit")["edit"], row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -70,16 +71,34 @@ class Plan(NamedTuple):
     guidance: Guidance
 
 
+class WithVariance(NamedTuple):
+    """A denoiser that learned the variance of each reverse step too.
+
+    Attributes:
+        denoise: the denoiser.
+        variance: the variance, see :data:`aigc_jax.samplers.ddim.VarianceFn`.
+    """
+
+    denoise: DenoiseFn
+    variance: VarianceFn
+
+    def __call__(self, x_t: Array, t: Array, condition: Condition) -> Array:
+        """The predicted x_0."""
+        return self.denoise(x_t, t, condition)
+
+
 class Sampler(NamedTuple):
     """A :class:`SamplerFn` made of a plan.
 
     Attributes:
         process: the noise process.
         plan: solver, grid and guidance.
+        solver_of: ``variance -> solver`` of a denoiser :class:`WithVariance`.
     """
 
     process: Process
     plan: Plan
+    solver_of: Callable[[VarianceFn], Solver]
 
     def __call__(
         self,
@@ -92,7 +111,15 @@ class Sampler(NamedTuple):
     ) -> Array:
         """Draw one sample per key, see :class:`SamplerFn`."""
         x, solver_keys = self._begin(shape, keys, noise)
-        return self.plan.solver(self.plan.guidance(denoise), x, self.plan.times, solver_keys, condition)
+        return self.solver(denoise)(self.plan.guidance(denoise), x, self.plan.times, solver_keys, condition)
+
+    def solver(self, denoise: DenoiseFn) -> Solver:
+        """The solver for a denoiser, which takes the variance that the denoiser learned."""
+        return self.solver_of(denoise.variance) if isinstance(denoise, WithVariance) else self.plan.solver
+
+    def guided(self, guidance: Guidance) -> Sampler:
+        """The sampler with one more guidance, applied to the denoiser after that of the settings."""
+        return self._replace(plan=self.plan._replace(guidance=chain(self.plan.guidance, guidance)))
 
     @property
     def num_steps(self) -> int:
@@ -122,11 +149,12 @@ class Sampler(NamedTuple):
         Raises:
             UsageError: the sampler is not :attr:`is_observable`.
         """
-        if not isinstance(self.plan.solver, StepSolver):
+        solver = self.solver(denoise)
+        if not isinstance(solver, StepSolver):
             raise UsageError("restart goes back and forth, so that its steps cannot be observed: use another sampler")
         x, solver_keys = self._begin(shape, keys, None)
         guided = self.plan.guidance(denoise)
-        return self.plan.solver.observe(observer, guided, x, self.plan.times, solver_keys, condition=condition)
+        return solver.observe(observer, guided, x, self.plan.times, solver_keys, condition=condition)
 
     def _begin(self, shape: tuple[int, ...], keys: Keys, noise: Array | None) -> tuple[Array, Keys]:
         named = split_by_name(keys, "noise", "solver")
@@ -139,7 +167,6 @@ def make_plan(
     sampling: Sampling,
     *,
     num_classes: int = 0,
-    variance: VarianceFn | None = None,
     is_bounded: bool = True,
     is_consistency: bool = False,
 ) -> Plan:
@@ -149,7 +176,6 @@ def make_plan(
         process: the noise process that the denoiser was trained with.
         sampling: the settings.
         num_classes: number of conditions 0 ... K-1 of the model, whose null condition is K; 0 for an unconditional one.
-        variance: the learned variance of the ancestral sampler; None for ``sampling.variance``.
         is_bounded: whether examples lie in [-1, 1], so that predictions may be kept there.
         is_consistency: whether the denoiser is a consistency model: it maps along the paths of the ODE, so that no
             other sampler than ``multistep`` means anything; and it has not learned to do without its condition.
@@ -192,7 +218,7 @@ def make_plan(
         # At the least noise the model is the identity: an evaluation there would be wasted. One more point, less that.
         times = _grid(sampling)(process, sampling.num_steps + 1)
         times = jnp.concatenate([times[:-2], times[-1:]])
-    return Plan(_solver(process, sampling, variance), times, guidance)
+    return Plan(_solver(process, sampling, None), times, guidance)
 
 
 def make_sampler(
@@ -200,8 +226,6 @@ def make_sampler(
     sampling: Sampling,
     *,
     num_classes: int = 0,
-    guidance: Guidance = lambda denoise: denoise,
-    variance: VarianceFn | None = None,
     is_bounded: bool = True,
     is_consistency: bool = False,
 ) -> Sampler:
@@ -211,8 +235,6 @@ def make_sampler(
         process: the noise process that the denoiser was trained with.
         sampling: the settings.
         num_classes: number of conditions 0 ... K-1 of the model, whose null condition is K; 0 for an unconditional one.
-        guidance: applied to the denoiser after the guidance of the settings.
-        variance: the learned variance of the ancestral sampler; None for ``sampling.variance``.
         is_bounded: see :func:`make_plan`.
         is_consistency: see :func:`make_plan`.
 
@@ -228,15 +250,8 @@ def make_sampler(
     >>> sampler(lambda x, t, condition: 0 * x + 2, (1,), jax.random.split(jax.random.key(0), 1))
     Array([[2.]], dtype=float32)
     """
-    plan = make_plan(
-        process,
-        sampling,
-        num_classes=num_classes,
-        variance=variance,
-        is_bounded=is_bounded,
-        is_consistency=is_consistency,
-    )
-    return Sampler(process, plan._replace(guidance=chain(plan.guidance, guidance)))
+    plan = make_plan(process, sampling, num_classes=num_classes, is_bounded=is_bounded, is_consistency=is_consistency)
+    return Sampler(process, plan, lambda variance: _solver(process, sampling, variance))
 
 
 def check(sampling: Sampling, num_classes: int = 0) -> None:

@@ -1,9 +1,9 @@
-"""What a trainable model is: its step, its samples, what it says of given examples."""
+"""A trainable model as pure functions: its step, its samples, its scores of given examples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array
 
@@ -39,39 +39,94 @@ class SampleFn(Protocol):
         ...
 
 
+ExactDenoiseFn = Callable[[Array, Array, Array, Condition], Array]
+"""``(x_t [B, ...], alpha [B], sigma [B], condition or None) -> E[x_0 | x_t]``: the denoiser of a world itself."""
+
+DenoiseFn = Callable[[Array, Array, Condition], Array]
+"""``(x_t, t, condition) -> x_0``: a denoiser, whatever it was trained to predict."""
+
+Guidance = Callable[[DenoiseFn], DenoiseFn]
+"""A remedy of the shape denoiser -> denoiser; composes like ``optax.chain``."""
+
+
+class Autoencoder(NamedTuple):
+    """Both ways of a model with an encoder.
+
+    Attributes:
+        encode: ``(variables, batch, key or keys) -> latents`` [B, ...].
+        decode: ``(variables, latents, condition) -> samples``.
+    """
+
+    encode: Callable[[Variables, Batch, Array], Array]
+    decode: Callable[[Variables, Array, Condition], Array]
+
+
+class Latents(NamedTuple):
+    """The latents that ``sample`` starts from: ``sample(v, key, n, c) == generate(v, draw(key, n), key, c)``.
+
+    Attributes:
+        draw: ``(key or keys [num], num) -> latents [num, ...]``, standard normal: drawn by ``sample`` before all else.
+        generate: ``(variables, latents [B, ...], key or keys [B], condition) -> samples``.
+    """
+
+    draw: Callable[[Array, int], Array]
+    generate: Callable[[Variables, Array, Array, Condition], Array]
+
+
 @runtime_checkable
-class EditFn(Protocol):
-    """Changes given examples with a trained model."""
+class DrawFn(Protocol):
+    """Draws samples with any denoiser by the sampler of a model."""
 
     def __call__(
         self,
-        variables: Variables,
-        key: Array,
-        image: Array,
+        denoise: DenoiseFn,
+        keys: Array,
         condition: Condition,
         *,
+        noise: Array | None = None,
+        start: Array | None = None,
         mask: Array | None = None,
         strength: float = 1.0,
-    ) -> Array:
-        """Change images [B, H, W, C] in [-1, 1], with one key or one per example, into what ``condition`` says.
+        observer: Any = None,
+    ) -> tuple[Array, Any]:
+        """Draw one sample per key.
 
-        ``mask`` is 1 where a pixel stays, 0 where it is made up (None: all may change); the less ``strength`` in
-        (0, 1], the more the result resembles the example.
+        Args:
+            denoise: the denoiser, that of the model or another one.
+            keys: one key per sample [B].
+            condition: of each sample; None for an unconditional model.
+            noise: standard normal [B, ...] to start from; None draws it from the keys.
+            start: examples [B, ...] to change; None makes samples from noise alone.
+            mask: 1 where a number of ``start`` stays, 0 where it is made up; None: all may change.
+            strength: share in (0, 1] of the noise that ``start`` gets; the less, the more the result resembles it.
+            observer: watches the solver, see :class:`aigc_jax.samplers.solver.Observer`.
+
+        Returns:
+            The samples, and what the observer gives, None without one.
         """
         ...
 
 
-LatentFn = Callable[[Array, int], Array]
-"""``(key or keys [num], num) -> latents [num, ...]``, standard normal: what ``sample`` draws before all else."""
+class Denoising(NamedTuple):
+    """The sampler and the denoiser of a model that learned to denoise, each by itself.
 
-GenerateFn = Callable[[Variables, Array, Array, Condition], Array]
-"""``(variables, latents [B, ...], key or keys [B], condition) -> samples``: ``sample`` with its latents given."""
+    With them come samples (``draw(denoiser(variables), keys, condition)[0]``), the floor of the exact denoiser
+    (``draw`` with a world's), scores of trajectories (``observer``), in-painting and image-to-image (``start``).
 
-ExactDenoiseFn = Callable[[Array, Array, Array, Condition], Array]
-"""``(x_t [B, ...], alpha [B], sigma [B], condition or None) -> E[x_0 | x_t]``: the denoiser of a world itself."""
+    Attributes:
+        process: the noise process, with ``alpha(t)`` and ``sigma(t)``.
+        denoiser: ``variables -> denoiser``.
+        draw: the sampler, see :class:`DrawFn`.
+        num_steps: steps that an observer sees; 0 where the sampler cannot be observed.
+        is_in_latents: whether ``denoiser`` works on latents, which ``draw`` decodes at its end.
+    """
 
-IdealFn = Callable[[ExactDenoiseFn, Array, int, Condition], Array]
-"""``(exact denoiser, key or keys, num_samples, condition) -> samples``: ``sample`` without its network."""
+    process: Any
+    denoiser: Callable[[Variables], DenoiseFn]
+    draw: DrawFn
+    num_steps: int = 0
+    is_in_latents: bool = False
+
 
 ScoreFn = Callable[[Variables, Array, Condition, Array], Array]
 """``(variables, samples [B, ...], condition int32 [B] or None, keys [B]) -> score [B]``."""
@@ -90,17 +145,6 @@ class Detector(NamedTuple):
     is_typical_best: bool = False
 
 
-@runtime_checkable
-class TraceFn(Protocol):
-    """Draws the samples that ``sample`` draws and scores them by how they came about."""
-
-    def __call__(
-        self, variables: Variables, key: Array, num_samples: int, condition: Condition
-    ) -> tuple[Array, dict[str, Array]]:
-        """As :class:`SampleFn`, with ``{detector: score [num_samples]}`` beside; higher is less reliable."""
-        ...
-
-
 class Algorithm(NamedTuple):
     """A trainable model as pure functions: all that trainer, sampler and report ever see.
 
@@ -110,32 +154,17 @@ class Algorithm(NamedTuple):
         sample: ``(variables, key, num_samples, condition) -> samples``, or None (a classifier has none).
         evaluate: ``(variables, batch, key) -> {name: array with one row per example}``, or None. ``key`` is one
             key, or a key array with one per example.
-        encode: ``(variables, batch, key) -> latents`` [B, ...] of a model with an encoder, or None.
-        decode: ``(variables, latents, condition) -> samples``, or None.
-        edit: changes given examples, see :class:`EditFn`, or None.
-        latent: the latents that ``sample`` starts from, see :data:`LatentFn`; None where it starts from no one latent.
-        generate: ``sample(v, key, n, c) == generate(v, latent(key, n), key, c)``, see :data:`GenerateFn`, or None.
-        ideal: what the sampler draws when a world's exact denoiser takes the network's place, or None.
-        detectors: ``{name: what it says of given samples}``, see :class:`Detector`; {} where it says nothing.
-        trace: samples with scores of their making, see :class:`TraceFn`, or None.
+        autoencoder: see :class:`Autoencoder`; None for a model without an encoder.
+        latents: see :class:`Latents`; None where samples start from no one latent.
+        denoising: see :class:`Denoising`; None for a model that does not denoise.
+        detectors: scores of given samples by name, see :class:`Detector`; {} for none.
     """
 
     init: Callable[[Key, Batch], TrainState]
     step: StepFn
     sample: SampleFn | None = None
     evaluate: Callable[[Variables, Batch, Array], dict[str, Array]] | None = None
-    encode: Callable[[Variables, Batch, Array], Array] | None = None
-    decode: Callable[[Variables, Array, Condition], Array] | None = None
-    edit: EditFn | None = None
-    latent: LatentFn | None = None
-    generate: GenerateFn | None = None
-    ideal: IdealFn | None = None
+    autoencoder: Autoencoder | None = None
+    latents: Latents | None = None
+    denoising: Denoising | None = None
     detectors: Mapping[str, Detector] = {}
-    trace: TraceFn | None = None
-
-
-DenoiseFn = Callable[[Array, Array, Condition], Array]
-"""``(x_t, t, condition) -> x_0``: a denoiser, whatever it was trained to predict."""
-
-Guidance = Callable[[DenoiseFn], DenoiseFn]
-"""A remedy of the shape denoiser -> denoiser; composes like ``optax.chain``."""

@@ -6,15 +6,16 @@ import numpy as np
 import optax
 import pytest
 
-from aigc_jax.algorithms.denoiser import Denoiser
-from aigc_jax.algorithms.detecting import elbo_detector, make_trace_fn, renoise_detectors
+from aigc_jax.algorithms.denoiser import Denoiser, make_denoising
+from aigc_jax.algorithms.detecting import elbo_detector, renoise_detectors
 from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
 from aigc_jax.algorithms.latent_diffusion import latent_diffusion
+from aigc_jax.guards.trajectory import trajectory_observer
 from aigc_jax.nets.mlp import MLPDenoiser
 from aigc_jax.processes.gaussian import rectified_flow
 from aigc_jax.processes.prediction import predict
 from aigc_jax.samplers.sampling import Sampling, make_sampler
-from aigc_jax.types import Algorithm, UsageError
+from aigc_jax.types import Algorithm, Autoencoder, UsageError
 
 FLOW = rectified_flow()
 KEYS = jax.random.split(jax.random.key(0), 5)
@@ -22,12 +23,12 @@ KEYS = jax.random.split(jax.random.key(0), 5)
 
 def denoiser_of(num_classes=0, **options):
     net = MLPDenoiser((8,), num_classes=num_classes)
-    return Denoiser(net, FLOW, predict(FLOW, "velocity"), (2,), num_classes, "point", None, **options)
+    return Denoiser(net, FLOW, predict(FLOW, "velocity"), (2,), num_classes, None, None, **options)
 
 
 def variables_of(denoiser):
     label = {"condition": jnp.zeros(1, jnp.int32)} if denoiser.num_classes else {}
-    params = denoiser.init(jax.random.key(1), {denoiser.name: jnp.zeros((1, 2)), **label})
+    params = denoiser.init(jax.random.key(1), {"example": jnp.zeros((1, 2)), **label})
     params = jax.tree.map(lambda p: p + 0.2 * jax.random.normal(jax.random.key(2), p.shape), params)
     return {"params": {"denoiser": params}, "model_state": {}}
 
@@ -53,10 +54,6 @@ def test_levels_have_names_and_the_first_has_the_plain_one():
         renoise_detectors(denoiser_of(renoise_levels=(-1.0,)))
 
 
-def trace_of(*settings):
-    return make_trace_fn(denoiser_of(), make_sampler(FLOW, Sampling(*settings), is_bounded=False), lambda d: d)
-
-
 @pytest.mark.parametrize(
     ("num_steps", "names"),
     [
@@ -65,16 +62,17 @@ def trace_of(*settings):
         (20, ["trajectory_variance", "trajectory_variance_0_4", "trajectory_variance_0_19"]),
     ],
 )
-def test_windows_that_a_trajectory_is_long_enough_for(num_steps, names):
-    trace = trace_of("euler", num_steps)
-    assert trace is not None
-    assert list(trace(variables_of(denoiser_of()), KEYS, 5, None)[1]) == names
+def test_trajectory_observer_takes_the_windows_that_a_trajectory_is_long_enough_for(num_steps, names):
+    denoising = make_denoising(denoiser_of(), make_sampler(FLOW, Sampling("euler", num_steps), is_bounded=False))
+    denoise = denoising.denoiser(variables_of(denoiser_of()))
+    observer = trajectory_observer(denoising.num_steps)
+    assert list(denoising.draw(denoise, KEYS, None, observer=observer)[1]) == names
 
 
-def test_samplers_without_a_trace():
-    assert trace_of("restart", 20) is None
-    assert trace_of("euler", 1) is None
-    assert make_trace_fn(denoiser_of(), lambda denoise, shape, keys, condition: keys, lambda d: d) is None
+@pytest.mark.parametrize("settings", [("restart", 20), ("euler", 1)])
+def test_trajectory_observer_needs_steps_to_observe(settings):
+    denoising = make_denoising(denoiser_of(), make_sampler(FLOW, Sampling(*settings), is_bounded=False))
+    assert trajectory_observer(denoising.num_steps) is None
 
 
 def fake_evaluate(variables, batch, keys):
@@ -100,8 +98,10 @@ def test_latent_diffusion_scores_the_latents_at_their_scale():
     halved = Algorithm(
         inner.init,
         inner.step,
-        encode=lambda variables, batch, key: batch["example"][:, 0, :, 0],
-        decode=lambda variables, latents, condition: jnp.tanh(latents)[:, None, :, None],
+        autoencoder=Autoencoder(
+            encode=lambda variables, batch, key: batch["example"][:, 0, :, 0],
+            decode=lambda variables, latents, condition: jnp.tanh(latents)[:, None, :, None],
+        ),
     )
     outer = latent_diffusion(inner, halved, {}, scale=0.5)
     variables, images = variables_of(denoiser), jax.random.normal(jax.random.key(4), (5, 2, 2, 1))

@@ -1,7 +1,5 @@
 """The rows of methods that learn to denoise, tiny. :mod:`tests.contracts.table` lists them."""
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -22,7 +20,7 @@ from aigc_jax.processes.weights import elbo_weight, min_snr_weight
 from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
-from aigc_jax.types import Algorithm
+from aigc_jax.types import Algorithm, Autoencoder
 
 SHAPE, NUM_CLASSES = (8, 8, 1), 3
 SGD = optax.sgd(1e-2)
@@ -72,7 +70,7 @@ def ddpm(process, axis, num_classes=0, *, kind="epsilon", num_outputs=1, solver=
     return diffusion(
         Denoiser(net, process, predict(process, kind), SHAPE, num_classes),
         tx=SGD,
-        sampler=functools.partial(make_sampler, process, Sampling(solver, 3), num_classes=num_classes),
+        sampler=make_sampler(process, Sampling(solver, 3), num_classes=num_classes),
         ema_decay=0.5,
         axis_name=axis,
         **options,
@@ -104,7 +102,7 @@ def preconditioned(axis):
     return diffusion(
         Denoiser(Perceptron(NUM_CLASSES), process, precondition(process), SHAPE, NUM_CLASSES),
         tx=SGD,
-        sampler=functools.partial(make_sampler, process, Sampling("heun", 3, grid="karras"), num_classes=NUM_CLASSES),
+        sampler=make_sampler(process, Sampling("heun", 3, grid="karras"), num_classes=NUM_CLASSES),
         time_sampler=lognormal_times(),
         log_likelihood=make_log_likelihood(process, Likelihood(num_steps=2)),
         ema_decay=0.5,
@@ -144,7 +142,7 @@ def in_latents(axis):
     def unused(*_):
         raise AssertionError("an autoencoder is neither trained nor sampled")
 
-    autoencoder = Algorithm(unused, unused, encode=encode, decode=decode)
+    autoencoder = Algorithm(unused, unused, autoencoder=Autoencoder(encode, decode))
     denoiser = rectified_flow_denoiser(
         Perceptron(NUM_CLASSES), (4, 8, 2), num_classes=NUM_CLASSES, bounds=None, num_levels=None
     )

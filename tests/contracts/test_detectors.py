@@ -7,11 +7,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from aigc_jax.guards.trajectory import trajectory_observer
 from aigc_jax.rng import example_keys
 from aigc_jax.types import UsageError
 
 from .table import GENERATIVE, NUM_CLASSES, ROWS, batch_at, built, plain_run
 from .test_sample import condition, draw
+
+@functools.cache
+def tracer(name):
+    """Samples with the scores of their trajectories, compiled once."""
+    denoising = plain_run(name).algorithm.denoising
+    observer = trajectory_observer(denoising.num_steps)
+
+    def trace(variables, keys, condition):
+        return denoising.draw(denoising.denoiser(variables), keys, condition, observer=observer)
+
+    return jax.jit(trace)
+
 
 WITHOUT_TRACE = {
     "gan-": "one step",
@@ -35,7 +48,8 @@ def detectors_of(name):
 @pytest.mark.parametrize("name", ROWS)
 def test_detectors_and_trace_are_there(name):
     assert bool(detectors_of(name)) == (name in GENERATIVE)
-    assert (built(name).trace is not None) == (name in TRACES)
+    denoising = built(name).denoising
+    assert (denoising is not None and denoising.num_steps > 1) == (name in TRACES)
 
 
 @pytest.mark.parametrize("name", GENERATIVE)
@@ -56,7 +70,7 @@ def check_score(name, score):
     conditions = condition(name, 6)
     turned = score(
         variables,
-        images[turn].at[4:].set(0.5),
+        images[turn].at[4:].set(images[0]),
         None if conditions is None else conditions[turn],
         keys[turn].at[4:].set(example_keys(jax.random.key(9), 2)),
     )
@@ -75,12 +89,12 @@ def test_score_needs_no_condition(name):
 
 @pytest.mark.parametrize("name", TRACES)
 def test_a_trace_draws_what_sample_draws_bit_for_bit(name):
-    trace, variables = jax.jit(plain_run(name).algorithm.trace, static_argnums=2), plain_run(name).states[2].variables
+    trace, variables = tracer(name), plain_run(name).states[2].variables
     keys = example_keys(jax.random.key(3), 8)
-    samples, found = trace(variables, keys, 8, condition(name, 8))
+    samples, found = trace(variables, keys, condition(name, 8))
     np.testing.assert_array_equal(samples, draw(name, 8, keys))
     assert "trajectory_variance" in found
-    turned, others = trace(variables, jnp.roll(keys, NUM_CLASSES), 8, condition(name, 8))
+    turned, others = trace(variables, jnp.roll(keys, NUM_CLASSES), condition(name, 8))
     np.testing.assert_allclose(turned[NUM_CLASSES:], samples[:-NUM_CLASSES], atol=1e-6)
     for detector, score in found.items():
         assert (score.shape, score.dtype) == ((8,), jnp.float32)
@@ -93,5 +107,5 @@ def test_a_trace_draws_what_sample_draws_bit_for_bit(name):
 def test_a_trace_refuses_the_wrong_condition_in_one_line(name):
     wrong = None if ROWS[name].num_classes else jnp.zeros(4, jnp.int32)
     with pytest.raises(UsageError) as caught:
-        plain_run(name).algorithm.trace(plain_run(name).states[2].variables, jax.random.key(0), 4, wrong)
+        tracer(name)(plain_run(name).states[2].variables, jax.random.split(jax.random.key(0), 4), wrong)
     assert "\n" not in str(caught.value)

@@ -24,19 +24,18 @@ def test_samples_are_made_of_their_latents(name):
     run, row = plain_run(name), ROWS[name]
     algorithm = run.algorithm
     if name in WITHOUT:
-        assert algorithm.latent is None
-        assert algorithm.generate is None
+        assert algorithm.latents is None
         return
     variables, keys = run.states[-1].variables, jax.random.split(jax.random.key(5), 4)
     condition = jnp.arange(4) % row.num_classes if row.num_classes else None
 
     @jax.jit
     def both(variables):
-        latents = algorithm.latent(keys, 4)
-        zero = algorithm.generate(variables, jnp.zeros_like(latents), keys, condition)
+        latents = algorithm.latents.draw(keys, 4)
+        zero = algorithm.latents.generate(variables, jnp.zeros_like(latents), keys, condition)
         return (
             algorithm.sample(variables, keys, 4, condition),
-            algorithm.generate(variables, latents, keys, condition),
+            algorithm.latents.generate(variables, latents, keys, condition),
             zero,
         )
 
@@ -50,8 +49,8 @@ def test_the_change_by_a_latent_is_the_limit_of_differences(name):
     run, row = plain_run(name), ROWS[name]
     algorithm, variables, keys = run.algorithm, run.states[-1].variables, jax.random.split(jax.random.key(5), 4)
     condition = jnp.arange(4) % row.num_classes if row.num_classes else None
-    latents = algorithm.latent(keys, 4)
-    generate = jax.jit(lambda z: algorithm.generate(variables, z, keys, condition))
+    latents = algorithm.latents.draw(keys, 4)
+    generate = jax.jit(lambda z: algorithm.latents.generate(variables, z, keys, condition))
     u = jax.random.normal(jax.random.key(6), latents.shape)
     changes = np.asarray(jax.jit(lambda z: unit_change(generate, z, u))(latents)).reshape(4, -1)
     step = 1e-2 * u / jnp.linalg.norm(u.reshape(4, -1), axis=1).reshape(-1, *[1] * (u.ndim - 1))
@@ -64,13 +63,10 @@ def test_the_change_by_a_latent_is_the_limit_of_differences(name):
 @pytest.mark.parametrize("name", [name for name in ROWS if name.startswith(("flow", "diffusion"))])
 def test_an_exact_denoiser_takes_the_networks_place(name):
     run, row = plain_run(name), ROWS[name]
-    ideal = run.algorithm.ideal
-    if ideal is None:
-        assert name in ("diffusion-hybrid", "diffusion-vlb")  # a learned variance needs its network
-        return
+    denoising = run.algorithm.denoising
     condition = jnp.arange(4) % row.num_classes if row.num_classes else None
     keys = jax.random.split(jax.random.key(5), 4)
 
     # All data are at one point: every sampler ends there.
-    samples = jax.jit(lambda: ideal(lambda x, alpha, sigma, condition: 0 * x + 0.25, keys, 4, condition))()
+    samples = jax.jit(lambda: denoising.draw(lambda x, t, condition: 0 * x + 0.25, keys, condition)[0])()
     np.testing.assert_allclose(samples, np.full_like(samples, 0.25), atol=1e-5)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aigc_jax.algorithms.denoiser import Denoiser
-from aigc_jax.guards.trajectory import WINDOW, gather, trajectory_variance
+from aigc_jax.guards.trajectory import WINDOW, combine_observers, trajectory_variance
 from aigc_jax.nets.mlp import MLPDenoiser
 from aigc_jax.processes.gaussian import edm, rectified_flow, variance_preserving
 from aigc_jax.processes.prediction import precondition, predict
@@ -75,7 +75,9 @@ def test_no_bit_of_a_sample_changes(name, process):
 @pytest.mark.parametrize(("name", "process"), [("heun", "edm"), ("ancestral", "vp")])
 def test_the_score_is_the_variance_of_the_predictions_in_the_window(name, process):
     sampler, denoise = sampler_of(process, name, 12), network(process)
-    observers = gather({"all": EVERYTHING, "last": trajectory_variance(), "early": trajectory_variance((2, 6))})
+    observers = combine_observers(
+        {"all": EVERYTHING, "last": trajectory_variance(), "early": trajectory_variance((2, 6))}
+    )
     _, seen = jax.jit(lambda keys: sampler.observe(observers, denoise, (3,), keys))(keys_of(16))
     predictions = np.asarray(seen["all"], np.float64)
     assert np.ptp(predictions, axis=0).max() > 1e-3
@@ -99,7 +101,7 @@ def test_predictions_from_noise_alone_do_not_touch_a_later_window():
 
     sampler = make_sampler(FLOW, Sampling("multistep", 10), is_consistency=True)
     windows = {"late": trajectory_variance((0, 2)), "all": trajectory_variance()}
-    _, seen = sampler.observe(gather(windows), denoise, (2,), keys_of(3))
+    _, seen = sampler.observe(combine_observers(windows), denoise, (2,), keys_of(3))
     np.testing.assert_array_equal(seen["late"], 0.0)
     assert np.all(np.isnan(seen["all"]))
 

@@ -9,7 +9,7 @@ from aigc_jax.data.images import IMAGE
 from aigc_jax.inference.perturbation import make_change_fn
 from aigc_jax.inference.sampling import sample_key
 from aigc_jax.rng import example_keys, normal, split_by_name
-from aigc_jax.types import Algorithm, Conditions, Experiment, UsageError
+from aigc_jax.types import Algorithm, Conditions, Experiment, Latents, UsageError
 
 MATRIX = jax.random.normal(jax.random.key(7), (3, 8))
 
@@ -19,7 +19,7 @@ def experiment(generate, num_classes=None):
         return normal(keys, (3,))
 
     conditions = None if num_classes is None else Conditions([str(i) for i in range(num_classes)])
-    algorithm = Algorithm(init=None, step=None, latent=latent, generate=generate)
+    algorithm = Algorithm(init=None, step=None, latents=generate and Latents(latent, generate))
     return Experiment(algorithm, None, {"example": jax.ShapeDtypeStruct((1, 2, 4, 1), jnp.float32)}, IMAGE, conditions)
 
 

@@ -5,16 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from aigc_jax.data.points import POINT
 from aigc_jax.inference.perturbation import compile_transformed_sampler, perturb, truncate
 from aigc_jax.inference.sampling import compile_sampler, make_encode_fn
 from aigc_jax.rng import normal
-from aigc_jax.types import Algorithm, Experiment, UsageError
+from aigc_jax.types import Algorithm, Experiment, Latents, UsageError
 
-SPEC = {"point": jax.ShapeDtypeStruct((1, 3), jnp.float32)}
+SPEC = {"example": jax.ShapeDtypeStruct((1, 3), jnp.float32)}
 
 
 def experiment(**algorithm):
-    return Experiment(Algorithm(init=None, step=None, **algorithm), None, SPEC)
+    return Experiment(Algorithm(init=None, step=None, **algorithm), None, SPEC, POINT)
 
 
 def test_compiled_sampler_serves_all_weights_and_seeds():
@@ -43,7 +44,7 @@ def test_transformed_sampler_compiles_the_generator_once():
         traces.append(1)
         return latents
 
-    model = experiment(latent=lambda keys, num: normal(keys, (3,)), generate=generate)
+    model = experiment(latents=Latents(lambda keys, num: normal(keys, (3,)), generate))
     transformed = compile_transformed_sampler(model, {}, 0)
     plain, narrow, narrower = (transformed(truncate, limit)(0, None, 200) for limit in (9.0, 1.0, 0.5))
     assert np.abs(plain).max() > 1.0
@@ -59,8 +60,8 @@ def test_encoder_pads_a_part_of_a_block():
     traces = []
 
     def evaluate(variables, batch, key):
-        traces.append(batch["image"].shape)
-        return {"sum": batch["image"].sum(axis=1) + batch["label"]}
+        traces.append(batch["example"].shape)
+        return {"sum": batch["example"].sum(axis=1) + batch["condition"]}
 
     encode = make_encode_fn(experiment(evaluate=evaluate), {})
     images, labels = np.arange(900, dtype=np.float32).reshape(300, 3), np.arange(300, dtype=np.float32)

@@ -62,7 +62,7 @@ def test_guidance_threshold_and_further_guidance_are_applied_in_this_order():
     def denoise(x, t, condition):
         return 0 * x + condition[:, None].astype(x.dtype)
 
-    sample = make_sampler(FLOW, sampling, num_classes=4, guidance=lambda d: lambda *inputs: d(*inputs) + 10.0)
+    sample = make_sampler(FLOW, sampling, num_classes=4).guided(lambda d: lambda *inputs: d(*inputs) + 10.0)
     out = sample(denoise, (1,), jax.random.split(jax.random.key(0), 2), jnp.array([3, 0]))
     # Without a condition it is 4: 4 + 3 (3 - 4) = 1 and 4 + 3 (0 - 4) = -8, clipped to -1; then 10 more.
     np.testing.assert_allclose(out[:, 0], [11.0, 9.0], rtol=1e-6)
