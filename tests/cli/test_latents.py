@@ -51,7 +51,7 @@ def test_report_measures_reconstructions(trained_run, monkeypatch, capsys):
     # The figure is that of the pictures that aigc-jax latents draws.
     experiment, _, variables = load_run(run)
     fns, source = make_latent_fns(experiment, variables), experiment.open_data().held_out
-    images = load(source, np.arange(200))["image"]
+    images = load(source, np.arange(200))["example"]
     error = np.mean((fns.decode(fns.encode(images, None), None) - images) ** 2)
     assert rows["reconstruction_mse"]["value"] == pytest.approx(error, rel=1e-4)
 

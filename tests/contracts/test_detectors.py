@@ -14,6 +14,7 @@ from aigc_jax.types import UsageError
 from .table import GENERATIVE, NUM_CLASSES, ROWS, batch_at, built, plain_run
 from .test_sample import condition, draw
 
+
 @functools.cache
 def tracer(name):
     """Samples with the scores of their trajectories, compiled once."""

@@ -71,7 +71,7 @@ def test_a_stopped_training_interrupts_the_command(folder, monkeypatch):
 def test_a_classifier_learns_from_fewer_examples_than_its_batch():
     few = opened()._replace(train=[opened().train[i] for i in range(5)])
     _, experiment, _ = classifiers.load_classifier(TrainConfig(), few)
-    assert experiment.batch_spec["image"].shape[0] == 5
+    assert experiment.batch_spec["example"].shape[0] == 5
     samples = np.zeros((3, 28, 28, 1), np.float32)
     accuracies = classifiers.make_accuracy_fn(TrainConfig(), few)(samples, np.arange(3))
     assert accuracies["accuracy_on_samples"][1] == 3
