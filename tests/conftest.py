@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import time
+import types
 from pathlib import Path
 
 # All of it before jax starts, and inherited by subprocesses.
@@ -77,6 +78,21 @@ def trained_runs(tmp_path_factory, monkeypatch):
 def trained_run(trained_runs, tmp_path):
     """A function from the name of a run to a copy of it, which the test may write to."""
     return lambda name: shutil.copytree(trained_runs(name), tmp_path / "runs" / name, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def quick_classifiers(tmp_path, monkeypatch):
+    """The folder of classifiers that judge, none there yet and each trained in no time."""
+    from aigc_jax.configs import classifier_digits
+    from aigc_jax.evaluation import classifiers
+
+    from .runs import QuickClassifier
+
+    load_config = classifiers.load_config
+    quick = types.SimpleNamespace(Config=QuickClassifier, build=classifier_digits.build)
+    monkeypatch.setattr(classifiers, "load_config", lambda name: quick if "classifier" in name else load_config(name))
+    monkeypatch.setenv("AIGC_JAX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "classifiers"
 
 
 def _group(item):

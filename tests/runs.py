@@ -1,6 +1,7 @@
 """Tiny runs of every shipped config and of some data, trained through the command line once for all tests."""
 
 import contextlib
+import dataclasses
 import fcntl
 import io
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from aigc_jax import cli
+from aigc_jax.configs import classifier_digits
 
 COMMON = ["--steps", "2", "--batch-size", "8", "--log-every", "1", "--checkpoint-every", "0"]
 UNET = "--net.width 8 --net.channel-multipliers 1 --net.num-blocks 1 --net.head-width 0 --sampling.num-steps 2"
@@ -48,6 +50,19 @@ OTHERS = {
     "factors": "vae_digits --widths 8 --data world:factors --image-shape 32 32 3 --num-classes 72",
 }
 """Other runs: config and arguments."""
+
+
+@dataclasses.dataclass(frozen=True)
+class QuickClassifier(classifier_digits.Config):
+    """Classifiers that are trained in no time, of both architectures: see the fixture quick_classifiers."""
+
+    steps: int = 3
+    batch_size: int = 8
+    widths: tuple[int, ...] = (4,)
+    num_features: int = 8
+    patch_size: int = 14
+    mixer_width: int = 4
+    mixer_depth: int = 1
 
 
 def make_images(path: Path, num_classes: int = 2, num_images: int = 8) -> None:

@@ -1,8 +1,6 @@
 """The command line: one line and exit status 2 for mistakes; samples, reports and gates for a real run."""
 
-import dataclasses
 import json
-import types
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +8,8 @@ import pytest
 from PIL import Image
 
 from aigc_jax import cli
-from aigc_jax.configs import classifier_digits, gan_digits
-from aigc_jax.evaluation import classifiers
+from aigc_jax.configs import gan_digits
 from tests.runs import COMMON, TINY
-
-
-@dataclasses.dataclass(frozen=True)
-class QuickClassifier(classifier_digits.Config):
-    steps: int = 3
-    batch_size: int = 8
-    widths: tuple[int, ...] = (4,)
-    num_features: int = 8
-    patch_size: int = 14
-    mixer_width: int = 4
-    mixer_depth: int = 1
-
 
 pytestmark = pytest.mark.standard_promotion
 
@@ -58,8 +43,8 @@ def run(trained_run):
         (["train", "gan_digits", "--generator.learning-rate", "-1"], "--generator.learning-rate"),
         (["train", "gan_digits", "--discriminator.widths", "0"], "--discriminator.widths"),
         (["train", "gan_digits", "--batch-size", "5000"], "--batch-size"),
-        (["train", "gan_digits", "--workdir", "run [v2]", *TINY], "without ["),
-        (["train", "gan_digits", "--workdir", "n" * 300, *TINY], "File name too long"),
+        (["train", "gan_digits", "--workdir", "run [v2]", *TINY["gan_digits"].split()], "without ["),
+        (["train", "gan_digits", "--workdir", "n" * 300, *TINY["gan_digits"].split()], "File name too long"),
         (["train", "gan_digits", "--ema-decay", "2"], "--ema-decay"),
         (["sample", "nowhere"], "nowhere"),
         (["evaluate", "nowhere"], "nowhere"),
@@ -121,13 +106,7 @@ def test_grid_is_a_picture(run):
         assert image.size[0] > 3 * 28
 
 
-def test_evaluate_writes_a_report_and_checks_gates(run, tmp_path, monkeypatch, capsys):
-    quick = types.SimpleNamespace(Config=QuickClassifier, build=classifier_digits.build)
-    load_config = classifiers.load_config
-    monkeypatch.setattr(
-        classifiers, "load_config", lambda name: quick if name == "classifier_digits" else load_config(name)
-    )
-    monkeypatch.setenv("AIGC_JAX_CACHE", str(tmp_path / "cache"))
+def test_evaluate_writes_a_report_and_checks_gates(run, quick_classifiers, tmp_path, capsys):
     (tmp_path / "gates.toml").write_text("[class_agreement]\nmin = 0.999\n")
     words = ["evaluate", str(run), "--num-samples", "40", "--sweep-samples", "8", "--cas"]
     assert cli.main(words) == 0
@@ -144,7 +123,7 @@ def test_evaluate_writes_a_report_and_checks_gates(run, tmp_path, monkeypatch, c
     assert per_sample["observed"].shape == per_sample["second"].shape == (40,)
     assert "<html" in (run / "report" / "index.html").read_text()
     # The classifiers are trained once; the second evaluation finds them.
-    trained = sorted((tmp_path / "cache" / "classifiers").glob("*/metrics.jsonl"))
+    trained = sorted(quick_classifiers.glob("*/metrics.jsonl"))
     before = [path.stat().st_mtime_ns for path in trained]
     assert len(before) == 2
     assert cli.main([*words, "--gate", str(tmp_path / "gates.toml"), "--single-judge"]) == 1

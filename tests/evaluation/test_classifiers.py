@@ -1,40 +1,22 @@
 """The classifier that judges is trained once and kept, by however many processes at a time."""
 
-import dataclasses
 import types
 
 import numpy as np
 import pytest
 
-from aigc_jax.configs import classifier_digits
 from aigc_jax.data.sources import open_data
 from aigc_jax.evaluation import classifiers
 from aigc_jax.evaluation.judge import classifier_judge, world_judge
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.worlds.mixture import ring
 
-
-@dataclasses.dataclass(frozen=True)
-class QuickClassifier(classifier_digits.Config):
-    steps: int = 1
-    batch_size: int = 8
-    widths: tuple[int, ...] = (4,)
-    num_features: int = 8
-    patch_size: int = 14
-    mixer_width: int = 4
-    mixer_depth: int = 1
-
-
 pytestmark = pytest.mark.standard_promotion
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """The folder that classifiers are kept in; they are quick to train."""
-    quick = types.SimpleNamespace(Config=QuickClassifier, build=classifier_digits.build)
-    monkeypatch.setattr(classifiers, "load_config", lambda name: quick)
-    monkeypatch.setenv("AIGC_JAX_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "classifiers"
+def folder(quick_classifiers):
+    return quick_classifiers
 
 
 def opened():
