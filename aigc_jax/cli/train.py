@@ -18,6 +18,7 @@ from aigc_jax.runs import build_experiment, run_training
 from aigc_jax.train.config import TrainConfig, validate
 from aigc_jax.train.loop import abstract_state
 from aigc_jax.train.parallel import find_devices
+from aigc_jax.train.run_dir import check_path
 from aigc_jax.types import TrainState
 
 
@@ -28,6 +29,7 @@ def train_config(
     workdir = workdir or Path("runs") / Path(name).stem
     # Cheap checks first; nothing is written before all of them.
     validate(config)
+    check_path(workdir)
     devices = Counter(device.device_kind for device in find_devices())
     experiment, schedule_steps = build_experiment(module, config)
     data = experiment.open_data()

@@ -72,6 +72,18 @@ class Run(NamedTuple):
     schedule_steps: int | None = None
 
 
+def check_path(path: Path) -> None:
+    """Refuse a run directory in which orbax would lose checkpoints, and report success.
+
+    It looks for its files by a pattern that begins with the whole path, in which [ has a meaning.
+    """
+    if "[" in os.path.realpath(path):
+        raise UsageError(
+            f"checkpoints cannot be kept in {visible(os.path.realpath(path))}: choose a --workdir (or AIGC_JAX_CACHE) "
+            "without ["
+        )
+
+
 @contextlib.contextmanager
 def lock_run(path: Path) -> Iterator[None]:
     """Own a run directory while training in it.
@@ -85,12 +97,7 @@ def lock_run(path: Path) -> Iterator[None]:
     Raises:
         UsageError: another process trains in it, or it cannot be written, or orbax would lose checkpoints in it.
     """
-    # orbax looks for its files by a pattern that begins with the whole path, finds none, and reports success.
-    if "[" in os.path.realpath(path):
-        raise UsageError(
-            f"checkpoints cannot be kept in {visible(os.path.realpath(path))}: choose a --workdir (or AIGC_JAX_CACHE) "
-            "without ["
-        )
+    check_path(path)
     if jax.process_index() != 0:
         yield
         return
