@@ -15,7 +15,10 @@ import optax
 from jaxtyping import Array
 
 from aigc_jax.tree import ema, global_norm, mean_over_axis, to_varying
-from aigc_jax.types import Batch, Key, Metrics, Player, PyTree, StepFn, TrainState, UsageError
+from aigc_jax.types import Batch, Key, Metrics, Player, PyTree, StepFn, TrainState, UsageError, Weighted
+
+WEIGHT = "weight"
+"""The metric of weighted losses that says their mean weight, see :class:`aigc_jax.types.Weighted`."""
 
 
 def init_state(
@@ -132,8 +135,12 @@ def _gradient(
     step = model_state["step"]
 
     def mean_loss(own: PyTree, model_state: PyTree, batch: Batch) -> tuple[Array, tuple[PyTree, Metrics]]:
-        losses, (model_state, metrics) = player.loss_fn({**params, player.name: own}, model_state, batch, key)
-        return jnp.mean(losses), (model_state, {"loss": losses, **metrics})
+        found, (model_state, metrics) = player.loss_fn({**params, player.name: own}, model_state, batch, key)
+        if not isinstance(found, Weighted):
+            return jnp.mean(found), (model_state, {"loss": found, **metrics})
+        # Divided by the mean weight of all pieces and devices below, once it is known.
+        losses = found.loss * found.weight
+        return jnp.mean(losses), (model_state, {"loss": losses, WEIGHT: found.weight, **metrics})
 
     def accumulate(carry: tuple[PyTree, PyTree], batch: Batch) -> tuple[tuple[PyTree, PyTree], Metrics]:
         total, model_state = carry
@@ -155,6 +162,8 @@ def _gradient(
     total, model_state = carry
     grads = jax.tree.map(lambda leaf: leaf / num_microbatches, total)
     grads, model_state, metrics = mean_over_axis((grads, model_state, metrics), axis_name)
+    if WEIGHT in metrics:
+        grads, metrics["loss"] = jax.tree.map(lambda leaf: leaf / metrics[WEIGHT], (grads, metrics["loss"]))
     return grads, model_state, {**metrics, "grad_norm": global_norm(grads)}
 
 

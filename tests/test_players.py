@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from aigc_jax.players import init_state, make_step
-from aigc_jax.types import Player
+from aigc_jax.types import Player, Weighted
 
 
 def quadratic(name, record=None):
@@ -206,3 +206,32 @@ def test_state_of_averaged_players_is_averaged_too_but_counters_are_not():
     assert float(state.model_state["model"]["mean"]) == 2.0
     assert float(average["mean"]) == 0.75 * 0.25 + 0.25 * 2.0
     assert int(average["count"]) == 2
+
+
+def token_losses(params, model_state, batch, key):
+    """The mean over a sequence's own tokens, weighted by their number."""
+    error = jnp.square(params["model"] - batch["x"]) * batch["is_token"]
+    length = batch["is_token"].sum(axis=1)
+    return Weighted(error.sum(axis=1) / length, length), (model_state, {})
+
+
+@pytest.mark.parametrize(("num_microbatches", "num_devices"), [(1, 1), (4, 1), (1, 4), (2, 4)])
+def test_weighted_losses_are_the_mean_over_all_tokens(num_microbatches, num_devices):
+    rng = np.random.default_rng(0)
+    x, length = rng.normal(size=(8, 5)).astype(np.float32), np.array([1, 5, 2, 2, 5, 1, 3, 4])
+    is_token = (np.arange(5) < length[:, None]).astype(np.float32)
+    batch = {"x": jnp.asarray(x), "is_token": jnp.asarray(is_token)}
+    players = [Player("model", token_losses, optax.sgd(1.0))]
+    axis = "data" if num_devices > 1 else None
+    step = make_step(players, axis_name=axis, num_microbatches=num_microbatches)
+    state, key = init_state(players, {"model": jnp.float32(0.5)}, {}), jax.random.key(0)
+    if axis is None:
+        state, metrics = jax.jit(step)(state, batch, key)
+    else:
+        mesh = jax.make_mesh((num_devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+        specs = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("data"), jax.sharding.PartitionSpec()
+        sharded = jax.shard_map(step, mesh=mesh, in_specs=specs, out_specs=jax.sharding.PartitionSpec())
+        state, metrics = jax.jit(sharded)(state, batch, key)
+    tokens = x[is_token > 0].astype(np.float64)
+    np.testing.assert_allclose(metrics["model/loss"], np.square(0.5 - tokens).mean(), rtol=1e-5)
+    np.testing.assert_allclose(state.params["model"], 0.5 - 2 * (0.5 - tokens).mean(), rtol=1e-5)

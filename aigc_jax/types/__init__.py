@@ -33,6 +33,7 @@ from aigc_jax.types.base import (
     TrainState,
     UsageError,
     Variables,
+    Weighted,
 )
 from aigc_jax.types.data import Data, DataSource, Experiment, Metric, World
 from aigc_jax.types.modality import Conditions, Modality, ShowFn, WriteFn
@@ -70,6 +71,7 @@ __all__ = [
     "TrainState",
     "UsageError",
     "Variables",
+    "Weighted",
     "World",
     "WriteFn",
 ]

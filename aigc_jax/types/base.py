@@ -46,13 +46,28 @@ class UsageError(ValueError):
     __module__ = "aigc_jax.types"
 
 
+class Weighted(NamedTuple):
+    """Losses of examples that do not all weigh the same, such as sequences of different lengths.
+
+    ``make_step`` minimises sum(weight * loss) / sum(weight) over the whole batch: exactly so over micro-batches and
+    devices, however the weights are spread over them.
+
+    Attributes:
+        loss: of each example [B]; of a sequence, the mean over its tokens.
+        weight: of each example [B], >= 0; of a sequence, its number of tokens.
+    """
+
+    loss: Array
+    weight: Array
+
+
 @runtime_checkable
 class LossFn(Protocol):
     """What a player minimises: a function of all parameters that returns one value per example."""
 
     def __call__(
         self, params: PyTree, model_state: PyTree, batch: Batch, key: Key
-    ) -> tuple[Float[Array, " batch"], tuple[PyTree, Metrics]]:
+    ) -> tuple[Float[Array, " batch"] | Weighted, tuple[PyTree, Metrics]]:
         """Evaluate the loss.
 
         Args:
@@ -66,8 +81,9 @@ class LossFn(Protocol):
                 (:func:`aigc_jax.rng.example_keys`).
 
         Returns:
-            The loss of each example, and ``(model_state, metrics)``. Metrics are scalars or per-example
-            arrays; ``make_step`` averages them over examples and devices.
+            The loss of each example, with its weight where weights differ (:class:`Weighted`), and ``(model_state,
+            metrics)``. Metrics are scalars or per-example arrays; ``make_step`` averages them over examples and
+            devices.
         """
         ...
 
