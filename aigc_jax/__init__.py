@@ -24,18 +24,21 @@ if TYPE_CHECKING:
     from aigc_jax.algorithms.latent_diffusion import latent_diffusion
     from aigc_jax.algorithms.vae import vae
     from aigc_jax.algorithms.vqvae import vqvae
+    from aigc_jax.api import load_run, train
     from aigc_jax.players import init_state, make_step
     from aigc_jax.rng import example_keys, split_by_name, step_key
-    from aigc_jax.types import Algorithm, Data, Experiment, Metric, Player, TrainState, UsageError
+    from aigc_jax.types import Algorithm, Conditions, Data, Experiment, Metric, Modality, Player, TrainState, UsageError
 
 __all__ = [
     "Algorithm",
+    "Conditions",
     "Curriculum",
     "Data",
     "Denoiser",
     "Experiment",
     "GANNetworks",
     "Metric",
+    "Modality",
     "Player",
     "TrainState",
     "UsageError",
@@ -51,22 +54,26 @@ __all__ = [
     "init_state",
     "iwae",
     "latent_diffusion",
+    "load_run",
     "make_step",
     "rectified_flow_denoiser",
     "split_by_name",
     "step_key",
+    "train",
     "vae",
     "vqvae",
 ]
 
 _HOMES = {
     "Algorithm": "types",
+    "Conditions": "types",
     "Curriculum": "algorithms.consistency",
     "Data": "types",
     "Denoiser": "algorithms.denoiser",
     "Experiment": "types",
     "GANNetworks": "algorithms.gan",
     "Metric": "types",
+    "Modality": "types",
     "Player": "types",
     "TrainState": "types",
     "UsageError": "types",
@@ -82,10 +89,12 @@ _HOMES = {
     "init_state": "players",
     "iwae": "algorithms.iwae",
     "latent_diffusion": "algorithms.latent_diffusion",
+    "load_run": "api",
     "make_step": "players",
     "rectified_flow_denoiser": "algorithms.flow_matching",
     "split_by_name": "rng",
     "step_key": "rng",
+    "train": "train",
     "vae": "algorithms.vae",
     "vqvae": "algorithms.vqvae",
 }
@@ -94,7 +103,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    value = module if name == "train" else getattr(module, name)
     globals()[name] = value
     return value
 

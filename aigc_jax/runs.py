@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 
-import aigc_jax.configs
+from aigc_jax.configs import __path__ as config_paths
 from aigc_jax.data.pipeline import batches
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
@@ -36,7 +36,7 @@ from aigc_jax.types import Data, Experiment, UsageError, Variables
 
 def config_names() -> list[str]:
     """The shipped experiments, by name."""
-    return sorted(module.name for module in pkgutil.iter_modules(aigc_jax.configs.__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(config_paths))
 
 
 def load_config(name: str) -> ModuleType:

@@ -32,12 +32,13 @@ MAY_IMPORT = {
     "evaluation": LIBRARY | {"configs", "runs"},
     "cli": LIBRARY | {"configs", "runs", "evaluation"},
     "__main__": {"cli"},
-    "__init__": LIBRARY | {"configs", "runs", "evaluation"},
+    "api": LIBRARY | {"configs", "runs", "evaluation", "cli"},
+    "__init__": LIBRARY | {"configs", "runs", "evaluation", "api"},
 }
 MAY_IMPORT |= {"benchmarks": set(MAY_IMPORT)}
 
 FILES = sorted([*ROOT.glob("aigc_jax/**/*.py"), *ROOT.glob("configs/**/*.py"), *ROOT.glob("benchmarks/**/*.py")])
-DOING_IO = {"data", "train", "inference", "report", "runs", "evaluation", "cli", "benchmarks", "__main__"}
+DOING_IO = {"data", "train", "inference", "report", "runs", "evaluation", "cli", "api", "benchmarks", "__main__"}
 COMPILING = {"jit", "pmap", "shard_map", "make_mesh", "Mesh", "NamedSharding", "PartitionSpec", "device_put"}
 GRADIENTS = {"grad", "value_and_grad", "vjp", "jacrev", "jacfwd", "jvp", "linearize", "hessian"}
 # Training and its regularisers; the path length of a generator is a derivative along the path, and its sensitivity one
