@@ -9,6 +9,8 @@ import pytest
 import aigc_jax
 from aigc_jax.types import UsageError
 
+pytestmark = pytest.mark.standard_promotion
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

@@ -59,7 +59,7 @@ def likelihood_rows(
             index = order[start : start + batch_size]
             # The last batch is filled up: one size, compiled once.
             full = np.resize(index, batch_size)
-            rows = compiled(variables, load(source, full), jnp.asarray(full, jnp.int32))
+            rows = compiled(variables, load(source, full, experiment.modality), jnp.asarray(full, jnp.int32))
             for name in names:
                 parts[name].append(np.asarray(rows[name], np.float64)[: len(index)])
             bar.update(len(index))
