@@ -13,6 +13,9 @@ from aigc_jax.train.worlds import example_shape, modality_of, world_data
 from aigc_jax.types import Algorithm, Conditions, Experiment, Modality, UsageError, World
 from aigc_jax.worlds.catalog import open_world
 
+MAX_CLASSES = 1_000_000
+"""More are a mistake, and their names alone would fill the memory."""
+
 
 def image_experiment(
     config: TrainConfig, algorithm: Algorithm, *, modality: Modality = IMAGE, updates_per_step: int = 1
@@ -93,7 +96,14 @@ def _check_images(world: World, config: TrainConfig) -> None:
 
 def _conditions(config: TrainConfig) -> Conditions | None:
     """The classes by their numbers; what they are called, the record of a run's data knows."""
-    return None if config.num_classes is None else Conditions([str(number) for number in range(config.num_classes)])
+    if config.num_classes is None:
+        return None
+    if config.num_classes > MAX_CLASSES:
+        raise UsageError(
+            f"expected at most {MAX_CLASSES} classes, got {config.num_classes}: set --num-classes to the number "
+            "of classes of the data"
+        )
+    return Conditions([str(number) for number in range(config.num_classes)])
 
 
 def _spec(

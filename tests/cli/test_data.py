@@ -11,11 +11,12 @@ from PIL import Image
 
 from aigc_jax import cli
 from aigc_jax.cli import common
+from aigc_jax.data import images
 from aigc_jax.data.arrays import ArraySource
 from aigc_jax.data.images import make_grid
 from aigc_jax.train.config import TrainConfig
-from aigc_jax.train.data_record import record_data
-from aigc_jax.types import Data, UsageError
+from aigc_jax.train.data_record import read_record, record_data, with_class_names
+from aigc_jax.types import Conditions, Data, Experiment, UsageError
 from tests.runs import COMMON, TINY
 
 FEW = ["--num-examples", "2", "--batch-size", "2", "--num-importance-samples", "2"]
@@ -153,7 +154,7 @@ def test_classes_are_asked_for_by_name(root, monkeypatch, capsys):
 def test_rows_of_pictures_are_called_by_their_class(root, monkeypatch):
     monkeypatch.chdir(root)
     seen = []
-    monkeypatch.setattr(common, "make_grid", lambda *args, row_labels: seen.append(row_labels) or make_grid(*args))
+    monkeypatch.setattr(images, "make_grid", lambda *args, row_labels: seen.append(row_labels) or make_grid(*args))
     assert cli.main(["sample", "run", "--num", "4"]) == 0
     assert seen == [["apple", "pear"]]
 
@@ -196,10 +197,15 @@ def test_large_pictures_are_refused_and_folders_written(root, monkeypatch, capsy
 def test_names_of_classes_come_before_numbers(tmp_path, names, condition, number):
     train = ArraySource(np.zeros((4, 2, 2, 1), np.uint8), np.arange(4) % len(names))
     record_data(tmp_path, TrainConfig(), Data("x", train, train, names), is_resumed=False)
+    free = Experiment(None, None, {}, images.IMAGE)
+    experiment = with_class_names(
+        free._replace(conditions=Conditions([str(i) for i in range(len(names))])),
+        read_record(tmp_path).fingerprint.class_names,
+    )
     if number is None and condition is not None:
         with pytest.raises(UsageError, match="one of"):
-            common.condition_number(tmp_path, len(names), condition)
+            common.condition_number(experiment, condition)
     else:
-        assert common.condition_number(tmp_path, len(names), condition) == number
+        assert common.condition_number(experiment, condition) == number
     with pytest.raises(UsageError, match="unconditional"):
-        common.condition_number(tmp_path, None, "cat")
+        common.condition_number(free, "cat")
