@@ -8,12 +8,14 @@ gradient over micro-batches and devices, and moves by its optimiser; then the we
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from aigc_jax.rng import as_key
 from aigc_jax.tree import ema, global_norm, mean_over_axis, to_varying
 from aigc_jax.types import Batch, Key, Metrics, Player, PyTree, StepFn, TrainState, UsageError, Weighted
 
@@ -117,7 +119,22 @@ def make_step(
             )
         return TrainState(state.step + 1, params, opt_state, model_state, *averages), metrics
 
-    return step
+    return lambda state, batch, key: _with_automatic_sharding(step, state, batch, as_key(key))
+
+
+def _with_automatic_sharding(step: StepFn, state: TrainState, batch: Batch, key: Key) -> tuple[TrainState, Metrics]:
+    """Make a step; on arrays of an explicit mesh, JAX's default, with shardings inside that the compiler chooses.
+
+    Otherwise every reshape and every look-up of a network of anybody's would have to say where its result lies.
+    """
+    shardings = [jax.typeof(leaf).sharding for leaf in jax.tree.leaves(batch)]
+    explicit = [each for each in shardings if jax.sharding.AxisType.Explicit in each.mesh.axis_types]
+    if not explicit:
+        return step(state, batch, key)
+    replicated = explicit[0].update(spec=type(explicit[0].spec)())
+    out = jax.tree.map(lambda leaf: replicated if (own := jax.typeof(leaf).sharding).mesh.empty else own, state)
+    spread: Any = jax.sharding.auto_axes(step, out_sharding=(out, replicated))
+    return spread(state, batch, key)
 
 
 def _gradient(

@@ -13,7 +13,30 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from aigc_jax.types import Key, Keys
+from aigc_jax.types import Key, Keys, UsageError
+
+
+def as_key(key: Array) -> Array:
+    """A typed key, or an array of keys, also of raw ones as from ``jax.random.PRNGKey``.
+
+    Args:
+        key: typed keys of any shape, or raw ones uint32 [..., words].
+
+    Returns:
+        The typed ones.
+
+    Raises:
+        UsageError: it is no key.
+
+    >>> bool(as_key(jax.random.PRNGKey(0)) == jax.random.key(0))
+    True
+    """
+    dtype = getattr(key, "dtype", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        return key
+    if dtype != jnp.uint32:
+        raise UsageError(f"expected a key as from jax.random.key(0), got {key!r}: pass jax.random.key(seed)")
+    return jax.random.wrap_key_data(key)
 
 
 def step_key(root: Key, step: int | Int[Array, ""]) -> Key:
@@ -30,7 +53,7 @@ def step_key(root: Key, step: int | Int[Array, ""]) -> Key:
     >>> bool(step_key(jax.random.key(0), 3) == jax.random.fold_in(jax.random.key(0), 3))
     True
     """
-    return jax.random.fold_in(root, step)
+    return jax.random.fold_in(as_key(root), step)
 
 
 def example_keys(key: Array, index: int | Int[Array, " batch"]) -> Keys:
@@ -48,6 +71,7 @@ def example_keys(key: Array, index: int | Int[Array, " batch"]) -> Keys:
     >>> bool((few == many[:2]).all())
     True
     """
+    key = as_key(key)
     if key.ndim == 1:
         return key
     index = jnp.arange(index) if isinstance(index, int) else index
@@ -69,6 +93,7 @@ def split_by_name(key: Array, *names: str) -> dict[str, Array]:
     >>> bool(keys["latent"] == split_by_name(jax.random.key(0), "latent")["latent"])
     True
     """
+    key = as_key(key)
     fold_in = jax.random.fold_in if key.ndim == 0 else jax.vmap(jax.random.fold_in, in_axes=(0, None))
     # A checksum, not hash(): Python's string hash differs between processes.
     return {name: fold_in(key, jnp.uint32(zlib.crc32(name.encode()))) for name in names}

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from aigc_jax.rng import example_keys, normal, split_by_name, step_key
+from aigc_jax.types import UsageError
 
 
 def data(keys):
@@ -62,3 +63,19 @@ def test_normal_draws_are_standard_normal_and_each_example_has_its_own():
     assert stats.kstest(draws.ravel(), "norm").pvalue > 1e-3
     assert np.abs(np.corrcoef(draws.T) - np.eye(5)).max() < 0.1
     np.testing.assert_array_equal(draws[[3, 1]], normal(keys[jnp.array([3, 1])], (5,)))
+
+
+def test_raw_keys_are_the_typed_ones():
+    raw, typed = jax.random.PRNGKey(5), jax.random.key(5)
+    assert data(example_keys(raw, 3)).tolist() == data(example_keys(typed, 3)).tolist()
+    assert data(example_keys(jax.random.split(raw, 3), 3)).tolist() == data(jax.random.split(typed, 3)).tolist()
+    assert (
+        data(split_by_name(raw, "latent")["latent"]).tolist() == data(split_by_name(typed, "latent")["latent"]).tolist()
+    )
+    assert data(step_key(raw, 2)).tolist() == data(step_key(typed, 2)).tolist()
+
+
+@pytest.mark.parametrize("key", [0, jnp.zeros(2), "key"])
+def test_what_is_no_key_is_refused(key):
+    with pytest.raises(UsageError, match=r"jax\.random\.key"):
+        example_keys(key, 3)
