@@ -14,6 +14,8 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 # XLA's pool has as many threads as the machine has cores. Four fake devices on two cores deadlock when many steps are
 # in flight: each waits in a collective for its peers and holds the thread that one of them needs.
 os.environ["PJRT_NPROC"] = os.environ.get("PJRT_NPROC", "16")
+# Two processes on two cores: threads of numpy's BLAS that wait for one another would spend ten times the work.
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 # What one process has compiled, the others read from disk.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ.get(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
