@@ -95,7 +95,7 @@ def reader(part):
 
 
 FIRST, SECOND = slice(0, 4), slice(4, 8)
-ONE_JUDGE = classifier_judge("first half", reader(FIRST), CLASS_NAMES)
+ONE_JUDGE = classifier_judge("first half", reader(FIRST), CLASS_NAMES)._replace(modality=POINT)
 TWO_JUDGES = with_second_opinion(ONE_JUDGE, "second half", reader(SECOND))
 
 
