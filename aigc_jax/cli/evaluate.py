@@ -1,34 +1,44 @@
-"""The commands that measure: ``evaluate`` writes the report of a run, ``compare`` puts reports side by side."""
+"""The command ``aigc-jax evaluate``: judges a run and writes its report."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import shlex
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from aigc_jax.cli.common import Sampler, Trained
+from aigc_jax.data.files import visible
 from aigc_jax.data.fingerprint import fingerprint
-from aigc_jax.data.images import IMAGE, to_png
-from aigc_jax.evaluation.classifiers import (
-    load_classifier,
-    load_judge,
-    make_accuracy_fn,
-    with_inception,
-    with_second_classifier,
-)
-from aigc_jax.evaluation.evaluate import Settings, evaluate
+from aigc_jax.data.images import to_png
+from aigc_jax.evaluation.classifiers import Classifier, load_judge, make_accuracy_fn
+from aigc_jax.evaluation.evaluate import evaluate
 from aigc_jax.evaluation.examples import Examples
-from aigc_jax.evaluation.from_run import LoadedRun, evaluated_model, load_subject
-from aigc_jax.inference.perturbation import features_fn, make_path_fn
-from aigc_jax.report.files import write_report
+from aigc_jax.evaluation.from_run import LoadedRun, evaluated_model, load_for_evaluation
+from aigc_jax.evaluation.model import EvaluatedModel
+from aigc_jax.evaluation.recommendations import Commands
+from aigc_jax.evaluation.section import Settings
+from aigc_jax.inference.perturbation import make_path_fn
+from aigc_jax.report.figures import Texts
+from aigc_jax.report.files import read_report, write_report
 from aigc_jax.report.gates import check_gates, read_gates
+from aigc_jax.report.schema import Report
 from aigc_jax.report.text import summary_lines
-from aigc_jax.runs import told_values
+from aigc_jax.runs import load_config, told_values
+from aigc_jax.train.config_io import config_from_values
+from aigc_jax.train.run_dir import checkpoint_steps, read_run
 from aigc_jax.types import Data, UsageError
 
 
@@ -38,54 +48,62 @@ class Evaluate(Sampler, Trained):
 
     num_samples: int = 5000
     """Number of samples to measure."""
+    out: Path | None = None
+    """The folder of the report, to keep several side by side; None for RUN/report."""
     gate: Path | None = None
-    """A TOML file of limits, for example [class_agreement] min = 0.98: the targets that colour the lights."""
+    """A TOML file of limits, for example [class_agreement] min = 0.98: the targets of the criteria."""
     seed: int = 0
     """Which sequence of samples."""
     sweep_samples: int = 200
     """Samples at each point of the sweeps over samplers, guidance or truncation; 0 leaves them out."""
     detector_samples: int = 1000
-    """How many of the samples the detectors of hallucination score."""
+    """Samples that the detectors of violations score; 0 leaves them out."""
     risk: float = 0.01
-    """The risk of violations that a calibrated filter shall guarantee, in (0, 1)."""
+    """The risk of violations that a calibrated filter guarantees, in (0, 1)."""
     partner: Path | None = None
-    """Another run of the same data: do both make the like of the same noise?"""
+    """A second run on the same data; reports how similar its samples are for the same noise."""
     denoiser: Path | None = None
     """The run of a denoising model whose detectors score this run's samples too."""
-    inception: Path | None = None
-    """The published Inception weights (pt_inception-2015-12-05-6726825d.pth): its features take the place of the
-    classifier's in every distance."""
+    judge: tuple[Path, ...] = ()
+    """The judge instead of the classifier of the data: a run whose evaluate gives logits or features, the published
+    Inception weights (pt_inception-2015-12-05-6726825d.pth) for the features of all distances, or both."""
     single_judge: bool = False
-    """Ask one classifier alone whether samples show their class, and no second one of another architecture."""
+    """Judge by one classifier alone, without a second one of another architecture."""
     cas: bool = False
     """Also train a classifier on samples alone and test it on real images: a minute or two more."""
 
 
 def evaluate_run(arguments: Evaluate) -> int:
-    """Measure a run, write its report, print its figures, and check its gates."""
+    """Measure a run, write its report, print its measurements, and check its gates."""
+    begin = time.perf_counter()
     _check(arguments)
     gates = read_gates(arguments.gate) if arguments.gate else None
     loaded = _load(arguments, arguments.run, {"sampling": arguments.overrides()}, arguments.checkpoint)
     partner, denoiser = (
         None if run is None else _load(arguments, run, {}) for run in (arguments.partner, arguments.denoiser)
     )
-    subject = evaluated_model(loaded, partner=partner, denoiser=denoiser)
-    data = loaded.experiment.open_data()
-    judge = load_judge(loaded.experiment, loaded.config, data)
-    if not arguments.single_judge and loaded.experiment.conditions is not None:
-        judge = with_second_classifier(judge, loaded.config, data)
-    if arguments.inception is not None and loaded.experiment.modality.name != IMAGE.name:
-        raise UsageError("the Inception network sees images, this run makes points: leave --inception out")
-    if arguments.inception is not None:
-        judge = with_inception(judge, arguments.inception)
-    if arguments.cas and loaded.experiment.conditions is not None and judge.world is None:
-        subject = subject._replace(accuracy_fn=make_accuracy_fn(loaded.config, data))
-    subject = subject._replace(path_lengths=_path_lengths(loaded, data))
-    settings = Settings(arguments.num_samples, arguments.detector_samples, arguments.sweep_samples, arguments.risk)
-    evaluation = evaluate(subject=subject, judge=judge, data=data, settings=settings, gates=gates)
-    report = evaluation.report._replace(facts=_facts(loaded, arguments, data))
+    experiment, config, data = loaded.experiment, loaded.config, loaded.experiment.open_data()
+    has_second_opinion = not arguments.single_judge and experiment.conditions is not None
+    judge, classifier = load_judge(
+        experiment, config, data, given=arguments.judge, has_second_opinion=has_second_opinion
+    )
+    model = with_classifier(evaluated_model(loaded, partner=partner, denoiser=denoiser), loaded, classifier)
+    if arguments.cas and experiment.conditions is not None and classifier is not None and experiment.judges:
+        model = model._replace(accuracy_fn=make_accuracy_fn(experiment.judges[0], config, data))
+    evaluation = evaluate(
+        model=model,
+        judge=judge,
+        data=data,
+        settings=Settings(arguments.num_samples, arguments.detector_samples, arguments.sweep_samples, arguments.risk),
+        gates=gates,
+        commands=Commands(functools.partial(command_line, arguments), train_longer(loaded.run, arguments.config)),
+        on_progress=lambda stage: print(f"evaluate: {stage}", file=sys.stderr, flush=True),
+    )
+    facts = _facts(loaded, arguments, data, time.perf_counter() - begin)
+    report, grid = _with_samples(evaluation.report._replace(facts=facts), evaluation.samples, data)
+    _warn_of_replaced(report, arguments)
     html, json_file = write_report(
-        arguments.run, report, grid=_grid(loaded, evaluation.samples, data), per_sample=evaluation.per_sample
+        arguments.run, report, grid=grid, per_sample=evaluation.per_sample, folder=arguments.out
     )
     # Whole lines for a log file.
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -97,12 +115,12 @@ def evaluate_run(arguments: Evaluate) -> int:
     return 1 if failures else 0
 
 
-def _path_lengths(loaded: LoadedRun, data: Data) -> Callable[[int], np.ndarray] | None:
-    """Path lengths in the features of the data's classifier; None where the model starts from no one latent."""
-    if loaded.experiment.algorithm.latents is None or loaded.experiment.world is not None:
-        return None
-    _, classifier, weights = load_classifier(loaded.config, data)
-    return make_path_fn(loaded.experiment, loaded.variables, loaded.seed, features_fn(classifier, weights))
+def with_classifier(model: EvaluatedModel, loaded: LoadedRun, classifier: Classifier | None) -> EvaluatedModel:
+    """A model with path lengths in the features of a classifier, where it starts from a single latent."""
+    if classifier is None or loaded.experiment.algorithm.latents is None:
+        return model
+    given = classifier.experiment, classifier.variables
+    return model._replace(path_lengths=make_path_fn(loaded.experiment, loaded.variables, loaded.seed, *given))
 
 
 def _check(arguments: Evaluate) -> None:
@@ -115,7 +133,7 @@ def _check(arguments: Evaluate) -> None:
 
 
 def _load(arguments: Evaluate, run: Path, overrides: dict[str, Any], checkpoint: str = "latest") -> LoadedRun:
-    return load_subject(
+    return load_for_evaluation(
         run,
         checkpoint=checkpoint,
         config_file=arguments.config if run == arguments.run else None,
@@ -126,16 +144,118 @@ def _load(arguments: Evaluate, run: Path, overrides: dict[str, Any], checkpoint:
     )
 
 
-def _facts(loaded: LoadedRun, arguments: Evaluate, data: Data) -> dict[str, str]:
-    """How the samples were drawn, and which data they are compared with."""
-    how = {f"sampling {name}": str(value) for name, value in told_values(loaded.config, "sampling").items()}
-    mark = fingerprint(data).checksum[:12]
-    return {"checkpoint": arguments.checkpoint, "seed": str(arguments.seed), **how, "data checksum": mark}
+def command_line(arguments: Evaluate, **changes: Any) -> str:
+    """The command line of an evaluation, with some options changed.
+
+    >>> command_line(Evaluate(Path("runs/a b"), num_samples=1000), guidance=2.0)
+    "aigc-jax evaluate 'runs/a b' --guidance 2.0 --num-samples 1000"
+    """
+    changed = dataclasses.replace(arguments, **changes)
+    words = ["aigc-jax", "evaluate", str(changed.run)]
+    for field in dataclasses.fields(changed):
+        value = getattr(changed, field.name)
+        if field.name != "run" and value != field.default:
+            words.append("--" + field.name.replace("_", "-"))
+            words += [] if value is True else _words(value)
+    return shlex.join(words)
 
 
-def _grid(loaded: LoadedRun, samples: Examples, data: Data) -> bytes | None:
-    """The first samples as a picture, not chosen."""
-    modality = loaded.experiment.modality
-    first = samples.select(slice(0, modality.num_shown))
-    shown = modality.show(first.values, first.condition, data.class_names)
-    return to_png(shown) if isinstance(shown, np.ndarray) else None
+def train_longer(run: Path, config_file: Path | None) -> str:
+    """The command line that trains a run for twice as many steps; "" where it cannot be told."""
+    described = read_run(run)
+    name = str(config_file) if config_file else described.config
+    module = load_config(name)
+    config, default = config_from_values(module.Config, described.values), module.Config()
+    unchanged = {"steps": default.steps, "schedule_steps": default.schedule_steps}
+    options = _options(dataclasses.replace(config, **unchanged), default)
+    if options is None:
+        return ""
+    options["--steps"] = [str(2 * config.steps)]
+    if described.schedule_steps is not None:
+        options["--schedule-steps"] = [str(described.schedule_steps)]
+    words = [word for option, values in options.items() for word in (option, *values)]
+    return shlex.join(["aigc-jax", "train", name, "--workdir", str(run), *words])
+
+
+def _options(config: Any, default: Any, prefix: str = "--") -> dict[str, list[str]] | None:
+    """The options that lead from a default config to a config; None where a group is of another type."""
+    if type(config) is not type(default):
+        return None
+    options: dict[str, list[str]] = {}
+    for field in dataclasses.fields(config):
+        value, usual = getattr(config, field.name), getattr(default, field.name)
+        option = prefix + field.name.replace("_", "-")
+        if dataclasses.is_dataclass(usual):
+            group = _options(value, usual, f"{option}.")
+            if group is None:
+                return None
+            options |= group
+        elif value != usual:
+            options[option] = _words(value)
+    return options
+
+
+def _words(value: Any) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, tuple | list) else [str(value)]
+
+
+def _facts(loaded: LoadedRun, arguments: Evaluate, data: Data, seconds: float) -> dict[str, str]:
+    """The origin of a report: weights, data, tool and device."""
+    steps, checkpoint = checkpoint_steps(loaded.run), arguments.checkpoint
+    if checkpoint == "latest" and steps:
+        checkpoint = f"latest, step {steps[-1]}"
+    params = jax.tree.leaves(loaded.variables["params"])
+    devices = Counter(device.device_kind for device in jax.local_devices())
+    return {
+        "config": read_run(loaded.run).config,
+        "checkpoint": checkpoint,
+        "parameters": f"{sum(leaf.size for leaf in params):,}",
+        "seed": str(arguments.seed),
+        **{f"sampling {name}": str(value) for name, value in told_values(loaded.config, "sampling").items()},
+        "data checksum": fingerprint(data).checksum[:12],
+        **_tool(),
+        "command": visible(command_line(arguments)),
+        "device": ", ".join(f"{num} x {kind}" for kind, num in devices.items()),
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "duration": f"{seconds:.0f} s",
+    }
+
+
+def _tool() -> dict[str, str]:
+    """The version of this library, and its commit where it lies in a repository."""
+    facts = {}
+    with contextlib.suppress(PackageNotFoundError):
+        facts["aigc-jax"] = version("aigc-jax")
+    root = Path(__file__).parents[2]
+    if (root / ".git").exists():
+        with contextlib.suppress(OSError):
+            command = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
+            commit = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+            facts |= {"commit": commit} if commit else {}
+    return facts
+
+
+def _with_samples(report: Report, samples: Examples, data: Data) -> tuple[Report, bytes | None]:
+    """The report with the first samples as texts, or a picture of them."""
+    first = samples.select(slice(0, samples.modality.num_shown))
+    shown = samples.modality.show(first.values, first.condition, data.class_names)
+    if isinstance(shown, np.ndarray):
+        return report, to_png(shown)
+    if not shown:
+        return report, None
+    labels = [""] * len(shown) if first.condition is None else [str(each) for each in first.condition]
+    texts = Texts("samples", "Samples", "The first samples, not chosen.", list(zip(labels, shown, strict=True)))
+    return report._replace(figures=[texts, *report.figures]), None
+
+
+def _warn_of_replaced(report: Report, arguments: Evaluate) -> None:
+    """Name an older report of other settings that is replaced."""
+    with contextlib.suppress(UsageError):
+        old = read_report(arguments.out or arguments.run)
+
+        def settings(each: Report) -> Mapping[str, Any]:
+            return {"n": each.num_samples, **{name: each.facts.get(name) for name in ("checkpoint", "seed")}}
+
+        if settings(old) != settings(report):
+            what = ", ".join(f"{name} = {value}" for name, value in settings(old).items())
+            print(f"the report of {what} is replaced: pass --out DIR to keep several", file=sys.stderr)

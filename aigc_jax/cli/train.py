@@ -13,7 +13,7 @@ import jax
 from aigc_jax.data.files import visible
 from aigc_jax.data.fingerprint import summary
 from aigc_jax.data.pipeline import check_batch_size
-from aigc_jax.evaluation.classifiers import make_evaluate_fn
+from aigc_jax.evaluation.during_training import make_evaluate_fn
 from aigc_jax.runs import build_experiment, run_training
 from aigc_jax.train.config import TrainConfig, validate
 from aigc_jax.train.loop import abstract_state

@@ -1,7 +1,4 @@
-"""What models are measured by: the classifier of a data set, and the figures of an evaluation during training.
-
-The layer between the command line and the library, beside :mod:`aigc_jax.runs`.
-"""
+"""Judges of a data set: its world, classifiers that are trained on first use and cached, or runs named by the user."""
 
 from __future__ import annotations
 
@@ -9,9 +6,9 @@ import dataclasses
 import functools
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,69 +16,52 @@ import numpy as np
 from aigc_jax.data.arrays import ArraySource
 from aigc_jax.data.fingerprint import fingerprint
 from aigc_jax.data.images import IMAGE
-from aigc_jax.data.pipeline import epoch, load
+from aigc_jax.data.pipeline import load
 from aigc_jax.evaluation.classifier_cache import Entry, load_or_train
-from aigc_jax.evaluation.evaluate import Settings, evaluate
-from aigc_jax.evaluation.judge import Judge, Predictions, classifier_judge, with_second_opinion, world_judge
-from aigc_jax.evaluation.model import EvaluatedModel
+from aigc_jax.evaluation.judge import (
+    Judge,
+    classifier_judge,
+    no_judge,
+    with_features,
+    with_second_opinion,
+    world_judge,
+)
+from aigc_jax.evaluation.model import AccuracyFn
 from aigc_jax.inference.inception import ENCODER_NAME, make_inception_encoder
-from aigc_jax.inference.sampling import compile_sampler, make_encode_fn
+from aigc_jax.inference.sampling import make_encode_fn
 from aigc_jax.nets.inception import InceptionV3
-from aigc_jax.report.schema import Report
-from aigc_jax.runs import load_config, run_training
+from aigc_jax.runs import load_config, load_run, run_training
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
-from aigc_jax.train.loop import EvaluateFn, abstract_state
+from aigc_jax.train.loop import abstract_state
 from aigc_jax.types import Data, Experiment, UsageError, Variables
 
-AccuracyFn = Callable[[np.ndarray, np.ndarray], Mapping[str, tuple[int, int]]]
-"""``(images uint8 [num, H, W, C], condition int [num]) -> {name: (right, n)}``."""
 
-Architecture = Literal["conv", "mixer"]
-"""Of a classifier, see ``configs/classifier_digits.py``."""
+class Classifier(NamedTuple):
+    """A trained network that judges examples."""
 
-Encoder = Callable[[np.ndarray], Mapping[str, Any]]
-"""``images -> {"logits": [num, K], "features": [num, F]}``."""
-
-
-def load_encoder(config: TrainConfig, data: Data, architecture: Architecture = "conv") -> tuple[str, Encoder]:
-    """The classifier of a data set as an encoder, see :func:`load_classifier`.
-
-    Args:
-        config: names the data, image shape and classes.
-        data: the opened data.
-        architecture: of the classifier.
-
-    Returns:
-        Its name, and the function images -> logits and features.
-
-    Raises:
-        UsageError: the data has no classes to tell apart.
-    """
-    name, experiment, variables = load_classifier(config, data, architecture)
-    return name, make_encode_fn(experiment, variables)
+    name: str
+    experiment: Experiment
+    variables: Variables
+    encode_fn: Callable[[np.ndarray], Mapping[str, Any]]
+    """``examples -> {"logits": [num, K], "features": [num, F]}``, compiled."""
 
 
-def load_classifier(
-    config: TrainConfig, data: Data, architecture: Architecture = "conv"
-) -> tuple[str, Experiment, Variables]:
+def load_classifier(name: str, config: TrainConfig, data: Data) -> Classifier:
     """The classifier of a data set, trained on first use and cached.
 
     Args:
-        config: names the data, image shape and classes.
+        name: of its config, see :attr:`aigc_jax.types.Experiment.judges`.
+        config: names the data, and the shape of the images.
         data: the opened data; the classifier learns from its training part.
-        architecture: of the classifier; the first opinion is conv's.
 
     Returns:
-        Its name, what was trained, and its weights.
+        The classifier.
 
     Raises:
-        UsageError: the data has no classes to tell apart.
+        UsageError: the cache cannot be written, or the data do not suit the classifier.
     """
-    if not data.class_names:
-        raise UsageError(f"{data.name} has no classes, so no classifier can judge: evaluate on labelled data")
-    settings, experiment = _classifier(config, data, architecture)
-    title = f"{data.name} classifier" + ("" if architecture == "conv" else f" ({architecture})")
+    settings, experiment = _untrained(name, config, data)
     shapes = abstract_state(experiment)
     # What the classifier learns from, and not where it lies or what it is called: a folder may change under its name.
     identity = {
@@ -89,15 +69,16 @@ def load_classifier(
         "data": fingerprint(data),
         "net": str(shapes),
     }
+    title = f"{data.name} classifier" + ("" if name == "classifier_digits" else f" ({name.partition('_')[0]})")
     entry = Entry(title, identity, settings.steps, shapes)
-    return title, experiment, load_or_train(entry, functools.partial(_train_into, experiment, settings, data))
+    variables = load_or_train(entry, functools.partial(_train_into, name, experiment, settings, data))
+    return Classifier(title, experiment, variables, make_encode_fn(experiment, variables))
 
 
-def _classifier(config: TrainConfig, data: Data, architecture: Architecture = "conv") -> tuple[TrainConfig, Experiment]:
-    """The settings of a data set's classifier, and what they build."""
-    module = load_config("classifier_digits")
+def _untrained(name: str, config: TrainConfig, data: Data) -> tuple[TrainConfig, Experiment]:
+    """The settings of a data set's classifier, and the experiment that they build."""
+    module = load_config(name)
     settings = module.Config(
-        architecture=architecture,
         data=config.data,
         data_dir=config.data_dir,
         image_shape=config.image_shape,
@@ -109,15 +90,100 @@ def _classifier(config: TrainConfig, data: Data, architecture: Architecture = "c
     return settings, module.build(settings)
 
 
-def make_accuracy_fn(config: TrainConfig, data: Data) -> AccuracyFn:
+class LoadedJudge(NamedTuple):
+    """A judge, and the classifier whose features are differentiable, for path lengths; None for none."""
+
+    judge: Judge
+    classifier: Classifier | None = None
+
+
+def load_judge(
+    experiment: Experiment,
+    config: TrainConfig,
+    data: Data,
+    *,
+    given: Sequence[Path] = (),
+    has_second_opinion: bool = False,
+) -> LoadedJudge:
+    """The judge of a model's samples: the world that the data come from, else classifiers of them, else none.
+
+    Args:
+        experiment: the model.
+        config: its settings, for the classifier.
+        data: the opened data.
+        given: what the user names instead: a run whose ``evaluate`` gives logits or features, and a file of the
+            published Inception weights, whose features then take the place of the run's or the classifier's.
+        has_second_opinion: whether a second classifier judges too.
+
+    Returns:
+        The judge; one without predictions where there is neither a world nor a classifier.
+
+    Raises:
+        UsageError: what is given gives neither logits nor features, or is for other examples.
+    """
+    files, runs = [path for path in given if path.is_file()], [path for path in given if not path.is_file()]
+    if len(files) > 1 or len(runs) > 1:
+        raise UsageError("expected one run and one weight file at most: pass --judge RUN FILE")
+    if experiment.world is not None and not given:
+        return LoadedJudge(world_judge(experiment.world))
+    reason = _why_no_classifier(experiment, data)
+    classifier = None
+    if runs:
+        classifier = _given_run(runs[0], experiment)
+    elif not reason:
+        classifier = load_classifier(experiment.judges[0], config, data)
+    if classifier is None:
+        judge = no_judge(experiment.modality, reason)
+    else:
+        judge = classifier_judge(classifier.name, classifier.encode_fn, data.class_names, experiment.modality)
+    if has_second_opinion and not reason and len(experiment.judges) > 1:
+        second = load_classifier(experiment.judges[1], config, data)
+        judge = with_second_opinion(judge, second.name, second.encode_fn)
+    if files:
+        if experiment.modality.load is not IMAGE.load:
+            raise UsageError(
+                f"the Inception network sees images, this run makes {experiment.modality.name} examples: leave "
+                f"{files[0]} out of --judge"
+            )
+        judge = with_features(judge, ENCODER_NAME, make_inception_encoder(files[0], InceptionV3()))
+    return LoadedJudge(judge, classifier)
+
+
+def _why_no_classifier(experiment: Experiment, data: Data) -> str:
+    """Why no classifier of the data can judge; "" where one can."""
+    if not experiment.judges:
+        return f"no classifier is known for examples of the kind {experiment.modality.name}: pass --judge RUN"
+    if len(data.class_names) < 2:
+        num = len(data.class_names) or "no"
+        return f"{data.name} has {num} class{'' if num == 1 else 'es'}, so no classifier can judge: pass --judge"
+    return ""
+
+
+def _given_run(run: Path, experiment: Experiment) -> Classifier:
+    """A run that the user names as a judge."""
+    other, _, variables = load_run(run)
+    if other.example_shape != experiment.example_shape:
+        raise UsageError(
+            f"{run} sees examples of shape {other.example_shape}, this model makes {experiment.example_shape}: "
+            "name another --judge"
+        )
+    evaluate = other.algorithm.evaluate
+    outputs = {} if evaluate is None else jax.eval_shape(evaluate, variables, other.batch_spec, jax.random.key(0))
+    if not {"logits", "features"} & set(outputs):
+        raise UsageError(f"{run} gives neither logits nor features of examples: name the run of a classifier")
+    return Classifier(run.resolve().name, other, variables, make_encode_fn(other, variables))
+
+
+def make_accuracy_fn(name: str, config: TrainConfig, data: Data) -> AccuracyFn:
     """Classification accuracy scores: a classifier learns from samples alone, and is tested on real images.
 
     Args:
-        config: names the data, image shape and classes.
+        name: of its config.
+        config: names the data, and the shape of the images.
         data: the opened data.
 
     Returns:
-        ``(images uint8, condition) -> {name: (right, n)}``: learned from samples and tested on real held-out
+        ``(stored samples, condition) -> {name: (number right, n)}``: learned from samples and tested on real held-out
         images, learned from real ones and tested on the samples, and real on real.
 
     Reference:
@@ -125,14 +191,14 @@ def make_accuracy_fn(config: TrainConfig, data: Data) -> AccuracyFn:
     """
 
     def accuracies(images: np.ndarray, condition: np.ndarray) -> dict[str, tuple[int, int]]:
-        made = Data("samples", ArraySource(images, condition.astype(np.int32)), data.held_out, data.class_names)
-        settings, experiment = _classifier(config, made)
+        samples = Data("samples", ArraySource(images, condition.astype(np.int32)), data.held_out, data.class_names)
+        settings, experiment = _untrained(name, config, samples)
         print("training a classifier on the samples alone", file=sys.stderr)
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             workdir = Path(folder) / "run"
-            _train_into(experiment, settings, made, workdir)
+            _train_into(name, experiment, settings, samples, workdir)
             from_samples = make_encode_fn(experiment, load_variables(workdir, abstract_state(experiment)))
-        _, from_real = load_encoder(config, data)
+        from_real = load_classifier(name, config, data).encode_fn
         real = load(data.held_out, np.arange(len(data.held_out)))
         return {
             "accuracy_from_samples": _num_right(from_samples, real["example"], real["condition"]),
@@ -143,105 +209,20 @@ def make_accuracy_fn(config: TrainConfig, data: Data) -> AccuracyFn:
     return accuracies
 
 
-def _num_right(encode: Encoder, images: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
-    """How many images are classified right, and of how many."""
-    blocks = [encode(images[first : first + 256])["logits"].argmax(axis=-1) for first in range(0, len(images), 256)]
-    return int(np.sum(np.concatenate(blocks) == truth)), len(images)
+def _num_right(
+    encode_fn: Callable[[np.ndarray], Mapping[str, Any]], images: np.ndarray, truth: np.ndarray
+) -> tuple[int, int]:
+    return int(np.sum(encode_fn(images)["logits"].argmax(axis=-1) == truth)), len(images)
 
 
-def make_evaluate_fn(experiment: Experiment, config: TrainConfig, data: Data) -> EvaluateFn:
-    """What is measured during training: samples of a generator, held-out examples of any other model."""
-    if experiment.algorithm.sample is None:
-        return functools.partial(_held_out_means, experiment, data)
-    judge, sampler = load_judge(experiment, config, data), compile_sampler(experiment)
-
-    def evaluate_samples(variables: Variables, step: int) -> dict[str, float]:
-        del step
-        subject = EvaluatedModel(sampler(variables, config.seed), experiment.num_conditions, experiment.modality)
-        settings = Settings(1000, num_detected=0, num_swept=0)
-        return _figures(evaluate(subject=subject, judge=judge, data=data, settings=settings).report)
-
-    return evaluate_samples
-
-
-def load_judge(experiment: Experiment, config: TrainConfig, data: Data) -> Judge:
-    """What looks at examples: the world that the data come from, or else a classifier of them.
-
-    Args:
-        experiment: what was trained.
-        config: its settings, for the classifier.
-        data: the opened data.
-
-    Returns:
-        The judge.
-
-    Raises:
-        UsageError: there is neither a world nor a class to tell apart.
-    """
-    if experiment.world is not None:
-        return world_judge(experiment.world)
-    name, encode_fn = load_encoder(config, data)
-    return classifier_judge(name, encode_fn, data.class_names)
-
-
-def with_second_classifier(judge: Judge, config: TrainConfig, data: Data) -> Judge:
-    """A judge beside whom a classifier of another architecture gives a second opinion.
-
-    Args:
-        judge: the first.
-        config: names the data, image shape and classes.
-        data: the opened data; the second classifier is trained once and cached, as the first.
-
-    Returns:
-        The judge; a world as it is, which is never wrong.
-    """
-    return judge if judge.world is not None else with_second_opinion(judge, *load_encoder(config, data, "mixer"))
-
-
-def with_inception(judge: Judge, weights: Path) -> Judge:
-    """A judge whose features are those of the published Inception network, so that FD is the published FID.
-
-    Args:
-        judge: whose word on classes is kept.
-        weights: the published weight file.
-
-    Returns:
-        The judge.
-
-    Raises:
-        UsageError: the file is missing, or another one.
-    """
-    encode = make_inception_encoder(weights, InceptionV3())
-
-    def predict(examples: np.ndarray) -> Predictions:
-        return judge.predict(examples)._replace(features=encode(examples)["features"])
-
-    return judge._replace(predict=predict, encoder=ENCODER_NAME)
-
-
-def _figures(report: Report) -> dict[str, float]:
-    return {f"eval/{row.name}": row.value for row in report.measurements if row.value is not None}
-
-
-def _held_out_means(experiment: Experiment, data: Data, variables: Variables, step: int) -> dict[str, float]:
-    """Means over the held-out examples of all figures that are one number per example."""
-    del step
-    encode = make_encode_fn(experiment, variables)
-    rows = [
-        encode(batch["example"], batch.get("condition")) for batch in epoch(data.held_out, 256, experiment.modality)
-    ]
-    names = [name for name, values in rows[0].items() if values.ndim == 1]
-    return {f"eval/{name}": float(np.concatenate([row[name] for row in rows]).mean()) for name in names}
-
-
-def _train_into(experiment: Experiment, settings: TrainConfig, data: Data, workdir: Path) -> None:
+def _train_into(name: str, experiment: Experiment, settings: TrainConfig, data: Data, workdir: Path) -> None:
     """Train a classifier into a new run directory; a signal interrupts the command that needs it."""
     result = run_training(
         experiment,
         settings,
         workdir,
         data=data,
-        name="classifier_digits",
+        name=name,
         resume_command="the same command, which begins the classifier anew",
         # On one device, however many there are: neither the weights nor the possible batch sizes depend on them.
         devices=jax.local_devices()[:1],

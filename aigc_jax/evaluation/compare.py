@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest
 
+from aigc_jax.evaluation.judge import NO_JUDGE
 from aigc_jax.evaluation.sections.paired_noise import pair_similarity
 from aigc_jax.metrics.intervals import paired_difference
 from aigc_jax.report.figures import Table
@@ -22,46 +23,36 @@ from aigc_jax.types import UsageError
 
 
 class ComparedRun(NamedTuple):
-    """One run of a comparison.
-
-    Attributes:
-        name: of the run.
-        report: its report.
-        per_sample: what is known of each of its samples, as :class:`aigc_jax.evaluation.evaluate.Evaluation` has it.
-    """
+    """One run of a comparison."""
 
     name: str
     report: Report
     per_sample: Mapping[str, np.ndarray]
+    """As :class:`aigc_jax.evaluation.evaluate.Evaluation` has it."""
 
 
 class Difference(NamedTuple):
-    """A share of one run less that of the first.
-
-    Attributes:
-        title: which share.
-        run: the run.
-        value: the difference, a share in [-1, 1]; negative where the run has less.
-        low: lower end of its 95 % interval, see :func:`aigc_jax.metrics.intervals.paired_difference`.
-        high: upper end.
-        n: number of pairs.
-        p_value: of no difference, by McNemar's exact test over the pairs that differ.
-    """
+    """A share of one run less that of the first."""
 
     title: str
+    """Which share."""
     run: str
     value: float
+    """In [-1, 1]; negative where the run has less."""
     low: float
+    """Lower end of its 95 % interval, see :func:`aigc_jax.metrics.intervals.paired_difference`."""
     high: float
     n: int
+    """Number of pairs."""
     p_value: float
+    """Of no difference, by McNemar's exact test over the pairs that differ."""
 
 
-def compare(contenders: Sequence[ComparedRun]) -> tuple[list[Table], list[Difference]]:
-    """Put runs side by side.
+def compare(runs: Sequence[ComparedRun]) -> tuple[list[Table], list[Difference]]:
+    """Compare runs.
 
     Args:
-        contenders: two or more, of the same data, judge, seed and number of samples; the first is compared with.
+        runs: two or more, of the same data, judge, seed and number of samples; the first is compared with.
 
     Returns:
         Tables for people, and the paired differences.
@@ -72,14 +63,16 @@ def compare(contenders: Sequence[ComparedRun]) -> tuple[list[Table], list[Differ
     Reference:
         McNemar, "Note on the sampling error of the difference between correlated proportions", 1947.
     """
-    if len(contenders) < 2:
+    if len(runs) < 2:
         raise UsageError("expected two runs or more to compare: aigc-jax compare RUN RUN")
-    first = contenders[0]
-    for other in contenders[1:]:
+    first = runs[0]
+    for other in runs[1:]:
         _check_paired(first, other)
-    differences = [each for other in contenders[1:] for each in _differences(first, other)]
-    tables = [_criteria(contenders), _measurements(contenders), _paired(first, differences)]
-    return [*tables, _common_noise(contenders)], differences
+    differences = [each for other in runs[1:] for each in _differences(first, other)]
+    tables = [_criteria(runs), _measurements(runs), _paired(first, differences)]
+    if all({"shown", "features"} & run.per_sample.keys() for run in runs):
+        tables.append(_common_noise(runs))
+    return tables, differences
 
 
 def _check_paired(first: ComparedRun, other: ComparedRun) -> None:
@@ -107,7 +100,8 @@ def _check_paired(first: ComparedRun, other: ComparedRun) -> None:
 
 def _check_per_sample(run: ComparedRun) -> None:
     """The table of samples has a row for each sample of the report."""
-    problem, num = "no violates" if "violates" not in run.per_sample else "", run.report.num_samples
+    is_complete = "violates" in run.per_sample or run.report.judge == NO_JUDGE
+    problem, num = "" if is_complete else "no violates", run.report.num_samples
     for name, values in run.per_sample.items():
         num_axes = {"features": 2, "violates": 1, "condition": 1, "observed": 1, "second": 1}.get(name, values.ndim)
         if values.shape[:1] != (num,) or values.ndim != num_axes or values.dtype.kind not in "biuf":
@@ -116,10 +110,10 @@ def _check_per_sample(run: ComparedRun) -> None:
         raise UsageError(f"the table of samples of {run.name} is broken ({problem}): evaluate the run again")
 
 
-def _shares(contender: ComparedRun) -> dict[str, np.ndarray]:
-    """What is true or false of each sample."""
-    table = contender.per_sample
-    shares = {"violations": np.asarray(table["violates"], bool)}
+def _shares(run: ComparedRun) -> dict[str, np.ndarray]:
+    """The properties that each sample has or has not."""
+    table = run.per_sample
+    shares = {"violations": np.asarray(table["violates"], bool)} if "violates" in table else {}
     if "condition" in table and "observed" in table:
         shares["class agreement"] = table["observed"] == table["condition"]
     if "condition" in table and "second" in table:
@@ -138,21 +132,21 @@ def _differences(first: ComparedRun, other: ComparedRun) -> list[Difference]:
     return sorted(found)
 
 
-def _criteria(contenders: Sequence[ComparedRun]) -> Table:
+def _criteria(runs: Sequence[ComparedRun]) -> Table:
     words = {True: "worse than real data", False: "not distinguishable from real data", None: "not measured"}
     rows = []
     for name, title in CRITERION_TITLES.items():
-        criteria = [contender.report.criterion(name) for contender in contenders]
+        criteria = [run.report.criterion(name) for run in runs]
         rows.append([title, *(words[None if criterion is None else criterion.has_failed] for criterion in criteria)])
     caption = "Each criterion compares a run's samples with held-out real examples; see its own report."
-    return Table("criteria", "Criteria", caption, ["", *(each.name for each in contenders)], rows)
+    return Table("criteria", "Criteria", caption, ["", *(each.name for each in runs)], rows)
 
 
-def _measurements(contenders: Sequence[ComparedRun]) -> Table:
-    measured = {row.name: row for contender in contenders for row in contender.report.measurements}
+def _measurements(runs: Sequence[ComparedRun]) -> Table:
+    measured = {row.name: row for run in runs for row in run.report.measurements}
     rows = []
     for name in dict.fromkeys([*(name for name in MEASUREMENTS if name in measured), *measured]):
-        found = [contender.report.find(name) for contender in contenders]
+        found = [run.report.find(name) for run in runs]
         # Worst classes and the like differ between runs: then each cell has its own.
         is_alike = len({row.title for row in found if row is not None}) == 1
         title = measured[name].title if is_alike or name not in MEASUREMENTS else MEASUREMENTS[name].title
@@ -164,7 +158,7 @@ def _measurements(contenders: Sequence[ComparedRun]) -> Table:
         "With 95 % intervals. Intervals that overlap may still hide a difference: the paired ones below decide. The "
         "reference is that of the first run, in most rows the same measurement of held-out real examples."
     )
-    columns = ["", *(each.name for each in contenders), "reference"]
+    columns = ["", *(each.name for each in runs), "reference"]
     return Table("measurements", "Measurements", caption, columns, rows)
 
 
@@ -193,11 +187,11 @@ def _paired(first: ComparedRun, differences: Sequence[Difference]) -> Table:
     return Table("differences", "Paired differences", caption, columns, rows)
 
 
-def _common_noise(contenders: Sequence[ComparedRun]) -> Table:
-    """C2, whether the runs make the like of the same noise."""
+def _common_noise(runs: Sequence[ComparedRun]) -> Table:
+    """C2: how similar the samples of two runs are for the same noise."""
     rows = []
-    for place, ours in enumerate(contenders):
-        for theirs in contenders[place + 1 :]:
+    for place, ours in enumerate(runs):
+        for theirs in runs[place + 1 :]:
             tables = ours.per_sample, theirs.per_sample
             result = pair_similarity(*tables, tables[0].get("condition"))
             interval = f"{format_share(result.low)} to {format_share(result.high)}"
@@ -205,10 +199,9 @@ def _common_noise(contenders: Sequence[ComparedRun]) -> Table:
             excess = f"{result.excess:.1%} ({result.excess_low:.1%} to {result.excess_high:.1%})"
             rows.append([f"{ours.name}, {theirs.name}", alike, interval, chance, excess])
     caption = (
-        "Share of samples that are like the other run's sample of the same noise (C2), by what their reports go by: "
-        "features less the mean of their condition (cosine above 0.6); in worlds the same mode, where no condition "
-        "fixes it, or nearness. Chance: shuffled pairs of the same condition. Only runs that draw latents of one shape "
-        "share their noise."
+        "Share of samples that are similar to the other run's sample of the same noise (C2): features less the mean of "
+        "their condition with a cosine above 0.6; in synthetic data sets the same mode where no condition decides it, "
+        "else nearness. Chance: shuffled pairs of the same condition. Only runs with latents of one shape share noise."
     )
-    columns = ["runs", "alike", "95 % interval", "chance", "beyond chance"]
-    return Table("model_consistency", "The same noise in each model", caption, columns, rows)
+    columns = ["runs", "similar", "95 % interval", "chance", "beyond chance"]
+    return Table("model_consistency", "Samples of the same noise", caption, columns, rows)

@@ -1,43 +1,53 @@
-"""The sets of examples that a report compares, and what the judge says of each."""
+"""Sets of examples with the judge's predictions: drawn from a model, or read from the data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from aigc_jax.data.arrays import take
 from aigc_jax.data.images import IMAGE
 from aigc_jax.evaluation.judge import Judge, Predictions
-from aigc_jax.evaluation.model import Sampler
+from aigc_jax.evaluation.model import EvaluatedModel, Sampler
 from aigc_jax.progress import Progress
 from aigc_jax.types import DataSource, Modality, UsageError
 
 BATCH_SIZE = 256
 """Examples that are drawn and judged at once: a multiple of the blocks that samples are computed in."""
 
+MAX_BYTES = 2**30
+"""Memory for one set of real examples; of more, as many drawn at random are looked at."""
+
 
 class Examples(NamedTuple):
-    """A set of examples.
-
-    Attributes:
-        values: as they are stored: images as uint8 [N, H, W, C], points as float32 [N, D].
-        condition: the class of each, int32 [N], or None where there is none.
-        verdicts: what the judge says.
-        modality: the kind of the examples.
-    """
+    """A set of examples."""
 
     values: np.ndarray
+    """As they are stored: images as uint8 [N, H, W, C], points as float32 [N, D]."""
     condition: Int[np.ndarray, " num"] | None
-    verdicts: Predictions
+    """The class of each; None where there is none."""
+    predictions: Predictions
     modality: Modality = IMAGE
 
     @property
     def num(self) -> int:
-        """How many."""
+        """Their number."""
         return len(self.values)
+
+    @property
+    def judged_class(self) -> Int[np.ndarray, " num"]:
+        """The predicted class of each, or -1 where a world finds it invalid."""
+        predicted, violation = np.asarray(self.predictions.predicted), self.predictions.violation
+        return predicted if violation is None else np.where(violation == 0, predicted, -1)
+
+    @property
+    def is_right(self) -> Bool[np.ndarray, " num"]:
+        """Whether the judged class is the condition."""
+        return self.judged_class == self.condition
 
     def loaded(self) -> np.ndarray:
         """The examples as models see them: images as float32 in [-1, 1]."""
@@ -45,72 +55,61 @@ class Examples(NamedTuple):
 
     def select(self, index: np.ndarray | slice) -> Examples:
         """The examples at ``index``."""
-        chosen = _each_array(lambda values: values[0][index], [self.verdicts])
+        chosen = _each_array(lambda values: values[0][index], [self.predictions])
         condition = None if self.condition is None else self.condition[index]
         return Examples(self.values[index], condition, chosen, self.modality)
 
 
-def condition_of(start: int, num: int, num_classes: int | None) -> np.ndarray | None:
-    """The conditions of samples start ... start + num - 1: the classes in turn.
+def conditions_in_turn(start: int, num: int, num_classes: int | None) -> np.ndarray | None:
+    """The conditions of samples start ... start + num - 1.
 
-    >>> condition_of(3, 4, 5)
+    >>> conditions_in_turn(3, 4, 5)
     array([3, 4, 0, 1], dtype=int32)
     """
     return None if num_classes is None else (np.arange(start, start + num) % num_classes).astype(np.int32)
 
 
-def draw(
-    sample_fn: Sampler,
-    judge: Judge,
-    num: int,
-    *,
-    num_classes: int | None,
-    title: str,
-    start: int = 0,
-    modality: Modality = IMAGE,
-) -> Examples:
-    """Draw samples, and have them judged.
+def draw(model: EvaluatedModel, sample_fn: Sampler, judge: Judge, num: int, *, title: str) -> Examples:
+    """The first samples of a model, or of a variant of it, with the judge's predictions.
 
     Args:
-        sample_fn: draws them.
-        judge: looks at them.
-        num: how many.
-        num_classes: of the model; None for an unconditional one.
-        title: what the progress bar says.
-        start: number of the first.
-        modality: the kind of the samples.
+        model: the model.
+        sample_fn: draws the samples.
+        judge: its judge.
+        num: number of samples.
+        title: of the progress bar.
 
     Returns:
-        The samples.
+        The samples; sample i has condition ``i % num_classes``.
 
     Raises:
         UsageError: some hold NaN or Inf.
     """
 
-    def read(first: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        condition = condition_of(start + first, count, num_classes)
-        samples = np.asarray(sample_fn(start + first, condition, count))
+    def read(start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        condition = conditions_in_turn(start, count, model.num_classes)
+        samples = np.asarray(sample_fn(start, condition, count))
         if num_broken := int((~np.isfinite(samples.reshape(count, -1))).any(axis=1).sum()):
             raise UsageError(
-                f"{num_broken} of the samples {start + first} to {start + first + count - 1} hold NaN or Inf: "
+                f"{num_broken} of the samples {start} to {start + count - 1} hold NaN or Inf: "
                 "evaluate an earlier checkpoint, or train again"
             )
-        stored = modality.store(samples)
+        stored = model.modality.store(samples)
         # A judge of the same kind sees samples as the model made them, not as they are rounded in files.
-        is_same = judge.modality.load is modality.load
+        is_same = judge.modality.load is model.modality.load
         return stored, samples if is_same else judge.modality.load(stored), condition
 
-    return _collect(read, judge, num, title, modality)
+    return _collect(read, judge, num, title, model.modality)
 
 
 def real(source: DataSource, judge: Judge, num: int, *, title: str, modality: Modality = IMAGE) -> Examples:
-    """Read real examples in a fixed random order (files are often sorted by class), and have them judged.
+    """Real examples with the judge's predictions, in a fixed random order: files are often sorted by class.
 
     Args:
-        source: where they are.
-        judge: looks at them.
-        num: how many at most.
-        title: what the progress bar says.
+        source: of the examples.
+        judge: its judge.
+        num: number of examples at most; fewer where they would need more than :data:`MAX_BYTES`.
+        title: of the progress bar.
         modality: the kind of the examples.
 
     Returns:
@@ -118,12 +117,24 @@ def real(source: DataSource, judge: Judge, num: int, *, title: str, modality: Mo
     """
     order = np.random.default_rng(0).permutation(len(source))
 
-    def read(first: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        batch = take(source, order[first : first + count])
+    def read(start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        batch = take(source, order[start : start + count])
         stored = batch[modality.name]
         return stored, judge.modality.load(stored), batch.get("label")
 
-    return _collect(read, judge, min(num, len(source)), title, modality)
+    return _collect(read, judge, min(num, max_num(source, modality)), title, modality)
+
+
+def stored_examples(source: DataSource, modality: Modality) -> np.ndarray:
+    """All examples as they are stored, or as many drawn at random as :data:`MAX_BYTES` hold as float32."""
+    order = np.random.default_rng(0).permutation(len(source))[: max_num(source, modality, itemsize=4)]
+    return take(source, np.sort(order))[modality.name]
+
+
+def max_num(source: DataSource, modality: Modality, itemsize: int | None = None) -> int:
+    """The number of examples of a source that :data:`MAX_BYTES` hold."""
+    example = np.asarray(source[0][modality.name])
+    return min(len(source), max(MAX_BYTES // max(example.size * (itemsize or example.itemsize), 1), 1))
 
 
 def _collect(
@@ -135,24 +146,78 @@ def _collect(
 ) -> Examples:
     """Examples that ``read`` gives in blocks: as they are stored, as the judge sees them, and their conditions."""
     parts: list[Examples] = []
-    # disable=None: no bar where nobody watches (a file, a pipe).
     with Progress(num, title, "example") as bar:
-        for first in range(0, num, BATCH_SIZE):
-            stored, seen, condition = read(first, min(BATCH_SIZE, num - first))
+        for start in range(0, num, BATCH_SIZE):
+            stored, seen, condition = read(start, min(BATCH_SIZE, num - start))
             parts.append(Examples(stored, condition, judge.predict(seen), modality))
             bar.update(len(stored))
-    verdicts = _each_array(np.concatenate, [part.verdicts for part in parts])
+    predictions = _each_array(np.concatenate, [part.predictions for part in parts])
     has_condition = parts[0].condition is not None
     condition = np.concatenate([np.asarray(part.condition) for part in parts]) if has_condition else None
-    return Examples(np.concatenate([part.values for part in parts]), condition, verdicts, modality)
+    return Examples(np.concatenate([part.values for part in parts]), condition, predictions, modality)
 
 
-def _each_array(change: Callable[[list[np.ndarray]], np.ndarray], said: list[Predictions]) -> Predictions:
-    """One set of verdicts of several: each field, by its name, and each attribute; None stays None."""
+def _each_array(change: Callable[[list[np.ndarray]], np.ndarray], sets: list[Predictions]) -> Predictions:
+    """One set of predictions of several, field by field; None stays None."""
     fields: dict[str, Any] = {
-        name: None if value is None else change([getattr(verdicts, name) for verdicts in said])
-        for name, value in said[0]._asdict().items()
+        name: None if value is None else change([getattr(predictions, name) for predictions in sets])
+        for name, value in sets[0]._asdict().items()
         if name != "attributes"
     }
-    attributes = {name: change([verdicts.attributes[name] for verdicts in said]) for name in said[0].attributes}
+    attributes = {name: change([predictions.attributes[name] for predictions in sets]) for name in sets[0].attributes}
     return Predictions(**fields, attributes=attributes)
+
+
+def match_class_counts(samples: Examples, held_out: Examples, *, is_equal: bool) -> tuple[Examples, Examples]:
+    """Samples and held-out examples of the same classes, equally many or in the same shares.
+
+    Samples have all classes in turn; real classes have shares of their own, and withheld ones none. That is no fault
+    of the model, and must not pass for one.
+    """
+    if samples.condition is None or held_out.condition is None:
+        return samples, held_out
+    ours, theirs = np.asarray(samples.condition), np.asarray(held_out.condition)
+    num_classes = 1 + int(max(ours.max(), theirs.max()))
+    num_ours, num_theirs = (np.bincount(each, minlength=num_classes) for each in (ours, theirs))
+    is_shown = (num_ours > 0) & (num_theirs > 0)
+    if not is_shown.any():
+        return samples, held_out
+    # As many of each class, or where numbers may differ as large a part of each.
+    share = 1.0 if is_equal else float((num_theirs[is_shown] / num_ours[is_shown]).min())
+    wanted = np.where(is_shown, np.minimum(num_theirs, np.floor(share * num_ours)), 0).astype(np.int64)
+    kept = np.minimum(num_ours, wanted) if is_equal else np.where(is_shown, num_ours, 0)
+    return samples.select(_first_per_class(ours, kept)), held_out.select(_first_per_class(theirs, wanted))
+
+
+def _first_per_class(condition: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Numbers of the first so many examples of each class, in their order."""
+    rank = np.zeros(len(condition), np.int64)
+    for each in range(len(counts)):
+        rank[condition == each] = np.arange(np.sum(condition == each))
+    return np.flatnonzero(rank < counts[condition])
+
+
+def first_occurrences(values: np.ndarray) -> Int[np.ndarray, " num_distinct"]:
+    """Numbers of the examples [N, ...] that equal no earlier one, rising.
+
+    >>> first_occurrences(np.array([[3], [1], [3], [2]]))
+    array([0, 1, 3])
+    """
+    return np.sort(np.unique(_digests(values), return_index=True)[1])
+
+
+def repeated_pairs(sets: Sequence[np.ndarray]) -> int:
+    """Number of pairs of equal examples [N, ...], within and across the sets.
+
+    >>> repeated_pairs([np.array([[3], [1], [3]]), np.array([[3]])])
+    3
+    """
+    _, counts = np.unique(np.concatenate([_digests(each) for each in sets]), return_counts=True)
+    return int(np.sum(counts * (counts - 1) // 2))
+
+
+def _digests(values: np.ndarray) -> np.ndarray:
+    """Equal for equal examples, and much shorter to sort than large ones."""
+    rows = values.reshape(len(values), -1)
+    rows = rows + rows.dtype.type(0)  # -0.0 equals 0.0
+    return np.array([hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows], "S16")

@@ -1,10 +1,8 @@
-"""From a run to what a report looks at: its samples, drawn again, drawn otherwise, moved, scored and traced.
-
-The layer between the command line and the library, beside :mod:`aigc_jax.evaluation.classifiers`.
-"""
+"""The evaluated model of a trained run: its samples, replications, variants, detectors and sweeps."""
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import tempfile
@@ -16,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aigc_jax.evaluation.model import EvaluatedModel, NamedDetector, PairedVariant, Replication, Variant
-from aigc_jax.evaluation.recommendations import IDEAL
+from aigc_jax.evaluation.model import EvaluatedModel, NamedDetector, PairedVariant, Replication, Sweep, Variant
+from aigc_jax.evaluation.recommendations import EXACT
 from aigc_jax.inference.diagnostics import make_exact_sample_fn, make_score_fn, make_trajectory_fn
 from aigc_jax.inference.latents import make_reconstruct_fn
 from aigc_jax.inference.perturbation import (
@@ -27,7 +25,13 @@ from aigc_jax.inference.perturbation import (
     perturb,
     truncate,
 )
-from aigc_jax.inference.sampling import CompiledSampler, SampleBlocksFn, compile_sampler, make_sample_fn
+from aigc_jax.inference.sampling import (
+    CompiledSampler,
+    SampleBlocksFn,
+    compile_sampler,
+    compile_sampler_family,
+    make_sample_fn,
+)
 from aigc_jax.runs import SAMPLER_FLAGS, load_run, override, run_module
 from aigc_jax.samplers.settings import Sampling, num_evaluations
 from aigc_jax.train.checkpoint import load_variables
@@ -36,7 +40,7 @@ from aigc_jax.train.loop import abstract_state
 from aigc_jax.train.run_dir import checkpoint_steps
 from aigc_jax.types import Experiment, UsageError, Variables
 
-ROUNDING = 1e-3
+ROUNDING_TOLERANCE = 1e-3
 """Largest difference between two compilations of the same samples, of values in [-1, 1], that rounding explains."""
 
 LARGE_DIFFERENCE = 0.1
@@ -50,34 +54,35 @@ NUM_STEPS = (5, 10, 20, 50)
 GUIDANCE = (1.0, 1.5, 2.0, 3.0, 5.0)
 TRUNCATION = (0.25, 0.5, 1.0, 2.0, 4.0)
 PERTURBED_VARIANCE = 0.01
-"""Share of a latent's variance that is made anew, to see how far a sample moves."""
+"""Share of a latent's variance that is replaced by fresh noise, to see how far a sample moves."""
+
+NO_LATENT = "the model does not start from a single latent"
 
 
 class LoadedRun(NamedTuple):
-    """A trained run, in memory.
-
-    Attributes:
-        run: its directory.
-        experiment: what was trained.
-        config: its settings, with those of the command line.
-        variables: its weights.
-        build: makes an experiment of other settings.
-        seed: of the samples.
-        checkpoint: which of them: latest, best or a step.
-        options: what else the command line needs to load it: the config file, where the data lies.
-    """
+    """A trained run, in memory."""
 
     run: Path
     experiment: Experiment
     config: TrainConfig
+    """Its settings, with those of the command line."""
     variables: Variables
     build: Callable[[Any], Experiment]
+    """Makes an experiment of other settings."""
     seed: int = 0
+    """Of the samples."""
     checkpoint: str = "latest"
+    """Latest, best or a step."""
     options: Sequence[str] = ()
+    """Options of the command line that loading it needs: the config file, where the data lie."""
+
+    @property
+    def sampling(self) -> Any:
+        """The settings of its sampler; None where there are none."""
+        return getattr(self.config, "sampling", None)
 
 
-def load_subject(
+def load_for_evaluation(
     run: Path,
     *,
     checkpoint: str = "latest",
@@ -87,73 +92,55 @@ def load_subject(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
 ) -> LoadedRun:
-    """Load a run, see :func:`aigc_jax.runs.load_run`.
-
-    Returns:
-        The run.
-    """
+    """Load a run, see :func:`aigc_jax.runs.load_run`."""
     experiment, config, variables = load_run(
         run, checkpoint=checkpoint, config_file=config_file, data=data, data_dir=data_dir, overrides=overrides
     )
-    options = [
-        *(("--config", str(config_file)) if config_file else ()),
-        *(("--data", data) if data else ()),
-        *(("--data-dir", data_dir) if data_dir else ()),
-    ]
-    build = run_module(run, config_file).build
-    return LoadedRun(run, experiment, config, variables, build, seed, checkpoint, options)
+    given = {"--config": config_file, "--data": data, "--data-dir": data_dir}
+    options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    return LoadedRun(run, experiment, config, variables, run_module(run, config_file).build, seed, checkpoint, options)
 
 
 def evaluated_model(
     loaded: LoadedRun, *, partner: LoadedRun | None = None, denoiser: LoadedRun | None = None
 ) -> EvaluatedModel:
-    """Everything that the report can ask of a run.
+    """The evaluated model of a run.
 
     Args:
         loaded: the run.
         partner: another run whose samples share the noise of this one's.
-        denoiser: another run whose detectors score this one's samples, next to its own.
+        denoiser: another run whose detectors score this one's samples too.
 
     Returns:
-        The subject.
+        The model.
 
     Raises:
         UsageError: the run draws no samples, or another run's examples have another shape.
     """
-    experiment, left_out = loaded.experiment, dict[str, str]()
-    has_both_ways = experiment.algorithm.autoencoder is not None
-    sampler = compile_sampler(experiment)
-    sample_fn = sampler(loaded.variables, loaded.seed)
-    transformed = None
-    if experiment.algorithm.latents is not None:
-        transformed = compile_transformed_sampler(experiment, loaded.variables, loaded.seed)
+    experiment, variables, seed = loaded.experiment, loaded.variables, loaded.seed
+    algorithm, left_out = experiment.algorithm, dict[str, str]()
     for other in (partner, denoiser):
         if other is not None:
             _check_shape(loaded, other)
-    denoising = experiment.algorithm.denoising
-    has_trajectories = denoising is not None and denoising.num_steps > 1
+    sampler = compile_sampler(experiment)
+    sample_fn = sampler(variables, seed)
+    transformed = None if algorithm.latents is None else compile_transformed_sampler(experiment, variables, seed)
+    has_trajectories = algorithm.denoising is not None and algorithm.denoising.num_steps > 1
     if not has_trajectories:
-        left_out["trajectory_variance"] = "the model draws its samples in one go, or its sampler lets nobody look on"
+        left_out["trajectory_variance"] = "not available for single-step models or samplers without an observer"
     return EvaluatedModel(
         sample_fn=sample_fn,
         num_classes=experiment.num_conditions,
         modality=experiment.modality,
         withheld=() if experiment.world is None else experiment.world.withheld,
-        replications=list(_repeats(loaded, sample_fn)),
+        replications=list(_replications(loaded, sample_fn)),
         paired_variants=list(_paired_variants(loaded, sampler, transformed, partner, left_out)),
         detectors=_detectors(loaded, denoiser),
-        trace_fn=make_trajectory_fn(experiment, loaded.variables, loaded.seed) if has_trajectories else None,
-        latent_changes=None
-        if experiment.algorithm.latents is None
-        else make_change_fn(experiment, loaded.variables, loaded.seed),
-        variants=[
-            *_sampler_variants(loaded, left_out),
-            *_guidance_variants(loaded),
-            *_truncations(loaded, transformed),
-        ],
-        reconstruct=make_reconstruct_fn(experiment, loaded.variables) if has_both_ways else None,
-        guidance=_guidance(loaded),
-        takes_rescaling=hasattr(getattr(loaded.config, "sampling", None), "guidance_rescale"),
+        trace_fn=make_trajectory_fn(experiment, variables, seed) if has_trajectories else None,
+        latent_changes=None if algorithm.latents is None else make_change_fn(experiment, variables, seed),
+        sweeps=list(_sweeps(loaded, transformed, left_out)),
+        sampling=loaded.sampling,
+        reconstruct=None if algorithm.autoencoder is None else make_reconstruct_fn(experiment, variables),
         left_out=left_out,
     )
 
@@ -169,18 +156,17 @@ def _check_shape(loaded: LoadedRun, other: LoadedRun) -> None:
         )
 
 
-def _repeats(loaded: LoadedRun, sample_fn: SampleBlocksFn) -> Iterator[Replication]:
-    """The same samples, computed otherwise."""
+def _replications(loaded: LoadedRun, sample_fn: SampleBlocksFn) -> Iterator[Replication]:
     yield Replication("once more", sample_fn)
     small = make_sample_fn(loaded.experiment, loaded.variables, loaded.seed, block_size=16)
-    yield Replication("in batches of 16", small, ROUNDING, is_judged=False, gross=LARGE_DIFFERENCE)
+    yield Replication("in batches of 16", small, ROUNDING_TOLERANCE, is_judged=False, large_difference=LARGE_DIFFERENCE)
     # An accelerator belongs to one process, and tunes its programs anew in each.
     is_here = (loaded.run / "config.json").is_file() and jax.default_backend() == "cpu"
     if is_here and loaded.experiment.modality.num_levels is not None:
         yield Replication(
-            "in another process, to 8 bits",
+            "in another process, as files hold them",
             lambda *given: sample_in_subprocess(loaded, *given),
-            is_eight_bit=True,
+            is_external=True,
             max_seconds=MAX_SECONDS,
         )
 
@@ -188,13 +174,13 @@ def _repeats(loaded: LoadedRun, sample_fn: SampleBlocksFn) -> Iterator[Replicati
 def sample_in_subprocess(loaded: LoadedRun, start: int, condition: np.ndarray | None, num: int) -> np.ndarray:
     """The first samples, as the command line draws them in a process of its own."""
     del condition  # the command draws the classes in turn, as the report does
-    sampling = getattr(loaded.config, "sampling", None)
     words = ["sample", str(loaded.run), "--num", str(start + num)]
     words += ["--seed", str(loaded.seed), "--checkpoint", loaded.checkpoint, *loaded.options]
     for name in SAMPLER_FLAGS:
-        value = getattr(sampling, name, None)
+        value = getattr(loaded.sampling, name, None)
         if value is not None:
             words += ["--" + name.replace("_", "-"), *map(str, value if isinstance(value, tuple) else [value])]
+    modality = loaded.experiment.modality
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "samples.npz"
         program = [sys.executable, "-c", "from aigc_jax.cli import main; raise SystemExit(main())"]
@@ -202,7 +188,6 @@ def sample_in_subprocess(loaded: LoadedRun, start: int, condition: np.ndarray | 
         if result.returncode:
             raise UsageError(f"{' '.join(words)} failed: {result.stderr.strip().rpartition(chr(10))[2]}")
         with np.load(out) as saved:
-            modality = loaded.experiment.modality
             return modality.load(saved[modality.name])[start:]
 
 
@@ -215,23 +200,22 @@ def _paired_variants(
 ) -> Iterator[PairedVariant]:
     seed = loaded.seed
     if partner is None:
-        left_out["model_consistency"] = "name another model of the same data: --partner RUN"
+        left_out["model_consistency"] = "name another run of the same data: --partner RUN"
     else:
         other = make_sample_fn(partner.experiment, partner.variables, seed)
         yield PairedVariant("model_consistency", f"model {partner.run.name}", other)
     yield from earlier_checkpoint(loaded, sampler, left_out)
     if transformed is None:
-        reason = "the model starts from no one latent that could be moved"
-        left_out |= dict.fromkeys(("perturbation", "latent_sensitivity"), reason)
+        left_out |= dict.fromkeys(("perturbation", "latent_sensitivity"), NO_LATENT)
     else:
-        moved = transformed(perturb, PERTURBED_VARIANCE)
-        yield PairedVariant("perturbation", f"{PERTURBED_VARIANCE:.0%} of the latent's variance fresh", moved)
-    num_steps = getattr(getattr(loaded.config, "sampling", None), "num_steps", None)
-    if num_steps is not None:
+        title = f"{PERTURBED_VARIANCE:.0%} of the latent's variance fresh"
+        yield PairedVariant("perturbation", title, transformed(perturb, PERTURBED_VARIANCE))
+    num_steps = getattr(loaded.sampling, "num_steps", None)
+    if num_steps is None:
+        left_out["step_consistency"] = "the model takes one step"
+    else:
         twice = with_sampling(loaded, {"num_steps": 2 * num_steps})
         yield PairedVariant("step_consistency", f"{2 * num_steps} steps for {num_steps}", twice)
-    else:
-        left_out["step_consistency"] = "the model takes one step"
     half = sampler(jax.tree.map(_to_bfloat16, loaded.variables), seed)
     yield PairedVariant("half_precision", "weights rounded to bfloat16", half)
 
@@ -244,7 +228,7 @@ def earlier_checkpoint(
     last = int(loaded.checkpoint) if loaded.checkpoint.isdigit() else max(steps, default=0)
     earlier_steps = [step for step in steps if step < last]
     if not earlier_steps or loaded.checkpoint == "best":
-        left_out["checkpoint_consistency"] = "no earlier checkpoint is known: train with --keep-checkpoints 2 or more"
+        left_out["checkpoint_consistency"] = "no earlier checkpoint was kept: train with --keep-checkpoints 2 or more"
         return
     step = min(earlier_steps, key=lambda step: abs(2 * step - last))
     variables = load_variables(loaded.run, abstract_state(loaded.experiment), which=step)
@@ -252,7 +236,6 @@ def earlier_checkpoint(
 
 
 def _to_bfloat16(leaf: Any) -> Any:
-    """A weight as bfloat16 holds it."""
     return leaf.astype(jnp.bfloat16).astype(leaf.dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
@@ -270,56 +253,65 @@ def _detectors(loaded: LoadedRun, denoiser: LoadedRun | None) -> list[NamedDetec
     return found
 
 
-def with_sampling(loaded: LoadedRun, settings: Mapping[str, Any]) -> Any:
+def with_sampling(loaded: LoadedRun, settings: Mapping[str, Any]) -> SampleBlocksFn:
     """The run's samples under other settings of its sampler."""
-    config = override(loaded.config, "sampling", settings)
-    return make_sample_fn(loaded.build(config), loaded.variables, loaded.seed)
+    return make_sample_fn(loaded.build(override(loaded.config, "sampling", settings)), loaded.variables, loaded.seed)
 
 
-def _sampler_variants(loaded: LoadedRun, left_out: dict[str, str]) -> Iterator[Variant]:
-    sampling = getattr(loaded.config, "sampling", None)
-    if not hasattr(sampling, "num_steps"):
+def _sweeps(loaded: LoadedRun, transformed: TransformedSampler | None, left_out: dict[str, str]) -> Iterator[Sweep]:
+    sampling = loaded.sampling
+    if hasattr(sampling, "num_steps"):
+        title = "Violations against the number of evaluations"
+        variants = list(_sampler_variants(loaded))
+        yield Sweep("sampler_sweep", title, "network evaluations per sample", variants, is_rate=True)
+    else:
         left_out["sampler_sweep"] = "the model has no sampler with steps"
-        return
+    if is_guided(loaded.experiment, sampling):
+        sample_fn_of = _guided_sampler(loaded)
+        weights = sorted({*GUIDANCE, sampling.guidance})
+        variants = [Variant("", weight, sample_fn_of(weight)) for weight in weights]
+        yield Sweep("guidance_sweep", "Trade-offs of guidance", "guidance weight", variants)
+    if transformed is not None and sampling is None:
+        x_title = "truncation of the latent, in standard deviations"
+        variants = [Variant("", limit, transformed(truncate, limit)) for limit in TRUNCATION]
+        yield Sweep("truncation_sweep", "Trade-offs of truncation", x_title, variants)
+
+
+def is_guided(experiment: Experiment, sampling: Any) -> bool:
+    """Whether samples can be drawn with a guidance weight."""
+    is_multistep = getattr(sampling, "sampler", "") == "multistep"
+    return hasattr(sampling, "guidance") and experiment.conditions is not None and not is_multistep
+
+
+def _guided_sampler(loaded: LoadedRun) -> Callable[[float], SampleBlocksFn]:
+    """``weight -> sample_fn``; a single program where the weight can be traced."""
+    sampling = loaded.sampling
+    if not isinstance(sampling, Sampling):
+        return lambda weight: with_sampling(loaded, {"guidance": weight})
+
+    def experiment_of(weight: jax.Array) -> Experiment:
+        # As a function of the time, the weight is not known when the sampler is built.
+        traced: Any = dataclasses.replace(sampling, guidance=lambda t: jnp.full_like(t, weight))  # pyright: ignore
+        return loaded.build(dataclasses.replace(loaded.config, sampling=traced))  # pyright: ignore[reportCallIssue]
+
+    return compile_sampler_family(experiment_of, loaded.variables, loaded.seed)
+
+
+def _sampler_variants(loaded: LoadedRun) -> Iterator[Variant]:
+    sampling = loaded.sampling
     if not isinstance(sampling, Sampling) or sampling.sampler == "multistep":
-        name = getattr(sampling, "sampler", "token sampler")
+        name = str(getattr(sampling, "sampler", "token sampler"))
         for num_steps in (1, 2, 4, 8) if name == "multistep" else NUM_STEPS:
-            yield Variant("sampler", str(name), num_steps, with_sampling(loaded, {"num_steps": num_steps}))
+            yield Variant(name, num_steps, with_sampling(loaded, {"num_steps": num_steps}))
         return
     for name in dict.fromkeys((sampling.sampler, *SAMPLERS)):
         for num_steps in NUM_STEPS:
-            config = override(loaded.config, "sampling", {"sampler": name, "num_steps": num_steps})
-            cost = num_evaluations(config.sampling).num_network  # pyright: ignore[reportAttributeAccessIssue]
             settings = {"sampler": name, "num_steps": num_steps}
-            yield Variant("sampler", name, cost, with_sampling(loaded, settings))
-            # Under guidance even the exact denoiser leaves the data's law: it is then no floor.
-            exact = (
-                make_exact_sample_fn(loaded.build(config), loaded.variables, loaded.seed)
-                if sampling.guidance == 1
-                else None
-            )
-            if exact is not None:
-                yield Variant("sampler", f"{name}{IDEAL}", cost, exact, is_ideal=True)
-
-
-def _guidance(loaded: LoadedRun) -> float | None:
-    """The weight that the run's samples are drawn with; None where there is no guidance."""
-    sampling = getattr(loaded.config, "sampling", None)
-    is_guided = hasattr(sampling, "guidance") and loaded.experiment.conditions is not None
-    return (
-        getattr(sampling, "guidance", None) if is_guided and getattr(sampling, "sampler", "") != "multistep" else None
-    )
-
-
-def _guidance_variants(loaded: LoadedRun) -> Iterator[Variant]:
-    own = _guidance(loaded)
-    if own is not None:
-        for weight in sorted({*GUIDANCE, own}):
-            yield Variant("guidance", "", weight, with_sampling(loaded, {"guidance": weight}))
-
-
-def _truncations(loaded: LoadedRun, transformed: TransformedSampler | None) -> Iterator[Variant]:
-    """Latents cut short, of models that are one step from them."""
-    if transformed is not None and not hasattr(loaded.config, "sampling"):
-        for limit in TRUNCATION:
-            yield Variant("truncation", "", limit, transformed(truncate, limit))
+            config = override(loaded.config, "sampling", settings)
+            cost = num_evaluations(config.sampling).num_network  # pyright: ignore[reportAttributeAccessIssue]
+            yield Variant(name, cost, with_sampling(loaded, settings))
+            # Under guidance even the exact denoiser leaves the data distribution: it is then no floor.
+            if sampling.guidance == 1:
+                exact = make_exact_sample_fn(loaded.build(config), loaded.variables, loaded.seed)
+                if exact is not None:
+                    yield Variant(f"{name}{EXACT}", cost, exact, is_exact=True)

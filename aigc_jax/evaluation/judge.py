@@ -1,4 +1,4 @@
-"""Judges of samples: a world with an exact oracle, or a classifier and its features."""
+"""Judges of examples: a world with an exact oracle, a classifier and its features, or none."""
 
 from __future__ import annotations
 
@@ -13,49 +13,48 @@ from aigc_jax.data.images import IMAGE
 from aigc_jax.train.worlds import modality_of
 from aigc_jax.types import Modality, UsageError, World
 
+NO_JUDGE = "none"
+"""The name of a judge without predictions."""
+
 
 class Predictions(NamedTuple):
-    """What a judge says of N examples.
+    """The predictions of a judge for N examples; None where it makes none."""
 
-    Attributes:
-        features: where they lie, float32 [N, F].
-        predicted: the class that each shows, int [N], or None.
-        logits: of the classes [N, K], or None.
-        violation: what is wrong with each, an index of the judge's ``violation_names``, or None.
-        log_prob: log density of each in nats, or None.
-        second: the class that a second judge sees in each, int [N], or None.
-        attributes: ``{attribute: int [N]}``, the value that each shows, -1 for none.
-    """
-
-    features: Float[np.ndarray, "num feature"]
+    features: Float[np.ndarray, "num feature"] | None = None
     predicted: Int[np.ndarray, " num"] | None = None
+    """The class of each."""
     logits: Float[np.ndarray, "num num_classes"] | None = None
     violation: Int[np.ndarray, " num"] | None = None
+    """An index of the judge's ``violation_names``."""
     log_prob: Float[np.ndarray, " num"] | None = None
+    """Log density in nats."""
     second: Int[np.ndarray, " num"] | None = None
+    """The class by a second classifier."""
     attributes: Mapping[str, np.ndarray] = {}
+    """``{attribute: value int [N]}``, -1 for none."""
 
 
 @runtime_checkable
 class PredictFn(Protocol):
-    """Shows examples to a judge."""
+    """Makes predictions for examples."""
 
     def __call__(self, examples: np.ndarray) -> Predictions:
-        """``examples float32 [num, ...] -> what is said of each``."""
+        """``examples [num, ...], as models of the judge's modality see them -> predictions``."""
         ...
 
 
 class Judge(NamedTuple):
-    """What knows good examples from bad ones, by proof (a world) or by experience (a classifier).
+    """Judges examples, exactly (a world) or approximately (a classifier).
 
     Attributes:
-        name: of the world, or of the classifier and encoder: every distance is named with it.
-        predict: shows it examples.
-        class_names: what the classes are called; () where it knows none.
-        world: the world, where the truth is decidable; None for a classifier.
-        encoder: the network whose features are compared, if it is another.
+        name: of the world, or of the classifier; every distance is named after the encoder, which has it too.
+        predict: predictions for examples.
+        class_names: names of the classes; () where it predicts none.
+        world: the world; None for a classifier.
+        encoder: name of the network whose features are compared, if it is another.
         second_name: of the classifier that gives a second opinion; "" for none.
         modality: the kind of examples that it sees.
+        why_none: why it predicts neither features nor classes; "" for a judge that does.
     """
 
     name: str
@@ -65,6 +64,7 @@ class Judge(NamedTuple):
     encoder: str = ""
     second_name: str = ""
     modality: Modality = IMAGE
+    why_none: str = ""
 
     @property
     def encoder_name(self) -> str:
@@ -73,18 +73,21 @@ class Judge(NamedTuple):
 
     @property
     def violation_names(self) -> Sequence[str]:
-        """What can be wrong with an example; entry 0 is ``valid``."""
+        """The kinds of violations; entry 0 is ``valid``."""
         return ("valid", "off the data") if self.world is None else self.world.violation_names
 
 
+def no_judge(modality: Modality, reason: str) -> Judge:
+    """A judge without predictions: measurements that need none are made all the same.
+
+    >>> no_judge(IMAGE, "no classes").predict(np.zeros((1, 2, 2, 1))).features is None
+    True
+    """
+    return Judge(NO_JUDGE, lambda examples: Predictions(), modality=modality, why_none=reason)
+
+
 def world_judge(world: World) -> Judge:
-    """A world as a judge: it decides what is valid, and examples themselves are the features.
-
-    Args:
-        world: the world.
-
-    Returns:
-        The judge.
+    """A world as a judge: exact, and examples themselves are the features.
 
     >>> from aigc_jax.worlds.mixture import ring
     >>> world_judge(ring()).predict(np.zeros((1, 2), np.float32)).violation
@@ -93,13 +96,12 @@ def world_judge(world: World) -> Judge:
 
     def predict(examples: np.ndarray) -> Predictions:
         x = jnp.asarray(examples)
-        log_prob = None if world.log_prob is None else np.asarray(world.log_prob(x))
         attributes = {} if world.read is None else world.read(x)
         return Predictions(
-            examples.reshape(len(examples), -1).astype(np.float32),
+            features=examples.reshape(len(examples), -1).astype(np.float32),
             predicted=np.asarray(world.mode(x)),
             violation=np.asarray(world.violation(x)),
-            log_prob=log_prob,
+            log_prob=None if world.log_prob is None else np.asarray(world.log_prob(x)),
             attributes={name: np.asarray(values) for name, values in attributes.items()},
         )
 
@@ -108,37 +110,24 @@ def world_judge(world: World) -> Judge:
 
 
 def classifier_judge(
-    name: str, encode_fn: Callable[[np.ndarray], Mapping[str, Any]], class_names: Sequence[str]
+    name: str,
+    encode_fn: Callable[[np.ndarray], Mapping[str, Any]],
+    class_names: Sequence[str],
+    modality: Modality = IMAGE,
 ) -> Judge:
-    """A classifier as a judge: a stand-in for the truth, wrong as often as it is wrong on real images.
-
-    Args:
-        name: of the classifier, for ``FD[name]``.
-        encode_fn: ``images -> {"logits": [num, K], "features": [num, F]}``.
-        class_names: what its classes are called.
-
-    Returns:
-        The judge.
-    """
+    """A network as a judge: ``encode_fn`` gives ``logits`` [num, K], ``features`` [num, F] or both of examples."""
 
     def predict(examples: np.ndarray) -> Predictions:
-        said = encode_fn(examples)
-        logits = _logits(name, said, class_names)
-        return Predictions(np.asarray(said["features"], np.float32), logits.argmax(axis=-1), logits)
+        outputs = encode_fn(examples)
+        features = None if "features" not in outputs else np.asarray(outputs["features"], np.float32)
+        logits = _logits(name, outputs, class_names) if "logits" in outputs else None
+        return Predictions(features, None if logits is None else logits.argmax(axis=-1), logits)
 
-    return Judge(name, predict, class_names)
+    return Judge(name, predict, class_names, modality=modality)
 
 
 def with_second_opinion(judge: Judge, name: str, encode_fn: Callable[[np.ndarray], Mapping[str, Any]]) -> Judge:
-    """A judge beside whom a classifier of another architecture says what it sees: who pleases one may not please both.
-
-    Args:
-        judge: the first; all else remains its word.
-        name: of the second classifier.
-        encode_fn: ``images -> {"logits": [num, K]}`` of the second, which need have no features.
-
-    Returns:
-        The judge.
+    """A judge and a second classifier of another architecture: samples that fool one may not fool both.
 
     >>> blind = lambda images: {"logits": np.eye(2)[[0] * len(images)], "features": images}
     >>> contrary = lambda images: {"logits": np.eye(2)[[1] * len(images)]}
@@ -154,9 +143,17 @@ def with_second_opinion(judge: Judge, name: str, encode_fn: Callable[[np.ndarray
     return judge._replace(predict=predict, second_name=name)
 
 
-def _logits(name: str, said: Mapping[str, Any], class_names: Sequence[str]) -> np.ndarray:
-    """What a classifier says of each class, of which it must know as many as the data."""
-    logits = np.asarray(said["logits"], np.float32)
+def with_features(judge: Judge, name: str, encode_fn: Callable[[np.ndarray], Mapping[str, Any]]) -> Judge:
+    """A judge whose features are those of another network."""
+
+    def predict(examples: np.ndarray) -> Predictions:
+        return judge.predict(examples)._replace(features=np.asarray(encode_fn(examples)["features"], np.float32))
+
+    return judge._replace(predict=predict, encoder=name, name=name if judge.name == NO_JUDGE else judge.name)
+
+
+def _logits(name: str, outputs: Mapping[str, Any], class_names: Sequence[str]) -> np.ndarray:
+    logits = np.asarray(outputs["logits"], np.float32)
     if logits.shape[-1] < len(class_names):
         raise UsageError(
             f"the data have {len(class_names)} classes, the classifier {name} has {logits.shape[-1]}: "

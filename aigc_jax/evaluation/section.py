@@ -1,104 +1,208 @@
-"""What each part of an evaluation is given, and what it gives back."""
+"""The evidence that all sections of an evaluation share, and what each of them returns."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
-from aigc_jax.evaluation.examples import Examples
+from aigc_jax.evaluation.examples import Examples, draw, first_occurrences, repeated_pairs, stored_examples
 from aigc_jax.evaluation.judge import Judge
-from aigc_jax.evaluation.model import EvaluatedModel
+from aigc_jax.evaluation.model import EvaluatedModel, Sampler
 from aigc_jax.metrics.intervals import clopper_pearson
+from aigc_jax.metrics.neighbors import Manifold, manifold
+from aigc_jax.metrics.precision_recall import Overlap, overlap
 from aigc_jax.report.figures import Figure
-from aigc_jax.report.schema import Check, Measurement
+from aigc_jax.report.measurements import CriterionName, Measurement, measure
+from aigc_jax.report.schema import Check
+from aigc_jax.types import Data, UsageError
+
+NUM_NEIGHBORS, NUM_DENSITY_NEIGHBORS = 3, 5
+"""k of precision and recall, and of density and coverage, as in the papers."""
+
+TOO_FEW = "too few examples for nearest neighbours: ask for more samples"
 
 
-class Evidence(NamedTuple):
-    """Everything that was looked at.
+class Settings(NamedTuple):
+    """The extent of an evaluation."""
+
+    num_samples: int = 5000
+    num_detected: int = 1000
+    """Samples that every detector scores; 0 leaves detectors out."""
+    num_swept: int = 200
+    """Samples at each point of a sweep; 0 leaves sweeps out."""
+    risk: float = 0.01
+    """The risk that a calibrated filter guarantees, in (0, 1)."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evidence:
+    """Samples, real examples, and what several sections compute of them, each computed once.
 
     Attributes:
-        subject: the model.
-        judge: who looked.
+        model: the model.
+        judge: the judge of all examples.
+        data: the data set.
         samples: of the model; sample i has condition ``i % num_classes``.
         held_out: real examples that no training saw.
-        train: training examples, as many as the features of which are compared.
-        distinct: numbers of the samples that no earlier sample equals: the others tell nothing new.
-        data: the name of the data set.
+        train: training examples, as many as features are compared of.
+        settings: the extent of the evaluation.
     """
 
-    subject: EvaluatedModel
+    model: EvaluatedModel
     judge: Judge
+    data: Data
     samples: Examples
     held_out: Examples
     train: Examples
-    distinct: Int[np.ndarray, " num_distinct"]
-    data: str
+    settings: Settings = dataclasses.field(default_factory=Settings)
 
     def class_name(self, index: int) -> str:
-        """What a class is called."""
-        names = self.judge.class_names
+        """The name of a class."""
+        names = self.judge.class_names or self.data.class_names
         return str(names[index]) if index < len(names) else str(index)
 
+    def draw(self, sample_fn: Sampler, num: int, title: str) -> Examples:
+        """The first samples of a variant of the model."""
+        return draw(self.model, sample_fn, self.judge, num, title=title)
+
+    @functools.cached_property
+    def num_real_pairs(self) -> int:
+        """Number of pairs of equal real examples."""
+        return repeated_pairs([self.held_out.values, self.train.values])
+
+    @functools.cached_property
+    def first_occurrences(self) -> Int[np.ndarray, " num_distinct"]:
+        """Numbers of the samples that no earlier one equals."""
+        return first_occurrences(self.samples.values)
+
+    @functools.cached_property
+    def distinct(self) -> Examples:
+        """The samples without repetitions; all of them where real examples repeat themselves too."""
+        return self.samples if self.num_real_pairs else self.samples.select(self.first_occurrences)
+
+    @functools.cached_property
+    def training_set(self) -> np.ndarray:
+        """The training examples as they are stored: all that memory holds."""
+        return stored_examples(self.data.train, self.model.modality)
+
+    def features(self, examples: Examples) -> np.ndarray:
+        """The features of examples; raises UsageError where the judge gives none."""
+        if examples.predictions.features is None:
+            raise UsageError(self.judge.why_none or f"{self.judge.name} gives no features")
+        return examples.predictions.features
+
+    @functools.cached_property
+    def manifold(self) -> Manifold:
+        """The training examples with the distances to their nearest neighbours in feature space."""
+        features = self.features(self.train)
+        if len(features) <= NUM_DENSITY_NEIGHBORS:
+            raise UsageError(TOO_FEW)
+        return manifold(features, NUM_DENSITY_NEIGHBORS, title="training examples")
+
+    def overlap(self, examples: Examples) -> Overlap:
+        """Examples compared with the training examples; raises UsageError for too few or no features."""
+        if examples.num <= NUM_DENSITY_NEIGHBORS:
+            raise UsageError(TOO_FEW)
+        given = self.manifold, self.features(examples)
+        return overlap(*given, k=NUM_NEIGHBORS, density_k=NUM_DENSITY_NEIGHBORS)
+
+    @functools.cached_property
+    def inside(self) -> Overlap:
+        """The samples compared with the training examples, see :meth:`overlap`."""
+        return self.overlap(self.samples)
+
+    @functools.cached_property
+    def real_inside(self) -> Overlap:
+        """The held-out examples compared with the training examples, see :meth:`overlap`."""
+        return self.overlap(self.held_out)
+
+    def violates(self, examples: Examples) -> Bool[np.ndarray, " num"]:
+        """Whether each example is a violation: by the world, else of another class than requested, else off the data.
+
+        Raises UsageError where the judge predicts nothing.
+        """
+        if examples.predictions.violation is not None:
+            return examples.predictions.violation != 0
+        # Held-out examples of an unconditional model have classes all the same.
+        if self.model.num_classes is not None and examples.condition is not None and self._has_classes:
+            return ~examples.is_right
+        if min(examples.num, self.train.num) <= NUM_DENSITY_NEIGHBORS:
+            self.features(examples)
+            return np.zeros(examples.num, bool)
+        return ~overlap(self.manifold, self.features(examples), k=NUM_NEIGHBORS).is_inside
+
     @property
-    def distinct_samples(self) -> Examples:
-        """The samples without repetitions."""
-        return self.samples.select(self.distinct)
+    def violation_title(self) -> str:
+        """The samples that :meth:`violates` counts, in words."""
+        if self.judge.world is not None:
+            return f"samples that {self.judge.world.name} forbids"
+        if self.model.num_classes is not None and self._has_classes:
+            return f"samples in which {self.judge.name} predicts another class (a proxy)"
+        return "samples off the data in the features of " + self.judge.encoder_name
+
+    @property
+    def _has_classes(self) -> bool:
+        return self.samples.predictions.predicted is not None
 
 
 class Section(NamedTuple):
     """One part of a report.
 
     Attributes:
-        measurements: its figures, most important first.
-        checks: its comparisons with real data, by which its light is judged.
-        figures: what it shows.
-        left_out: ``{name: why it was not measured}``.
-        headline: the measurement to print with its light; "" for none.
+        criterion: the criterion that its checks decide; None for a part that decides none.
+        measurements: most important first.
+        checks: comparisons with real data.
+        figures: in the order of the page.
+        left_out: ``{name: reason}`` of what could not be measured.
+        headline: name of the measurement to print with the criterion; "" for none.
+        per_sample: ``{name: array [num_samples, ...]}``, for comparisons of runs.
+        facts: ``{name: number}`` that recommendations need beyond measurements and figures.
     """
 
+    criterion: CriterionName | None = None
     measurements: Sequence[Measurement] = ()
     checks: Sequence[Check] = ()
     figures: Sequence[Figure] = ()
     left_out: Mapping[str, str] = {}
     headline: str = ""
-
-    def joined(self, other: Section) -> Section:
-        """Both parts under one light, this one first and with its headline.
-
-        >>> Section(left_out={"a": "no encoder"}).joined(Section(left_out={"b": "too small"})).left_out
-        {'a': 'no encoder', 'b': 'too small'}
-        """
-        return Section(
-            [*self.measurements, *other.measurements],
-            [*self.checks, *other.checks],
-            [*self.figures, *other.figures],
-            {**self.left_out, **other.left_out},
-            self.headline or other.headline,
-        )
+    per_sample: Mapping[str, np.ndarray] = {}
+    facts: Mapping[str, float] = {}
 
 
-def proportion(name: str, title: str, *, count: int, n: int, note: str, **more: object) -> Measurement:
-    """A share with its exact interval.
+def proportion(
+    name: str,
+    count: int,
+    n: int,
+    *,
+    reference: float | None = None,
+    reference_title: str = "",
+    is_proxy: bool = False,
+    detail: str = "",
+    note: str = "",
+) -> Measurement:
+    """A measurement that is a share of n samples, with its exact interval; see :func:`measure`.
 
-    Args:
-        name: of the measurement.
-        title: what people read.
-        count: how many of n.
-        n: number of samples, >= 1.
-        note: what it means.
-        **more: further attributes of the measurement.
-
-    Returns:
-        The measurement.
-
-    >>> proportion("valid_samples", "valid samples", count=1, n=2, note="").value
+    >>> proportion("valid_samples", 1, 2).value
     0.5
     """
     low, high = clopper_pearson(count, n)
-    return Measurement(name, title, count / n, n, "share", note, low, high)._replace(**more)
+    return measure(
+        name,
+        count / n,
+        n,
+        low=low,
+        high=high,
+        reference=reference,
+        reference_title=reference_title,
+        is_proxy=is_proxy,
+        detail=detail,
+        note=note,
+    )
 
 
 def none_if_nan(value: float) -> float | None:

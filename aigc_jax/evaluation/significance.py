@@ -1,8 +1,7 @@
-"""The five lights: comparisons with real data that chance does not explain.
+"""Hypothesis tests of samples against real data, and the five criteria that they decide.
 
-Colours come from the user's targets, never from our taste. Without targets a light says one thing: whether the
-samples are worse than real examples in their place, judged by the same judge at the same size. One-sided tests;
-all checks of a report together are wrong with probability :data:`FAMILY_ERROR` at most (Bonferroni).
+A criterion fails where a one-sided test finds the samples worse than real examples, judged by the same judge at the
+same size. All tests of a report together are wrong with probability :data:`FAMILY_ERROR` at most (Bonferroni).
 """
 
 from __future__ import annotations
@@ -13,34 +12,25 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
+from aigc_jax.evaluation.section import Section
 from aigc_jax.metrics.intervals import standardized_share
-from aigc_jax.report.measurements import CRITERION_TITLES, CriterionName
+from aigc_jax.report.measurements import CRITERION_TITLES
 from aigc_jax.report.schema import Check, Criterion
 
 MAX_EXACT = 100.0
-"""Variance of a count up to which its law is computed exactly."""
+"""Variance of a count up to which its distribution is computed exactly."""
 
 MIN_EXPECTED, NUM_TABLES = 25.0, 9_999
-"""Expected counts below which Pearson's law is not to be trusted that far out in its tail (the customary 5 is for
-5 % tests: at 0.07 % it is wrong by a factor of 2); tables that are then drawn in its place, of which
-the smallest p-value is 1e-4: below :data:`FAMILY_ERROR` for up to 99 checks in a report, so that a light can be lit."""
+"""Expected counts below which Pearson's asymptotic distribution is too inexact that far out in its tail (the customary
+5 is for 5 % tests: at 0.07 % it is wrong by a factor of 2); tables that are then drawn in its place, of which the
+smallest p-value is 1e-4: below :data:`FAMILY_ERROR` for up to 99 checks in a report, so that a criterion can fail."""
 
 FAMILY_ERROR = 0.01
-"""Probability that a perfect sampler lights any light at all."""
+"""Probability that a perfect sampler fails any criterion at all."""
 
 
 def fisher_test(title: str, count: int, n: int, real_count: int, real_n: int) -> Check:
-    """Whether something bad happens more often to samples than to real examples: Fisher's exact test.
-
-    Args:
-        title: what is counted.
-        count: how many samples it happens to.
-        n: number of samples.
-        real_count: how many real examples it happens to.
-        real_n: number of real examples.
-
-    Returns:
-        The check, not yet judged.
+    """Fisher's exact test: whether a defect occurs more often in samples than in real examples.
 
     Reference:
         Fisher, "The logic of inductive inference", Journal of the Royal Statistical Society 1935.
@@ -54,18 +44,19 @@ def fisher_test(title: str, count: int, n: int, real_count: int, real_n: int) ->
 
 
 def mantel_haenszel_test(
-    title: str, samples: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarray]
+    title: str, is_bad: np.ndarray, stratum: np.ndarray, is_real_bad: np.ndarray, real_stratum: np.ndarray
 ) -> Check:
-    """Whether something bad happens more often to samples than to real examples of the same class.
+    """Mantel-Haenszel test: whether a defect occurs more often in samples than in real examples of the same class.
 
-    Classes differ in how often it happens to real examples; a model that draws them in other shares must not be told
-    for that: it is another light's matter. The law of the count given all others is exact where it is spread little,
-    and normal otherwise (the Mantel-Haenszel test).
+    Classes differ in how often it occurs in real examples; their shares among the samples are the matter of another
+    criterion. The distribution of the count given all others is exact where its variance is small, else normal.
 
     Args:
-        title: what is counted.
-        samples: ``(is it so bool [M], class int [M])`` of the samples.
-        real: the same of real examples.
+        title: of the check.
+        is_bad: bool [M], of the samples.
+        stratum: the class of each, int [M].
+        is_real_bad: bool [N], of real examples.
+        real_stratum: the class of each, int [N].
 
     Returns:
         The check, not yet judged; its reference is that of real examples in the samples' classes.
@@ -74,12 +65,11 @@ def mantel_haenszel_test(
         Mantel & Haenszel, "Statistical aspects of the analysis of data from retrospective studies of disease", Journal
         of the National Cancer Institute 1959, equation 1.
 
-    >>> bad, good = np.array([True] * 30 + [False] * 70), np.array([True] * 10 + [False] * 90)
-    >>> round(mantel_haenszel_test("off", (bad, np.zeros(100, int)), (good, np.zeros(100, int))).p_value, 6)
+    >>> bad, good, one = np.arange(100) < 30, np.arange(100) < 10, np.zeros(100, int)
+    >>> round(mantel_haenszel_test("off", bad, one, good, one).p_value, 6)
     0.000325
     """
-    (is_bad, stratum), (is_real_bad, real_stratum) = samples, real
-    num_bad, law, mean, variance = 0, np.ones(1), 0.0, 0.0
+    num_bad, distribution, mean, variance = 0, np.ones(1), 0.0, 0.0
     for each in np.unique(stratum):
         ours, theirs = is_bad[stratum == each], is_real_bad[real_stratum == each]
         n, bad = len(ours) + len(theirs), int(ours.sum() + theirs.sum())
@@ -87,31 +77,24 @@ def mantel_haenszel_test(
         mean += bad * len(ours) / n
         variance += len(ours) * len(theirs) * bad * (n - bad) / (n * n * max(n - 1, 1))
         if variance <= MAX_EXACT:
-            law = np.convolve(law, stats.hypergeom.pmf(np.arange(min(bad, len(ours)) + 1), n, bad, len(ours)))
+            counts = stats.hypergeom.pmf(np.arange(min(bad, len(ours)) + 1), n, bad, len(ours))
+            distribution = np.convolve(distribution, counts)
     if variance <= MAX_EXACT:
-        p_value = min(float(law[num_bad:].sum()), 1.0)
+        p_value = min(float(distribution[num_bad:].sum()), 1.0)
     else:
         p_value = float(stats.norm.sf((num_bad - mean) / np.sqrt(variance)))
     reference = standardized_share(is_real_bad, real_stratum, stratum)
-    # Without a class in common there is nothing to hold beside: the plain share, and a law that says nothing.
+    # Without a class in common there is nothing to compare with: the plain share, and a p-value of 1.
     reference = float(is_real_bad.mean()) if np.isnan(reference) else reference
     return Check(title, float(is_bad.mean()), reference, p_value, False)
 
 
 def duplicate_test(title: str, num_repeats: int, n: int, *, real_pairs: int, num_real: int) -> Check:
-    """Whether samples equal earlier ones more often than independent draws of the data would.
+    """Whether samples equal earlier ones more often than independent draws of the data do.
 
-    Args:
-        title: what is counted.
-        num_repeats: samples that equal an earlier one.
-        n: number of samples.
-        real_pairs: pairs of equal real examples.
-        num_real: number of real examples that were looked at.
-
-    Returns:
-        The check, not yet judged: pairs of independent draws are equal with one probability, of which the real pairs
-        give an upper bound (99 %); the number among n is then nearly Poisson. Its reference is the share expected
-        under that bound.
+    Pairs of independent draws are equal with one probability, of which ``real_pairs``, the pairs of equal examples
+    among ``num_real``, give an upper bound (99 %); the number of pairs among n is then nearly Poisson. The check's
+    reference is the share expected under that bound.
 
     >>> duplicate_test("replications", 50, 1000, real_pairs=0, num_real=5000).p_value < 1e-9
     True
@@ -123,19 +106,11 @@ def duplicate_test(title: str, num_repeats: int, n: int, *, real_pairs: int, num
 
 
 def homogeneity_test(title: str, counts: Int[np.ndarray, " kind"], real_counts: Int[np.ndarray, " kind"]) -> Check:
-    """Whether kinds occur in other shares than among real examples: Pearson's chi-squared test of homogeneity.
+    """Pearson's chi-squared test of homogeneity: whether kinds have other shares than among real examples.
 
-    Where some kind is expected fewer than :data:`MIN_EXPECTED` times, the law of the statistic is not the asymptotic
-    one, but that over tables of the same totals, by Monte Carlo with a fixed seed: no p-value is then below 1e-4.
-
-    Args:
-        title: what the kinds are.
-        counts: of samples.
-        real_counts: of real examples; kinds that occur in neither are left out.
-
-    Returns:
-        The check, not yet judged. Its value is the total variation distance of the shares, its reference the one
-        that chance alone gives at these sizes.
+    Where some kind is expected fewer than :data:`MIN_EXPECTED` times, the distribution of the statistic is that over
+    tables of the same totals, by Monte Carlo with a fixed seed: no p-value is then below 1e-4. The check's value is the
+    total variation distance of the shares, its reference the one that chance alone gives at these sizes.
 
     Reference:
         Besag & Clifford, "Generalized Monte Carlo significance tests", Biometrika 1989: p = (1 + more) / (1 + draws).
@@ -148,7 +123,7 @@ def homogeneity_test(title: str, counts: Int[np.ndarray, " kind"], real_counts: 
     expected = table.sum(axis=1)[:, None] * table.sum(axis=0)[None] / table.sum()
     value = float(_distances(table[None])[0])
     if occurs.sum() > 1 and expected.min() < MIN_EXPECTED:
-        return Check(title, value, *_by_tables(table, expected), False)
+        return Check(title, value, *_monte_carlo(table, expected), False)
     p_value = float(np.asarray(stats.chi2_contingency(table, correction=False)[1])) if occurs.sum() > 1 else 1.0
     pooled = table.sum(axis=0) / table.sum()
     # The mean absolute value of a normal difference of two shares.
@@ -162,20 +137,20 @@ def _distances(tables: Int[np.ndarray, "num 2 kind"]) -> Float[np.ndarray, " num
     return 0.5 * np.abs(shares[:, 0] - shares[:, 1]).sum(axis=1)
 
 
-def _by_tables(table: Int[np.ndarray, "2 kind"], expected: Float[np.ndarray, "2 kind"]) -> tuple[float, float]:
-    """The mean distance of tables of the same totals, and how often one is as far from the expected counts."""
-    law, rng = stats.random_table(table.sum(axis=1), table.sum(axis=0)), np.random.default_rng(0)
+def _monte_carlo(table: Int[np.ndarray, "2 kind"], expected: Float[np.ndarray, "2 kind"]) -> tuple[float, float]:
+    """The mean distance of tables of the same totals, and the share of them as far from the expected counts."""
+    tables, rng = stats.random_table(table.sum(axis=1), table.sum(axis=0)), np.random.default_rng(0)
     # Rounding must not set equal tables apart.
     statistic, num_extreme, distances = np.sum((table - expected) ** 2 / expected) * (1 - 1e-9), 0, []
     for num in np.diff(np.linspace(0, NUM_TABLES, 10, dtype=int)).tolist():
-        drawn = law.rvs(num, random_state=rng).astype(np.int64)
+        drawn = tables.rvs(num, random_state=rng).astype(np.int64)
         num_extreme += int(np.sum(((drawn - expected) ** 2 / expected).sum(axis=(1, 2)) >= statistic))
         distances.append(_distances(drawn))
     return float(np.concatenate(distances).mean()), (1 + num_extreme) / (1 + NUM_TABLES)
 
 
 def zero_tolerance_check(title: str, count: int, n: int) -> Check:
-    """Something that may not happen at all.
+    """A defect of which one case is too many.
 
     >>> zero_tolerance_check("samples that change when repeated", 1, 64).is_worse
     True
@@ -183,33 +158,26 @@ def zero_tolerance_check(title: str, count: int, n: int) -> Check:
     return Check(title, count / max(n, 1), 0.0, None, count > 0)
 
 
-def judge_criteria(
-    checks: dict[CriterionName, Sequence[Check]], headlines: dict[CriterionName, str], why_not: dict[CriterionName, str]
-) -> list[Criterion]:
-    """Judge all checks together.
+def judge_criteria(sections: Sequence[Section]) -> list[Criterion]:
+    """The five criteria, in the order of the page, by all checks of all sections together.
 
-    Args:
-        checks: what was compared, by light.
-        headlines: the measurement to print with each light.
-        why_not: why a light has no check.
-
-    Returns:
-        The five lights, in the order of the page.
-
-    >>> criteria = judge_criteria({"valid": [zero_tolerance_check("broken", 1, 9)]}, {}, {})
-    >>> [criterion.has_failed for criterion in criteria]
+    >>> section = Section("valid", checks=[zero_tolerance_check("broken", 1, 9)])
+    >>> [criterion.has_failed for criterion in judge_criteria([section])]
     [True, None, None, None, None]
     """
-    num_tests = sum(check.p_value is not None for group in checks.values() for check in group)
+    num_tests = sum(check.p_value is not None for section in sections for check in section.checks)
     limit = FAMILY_ERROR / max(num_tests, 1)
-
-    def judged(check: Check) -> Check:
-        return check if check.p_value is None else check._replace(is_worse=check.p_value < limit)
-
     criteria = []
     for name in CRITERION_TITLES:
-        group = [judged(check) for check in checks.get(name, ())]
-        has_failed = any(check.is_worse for check in group) if group else None
-        reason = "" if group else why_not.get(name, "nothing was compared")
-        criteria.append(Criterion(name, has_failed, headlines.get(name, ""), group, why_not=reason))
+        own = [section for section in sections if section.criterion == name]
+        checks = [
+            check if check.p_value is None else check._replace(is_worse=check.p_value < limit)
+            for section in own
+            for check in section.checks
+        ]
+        has_failed = any(check.is_worse for check in checks) if checks else None
+        headline = next((section.headline for section in own if section.headline), "")
+        reasons = [reason for section in own for reason in section.left_out.values()]
+        why_not = "" if checks else next(iter(reasons), "nothing was compared")
+        criteria.append(Criterion(name, has_failed, headline, checks, why_not=why_not))
     return criteria

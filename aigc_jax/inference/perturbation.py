@@ -44,7 +44,7 @@ def compile_transformed_sampler(experiment: Experiment, variables: Variables, se
         The function.
 
     Raises:
-        UsageError: the model starts from no one latent.
+        UsageError: the model does not start from a single latent.
     """
     latent, generate = _latents(experiment)
     key = sample_key(seed)
@@ -91,27 +91,8 @@ def perturb(latents: jax.Array, keys: jax.Array, share: jax.Array) -> jax.Array:
     return jnp.sqrt(1.0 - share) * latents + jnp.sqrt(share) * normal(keys, latents.shape[1:])
 
 
-def features_fn(classifier: Experiment, variables: Variables) -> Callable[[jax.Array], jax.Array]:
-    """The features of a trained classifier as a pure function of images.
-
-    Args:
-        classifier: what was trained; its ``evaluate`` gives ``features``.
-        variables: its weights.
-
-    Returns:
-        ``images [B, H, W, C] -> features [B, F]``.
-
-    Raises:
-        UsageError: the model has no features.
-    """
-    evaluate = classifier.algorithm.evaluate
-    if evaluate is None:
-        raise UsageError("this model has no features: name a classifier")
-    return lambda images: evaluate(variables, {"example": images}, jax.random.key(0))["features"]
-
-
 def make_path_fn(
-    experiment: Experiment, variables: Variables, seed: int, features: Callable[[jax.Array], jax.Array]
+    experiment: Experiment, variables: Variables, seed: int, classifier: Experiment, classifier_variables: Variables
 ) -> Callable[[int], np.ndarray]:
     """Squared speeds in feature space along paths between latents, see :mod:`aigc_jax.metrics.path_length`.
 
@@ -119,23 +100,32 @@ def make_path_fn(
         experiment: what was trained; its algorithm has ``latents``.
         variables: its weights.
         seed: of the latents.
-        features: images -> features [B, F].
+        classifier: a classifier; its ``evaluate`` gives ``features``.
+        classifier_variables: its weights.
 
     Returns:
         ``num -> speeds [num]``; both ends of a path have the same condition.
 
     Raises:
-        UsageError: the model starts from no one latent.
+        UsageError: the model does not start from a single latent, or the classifier has no features.
     """
+    evaluate = classifier.algorithm.evaluate
+    if evaluate is None:
+        raise UsageError("this model has no features: name a classifier")
 
-    def speeds(latent: DrawLatentsFn, decode: DecodeFn, keys: jax.Array) -> jax.Array:
+    def speeds(latent: DrawLatentsFn, decode: DecodeFn, keys: jax.Array, weights: Variables) -> jax.Array:
         named = split_by_name(keys, "path_end", "path_time")
         ends = latent(keys, BLOCK), latent(named["path_end"], BLOCK)
         t = jax.vmap(jax.random.uniform)(named["path_time"])
         flat = tuple(end.reshape(BLOCK, -1) for end in ends)
+
+        def features(images: jax.Array) -> jax.Array:
+            return evaluate(weights, {"example": images}, jax.random.key(0))["features"]
+
         return path_speed(features, lambda z: decode(z.reshape(ends[0].shape)), (flat[0], flat[1]), t)
 
-    return _by_number(experiment, _compiled(experiment, variables, seed, speeds))
+    # The weights of the classifier are arguments of the program too, not constants in it.
+    return _by_number(experiment, _compiled(experiment, variables, seed, speeds, classifier_variables))
 
 
 def make_change_fn(experiment: Experiment, variables: Variables, seed: int) -> Callable[[int], np.ndarray]:
@@ -150,7 +140,7 @@ def make_change_fn(experiment: Experiment, variables: Variables, seed: int) -> C
         ``num -> changes [num, ...]`` of the first samples, each in a random direction of its own.
 
     Raises:
-        UsageError: the model starts from no one latent.
+        UsageError: the model does not start from a single latent.
     """
 
     def changes(latent: DrawLatentsFn, decode: DecodeFn, keys: jax.Array) -> jax.Array:
@@ -165,23 +155,24 @@ def _compiled(
     experiment: Experiment,
     variables: Variables,
     seed: int,
-    make: Callable[[DrawLatentsFn, DecodeFn, jax.Array], jax.Array],
+    make: Callable[..., jax.Array],
+    *more: Variables,
 ) -> Callable[[jax.Array, jax.Array | None], jax.Array]:
-    """Blocks of what is made of the latents of samples, the model as a function of them, and the samples' keys."""
+    """Blocks of ``make(draw latents, decode latents, keys of the samples, *more)``."""
     latent, generate = _latents(experiment)
     key = sample_key(seed)
 
     @jax.jit
-    def block(variables: Variables, index: jax.Array, ids: jax.Array | None) -> jax.Array:
+    def block(variables: Variables, index: jax.Array, ids: jax.Array | None, *more: Variables) -> jax.Array:
         keys, condition = example_keys(key, index), experiment.to_condition(ids)
-        return make(latent, lambda z: generate(variables, z, keys, condition), keys)
+        return make(latent, lambda z: generate(variables, z, keys, condition), keys, *more)
 
-    return lambda index, condition: block(variables, index, condition)
+    return lambda index, condition: block(variables, index, condition, *more)
 
 
 def _latents(experiment: Experiment) -> Latents:
     if experiment.algorithm.latents is None:
-        raise UsageError("this model starts from no one latent: there is none to move")
+        raise UsageError("this model does not start from a single latent: name a GAN, a VAE or a flow")
     return experiment.algorithm.latents
 
 

@@ -79,6 +79,34 @@ def compile_sampler(experiment: Experiment, *, block_size: int = BLOCK) -> Compi
     return lambda variables, seed: blockwise(functools.partial(block, variables, sample_key(seed)), block_size)
 
 
+def compile_sampler_family(
+    experiment_of: Callable[[jax.Array], Experiment], variables: Variables, seed: int
+) -> Callable[[float], SampleBlocksFn]:
+    """Samplers that differ in one number, such as a guidance weight: one compiled program for all of its values.
+
+    Args:
+        experiment_of: the experiment for a value of the number, float32 [].
+        variables: the weights.
+        seed: of the samples.
+
+    Returns:
+        ``value -> sample_fn``.
+    """
+
+    @jax.jit
+    def block(
+        value: jax.Array, variables: Variables, key: jax.Array, index: jax.Array, ids: jax.Array | None
+    ) -> jax.Array:
+        experiment = experiment_of(value)
+        sample = experiment.algorithm.sample
+        if sample is None:
+            raise UsageError("this model draws no samples: name a generator")
+        return sample(variables, example_keys(key, index), BLOCK, experiment.to_condition(ids))
+
+    key = sample_key(seed)
+    return lambda value: blockwise(functools.partial(block, jnp.float32(value), variables, key))
+
+
 def sample_key(seed: int) -> jax.Array:
     """The key of the samples of one seed; sample i has its ``fold_in`` with i.
 
@@ -134,7 +162,7 @@ class EncodeFn(Protocol):
 
 
 def make_encode_fn(experiment: Experiment, variables: Variables) -> EncodeFn:
-    """A compiled function that shows images to a trained model.
+    """A compiled function that evaluates examples by a trained model.
 
     Args:
         experiment: what was trained.
@@ -146,23 +174,30 @@ def make_encode_fn(experiment: Experiment, variables: Variables) -> EncodeFn:
     Raises:
         UsageError: the algorithm evaluates nothing.
     """
+    return compile_encoder(experiment)(variables)
+
+
+def compile_encoder(experiment: Experiment) -> Callable[[Variables], EncodeFn]:
+    """As :func:`make_encode_fn`, for several weights of one model, which share the compiled program."""
     evaluate_rows = experiment.algorithm.evaluate
     if evaluate_rows is None:
         raise UsageError("this model has nothing to evaluate on examples: pass --eval-every 0")
     compiled = jax.jit(lambda variables, batch: evaluate_rows(variables, batch, jax.random.key(0)))
 
-    def encode_block(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def encode_block(variables: Variables, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         num = len(batch["example"])
         padded = {name: np.resize(values, (ENCODE_BLOCK, *values.shape[1:])) for name, values in batch.items()}
         return {name: np.asarray(value)[:num] for name, value in compiled(variables, padded).items()}
 
-    def encode(examples: np.ndarray, condition: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    def encode(
+        variables: Variables, examples: np.ndarray, condition: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
         batch = {"example": examples} if condition is None else {"example": examples, "condition": condition}
-        starts = range(0, len(examples), ENCODE_BLOCK)
-        blocks = [encode_block({name: of[i : i + ENCODE_BLOCK] for name, of in batch.items()}) for i in starts]
+        parts = [slice(start, start + ENCODE_BLOCK) for start in range(0, len(examples), ENCODE_BLOCK)]
+        blocks = [encode_block(variables, {name: of[part] for name, of in batch.items()}) for part in parts]
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
-    return encode
+    return lambda variables: functools.partial(encode, variables)
 
 
 EditImagesFn = Callable[..., np.ndarray]

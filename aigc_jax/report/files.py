@@ -26,15 +26,17 @@ def write_report(
     grid: bytes | None = None,
     *,
     per_sample: Mapping[str, np.ndarray] | None = None,
+    folder: str | Path | None = None,
 ) -> tuple[Path, Path]:
-    """Write ``report/index.html``, ``report.json`` and ``per_sample.npz``, each whole or not at all.
+    """Write ``index.html``, ``report.json`` and ``per_sample.npz`` to a folder, each whole or not at all.
 
     Args:
-        run_dir: the run directory; ``report/`` is made where missing, an older report is replaced.
+        run_dir: the run directory, after which the page is named.
         report: what was measured.
         grid: a PNG of samples, a row per class for a conditional model; None for no picture.
         per_sample: ``{name: array [N, ...]}``, what is known of each sample; None for no such file, and an older one
             is removed, since it would be of other samples.
+        folder: made where missing, an older report in it is replaced; None for ``report/`` in the run directory.
 
     Returns:
         The paths of the page and of the JSON file.
@@ -42,7 +44,7 @@ def write_report(
     Raises:
         UsageError: the files cannot be written there.
     """
-    folder = Path(run_dir) / "report"
+    folder = Path(run_dir) / "report" if folder is None else Path(folder)
     # Both texts first: an error in making them leaves the older report as it is.
     page = to_html(report, title=Path(run_dir).resolve().name, grid=grid)
     # allow_nan=False: readers of other languages refuse a NaN.
@@ -64,10 +66,10 @@ def write_tables(path: Path, tables: Sequence[Table], *, title: str) -> None:
 
 
 def read_report(run_dir: str | Path) -> Report:
-    """Read ``report/report.json``.
+    """Read ``report.json``.
 
     Args:
-        run_dir: the run directory.
+        run_dir: the run directory, or the folder of a report.
 
     Returns:
         The report; its galleries have no pixels, those are in the page.
@@ -89,10 +91,10 @@ def read_report(run_dir: str | Path) -> Report:
 
 
 def read_per_sample(run_dir: str | Path) -> dict[str, np.ndarray]:
-    """Read ``report/per_sample.npz``; nothing in it is executed.
+    """Read ``per_sample.npz``; nothing in it is executed.
 
     Args:
-        run_dir: the run directory.
+        run_dir: the run directory, or the folder of a report.
 
     Returns:
         ``{name: array [N, ...]}``, as it was given to :func:`write_report`.
@@ -104,10 +106,10 @@ def read_per_sample(run_dir: str | Path) -> dict[str, np.ndarray]:
 
 
 def _existing(run_dir: str | Path, name: str) -> Path:
-    file = Path(run_dir) / "report" / name
-    if not os.path.lexists(file):
-        raise UsageError(f"{visible(str(run_dir))} has no report: {_advice(run_dir)}")
-    return file
+    for file in (Path(run_dir) / "report" / name, Path(run_dir) / name):
+        if os.path.lexists(file):
+            return file
+    raise UsageError(f"{visible(str(run_dir))} has no report: {_advice(run_dir)}")
 
 
 def _advice(run_dir: str | Path) -> str:

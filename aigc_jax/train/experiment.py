@@ -52,7 +52,7 @@ def image_experiment(
         batch_spec=_spec(modality, config.image_shape, config, num_examples),
         modality=modality,
         conditions=_conditions(config),
-        judges=() if config.num_classes is None else ("classifier_digits",),
+        judges=("classifier_digits", "mixer_digits"),
     )
 
 

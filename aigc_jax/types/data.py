@@ -116,7 +116,8 @@ class Experiment(NamedTuple):
         modality: the kind of its examples.
         conditions: what samples can be asked for; None for an unconditional model.
         world: judges samples exactly, for data of which the truth is decidable; None where a model must.
-        judges: names of the configs that judge samples, trained on the same data; () where none can.
+        judges: names of the configs of classifiers that judge samples, trained on the same data: the first gives
+            features too, the second a second opinion; () where none can.
     """
 
     algorithm: Algorithm

@@ -1,344 +1,260 @@
-"""Does a sample show what was asked for? Class agreement, what it is behind the classifier's errors, attributes."""
+"""Adherence to the condition: class agreement, corrected for the classifier's errors, per class and per attribute."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from aigc_jax.evaluation.examples import Examples
 from aigc_jax.evaluation.section import Evidence, Section, none_if_nan, proportion
 from aigc_jax.evaluation.significance import mantel_haenszel_test
-from aigc_jax.metrics.class_agreement import class_agreement, corrected_agreement
+from aigc_jax.metrics.class_agreement import ClassAgreement, class_agreement, corrected_agreement
 from aigc_jax.metrics.classification import classifier_quality
 from aigc_jax.metrics.intervals import clopper_pearson, standardized_share
 from aigc_jax.report.figures import Bar, Bars, Figure, Matrix, Table
 from aigc_jax.report.formatting import format_share
-from aigc_jax.report.schema import Measurement
+from aigc_jax.report.measurements import Measurement, measure
 from aigc_jax.types import UsageError
 
-_NOTES = {
-    "class_agreement": "Share of samples in which the judge sees the class that was asked for; its own errors on real "
-    "examples set how high this can be read.",
-    "world_agreement": "Share of samples that are valid and of the class that was asked for.",
-    "corrected_agreement": "Class agreement with the classifier's errors taken out, by its confusion on real examples; "
-    "it assumes that it errs on samples as it does on those.",
-    "worst_class": "Agreement of the class that follows its condition least; being picked as the lowest, it is lower "
-    "than a class chosen beforehand.",
-    "classifier_accuracy": "How often {} is right on real examples that no training saw: how far its word goes.",
-    "unseen_combinations": "Share of samples that are right under conditions that the training data never showed.",
-    "accuracy_from_samples": "Accuracy on real held-out images of a classifier that learned from samples alone "
-    "(classification accuracy score); beside it the judge, which learned from all real training images.",
-    "accuracy_on_samples": "How often a classifier that learned from real images sees in samples what was asked for.",
-}
+_NAMES = ("class_agreement", "worst_class", "corrected_agreement", "second_opinion")
 
 
 def follows_condition(evidence: Evidence) -> Section:
-    """How well samples follow their conditions.
-
-    Args:
-        evidence: what was looked at.
-
-    Returns:
-        The section; of an unconditional model only the reason why it is empty.
-    """
+    """The share of samples of the requested class, and whatever qualifies it."""
     samples, held_out = evidence.samples, evidence.held_out
-    if samples.condition is None:
-        reason = "the model is unconditional: nothing is asked for"
-        names = ("class_agreement", "worst_class", "corrected_agreement", "second_opinion")
-        return Section(left_out=dict.fromkeys(names, reason))
-    if samples.verdicts.predicted is None:
-        return Section(left_out={"class_agreement": f"{evidence.judge.name} knows no classes"})
+    if samples.condition is None or samples.predictions.predicted is None:
+        reason = evidence.judge.why_none or f"{evidence.judge.name} predicts no classes"
+        if samples.condition is None:
+            reason = "the model is unconditional: nothing is requested"
+        return Section("follows_condition", left_out=dict.fromkeys(_NAMES, reason))
     given, real = _agreement(samples), None if held_out.condition is None else _agreement(held_out)
-    measurements, left_out = _measurements(evidence, given, real)
-    second = second_opinion(evidence)
-    place = next(place for place, row in enumerate(measurements) if row.name == "worst_class")
-    measurements[place:place] = second.measurements
+    second, left_out = _second_opinion(evidence)
+    measurements = [*_overall(evidence, given, real, left_out), *second, *_others(evidence, given, real, left_out)]
     checks = []
-    if real is not None:
-        ours, theirs = ((judged_class(e) != e.condition, np.asarray(e.condition)) for e in (samples, held_out))
-        checks.append(mantel_haenszel_test("samples that do not show their class", ours, theirs))
-    figures = [*_figures(evidence, given, real), *second.figures]
-    return Section(measurements, [*checks, *second.checks], figures, {**left_out, **second.left_out}, "class_agreement")
+    if held_out.condition is not None:
+        ours, theirs = samples.condition, held_out.condition
+        checks.append(
+            mantel_haenszel_test(
+                "samples that do not show their class", ~samples.is_right, ours, ~held_out.is_right, theirs
+            )
+        )
+        if second:
+            title = "samples in which a second classifier predicts another class"
+            is_wrong = [each.predictions.second != each.condition for each in (samples, held_out)]
+            checks.append(mantel_haenszel_test(title, is_wrong[0], ours, is_wrong[1], theirs))
+    figures = [*_class_figures(evidence, given, real), *_attributes(evidence), *_judges(evidence)]
+    return Section("follows_condition", measurements, checks, figures, left_out, "class_agreement")
 
 
-def judged_class(examples: Examples) -> np.ndarray:
-    """What each example shows: its class, or -1 for one that the world finds invalid."""
-    predicted, violation = np.asarray(examples.verdicts.predicted), examples.verdicts.violation
-    return predicted if violation is None else np.where(violation == 0, predicted, -1)
-
-
-def _agreement(examples: Examples) -> dict[str, Any]:
+def _agreement(examples: Examples) -> ClassAgreement:
     """Agreement of condition and class; an invalid example of a world is of a class of its own, the last."""
-    condition, seen = np.asarray(examples.condition), judged_class(examples)
-    num_classes = 1 + int(max(condition.max(), np.asarray(examples.verdicts.predicted).max()))
-    if examples.verdicts.logits is not None:
-        num_classes = max(num_classes, examples.verdicts.logits.shape[-1])
-    is_judged_exactly = examples.verdicts.violation is not None
-    seen = np.where(seen < 0, num_classes, seen)
-    results = class_agreement(seen, condition, num_classes + is_judged_exactly)._asdict()
-    return {**results, "num_classes": num_classes}
+    condition, seen = np.asarray(examples.condition), examples.judged_class
+    num_classes = _num_classes(examples)
+    is_exact = examples.predictions.violation is not None
+    return class_agreement(np.where(seen < 0, num_classes, seen), condition, num_classes + is_exact)
 
 
-def _measurements(
-    evidence: Evidence, given: dict[str, Any], real: dict[str, Any] | None
-) -> tuple[list[Measurement], dict[str, str]]:
-    is_exact, left_out = evidence.judge.world is not None, {}
-    beside = "real held-out examples" if is_exact else "same classifier on real held-out images"
-    worst = given["worst_class"]
-    note = _NOTES["world_agreement" if is_exact else "class_agreement"]
-    right = round(given["agreement"] * given["n"])
-    shared = {"reference_title": "" if real is None else beside, "is_proxy": not is_exact}
-    overall, of_worst = (None, None) if real is None else (_of_real(evidence), _at(real, worst))
+def _num_classes(examples: Examples) -> int:
+    predictions = examples.predictions
+    num = 1 + int(max(np.asarray(examples.condition).max(), np.asarray(predictions.predicted).max()))
+    return num if predictions.logits is None else max(num, predictions.logits.shape[-1])
+
+
+def _overall(
+    evidence: Evidence, given: ClassAgreement, real: ClassAgreement | None, left_out: dict[str, str]
+) -> list[Measurement]:
+    """Class agreement, and corrected for the errors of the classifier."""
+    is_exact = evidence.judge.world is not None
     rows = [
-        proportion("class_agreement", "class agreement", count=right, n=given["n"], note=note)._replace(
-            reference=overall, **shared
-        ),
         proportion(
-            "worst_class",
-            f"worst class: {evidence.class_name(worst)}",
-            count=round(given["worst_value"] * given["per_class_n"][worst]),
-            n=int(given["per_class_n"][worst]),
-            note=_NOTES["worst_class"],
-        )._replace(reference=of_worst, **shared),
+            "class_agreement",
+            round(given.agreement * given.n),
+            given.n,
+            reference=None if real is None else _real_share(evidence, evidence.held_out.is_right),
+            reference_title=_reference_title(is_exact, real),
+            is_proxy=not is_exact,
+        )
     ]
     if is_exact:
-        left_out["corrected_agreement"] = "the world makes no errors: there is nothing to correct"
-        left_out["classifier_accuracy"] = "the world itself judges"
+        left_out["corrected_agreement"] = "the synthetic data set makes no errors: there is nothing to correct"
     elif real is None:
-        left_out["classifier_accuracy"] = f"the examples of {evidence.data} have no classes"
-        left_out["corrected_agreement"] = left_out["classifier_accuracy"]
+        left_out["corrected_agreement"] = f"the examples of {evidence.data.name} have no classes"
     else:
-        corrected, why_not = _corrected(given, real)
-        rows[1:1] = corrected
-        left_out |= why_not
-        rows.append(_accuracy(evidence, real))
-    return rows + _unseen(evidence) + _from_training(evidence, left_out), left_out
+        try:
+            found = corrected_agreement(given.confusion, real.confusion)
+            low, high = found.low, found.high
+            rows.append(measure("corrected_agreement", found.agreement, found.n, low=low, high=high, is_proxy=True))
+        except UsageError as error:
+            left_out["corrected_agreement"] = str(error)
+    return rows
 
 
-def _of_real(evidence: Evidence) -> float | None:
-    """How often real examples show their class, each class weighing as it does among the samples."""
-    held_out, asked = evidence.held_out, np.asarray(evidence.samples.condition)
-    return none_if_nan(
-        standardized_share(judged_class(held_out) == held_out.condition, np.asarray(held_out.condition), asked)
-    )
+def _others(
+    evidence: Evidence, given: ClassAgreement, real: ClassAgreement | None, left_out: dict[str, str]
+) -> list[Measurement]:
+    """The worst class, the accuracy of the classifier, unseen combinations, and classification accuracy scores."""
+    is_exact, worst = evidence.judge.world is not None, given.worst_class
+    rows = [
+        proportion(
+            "worst_class",
+            round(given.worst_value * given.per_class_n[worst]),
+            int(given.per_class_n[worst]),
+            reference=_per_class(real, worst),
+            reference_title=_reference_title(is_exact, real),
+            is_proxy=not is_exact,
+            detail=evidence.class_name(worst),
+        )
+    ]
+    if is_exact:
+        left_out["classifier_accuracy"] = "the synthetic data set itself judges"
+    elif real is None:
+        left_out["classifier_accuracy"] = f"the examples of {evidence.data.name} have no classes"
+    else:
+        rows.append(proportion("classifier_accuracy", round(real.agreement * real.n), real.n))
+    is_right, condition = evidence.samples.is_right, np.asarray(evidence.samples.condition)
+    is_unseen = np.isin(condition, list(evidence.model.withheld))
+    if is_unseen.any():
+        seen = is_right[~is_unseen]
+        reference = float(seen.mean()) if seen.size else None
+        count, n = int(is_right[is_unseen].sum()), int(is_unseen.sum())
+        row = proportion("unseen_combinations", count, n, reference=reference, reference_title="seen combinations")
+        rows.append(row)
+    return rows + _from_training(evidence, left_out)
 
 
-def _corrected(given: dict[str, Any], real: dict[str, Any]) -> tuple[list[Measurement], dict[str, str]]:
-    try:
-        result = corrected_agreement(given["confusion"], real["confusion"])
-    except UsageError as error:
-        return [], {"corrected_agreement": str(error)}
-    row = Measurement(
-        name="corrected_agreement",
-        title="corrected class agreement",
-        value=result.agreement,
-        n=result.n,
-        unit="share",
-        note=_NOTES["corrected_agreement"],
-        low=result.low,
-        high=result.high,
-        is_proxy=True,
-    )
+def _reference_title(is_exact: bool, real: ClassAgreement | None) -> str:
+    if real is None:
+        return ""
+    return "real held-out examples" if is_exact else "same classifier on real held-out images"
+
+
+def _real_share(evidence: Evidence, is_right: np.ndarray) -> float | None:
+    """A share of held-out examples, each class with its share among the samples."""
+    condition, requested = np.asarray(evidence.held_out.condition), np.asarray(evidence.samples.condition)
+    return none_if_nan(standardized_share(is_right, condition, requested))
+
+
+def _per_class(agreement: ClassAgreement | None, index: int) -> float | None:
+    if agreement is None or index >= len(agreement.per_class):
+        return None
+    return none_if_nan(agreement.per_class[index])
+
+
+def _second_opinion(evidence: Evidence) -> tuple[list[Measurement], dict[str, str]]:
+    """The class agreement by a second classifier; the reason where there is none."""
+    samples, held_out, judge = evidence.samples, evidence.held_out, evidence.judge
+    if judge.world is not None:
+        return [], {"second_opinion": "the synthetic data set itself judges: no second opinion is needed"}
+    if samples.predictions.second is None:
+        return [], {"second_opinion": "a single classifier judges: leave --single-judge out"}
+    count = int(np.sum(samples.predictions.second == samples.condition))
+    reference = None
+    if held_out.condition is not None:
+        reference = _real_share(evidence, held_out.predictions.second == held_out.condition)
+    title = "" if reference is None else "same classifier on real held-out images"
+    row = proportion("second_opinion", count, samples.num, reference=reference, reference_title=title, is_proxy=True)
     return [row], {}
-
-
-def _accuracy(evidence: Evidence, real: dict[str, Any]) -> Measurement:
-    return proportion(
-        "classifier_accuracy",
-        "classifier accuracy",
-        count=round(real["agreement"] * real["n"]),
-        n=real["n"],
-        note=_NOTES["classifier_accuracy"].format(evidence.judge.name),
-    )
-
-
-def _unseen(evidence: Evidence) -> list[Measurement]:
-    """Agreement under the conditions that training never showed, apart."""
-    condition = np.asarray(evidence.samples.condition)
-    is_unseen = np.isin(condition, list(evidence.subject.withheld))
-    if not is_unseen.any():
-        return []
-    is_right = judged_class(evidence.samples) == condition
-    seen = is_right[~is_unseen]
-    row = proportion(
-        "unseen_combinations",
-        "unseen combinations",
-        count=int(is_right[is_unseen].sum()),
-        n=int(is_unseen.sum()),
-        note=_NOTES["unseen_combinations"],
-    )
-    return [row._replace(reference=float(seen.mean()) if seen.size else None, reference_title="seen combinations")]
 
 
 def _from_training(evidence: Evidence, left_out: dict[str, str]) -> list[Measurement]:
     """Classification accuracy score, both ways: Ravuri and Vinyals 2019."""
     names = ("accuracy_from_samples", "accuracy_on_samples")
-    if evidence.subject.accuracy_fn is None:
-        left_out |= {name: evidence.subject.left_out.get(name, "pass --cas to train a classifier") for name in names}
+    if evidence.model.accuracy_fn is None:
+        left_out |= {name: evidence.model.left_out.get(name, "pass --cas to train a classifier") for name in names}
         return []
-    samples = evidence.samples
-    results = evidence.subject.accuracy_fn(samples.values, np.asarray(samples.condition))
-    titles = {names[0]: "learned from samples, tested on real", names[1]: "learned from real, tested on samples"}
-    rows = []
-    for name in names:
-        right, n = results[name]
-        row = proportion(name, titles[name], count=right, n=n, note=_NOTES[name])
-        if "accuracy_from_real" in results:
-            real_right, real_n = results["accuracy_from_real"]
-            row = row._replace(reference=real_right / real_n, reference_title="learned from real, tested on real")
-        rows.append(row)
-    return rows
+    results = evidence.model.accuracy_fn(evidence.samples.values, np.asarray(evidence.samples.condition))
+    reference, title = None, ""
+    if "accuracy_from_real" in results:
+        right, n = results["accuracy_from_real"]
+        reference, title = right / n, "learned from real, tested on real"
+    return [proportion(name, *results[name], reference=reference, reference_title=title) for name in names]
 
 
-def _figures(evidence: Evidence, given: dict[str, Any], real: dict[str, Any] | None) -> list[Figure]:
-    names = [evidence.class_name(index) for index in range(given["num_classes"])]
-    is_exact = evidence.judge.world is not None
-    columns = [*names, "invalid"] if is_exact else names
-    unseen = [names[index] for index in evidence.subject.withheld if index < len(names)]
+def _class_figures(evidence: Evidence, given: ClassAgreement, real: ClassAgreement | None) -> list[Figure]:
+    names = [evidence.class_name(index) for index in range(_num_classes(evidence.samples))]
+    columns = names if evidence.judge.world is None else [*names, "invalid"]
+    unseen = [names[index] for index in evidence.model.withheld if index < len(names)]
     bars = [
         Bar(
             name,
-            none_if_nan(given["per_class"][index]),
-            *clopper_pearson(int(given["confusion"][index, index]), int(given["per_class_n"][index])),
-            int(given["per_class_n"][index]),
-            None if real is None else _at(real, index),
+            none_if_nan(given.per_class[index]),
+            *clopper_pearson(int(given.confusion[index, index]), int(given.per_class_n[index])),
+            int(given.per_class_n[index]),
+            _per_class(real, index),
         )
         for index, name in enumerate(names)
     ]
-    caption = "Share of the samples of each class that show it; the worst class is the one to look at."
-    confusion = given["confusion"][: len(names)].tolist()
-    figures: list[Figure] = [
+    caption = "Share of the samples of each class that are predicted to be of it."
+    counts_caption = "Numbers of samples by condition (row) and by predicted class (column)."
+    counts_caption += " Hatched rows do not occur in the training data." if unseen else ""
+    counts = given.confusion[: len(names)].tolist()
+    return [
         Bars("per_class", "Agreement by class", caption, bars, "" if real is None else "real held-out examples"),
-        Matrix(
-            "adherence",
-            "What was asked for, and what came",
-            "Numbers of samples by condition (row) and by what the judge sees (column)."
-            + (" Hatched rows were never shown in training." if unseen else ""),
-            names,
-            columns,
-            confusion,
-            unseen,
-        ),
+        Matrix("adherence", "Condition and predicted class", counts_caption, names, columns, counts, unseen),
     ]
-    return [*figures, *_attributes(evidence), *_judge(evidence)]
 
 
 def _attributes(evidence: Evidence) -> list[Figure]:
-    """Adherence attribute by attribute, and all at once, with unseen combinations apart."""
+    """Adherence by attribute, and of all together, for seen and unseen combinations."""
     world, samples = evidence.judge.world, evidence.samples
     if world is None or not world.mode_attributes:
         return []
     condition = np.asarray(samples.condition)
-    is_unseen = np.isin(condition, list(evidence.subject.withheld))
+    is_unseen = np.isin(condition, list(evidence.model.withheld))
     is_right = {
-        name: samples.verdicts.attributes[name] == np.asarray(wanted)[condition]
+        name: samples.predictions.attributes[name] == np.asarray(wanted)[condition]
         for name, wanted in world.mode_attributes.items()
     }
     is_right["all together"] = np.stack(list(is_right.values())).all(axis=0)
     groups = {"seen combinations": ~is_unseen, "unseen combinations": is_unseen}
-    rows = [[name, *(_cell(right[chosen]) for chosen in groups.values())] for name, right in is_right.items()]
-    caption = "Share of samples that show the value that was asked for, with its 95 % interval."
+    rows = [[name, *(_share(right[chosen]) for chosen in groups.values())] for name, right in is_right.items()]
+    caption = "Share of samples that show the requested value, with its 95 % interval."
     return [Table("attributes", "Adherence by attribute", caption, ["attribute", *groups], rows)]
 
 
-def _cell(is_right: np.ndarray) -> str:
-    if not is_right.size:
-        return "none asked for"
-    low, high = clopper_pearson(int(is_right.sum()), is_right.size)
-    return f"{format_share(float(is_right.mean()))} ({format_share(low)} to {format_share(high)})"
-
-
-def _at(results: dict[str, Any], index: int) -> float | None:
-    """The agreement of one class, None where there is none."""
-    return none_if_nan(results["per_class"][index]) if index < len(results["per_class"]) else None
-
-
-def _judge(evidence: Evidence) -> list[Figure]:
-    """How good the classifier is, on real examples that it never saw."""
-    logits, truth = evidence.held_out.verdicts.logits, evidence.held_out.condition
-    if logits is None or truth is None:
-        return []
-    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    quality = classifier_quality(probabilities, truth)
-    rows = [
-        ["accuracy", format_share(quality.accuracy)],
-        ["F1, mean over classes", f"{np.nanmean(quality.f1):.3f}"],
-        ["F1, worst class", f"{np.nanmin(quality.f1):.3f}"],
-        ["area under precision and recall, mean over classes", f"{np.nanmean(quality.average_precision):.3f}"],
-        ["expected calibration error", f"{quality.calibration_error:.3f}"],
-    ]
-    caption = f"{evidence.judge.name} on {len(truth)} real examples that no training saw: how far its word goes."
-    return [Table("judge", "The classifier that judges", caption, ["", "value"], rows)]
-
-
-_NOTE = (
-    "Share of samples in which {}, a classifier of another architecture, sees the class that was asked for; far below "
-    "class agreement while both read real images alike, the samples please the first classifier alone. Both learned "
-    "from the training images that the model saw, so what they have in common is no second opinion."
-)
-
-
-def second_opinion(evidence: Evidence) -> Section:
-    """What the second classifier sees in samples, and how often it and the first say the same.
-
-    Args:
-        evidence: what was looked at, with conditions.
-
-    Returns:
-        A section to put into that of the light "follows its condition"; the reason where there is no second opinion.
-    """
-    samples, held_out, judge = evidence.samples, evidence.held_out, evidence.judge
+def _judges(evidence: Evidence) -> list[Figure]:
+    """The classifiers: how well each of them, and how often both of them, predict the class."""
+    judge, samples, held_out = evidence.judge, evidence.samples, evidence.held_out
     if judge.world is not None:
-        return Section(left_out={"second_opinion": "the world itself judges: nothing needs a second opinion"})
-    if samples.verdicts.second is None:
-        return Section(left_out={"second_opinion": "one classifier judges alone: leave --single-judge out"})
-    is_right = samples.verdicts.second == samples.condition
-    row = proportion(
-        "second_opinion",
-        "second opinion",
-        count=int(is_right.sum()),
-        n=samples.num,
-        note=_NOTE.format(judge.second_name),
-    )._replace(is_proxy=True)
-    checks = []
-    if held_out.condition is not None:
-        is_real_right = held_out.verdicts.second == held_out.condition
-        row = row._replace(
-            reference=none_if_nan(
-                standardized_share(is_real_right, np.asarray(held_out.condition), np.asarray(samples.condition))
-            ),
-            reference_title="same classifier on real held-out images",
-        )
-        ours, real = (~is_right, np.asarray(samples.condition)), (~is_real_right, np.asarray(held_out.condition))
-        checks.append(mantel_haenszel_test("samples in which a second classifier sees another class", ours, real))
-    return Section([row], checks, [_judges(evidence)])
-
-
-def _judges(evidence: Evidence) -> Table:
-    """Both classifiers on samples and on real examples, and how often they differ."""
-    judge = evidence.judge
-    rows = [_row("samples", evidence.samples), _row("real held-out examples", evidence.held_out)]
+        return []
+    names = [judge.name, judge.second_name] if judge.second_name else [judge.name]
+    rows = [
+        _judge_row("samples: requested class predicted", samples, len(names)),
+        _judge_row("real held-out examples: accuracy", held_out, len(names)),
+    ]
+    if len(names) == 2:
+        for title, each in (("samples", samples), ("real held-out examples", held_out)):
+            is_same = np.asarray(each.predictions.predicted) == np.asarray(each.predictions.second)
+            rows.append([f"{title}: both predict the same class", _share(is_same), ""])
+    logits, truth = held_out.predictions.logits, held_out.condition
+    if logits is not None and truth is not None:
+        probabilities = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+        quality = classifier_quality(probabilities / probabilities.sum(axis=1, keepdims=True), truth)
+        more = {
+            "F1, mean over classes": np.nanmean(quality.f1),
+            "F1, worst class": np.nanmin(quality.f1),
+            "area under precision and recall, mean over classes": np.nanmean(quality.average_precision),
+            "expected calibration error": quality.calibration_error,
+        }
+        empty = [""] * (len(names) - 1)
+        rows += [[f"real held-out examples: {name}", f"{value:.3f}", *empty] for name, value in more.items()]
     caption = (
-        "How often each classifier sees the class asked for in a sample, or the true class of a real example that no "
-        "training saw, with 95 % intervals; and how often the two differ, whichever is right."
+        "Accuracy limits how far a classifier's predictions can be trusted; it never saw the held-out examples. 95 % "
+        "intervals in brackets."
     )
-    columns = ["", judge.name, judge.second_name, "both say the same", "they differ on"]
-    return Table("judges", "Two classifiers of different architecture", caption, columns, rows)
+    return [Table("judges", "The classifiers that judge", caption, ["", *names], rows)]
 
 
-def _row(title: str, examples: Examples) -> list[str]:
-    seen = [np.asarray(each) for each in (examples.verdicts.predicted, examples.verdicts.second)]
+def _judge_row(title: str, examples: Examples, num: int) -> list[str]:
+    predicted: Sequence[np.ndarray | None] = (examples.predictions.predicted, examples.predictions.second)
     if examples.condition is None:
-        right = ["no classes"] * 2
-    else:
-        right = [_with_interval(int(np.sum(each == examples.condition)), examples.num) for each in seen]
-    num_same = int(np.sum(seen[0] == seen[1]))
-    differ = f"{examples.num - num_same} of {examples.num}"
-    return [title, *right, _with_interval(num_same, examples.num), differ]
+        return [title, *["no classes"] * num]
+    return [title, *(_share(np.asarray(each) == examples.condition) for each in predicted[:num])]
 
 
-def _with_interval(count: int, n: int) -> str:
-    low, high = clopper_pearson(count, n)
-    return f"{format_share(count / n)} ({format_share(low)} to {format_share(high)})"
+def _share(is_so: np.ndarray) -> str:
+    if not is_so.size:
+        return "none requested"
+    low, high = clopper_pearson(int(is_so.sum()), is_so.size)
+    return f"{format_share(float(is_so.mean()))} ({format_share(low)} to {format_share(high)})"

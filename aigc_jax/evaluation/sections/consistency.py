@@ -1,320 +1,264 @@
-"""Is the model the same each time, in each way? Five separate figures (C0 to C4), never blended into one.
+"""Consistency in five separate respects, C0 to C4, never blended into one number.
 
 C0: the same key gives the same sample, however it is computed, and two keys never the same. C1: what a condition
-fixes is fixed over all seeds, and what it leaves free as varied as in the data. C2: another model makes the like of the
-same noise. C3: so does an earlier checkpoint. C4: a little change of the latent, of the number of steps or of the
-precision changes little, and how little.
+decides is the same for all seeds, and the rest is as varied as in the data. C2, C3, C4: another model, an earlier
+checkpoint, or a small change of latent, steps or precision gives similar samples of the same noise.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from aigc_jax.evaluation.examples import Examples, condition_of
-from aigc_jax.evaluation.model import Sampler
+from aigc_jax.evaluation.examples import Examples, conditions_in_turn
 from aigc_jax.evaluation.section import Evidence, Section, proportion
-from aigc_jax.evaluation.sections.condition import judged_class
-from aigc_jax.evaluation.sections.paired_noise import NUM_PAIRED, TITLES, agreement, draw_pair, strip, violations
+from aigc_jax.evaluation.sections.paired_noise import NUM_PAIRED, draw_pairs, pair_figures
 from aigc_jax.evaluation.significance import duplicate_test, zero_tolerance_check
 from aigc_jax.metrics.consistency import max_ulp, seed_consistency, sensitivity
 from aigc_jax.metrics.permutation_tests import variety_test
 from aigc_jax.report.figures import Figure, Table
 from aigc_jax.report.formatting import format_p
-from aigc_jax.report.schema import Check, Measurement
+from aigc_jax.report.measurements import Measurement, measure
+from aigc_jax.report.schema import Check
 from aigc_jax.types import UsageError, World
 
 NUM_REPEATED = 64
 """Samples that are drawn again."""
 
+MIN_PER_CONDITION = 10
+"""Examples of a condition from which its variety is measured."""
+
 
 def consistency(evidence: Evidence) -> Section:
-    """Five figures of consistency.
-
-    Args:
-        evidence: what was looked at.
-
-    Returns:
-        The section; its light is judged by C0 alone, the others have no natural pass mark: declare a target.
-    """
-    subject = evidence.subject
-    replications, rows = _repeats(evidence)
+    """C0 to C4. The criterion is decided by C0 alone: the others have no natural limit, so set one in a gate file."""
+    left_out = dict(evidence.model.left_out)
+    with ThreadPoolExecutor(1) as pool:
+        again = _draw_again(evidence, pool)
+        pairs, pair_rows = draw_pairs(evidence, left_out)
+        replications = _replications(evidence, again)
     distinct, check = _distinct(evidence)
-    left_out = {name: subject.left_out[name] for name in TITLES if name in subject.left_out}
     measurements: list[Measurement] = [*replications.measurements, distinct]
-    try:
-        measurements.append(_seeds(evidence))
-    except UsageError as error:
-        left_out["seed_consistency"] = str(error)
-    pairs = []
-    for paired_variant in subject.paired_variants:
+    figures: list[Figure] = [*replications.figures]
+    for name, section_fn in {"seed_consistency": _seeds, "latent_sensitivity": _latent_sensitivity}.items():
         try:
-            pairs.append(draw_pair(evidence, paired_variant))
-            measurements.append(agreement(evidence, pairs[-1]))
+            measurements.append(section_fn(evidence))
         except UsageError as error:
-            left_out[paired_variant.measurement] = f"{paired_variant.title}: {error}"
-    try:
-        measurements.append(_latent_sensitivity(evidence))
-    except UsageError as error:
-        left_out["latent_sensitivity"] = str(error)
-    figures: list[Figure] = [rows] if subject.replications else []
+            left_out[name] = str(error)
+        if name == "seed_consistency":
+            measurements += pair_rows
     try:
         figures.append(free_attributes(evidence))
     except UsageError as error:
         left_out["free_attributes"] = str(error)
-    figures += [*violations(evidence, pairs), *strip(evidence, pairs)]
-    return Section(measurements, [*replications.checks, check], figures, left_out, measurements[0].name)
+    figures += pair_figures(evidence, pairs)
+    names = ("model_consistency", "checkpoint_consistency", "perturbation", "step_consistency", "half_precision")
+    names += ("seed_consistency", "latent_sensitivity", "free_attributes")
+    reasons = {name: left_out[name] for name in names if name in left_out}
+    return Section("consistent", measurements, [*replications.checks, check], figures, reasons, measurements[0].name)
 
 
-def first_occurrences(values: np.ndarray) -> np.ndarray:
-    """Numbers of the examples that equal no earlier one.
-
-    Args:
-        values: examples [N, ...].
-
-    Returns:
-        Increasing int [num_distinct].
-
-    >>> first_occurrences(np.array([[3], [1], [3], [2]]))
-    array([0, 1, 3])
-    """
-    _, first = np.unique(values.reshape(len(values), -1), axis=0, return_index=True)
-    return np.sort(first)
-
-
-def repeated_pairs(sets: Sequence[np.ndarray]) -> int:
-    """How many pairs of examples are equal.
-
-    Args:
-        sets: examples [N, ...] of one shape.
-
-    Returns:
-        The number of pairs, within and across the sets.
-
-    >>> repeated_pairs([np.array([[3], [1], [3]]), np.array([[3]])])
-    3
-    """
-    values = np.concatenate([each.reshape(len(each), -1) for each in sets])
-    _, counts = np.unique(values, axis=0, return_counts=True)
-    return int(np.sum(counts * (counts - 1) // 2))
+def _draw_again(evidence: Evidence, pool: ThreadPoolExecutor) -> list[np.ndarray | Future[np.ndarray] | str]:
+    """The first samples, and then those of each replication: drawn, being drawn, or the reason why not."""
+    num = min(NUM_REPEATED, evidence.samples.num)
+    given = (0, conditions_in_turn(0, num, evidence.model.num_classes), num)
+    if not evidence.model.replications:
+        return []
+    begin = time.perf_counter()
+    drawn: list[np.ndarray | Future[np.ndarray] | str] = [np.asarray(evidence.model.sample_fn(*given), np.float32)]
+    seconds = time.perf_counter() - begin
+    for each in evidence.model.replications:
+        if seconds > each.max_seconds:
+            drawn.append(f"left out: drawing takes {seconds:.0f} s, more than {each.max_seconds:.0f}")
+        elif each.is_external:
+            drawn.append(pool.submit(each.sample_fn, *given))
+        else:
+            try:
+                drawn.append(np.asarray(each.sample_fn(*given), np.float32))
+            except UsageError as error:
+                drawn.append(f"failed: {error}")
+    return drawn
 
 
-def _repeats(evidence: Evidence) -> tuple[Section, Table]:
-    """C0: the first samples once more, in other ways."""
+def _replications(evidence: Evidence, drawn: list[np.ndarray | Future[np.ndarray] | str]) -> Section:
+    """C0: the first samples compared with those of each replication."""
+    if not drawn:
+        return Section()
     checks: list[Check] = []
     rows: list[list[str]] = []
     num_same = num_all = 0
-    begin = time.perf_counter()
-    first = _first(evidence, evidence.subject.sample_fn, NUM_REPEATED) if evidence.subject.replications else np.zeros(0)
-    seconds = time.perf_counter() - begin
-    modality = evidence.subject.modality
-    for repeat in evidence.subject.replications:
-        if seconds > repeat.max_seconds:
-            reason = f"left out: the samples take {seconds:.0f} s, more than {repeat.max_seconds:.0f}"
-            rows.append([repeat.title, reason, "", "", ""])
-            continue
-        ours = modality.load(modality.store(first)) if repeat.is_eight_bit else first
+    modality, first = evidence.model.modality, np.asarray(drawn[0])
+    for each, result in zip(evidence.model.replications, drawn[1:], strict=True):
         try:
-            again = _first(evidence, repeat.sample_fn, len(first))
+            again = result.result() if isinstance(result, Future) else result
         except UsageError as error:
-            rows.append([repeat.title, f"failed: {error}", "", "", ""])
+            again = f"failed: {error}"
+        if isinstance(again, str):
+            rows.append([each.title, again, "", "", ""])
             continue
-        ours, again = (each.reshape(len(first), -1) for each in (ours, again))
+        ours = np.asarray(modality.load(modality.store(first)), np.float32) if each.is_external else first
+        ours, again = (values.reshape(len(first), -1) for values in (ours, np.asarray(again, np.float32)))
         difference = np.abs(ours - again).max(axis=1)
-        is_same = difference <= repeat.tolerance
-        if repeat.is_judged:
+        is_same = difference <= each.tolerance
+        if each.is_judged:
             num_same, num_all = num_same + int(is_same.sum()), num_all + len(is_same)
-            title = f"samples that change when computed {repeat.title}"
+            title = f"samples that change when computed {each.title}"
             checks.append(zero_tolerance_check(title, int((~is_same).sum()), len(is_same)))
-        elif repeat.gross is not None:
-            num_other = int(np.sum(difference > repeat.gross))
-            title = f"samples that become others when computed {repeat.title}"
-            # A sampler of many steps may carry the rounding of a few samples that far, but not that of most.
-            checks.append(
-                zero_tolerance_check(title, num_other if 2 * num_other > len(difference) else 0, len(difference))
-            )
-        allowed = f"{repeat.tolerance:.1g}" if repeat.tolerance else "none"
+        elif each.large_difference is not None:
+            # A sampler of many steps may amplify the rounding of a few samples that much, but not of most.
+            num_large = int(np.sum(difference > each.large_difference))
+            count = num_large if 2 * num_large > len(difference) else 0
+            title = f"samples that become others when computed {each.title}"
+            checks.append(zero_tolerance_check(title, count, len(difference)))
         equal = f"{int((difference == 0).sum())} of {len(difference)}"
-        ulp = f"{max_ulp(ours, again):.2g}"
-        rows.append([repeat.title, equal, f"{difference.max():.2g}", ulp, allowed])
+        allowed = f"{each.tolerance:.1g}" if each.tolerance else "none"
+        rows.append([each.title, equal, f"{difference.max():.2g}", f"{max_ulp(ours, again):.2g}", allowed])
     caption = (
-        "The first samples drawn again from the same keys. Where rounding is allowed, it is of another compilation: "
-        "such a row lights the light only where most samples become others."
+        "The first samples drawn again from the same keys. Where rounding is allowed, the program is another one: it "
+        "fails the criterion only where most samples become others."
     )
     columns = ["computed", "equal bit for bit", "largest difference", "in units of the last place", "allowed"]
     table = Table("repeats", "The same keys, computed again (C0)", caption, columns, rows)
     if not num_all:
-        return Section(checks=checks), table
-    note = "Share of repeated samples that came out the same, within the rounding of the way they were computed."
-    row = proportion("repeatability", "C0, equal repeats", count=num_same, n=num_all, note=note)
-    return Section([row._replace(reference=1.0, reference_title="what a pure function gives")], checks), table
-
-
-def _first(evidence: Evidence, sample_fn: Sampler, num: int) -> np.ndarray:
-    """The first samples."""
-    num = min(num, evidence.samples.num)
-    return np.asarray(sample_fn(0, condition_of(0, num, evidence.subject.num_classes), num), np.float32)
+        return Section(checks=checks, figures=[table])
+    row = proportion("repeatability", num_same, num_all, reference=1.0, reference_title="a pure function")
+    return Section(None, [row], checks, [table])
 
 
 def _distinct(evidence: Evidence) -> tuple[Measurement, Check]:
     """C0: two keys hardly ever give the same sample, where real examples do not repeat themselves."""
-    n, num_distinct = evidence.samples.num, len(first_occurrences(evidence.samples.values))
-    real = [evidence.held_out.values, evidence.train.values]
-    title, num_real = "samples that equal an earlier one", sum(map(len, real))
-    check = duplicate_test(title, n - num_distinct, n, real_pairs=repeated_pairs(real), num_real=num_real)
-    note = (
-        "Share of samples that no earlier one equals. Fewer than expected: keys are used twice, or little can be made."
+    n, num_distinct = evidence.samples.num, len(evidence.first_occurrences)
+    num_real = evidence.held_out.num + evidence.train.num
+    check = duplicate_test(
+        "samples that equal an earlier one", n - num_distinct, n, real_pairs=evidence.num_real_pairs, num_real=num_real
     )
-    row = proportion("distinct_samples", "C0, distinct samples", count=num_distinct, n=n, note=note)
-    return row._replace(reference=1 - check.reference, reference_title="at least, of independent draws"), check
+    title = "at least, of independent draws"
+    return proportion("distinct_samples", num_distinct, n, reference=1 - check.reference, reference_title=title), check
 
 
 def _seeds(evidence: Evidence) -> Measurement:
-    """C1: how far each condition fixes the class, over all seeds."""
+    """C1: how far each condition decides the class, over all seeds."""
     samples, world = evidence.samples, evidence.judge.world
-    if samples.condition is None or samples.verdicts.predicted is None:
-        raise UsageError("no condition fixes what a sample shows: the model is unconditional")
-    seen, logits = judged_class(samples), samples.verdicts.logits
-    num_classes = max(
-        evidence.subject.num_classes or 0,
-        len(evidence.judge.class_names),
-        0 if logits is None else logits.shape[-1],
-    )
-    # What a world finds invalid is a value of its own.
+    if samples.condition is None:
+        raise UsageError("no condition decides what a sample shows: the model is unconditional")
+    if samples.predictions.predicted is None:
+        raise UsageError(evidence.judge.why_none or f"{evidence.judge.name} predicts no classes")
+    seen, logits = samples.judged_class, samples.predictions.logits
+    num_logits = 0 if logits is None else logits.shape[-1]
+    num_classes = max(evidence.model.num_classes or 0, len(evidence.judge.class_names), num_logits)
+    # An invalid sample of a world has a value of its own.
     num_values = num_classes + (world is not None)
-    result = seed_consistency(np.where(seen < 0, num_classes, seen), samples.condition, num_values)
-    worst = int(result.per_condition.argmin())
-    note = (
-        "1 - H(class | condition) / ln K, mean over conditions: 1 where every seed gives the same class; least "
-        f"consistent: {_condition_name(evidence, worst)}, {result.per_condition[worst]:.2f}. A conservative interval."
+    if num_values < 2:
+        raise UsageError("there is a single class: it is the same for all seeds")
+    found = seed_consistency(np.where(seen < 0, num_classes, seen), samples.condition, num_values)
+    worst = int(found.per_condition.argmin())
+    name = evidence.class_name(int(np.unique(np.asarray(samples.condition))[worst]))
+    name = f"class {name}" if name.isdigit() else name
+    return measure(
+        "seed_consistency",
+        found.value,
+        found.n,
+        low=found.low,
+        high=found.high,
+        is_proxy=world is None,
+        note=f"Least consistent: {name}, {found.per_condition[worst]:.2f}.",
     )
-    return Measurement(
-        "seed_consistency", "C1, across seeds", result.value, result.n, "share", note, result.low, result.high
-    )._replace(is_proxy=world is None)
-
-
-def _condition_name(evidence: Evidence, place: int) -> str:
-    """What the condition is called that is at this place of those that occur; a bare number, as of digits, a class."""
-    name = evidence.class_name(int(np.unique(np.asarray(evidence.samples.condition))[place]))
-    return f"class {name}" if name.isdigit() else name
 
 
 def _latent_sensitivity(evidence: Evidence) -> Measurement:
-    """C4: the exact change of a sample for each unit of change of its latent, in a random direction."""
-    subject, name = evidence.subject, "latent_sensitivity"
-    if subject.latent_changes is None:
-        raise UsageError(subject.left_out.get(name, "the model starts from no one latent that could be moved"))
-    changes = subject.latent_changes(min(NUM_PAIRED, evidence.samples.num))
+    """C4: the exact change of a sample per unit of change of its latent, in a random direction."""
+    model = evidence.model
+    if model.latent_changes is None:
+        raise UsageError(model.left_out.get("latent_sensitivity", "the model does not start from a single latent"))
+    changes = model.latent_changes(min(NUM_PAIRED, evidence.samples.num))
     if num_broken := int((~np.isfinite(changes.reshape(len(changes), -1))).any(axis=1).sum()):
         raise UsageError(f"the derivative of {num_broken} of {len(changes)} samples by their latents is NaN or Inf")
     if not changes.any():
-        raise UsageError("all derivatives are 0: this model rounds or draws what it makes of a latent, by steps")
+        raise UsageError("all derivatives are 0: the model rounds, or draws categories, after its latent")
     found = sensitivity(np.zeros_like(changes), changes, np.ones((len(changes), 1)))
     note = (
-        "Median length of a sample's change for each unit of change of its latent, by the exact derivative along one "
-        f"random direction each; 95 % of samples below {found.quantile_95:.2g}, the largest {found.largest:.2g}, below "
-        "which no Lipschitz constant of the model can be. Compare models of the same latents and examples only."
+        f"95 % of samples below {found.quantile_95:.2g}; the largest, {found.largest:.2g}, is a lower bound of the "
+        "model's Lipschitz constant."
     )
-    row = Measurement(
-        name, "C4, change per unit of latent", found.median, found.n, "score", note, found.low, found.high
-    )
-    return row._replace(lower_is_better=True)
+    return measure("latent_sensitivity", found.median, found.n, low=found.low, high=found.high, note=note)
 
 
-MIN_PER_CONDITION = 10
-"""Examples of a condition from which it is looked at."""
-
-_TITLES = {True: "How varied samples are (C1)", False: "What the condition leaves free (C1)"}
-"""For a model without a condition, and for one with it."""
+_TITLES = {True: "Variety of samples (C1)", False: "Variety within a condition (C1)"}
+"""For an unconditional model, and for a conditional one."""
 
 _CAPTIONS = {
-    True: "Entropy of each attribute in nats (Miller-Madow), of valid samples, beside as many real held-out examples. ",
-    False: "Entropy of each attribute in nats, mean over the conditions (Miller-Madow), of samples that are valid and "
-    "follow their condition, beside as many real held-out examples of the same conditions. ",
+    True: "Entropy of each attribute in nats (Miller-Madow) of valid samples, and of as many real held-out examples. ",
+    False: "Entropy of each attribute in nats (Miller-Madow), mean over the conditions, of valid samples that follow "
+    "their condition, and of as many real held-out examples of the same conditions. ",
 }
 
 _CAPTION = (
-    "Both entropies are too low by the same few examples only where the laws are the same, so go by p: the chance that "
-    "the first of two sets of one law{} had so many more pairs of equal examples (one-sided permutation test of "
-    "Simpson's index). {} is a small p. No light is lit by it."
+    "Entropies are biased low for small samples; use the p-value (one-sided permutation test of Simpson's index{}). A "
+    "small p indicates {}. Informative only: no criterion depends on it."
 )
 
 
 def free_attributes(evidence: Evidence) -> Table:
-    """How varied whatever the condition leaves free is in samples, against real examples.
+    """Variety of the attributes that the condition leaves free, in samples and real examples.
 
-    Args:
-        evidence: what was looked at.
-
-    Returns:
-        The table.
-
-    Raises:
-        UsageError: nothing is free that can be read, or there are too few examples.
+    Raises UsageError where no attribute is free, or there are too few examples.
     """
-    world = evidence.judge.world
+    world, sides = evidence.judge.world, (evidence.samples, evidence.held_out)
     if world is None:
-        raise UsageError("only a world reads what an example shows beside its class")
+        raise UsageError("only a synthetic data set reads attributes beside the class")
     is_unconditional = evidence.samples.condition is None
-    samples, real = (_shown(each, world, is_unconditional) for each in _sides(evidence))
+    samples, real = (_free_values(each, world, is_unconditional) for each in sides)
     if not samples:
-        whole = "the world reads nothing of an example but whether it is valid"
-        raise UsageError(whole if is_unconditional else "the condition fixes all that the world reads")
-    conditions = [_conditions(each, is_unconditional) for each in _sides(evidence)]
+        whole = "the synthetic data set reads no attribute but validity"
+        raise UsageError(whole if is_unconditional else "the condition fixes all attributes that are read")
+    conditions = [_conditions(each, is_unconditional) for each in sides]
     rows = []
     for name in samples:
-        kept = match_class_counts((samples[name], conditions[0]), (real[name], conditions[1]))
-        if len(kept[0]):
-            ours, theirs = (
-                (of_all[name][index], condition[index])
-                for of_all, condition, index in zip((samples, real), conditions, kept, strict=True)
-            )
-            found = variety_test(*ours, *theirs)
+        ours, theirs = _match_counts(samples[name], conditions[0], real[name], conditions[1])
+        if len(ours):
+            found = variety_test(samples[name][ours], conditions[0][ours], real[name][theirs], conditions[1][theirs])
             rows.append([name, f"{found.entropy:.3f}", f"{found.reference:.3f}", format_p(found.p_value)])
     if not rows:
         group = "set" if is_unconditional else "condition"
         raise UsageError(f"no {group} has {MIN_PER_CONDITION} valid samples and real examples: ask for more samples")
     columns = ["attribute", "samples (nats)", "real examples (nats)", "less varied than real: p"]
-    words = ("", "Mode collapse") if is_unconditional else (" in each condition", "Collapse within a condition")
+    words = ("", "mode collapse") if is_unconditional else (" in each condition", "collapse within a condition")
     caption = _CAPTIONS[is_unconditional] + _CAPTION.format(*words)
     return Table("free_attributes", _TITLES[is_unconditional], caption, columns, rows)
 
 
-def _sides(evidence: Evidence) -> tuple[Examples, Examples]:
-    return evidence.samples, evidence.held_out
-
-
-def _shown(examples: Examples, world: World, is_unconditional: bool) -> Mapping[str, np.ndarray]:
-    """``{attribute: value [N]}`` of those that are free; -1 in an example that is invalid or of another condition."""
-    seen = judged_class(examples)
+def _free_values(examples: Examples, world: World, is_unconditional: bool) -> Mapping[str, np.ndarray]:
+    """``{free attribute: value [N]}``; -1 in an example that is invalid or of another condition."""
+    seen, attributes = examples.judged_class, examples.predictions.attributes
     if is_unconditional:
-        free = dict(examples.verdicts.attributes)
-        if world.num_modes > 1:
-            free = {"mode": seen, **free}
+        free = {**({"mode": seen} if world.num_modes > 1 else {}), **attributes}
         is_counted = seen >= 0
     else:
-        free = {name: of for name, of in examples.verdicts.attributes.items() if name not in world.mode_attributes}
+        free = {name: of for name, of in attributes.items() if name not in world.mode_attributes}
         is_counted = (seen >= 0) & (seen == _conditions(examples, is_unconditional))
     return {name: np.where(is_counted, values, -1) for name, values in free.items()}
 
 
 def _conditions(examples: Examples, is_unconditional: bool) -> np.ndarray:
-    """What each example was asked for; a real one for what it is."""
+    """The condition of each sample; the class of a real example."""
     if is_unconditional:
         return np.zeros(examples.num, np.int64)
-    return np.asarray(examples.verdicts.predicted if examples.condition is None else examples.condition)
+    return np.asarray(examples.predictions.predicted if examples.condition is None else examples.condition)
 
 
-def match_class_counts(ours: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:
-    """Numbers of the first examples that show a value, equally many of each condition on both sides.
+def _match_counts(
+    values: np.ndarray, condition: np.ndarray, real_values: np.ndarray, real_condition: np.ndarray
+) -> list[np.ndarray]:
+    """Numbers of the first examples with a value, equally many of each condition on both sides.
 
-    At one size and of one law, both entropies have what is left of the bias in common.
+    For sets of one size and distribution, both entropies have the same remaining bias.
     """
     kept: tuple[list[np.ndarray], ...] = ([np.zeros(0, np.int64)], [np.zeros(0, np.int64)])
-    for each in np.unique(ours[1]):
-        found = [np.flatnonzero((values >= 0) & (condition == each)) for values, condition in (ours, real)]
+    for each in np.unique(condition):
+        sides = ((values, condition), (real_values, real_condition))
+        found = [np.flatnonzero((side >= 0) & (of == each)) for side, of in sides]
         num = min(map(len, found))
         if num >= MIN_PER_CONDITION:
             for index, chosen in zip(found, kept, strict=True):
