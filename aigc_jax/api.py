@@ -82,7 +82,7 @@ class TrainedRun(NamedTuple):
         from aigc_jax.report.files import read_report
 
         evaluate_run(Evaluate(self.path, num_samples=num_samples, **options))
-        return read_report(self.path)
+        return read_report(options.get("out") or self.path)
 
 
 def load_run(

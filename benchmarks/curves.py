@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from aigc_jax.evaluation.classifiers import load_judge
-from aigc_jax.evaluation.evaluate import Settings, evaluate
+from aigc_jax.evaluation.evaluate import evaluate
 from aigc_jax.evaluation.model import EvaluatedModel
+from aigc_jax.evaluation.section import Settings
 from aigc_jax.inference.sampling import make_sample_fn
 from aigc_jax.report.schema import Report
 from aigc_jax.runs import load_run
@@ -75,10 +76,10 @@ def _measure(path: Path, sampler: str, num_steps: int, args: argparse.Namespace)
     settings = {"sampler": sampler, "num_steps": num_steps, **{k: v for k, v in chosen.items() if v is not None}}
     experiment, config, variables = load_run(path, data_dir=args.data_dir, overrides={"sampling": settings})
     data = experiment.open_data()
-    subject = EvaluatedModel(make_sample_fn(experiment, variables, 0), experiment.num_conditions, experiment.modality)
+    model = EvaluatedModel(make_sample_fn(experiment, variables, 0), experiment.num_conditions, experiment.modality)
     amount = Settings(args.num_samples, num_detected=0, num_swept=0)
-    judge = load_judge(experiment, config, data)
-    report = evaluate(subject=subject, judge=judge, data=data, settings=amount).report
+    judge = load_judge(experiment, config, data).judge
+    report = evaluate(model=model, judge=judge, data=data, settings=amount).report
     cost = num_evaluations(config.sampling)  # pyright: ignore[reportAttributeAccessIssue]
     agreement = _value(report, "class_agreement")
     return Point(path.name, sampler, *cost, _value(report, "frechet_distance") or float("nan"), agreement)

@@ -17,10 +17,11 @@ import numpy as np
 from aigc_jax.data.arrays import ArraySource, take
 from aigc_jax.data.images import to_float
 from aigc_jax.data.sources import open_data
-from aigc_jax.evaluation.classifiers import load_encoder, with_second_classifier
-from aigc_jax.evaluation.evaluate import Settings, evaluate
-from aigc_jax.evaluation.judge import classifier_judge
+from aigc_jax.evaluation.classifiers import load_classifier
+from aigc_jax.evaluation.evaluate import evaluate
+from aigc_jax.evaluation.judge import classifier_judge, with_second_opinion
 from aigc_jax.evaluation.model import EvaluatedModel, Replication, Sampler
+from aigc_jax.evaluation.section import Settings
 from aigc_jax.report.measurements import CRITERION_TITLES
 from aigc_jax.report.schema import Report
 from aigc_jax.train.config import TrainConfig
@@ -42,14 +43,15 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate every planted sampler, and print which lights are lit; 1 where a light is wrong."""
     config = TrainConfig(data="tfds:mnist", data_dir=args.data_dir)
     mnist = open_data(config.data, data_dir=args.data_dir, image_shape=(28, 28, 1), num_classes=NUM_CLASSES)
-    name, encode_fn = load_encoder(config, mnist)
-    judge = with_second_classifier(classifier_judge(name, encode_fn, mnist.class_names), config, mnist)
+    first, second = (load_classifier(name, config, mnist) for name in ("classifier_digits", "mixer_digits"))
+    judge = classifier_judge(first.name, first.encode_fn, mnist.class_names)
+    judge = with_second_opinion(judge, second.name, second.encode_fn)
     data, pool = _parts(mnist)
     rows = {}
     for title, (sampler, num_classes, expected) in _samplers(data, pool).items():
-        subject = EvaluatedModel(sampler, num_classes, replications=[Replication("once more", sampler)])
+        model = EvaluatedModel(sampler, num_classes, replications=[Replication("once more", sampler)])
         settings = Settings(args.num_samples, num_detected=0, num_swept=0)
-        report = evaluate(subject=subject, judge=judge, data=data, settings=settings).report
+        report = evaluate(model=model, judge=judge, data=data, settings=settings).report
         rows[title] = {"lit": _lit(report), "expected": expected, "checks": _checks(report)}
         print(
             f"{title:42} lit: {', '.join(_lit(report)) or 'none':30} expected: {', '.join(expected) or 'none'}",

@@ -1,5 +1,6 @@
 """Strict numerics, four fake devices, quick compilation; tests that share compilations stay together."""
 
+import functools
 import gc
 import os
 import shutil
@@ -85,14 +86,18 @@ def trained_run(trained_runs, tmp_path):
 @pytest.fixture
 def quick_classifiers(tmp_path, monkeypatch):
     """The folder of classifiers that judge, none there yet and each trained in no time."""
-    from aigc_jax.configs import classifier_digits
+    from aigc_jax.configs.classifier_digits import build
+
     from aigc_jax.evaluation import classifiers
 
     from .runs import QuickClassifier
 
     load_config = classifiers.load_config
-    quick = types.SimpleNamespace(Config=QuickClassifier, build=classifier_digits.build)
-    monkeypatch.setattr(classifiers, "load_config", lambda name: quick if "classifier" in name else load_config(name))
+    quick = {
+        name: types.SimpleNamespace(Config=functools.partial(QuickClassifier, architecture=kind), build=build)
+        for name, kind in (("classifier_digits", "conv"), ("mixer_digits", "mixer"))
+    }
+    monkeypatch.setattr(classifiers, "load_config", lambda name: quick.get(name) or load_config(name))
     monkeypatch.setenv("AIGC_JAX_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "classifiers"
 

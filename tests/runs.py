@@ -40,10 +40,10 @@ TINY = {
         "--data digits --autoencoder {folder}/vae_mnist --net.width 8 --net.depth 1 --net.head-width 8"
     ),
     "classifier_digits": "--widths 4 --num-features 8",
+    "mixer_digits": "--patch-size 7 --mixer-width 8 --mixer-depth 1",
 }
 """Arguments of each shipped config; ``{folder}`` holds the runs."""
 OTHERS = {
-    "mixer": "classifier_digits --architecture mixer --patch-size 7 --mixer-width 8 --mixer-depth 1",
     "ring8": f"flow_2d {POINTS} --num-classes 8 --eval-every 2 --best-metric eval/valid_samples",
     "mixture16": f"flow_2d {POINTS} --data world:mixture16",
     "sums": "vae_digits --widths 8 --data world:sums --num-classes None",

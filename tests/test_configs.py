@@ -23,7 +23,7 @@ def test_config_trains(name, trained_runs):
     assert (run / "samples" / "step_00000002.png").exists() == (name != "classifier_digits")
 
 
-@pytest.mark.parametrize(("run", "layer"), [("classifier_digits", "Conv_0"), ("mixer", "in")])
+@pytest.mark.parametrize(("run", "layer"), [("classifier_digits", "Conv_0"), ("mixer_digits", "in")])
 def test_classifier_of_each_architecture_trains(run, layer, trained_runs):
     _, _, variables = load_run(trained_runs(run))
     assert layer in variables["params"]["classifier"]

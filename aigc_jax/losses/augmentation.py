@@ -10,7 +10,7 @@ from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float
 
 from aigc_jax.rng import example_keys, split_by_name
-from aigc_jax.types import Batch, Key, LossFn, LossTransform, Metrics, PyTree
+from aigc_jax.types import Batch, Key, LossFn, LossTransform, Metrics, PyTree, Weighted
 
 AugmentFn = Callable[[Float[Array, "batch height width channel"], Array], Float[Array, "batch height width channel"]]
 """``(images, keys) -> images``: one random change per example, from that example's key."""
@@ -35,7 +35,7 @@ def augmented(augment_fn: AugmentFn) -> LossTransform:
     def transform(loss_fn: LossFn) -> LossFn:
         def on_augmented(
             params: PyTree, model_state: PyTree, batch: Batch, key: Key
-        ) -> tuple[Array, tuple[PyTree, Metrics]]:
+        ) -> tuple[Array | Weighted, tuple[PyTree, Metrics]]:
             keys = split_by_name(example_keys(key, batch["index"]), "augment")["augment"]
             return loss_fn(params, model_state, {**batch, "example": augment_fn(batch["example"], keys)}, key)
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aigc_jax.types import Batch, Key, LossFn, LossTransform, Metrics, PyTree, UsageError
+from aigc_jax.types import Batch, Key, LossFn, LossTransform, Metrics, PyTree, UsageError, Weighted
 
 LogitsFn = Callable[[PyTree, PyTree, Array, Batch], Array]
 """``(params, model_state, images, batch) -> logits`` [B]: the discriminator as a function of the images."""
@@ -156,8 +156,9 @@ def _penalty(
     def transform(loss_fn: LossFn) -> LossFn:
         def penalised(
             params: PyTree, model_state: PyTree, batch: Batch, key: Key
-        ) -> tuple[Array, tuple[PyTree, Metrics]]:
-            losses, (new_state, metrics) = loss_fn(params, model_state, batch, key)
+        ) -> tuple[Array | Weighted, tuple[PyTree, Metrics]]:
+            found, (new_state, metrics) = loss_fn(params, model_state, batch, key)
+            losses = found.loss if isinstance(found, Weighted) else found
 
             def evaluate() -> Array:
                 points = points_fn(params, model_state, batch, key)
@@ -166,7 +167,9 @@ def _penalty(
 
             is_due = model_state["step"] % every == 0
             values = evaluate() if every == 1 else jax.lax.cond(is_due, evaluate, lambda: jnp.zeros_like(losses))
-            return losses + values, (new_state, {**metrics, name: values})
+            total = losses + values
+            penalised_losses = found._replace(loss=total) if isinstance(found, Weighted) else total
+            return penalised_losses, (new_state, {**metrics, name: values})
 
         return penalised
 

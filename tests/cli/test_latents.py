@@ -26,8 +26,8 @@ def test_latents_writes_three_pictures(name, trained_run, capsys):
 
 def test_report_measures_reconstructions(trained_run, monkeypatch, capsys):
     """Images of a world, which judges them without a classifier."""
-    # Without all that other tests look at and that takes long.
-    nothing = {"replications": [], "paired_variants": [], "detectors": [], "variants": []}
+    # Without the parts that take long and have tests of their own.
+    nothing = {"replications": [], "paired_variants": [], "detectors": [], "sweeps": []}
     monkeypatch.setattr(
         evaluation, "evaluated_model", lambda *runs, **how: evaluated_model(*runs, **how)._replace(**nothing)
     )
@@ -41,7 +41,7 @@ def test_report_measures_reconstructions(trained_run, monkeypatch, capsys):
         row = rows[f"reconstruction_{name}"]
         assert row["n"] == 200
         assert row["low"] < row["value"] < row["high"]
-        # Hardly trained: another image of the data is more like an image than what comes back of it.
+        # Hardly trained: another image of the data is more similar to an image than its reconstruction.
         assert (row["value"] < row["reference"]) != row["lower_is_better"]
     assert "161" in report["left_out"]["reconstruction_ms_ssim"]
     (diverse,) = [criterion for criterion in report["criteria"] if criterion["name"] == "diverse"]

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from aigc_jax.data.arrays import ArraySource
-from aigc_jax.evaluation.evaluate import Settings, evaluate
+from aigc_jax.evaluation.evaluate import evaluate
 from aigc_jax.evaluation.from_run import LoadedRun, evaluated_model
 from aigc_jax.evaluation.judge import classifier_judge
+from aigc_jax.evaluation.section import Settings
 from aigc_jax.report.html.page import to_html
 from aigc_jax.report.measurements import CRITERION_TITLES, MEASUREMENTS
 from aigc_jax.report.schema import to_json
@@ -52,11 +53,12 @@ def test_every_method_has_its_report(name):
     loaded = LoadedRun(
         Path("nowhere"), experiment, TrainConfig(num_classes=num_classes), run.states[-1].variables, None
     )
-    subject = evaluated_model(loaded)
-    subject = subject._replace(replications=subject.replications[:1], variants=subject.variants[:1])
+    model = evaluated_model(loaded)
+    sweeps = [sweep._replace(variants=sweep.variants[:1]) for sweep in model.sweeps[:1]]
+    model = model._replace(replications=model.replications[:1], sweeps=sweeps)
     settings = Settings(NUM, num_detected=NUM, num_swept=NUM)
     judge = classifier_judge("a classifier", encode, DATA.class_names)
-    report, per_sample, _ = evaluate(subject=subject, judge=judge, data=DATA, settings=settings)
+    report, per_sample, _ = evaluate(model=model, judge=judge, data=DATA, settings=settings)
     assert [criterion.name for criterion in report.criteria] == list(CRITERION_TITLES)
     assert report.criterion("consistent").has_failed is False
     assert (report.criterion("follows_condition").has_failed is None) == (num_classes is None)

@@ -1,4 +1,4 @@
-"""Samplers with one fault each, and a perfect one: what a report must tell apart."""
+"""Samplers with one fault each, and a perfect one, which a report must distinguish."""
 
 import functools
 
@@ -8,9 +8,10 @@ import numpy as np
 
 from aigc_jax.data.arrays import ArraySource
 from aigc_jax.data.points import POINT
-from aigc_jax.evaluation.evaluate import Settings, evaluate
+from aigc_jax.evaluation.evaluate import evaluate
 from aigc_jax.evaluation.judge import classifier_judge, with_second_opinion, world_judge
 from aigc_jax.evaluation.model import EvaluatedModel, Replication
+from aigc_jax.evaluation.section import Settings
 from aigc_jax.types import Data
 from aigc_jax.worlds.mixture import gaussian_mixture
 
@@ -95,7 +96,7 @@ def reader(part):
 
 
 FIRST, SECOND = slice(0, 4), slice(4, 8)
-ONE_JUDGE = classifier_judge("first half", reader(FIRST), CLASS_NAMES)._replace(modality=POINT)
+ONE_JUDGE = classifier_judge("first half", reader(FIRST), CLASS_NAMES, POINT)
 TWO_JUDGES = with_second_opinion(ONE_JUDGE, "second half", reader(SECOND))
 
 
@@ -114,9 +115,9 @@ def crowded(start, condition, num):
 
 def report_of(sample_fn, num_classes=NUM_CLASSES, again=None, judge=None, replications=None, **settings):
     replications = replications or [Replication("once more", again or sample_fn)]
-    subject = EvaluatedModel(sample_fn, num_classes, POINT, replications=replications)
+    model = EvaluatedModel(sample_fn, num_classes, POINT, replications=replications)
     given = Settings(NUM_SAMPLES, num_detected=300, num_swept=0)._replace(**settings)
-    return evaluate(subject=subject, judge=judge or world_judge(WORLD), data=data(), settings=given).report
+    return evaluate(model=model, judge=judge or world_judge(WORLD), data=data(), settings=given).report
 
 
 def lit(report):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from aigc_jax.data.points import POINT
 from aigc_jax.evaluation.examples import draw
 from aigc_jax.evaluation.judge import classifier_judge, world_judge
 from aigc_jax.evaluation.model import EvaluatedModel, PairedVariant
@@ -12,7 +13,7 @@ from aigc_jax.evaluation.section import Evidence
 from aigc_jax.evaluation.sections.consistency import consistency
 from aigc_jax.metrics.permutation_tests import miller_madow
 from aigc_jax.rng import example_keys
-from aigc_jax.types import World
+from aigc_jax.types import Data, World
 from aigc_jax.worlds.mixture import ring
 
 NUM = 300
@@ -29,12 +30,13 @@ def sampler(world, seed=0, spoil=None):
     return sample
 
 
-def section_of(world, subject, num=NUM):
+def section_of(world, model, num=NUM):
     judge = world_judge(world)
-    samples = draw(subject.sample_fn, judge, num, num_classes=subject.num_classes, title="")
-    real = draw(sampler(world, 1), judge, num, num_classes=None, title="")
-    held_out = real._replace(condition=real.verdicts.predicted)
-    return consistency(Evidence(subject, judge, samples, held_out, held_out, np.arange(num), world.name))
+    model = model._replace(modality=judge.modality)
+    samples = draw(model, model.sample_fn, judge, num, title="")
+    real = draw(model._replace(num_classes=None), sampler(world, 1), judge, num, title="")
+    held_out = real._replace(condition=real.predictions.predicted)
+    return consistency(Evidence(model, judge, Data(world.name, [], [], ()), samples, held_out, held_out))
 
 
 def found_in(section, name):
@@ -48,13 +50,13 @@ def test_latent_sensitivity_is_the_quantiles_of_the_changes():
     row = found_in(section, "latent_sensitivity")
     assert (row.value, row.n, row.unit, row.lower_is_better) == (127.5, 256, "score", True)
     assert row.low < row.value < row.high
-    assert "below 2.4e+02, the largest 2.6e+02" in row.note
+    assert "below 2.4e+02; the largest, 2.6e+02" in row.note
 
 
-@pytest.mark.parametrize(("changes", "reason"), [(None, "no one latent"), (np.nan, "4 of 4 samples")])
+@pytest.mark.parametrize(("changes", "reason"), [(None, "single latent"), (np.nan, "4 of 4 samples")])
 def test_a_sensitivity_that_is_none_is_left_out(changes, reason):
-    subject = EvaluatedModel(sampler(ring()), latent_changes=changes and (lambda num: np.full((num, 2), changes)))
-    assert reason in section_of(ring(), subject, num=4).left_out["latent_sensitivity"]
+    model = EvaluatedModel(sampler(ring()), latent_changes=changes and (lambda num: np.full((num, 2), changes)))
+    assert reason in section_of(ring(), model, num=4).left_out["latent_sensitivity"]
 
 
 def rows_of(section, name="free_attributes"):
@@ -77,6 +79,7 @@ def numbers(num_modes):
         return jnp.where((x[:, 0] == jnp.round(x[:, 0])) & (x[:, 0] >= 1) & (x[:, 0] <= 4), 0, 1).astype(jnp.int32)
 
     def sample(keys, num, condition):
+        keys = keys if keys.ndim else jax.random.split(keys, num)
         drawn = jax.vmap(lambda key: jax.random.randint(key, (1,), 0, 4))(keys)
         if condition is not None:
             drawn = drawn - drawn % num_modes + condition[:, None]
@@ -109,7 +112,7 @@ def test_a_collapse_within_a_condition_shows_in_its_entropy():
     assert float(varied[1]) == pytest.approx(np.log(2), abs=0.05)
     assert p_of(varied) > 0.05
     assert (float(single[0]), p_of(single)) == (0, 0.001)
-    assert "Collapse within a condition is a small p" in caption_of(sections[0])
+    assert "A small p indicates collapse within a condition" in caption_of(sections[0])
 
 
 def test_without_a_condition_the_mode_itself_is_free():
@@ -154,7 +157,7 @@ def test_samples_of_another_condition_do_not_pass_for_variety():
 def test_where_nothing_is_free_it_is_said():
     assert "fixes all" in section_of(ring(), EvaluatedModel(sampler(ring()), 8)).left_out["free_attributes"]
     single = numbers(1)._replace(attributes={}, read=None)
-    assert "reads nothing" in section_of(single, EvaluatedModel(sampler(single))).left_out["free_attributes"]
+    assert "reads no attribute" in section_of(single, EvaluatedModel(sampler(single))).left_out["free_attributes"]
 
 
 def looks(num_classes):
@@ -163,14 +166,14 @@ def looks(num_classes):
         "reader",
         lambda x: {"logits": np.eye(num_classes)[x[:, 0].astype(int)], "features": x},
         "0123456789"[:num_classes],
+        POINT,
     )
 
 
 def seeds_of(sample_fn, judge, num_classes):
-    samples = draw(sample_fn, judge, NUM, num_classes=num_classes, title="")
-    evidence = Evidence(
-        EvaluatedModel(sample_fn, num_classes), judge, samples, samples, samples, np.arange(NUM), "numbers"
-    )
+    model = EvaluatedModel(sample_fn, num_classes, POINT)
+    samples = draw(model, sample_fn, judge, NUM, title="")
+    evidence = Evidence(model, judge, Data("numbers", [], [], ()), samples, samples, samples)
     return found_in(consistency(evidence), "seed_consistency")
 
 
@@ -191,7 +194,7 @@ def test_the_least_consistent_condition_is_named():
 
     row = seeds_of(sample, looks(10), 10)
     worst = 1 - (miller_madow(np.array([3] * 3 + [8] * 27))) / np.log(10)
-    assert f"least consistent: class 8, {worst:.2f}" in row.note
+    assert f"Least consistent: class 8, {worst:.2f}" in row.note
     assert (row.low < row.value < row.high, row.is_proxy) == (True, True)
 
 
@@ -206,7 +209,7 @@ def test_an_invalid_sample_is_a_value_of_its_own():
     assert (perfect.value, perfect.is_proxy) == (1, False)
     # A ninth invalid: h(1/9) = 0.349 of ln 9 = 2.197.
     assert spoiled.value == pytest.approx(1 - 0.349 / 2.197, abs=0.03)
-    assert "least consistent: mode" in spoiled.note
+    assert "Least consistent: mode" in spoiled.note
 
 
 def paired(world, sample_fn, other_fn, num_classes=None, num=NUM):

@@ -69,9 +69,9 @@ def test_samples_that_see_their_neighbours_are_noticed_but_rounding_is_not():
         samples[:3] += np.float32(0.5)  # a few carried far
         return samples + np.float32(1e-5)
 
-    replications = [Replication("in batches of 16", in_batches, 1e-3, is_judged=False, gross=0.1)]
+    replications = [Replication("in batches of 16", in_batches, 1e-3, is_judged=False, large_difference=0.1)]
     assert planted.lit(planted.report_of(planted.crowded, replications=replications)) >= {"consistent"}
-    replications = [Replication("in batches of 16", rounded, 1e-3, is_judged=False, gross=0.1)]
+    replications = [Replication("in batches of 16", rounded, 1e-3, is_judged=False, large_difference=0.1)]
     assert planted.lit(planted.report_of(planted.perfect, replications=replications)) == set()
 
 

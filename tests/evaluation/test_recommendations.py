@@ -1,20 +1,39 @@
-"""Each rule speaks when its figures call for it, and is silent otherwise."""
+"""Each rule recommends something where its measurements call for it, and nothing otherwise."""
+
+import dataclasses
+import shlex
+from pathlib import Path
 
 import pytest
 
-from aigc_jax.evaluation.recommendations import Findings, recommendations
+from aigc_jax.cli.evaluate import Evaluate, command_line, train_longer
+from aigc_jax.cli.main import _prepare, main
+from aigc_jax.evaluation.recommendations import Commands, Findings, recommendations
 from aigc_jax.report.figures import Lines, Series
 from aigc_jax.report.measurements import Measurement
-from aigc_jax.report.schema import Criterion
+from aigc_jax.report.schema import Criterion, Report
+from aigc_jax.samplers.settings import Sampling
 
 
-def findings(lit=(), figures=(), auc=None, guidance=None, **values):
-    rows = {
-        name: Measurement(name, name, value, 100, "share", "", reference=reference)
+@dataclasses.dataclass(frozen=True)
+class Plain:
+    """Settings of a sampler that knows guidance alone."""
+
+    guidance: float = 1.0
+
+
+COMMANDS = Commands(lambda **options: command_line(Evaluate(Path("runs/a b")), **options), "aigc-jax train gan_digits")
+
+
+def findings(failed=(), figures=(), sampling=None, auc=None, acceptance=0.9, **values):
+    rows = [
+        Measurement(name, name, value, 100, "share", "", reference=reference)
         for name, (value, reference) in values.items()
-    }
-    criteria = {name: Criterion(name, True, "") for name in lit}
-    return Findings(rows, criteria, {figure.name: figure for figure in figures}, auc, 0.9, guidance, guidance != 3.0)
+    ]
+    criteria = [Criterion(name, True, "") for name in failed]
+    report = Report("digits", "", 100, rows, criteria, figures)
+    facts = {} if auc is None else {"best_auc": auc, **({} if acceptance is None else {"acceptance": acceptance})}
+    return Findings(report, facts, sampling, COMMANDS)
 
 
 def sweep(name, curves, floors=None):
@@ -35,43 +54,61 @@ def guided(name, *values):
 GUIDED = guided("class agreement", 0.8, 0.9, 0.9)
 OVER_GUIDED, STEADY = guided("precision", 0.9, 0.6, 0.5), guided("precision", 0.61, 0.6, 0.58)
 
+CASES = [
+    (findings(["valid"], [RATES]), "--sampler ancestral"),
+    (findings(["valid"], [SAME]), "Train longer"),
+    (findings(["follows_condition"], [GUIDED], Plain(1.0)), "--guidance 2"),
+    (findings(["follows_condition"], second_opinion=(0.7, 0.98)), "by a second classifier 70.0%"),
+    (findings(["valid"], [OVER_GUIDED], Sampling(guidance=2.0)), "--guidance-rescale 0.7 --guidance-interval 0.3 5.0"),
+    (findings(["valid"], [OVER_GUIDED], Plain(3.0)), "Guide less"),
+    (findings(["not_copied"], copied_samples=(0.2, 0.01)), "duplicates"),
+    (findings(["diverse"], coverage=(0.5, 0.97)), "50.0%"),
+    (findings(["diverse"], sampling=Plain(3.0), coverage=(0.5, 0.97)), "--guidance 1.0"),
+    (findings(["diverse", "not_copied"], coverage=(0.5, 0.97)), "More data"),
+    (findings(["consistent"], distinct_samples=(0.5, 1.0)), "key that is used twice"),
+    (findings(auc=0.99), "threshold accepts 90.0%"),
+    (findings(auc=0.99, acceptance=None), "--num-samples 10000"),
+    (findings(model_consistency=(0.1, 0.05)), "two models agree"),
+]
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        (findings(lit=["valid"], figures=[RATES]), "Draw with ancestral"),
-        (findings(lit=["valid"], figures=[SAME]), "Train longer"),
-        (findings(lit=["follows_condition"], figures=[GUIDED], guidance=1.0), "--guidance 2"),
-        (findings(lit=["follows_condition"], second_opinion=(0.7, 0.98)), "by a second classifier 70.0%"),
-        (findings(lit=["valid"], figures=[OVER_GUIDED], guidance=2.0), "--guidance-rescale"),
-        (findings(lit=["valid"], figures=[OVER_GUIDED], guidance=3.0), "Guide less"),
-        (findings(lit=["not_copied"], copied_samples=(0.2, 0.01)), "duplicates"),
-        (findings(lit=["diverse"], coverage=(0.5, 0.97)), "50.0%"),
-        (findings(lit=["diverse", "not_copied"], coverage=(0.5, 0.97)), "More data"),
-        (findings(lit=["consistent"], distinct_samples=(0.5, 1.0)), "key that is used twice"),
-        (findings(auc=0.99), "threshold accepts 90.0%"),
-        (findings(auc=0.99)._replace(acceptance=None), "--detector-samples"),
-        (findings(model_consistency=(0.1, 0.05)), "two models agree"),
-    ],
-)
-def test_a_rule_speaks(given, words):
-    assert any(words in f"{action.title} {action.reason} {action.command}" for action in recommendations(given))
+
+@pytest.mark.parametrize(("given", "words"), CASES)
+def test_recommendations_are_made_where_measurements_call_for_them(given, words):
+    assert any(words in f"{each.title} {each.reason} {each.command}" for each in recommendations(given))
+
+
+@pytest.mark.parametrize(("given", "words"), CASES)
+def test_recommended_commands_are_pasteable(given, words):
+    del words
+    for each in recommendations(given):
+        if each.command:
+            program, *arguments = shlex.split(each.command)
+            assert program == "aigc-jax"
+            assert arguments[0] == "train" or arguments[1] == "runs/a b"
+            _prepare(arguments)  # imports and parses it
 
 
 def test_guidance_that_is_not_to_blame_is_left_alone():
-    # The best weight is the run's own, the difference is chance, nothing is lit, there is no guidance.
-    assert recommendations(findings(lit=["valid"], figures=[OVER_GUIDED], guidance=1.0)) == []
-    assert recommendations(findings(lit=["valid"], figures=[STEADY], guidance=3.0)) == []
-    assert recommendations(findings(figures=[OVER_GUIDED], guidance=2.0)) == []
-    assert recommendations(findings(lit=["valid"], figures=[OVER_GUIDED])) == []
-    found = recommendations(
-        findings(lit=["follows_condition"], figures=[guided("class agreement", 0.88, 0.9, 0.9)], guidance=1.0)
-    )
-    assert not any("weight" in action.title for action in found if "--guidance" in action.command)
+    # The best weight is the run's own, the difference is chance, no criterion failed, there is no guidance.
+    assert recommendations(findings(["valid"], [OVER_GUIDED], Plain(1.0))) == []
+    assert recommendations(findings(["valid"], [STEADY], Plain(3.0))) == []
+    assert recommendations(findings(figures=[OVER_GUIDED], sampling=Plain(2.0))) == []
+    assert recommendations(findings(["valid"], [OVER_GUIDED])) == []
+    by_chance = guided("class agreement", 0.88, 0.9, 0.9)
+    found = recommendations(findings(["follows_condition"], [by_chance], Plain(1.0)))
+    assert not any("--guidance" in each.command for each in found)
 
 
-def test_nothing_to_say_of_a_model_that_nothing_is_wrong_with():
-    assert (
-        recommendations(findings(figures=[RATES, GUIDED], auc=0.6, coverage=(0.97, 0.97), copied_samples=(0.2, 0.2)))
-        == []
-    )
+def test_nothing_is_recommended_for_a_model_without_failures():
+    given = findings(figures=[RATES, GUIDED], auc=0.6, coverage=(0.97, 0.97), copied_samples=(0.2, 0.2))
+    assert recommendations(given) == []
+
+
+@pytest.mark.standard_promotion
+def test_train_longer_is_a_command_for_the_same_run(trained_run):
+    run = trained_run("gan_digits")
+    words = shlex.split(train_longer(run, None))
+    assert words[:5] == ["aigc-jax", "train", "gan_digits", "--workdir", str(run)]
+    assert words[words.index("--steps") + 1] == "4"
+    assert words[words.index("--schedule-steps") + 1] == "2"
+    assert main(words[1:]) == 0

@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from aigc_jax.data.images import to_float
+from aigc_jax.data.arrays import ArraySource
+from aigc_jax.data.images import IMAGE, to_float, to_uint8
+from aigc_jax.data.points import POINT
 from aigc_jax.evaluation.examples import Examples
 from aigc_jax.evaluation.judge import Judge, Predictions
 from aigc_jax.evaluation.model import EvaluatedModel
@@ -14,6 +16,7 @@ from aigc_jax.evaluation.sections.reconstruction import MAX_DECIBEL, MAX_IMAGES,
 from aigc_jax.report.measurements import MEASUREMENTS
 from aigc_jax.report.schema import Report
 from aigc_jax.report.text import summary_lines
+from aigc_jax.types import Data
 from tests.report.example import panel
 
 ALL = {name for name in MEASUREMENTS if name.startswith("reconstruction_")}
@@ -33,12 +36,12 @@ TRAIN = to_float(blobs(200, 0))
 
 def measured(reconstruct, values, train=TRAIN):
     """The section of a model that makes this of images."""
-    held_out = Examples(
-        values, np.arange(len(values), dtype=np.int32), Predictions(np.zeros((len(values), 1), np.float32))
-    )
+    modality = IMAGE if values.ndim == 4 else POINT
+    held_out = Examples(values, np.arange(len(values), dtype=np.int32), Predictions(), modality)
     judge = Judge("nobody", lambda examples: Predictions(examples))
-    subject = EvaluatedModel(lambda *given: values, reconstruct=reconstruct)
-    return reconstruction(Evidence(subject, judge, held_out, held_out, held_out, np.arange(3), "blobs"), train)
+    model = EvaluatedModel(lambda *given: values, modality=modality, reconstruct=reconstruct)
+    data = Data("blobs", ArraySource(to_uint8(train)), [], ())
+    return reconstruction(Evidence(model, judge, data, held_out, held_out, held_out))
 
 
 def rows_of(section):
@@ -114,7 +117,7 @@ def test_the_worst_are_shown_above_what_comes_back_of_them():
     np.testing.assert_array_equal(figure.groups[1][0], 128)
     assert figure.labels[1][-1] == "SSIM 1"
     assert float(figure.labels[1][0].removeprefix("SSIM ")) < 0.3
-    assert "From top to bottom: image, comes back" in panel(figure).replace("\u00a0", " ")
+    assert "From top to bottom: image, reconstruction" in panel(figure).replace("\u00a0", " ")
 
 
 def test_images_too_small_for_windows_are_compared_by_error():
@@ -136,7 +139,11 @@ def test_large_images_have_five_scales():
     [
         (None, blobs(5, 0), "the model has no encoder"),
         (lambda x, c: x, np.zeros((5, 2), np.float32), "the examples are no images"),
-        (lambda x, c: x * np.array([1, np.nan, 1], np.float32).reshape(3, 1, 1, 1), blobs(3, 0), "1 of 3 images come"),
+        (
+            lambda x, c: x * np.array([1, np.nan, 1], np.float32).reshape(3, 1, 1, 1),
+            blobs(3, 0),
+            "1 of 3 reconstructions",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_left_out_with_a_reason(reconstruct, values, reason):

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from aigc_jax.evaluation import significance
+from aigc_jax.evaluation.section import Section
 
 
 def test_fishers_tea_lady():
@@ -18,14 +19,14 @@ def test_a_class_drawn_more_often_is_no_fault_of_its_samples():
     stratum, real_stratum = np.repeat([0, 1], [100, 200]), np.repeat([0, 1], [200, 100])
     is_bad, is_real_bad = (each * (np.arange(300) % 2 == 0) == 1 for each in (stratum, real_stratum))
     assert significance.fisher_test("off", int(is_bad.sum()), 300, int(is_real_bad.sum()), 300).p_value < 1e-4
-    assert significance.mantel_haenszel_test("off", (is_bad, stratum), (is_real_bad, real_stratum)).p_value > 0.4
-    worse = (is_bad | (np.arange(300) % 5 == 0), stratum)
-    assert significance.mantel_haenszel_test("off", worse, (is_real_bad, real_stratum)).p_value < 1e-4
+    assert significance.mantel_haenszel_test("off", is_bad, stratum, is_real_bad, real_stratum).p_value > 0.4
+    is_worse = is_bad | (np.arange(300) % 5 == 0)
+    assert significance.mantel_haenszel_test("off", is_worse, stratum, is_real_bad, real_stratum).p_value < 1e-4
 
 
 def test_one_stratum_is_nearly_fishers_test():
     is_bad, is_real_bad = np.arange(1000) < 130, np.arange(800) < 80
-    one = significance.mantel_haenszel_test("off", (is_bad, np.zeros(1000, int)), (is_real_bad, np.zeros(800, int)))
+    one = significance.mantel_haenszel_test("off", is_bad, np.zeros(1000, int), is_real_bad, np.zeros(800, int))
     assert one.p_value == pytest.approx(significance.fisher_test("off", 130, 1000, 80, 800).p_value, rel=0.3)
 
 
@@ -33,7 +34,7 @@ def test_few_cases_in_many_strata_are_judged_exactly():
     # One of 20 samples, none of 1,000 real examples, ten classes: as rare as 2 of 102 in the one class that counts.
     stratum, real_stratum = np.arange(20) % 10, np.arange(1000) % 10
     is_bad = np.arange(20) == 0
-    check = significance.mantel_haenszel_test("off", (is_bad, stratum), (np.zeros(1000, bool), real_stratum))
+    check = significance.mantel_haenszel_test("off", is_bad, stratum, np.zeros(1000, bool), real_stratum)
     assert check.p_value == pytest.approx(2 / 102)
 
 
@@ -60,25 +61,23 @@ def test_all_checks_share_one_error():
     def check(p_value):
         return significance.Check("", 0.1, 0.0, p_value, False)
 
-    alone = significance.judge_criteria({"valid": [check(0.009)]}, {}, {})
-    many = significance.judge_criteria({"valid": [check(0.009)], "diverse": [check(0.5)]}, {}, {})
+    valid, diverse = Section("valid", checks=[check(0.009)]), Section("diverse", checks=[check(0.5)])
+    alone, many = significance.judge_criteria([valid]), significance.judge_criteria([valid, Section(), diverse])
     assert [criterion.has_failed for criterion in alone] == [True, None, None, None, None]
     assert [criterion.has_failed for criterion in many] == [False, None, None, None, False]
 
 
-def test_a_light_without_checks_says_why():
-    (criterion,) = [
-        criterion
-        for criterion in significance.judge_criteria({"valid": []}, {"valid": "x"}, {"valid": "too few"})
-        if criterion.name == "valid"
-    ]
+def test_criterion_without_checks_has_the_reason():
+    section = Section("valid", left_out={"manifold_precision": "too few"}, headline="x")
+    (criterion,) = [each for each in significance.judge_criteria([section]) if each.name == "valid"]
     assert (criterion.has_failed, criterion.why_not, criterion.headline) == (None, "too few", "x")
 
 
 def test_what_may_never_happen_needs_no_test():
     assert significance.zero_tolerance_check("a", 1, 10**9).is_worse
     assert not significance.zero_tolerance_check("a", 0, 10).is_worse
-    (criterion, *_) = significance.judge_criteria({"valid": [significance.zero_tolerance_check("a", 1, 10**9)]}, {}, {})
+    section = Section("valid", checks=[significance.zero_tolerance_check("a", 1, 10**9)])
+    (criterion, *_) = significance.judge_criteria([section])
     assert criterion.has_failed
 
 
