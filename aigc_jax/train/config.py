@@ -78,28 +78,36 @@ class Range(NamedTuple):
         return "" if value < self.high else f"< {self.high:.10g}"
 
 
+# Upper bounds, since a config.json may come from a stranger: of loops that are unrolled, of tables in memory, of int32.
+_LOOPS, _TABLES, _INT32 = 1000, 2**20, 2**31
 _NAMES = {
     Range(-math.inf, is_low_excluded=True): "teacher_guidance time_mean",
     Range(0, is_low_excluded=True): """
         churn_noise latent_scale learning_rate min_snr_gamma sigma_data sigma_max sigma_min snr std time_std""",
     Range(0): """
-        beta checkpoint_every churn churn_max churn_min commitment data_workers eta eval_every feature_matching_weight
-        head_width minibatch_kernels minimum_kl num_blocks num_probes num_warmup_steps penalty_weight r1_gamma
-        restart_below sample_every warmup_steps weight_decay""",
+        beta churn churn_max churn_min commitment eta feature_matching_weight minimum_kl penalty_weight r1_gamma
+        restart_below weight_decay""",
     Range(0, 1): "codebook_decay condition_dropout dropout ema_decay smoothing",
     Range(0, 2**32): "seed",
-    Range(1): """
-        attention_resolutions batch_size channel_multipliers chunk_size code_dim critic_widths depth
-        discriminator_width first_intervals generator_width image_shape keep_checkpoints last_intervals latent_dim
-        latent_dims latent_shape log_every mixer_depth mixer_width mlp_ratio n_critic num_classes num_codes
-        num_corrections num_features num_importance_samples num_microbatches num_restarts num_steps num_train_steps
-        patch_size r1_every restart_steps width widths""",
-    Range(1, 2**31): "schedule_steps steps",  # the step counter is an int32
-    Range(2): "num_levels",
+    Range(0, _INT32): """
+        checkpoint_every eval_every head_width minibatch_kernels num_warmup_steps sample_every warmup_steps""",
+    Range(0, _LOOPS): "data_workers num_blocks num_probes",
+    Range(1, _INT32): """
+        attention_resolutions batch_size channel_multipliers code_dim critic_widths discriminator_width generator_width
+        image_shape keep_checkpoints latent_dim latent_dims latent_shape log_every mixer_width mlp_ratio num_features
+        patch_size r1_every schedule_steps steps width widths""",
+    Range(1, _TABLES): """
+        chunk_size first_intervals last_intervals num_classes num_codes num_importance_samples num_microbatches
+        num_steps num_train_steps""",
+    Range(1, _LOOPS): "depth mixer_depth n_critic num_corrections num_restarts restart_steps",
+    Range(2, _LOOPS): "num_levels",
 }
 
 RANGES = {name: within for within, names in _NAMES.items() for name in names.split()}
 """The range of each number by the name of its setting, in whichever group of settings it stands."""
+
+
+_MAX_ENTRIES = 100
 
 
 def validate(config: TrainConfig) -> None:
@@ -118,6 +126,8 @@ def validate(config: TrainConfig) -> None:
     """
     for path, value in _settings(config, ""):
         within = RANGES.get(path.rpartition(".")[2])
+        if isinstance(value, tuple) and len(value) > _MAX_ENTRIES:
+            raise UsageError(f"expected at most {_MAX_ENTRIES} entries of {path}, got {len(value)}: set {_flag(path)}")
         for number in value if isinstance(value, tuple) else (value,):
             if within and isinstance(number, int | float) and (bound := within.violated_by(number)):
                 raise UsageError(f"expected {path} {bound}, got {value}: set {_flag(path)} to such a number")

@@ -153,8 +153,12 @@ def run(tmp_path_factory):
     ("setting", "value"),
     [
         *((name, value) for name in ("batch_size", "latent_dim", "num_classes") for value in (0, -8)),
-        *((name, 10**299) for name in ("latent_dim", "num_classes", "seed")),
-        *(("widths", value) for value in ([0], [-1, 4], [10**20], [4] * 50)),
+        *(
+            (name, 10**299)
+            for name in ("latent_dim", "num_classes", "seed", "batch_size", "chunk_size", "data_workers")
+        ),
+        ("num_classes", 2**31 - 1),
+        *(("widths", value) for value in ([0], [-1, 4], [10**20], [4] * 101)),
         *(("image_shape", value) for value in ([0, 0, 0], [-28, 28, 1], [10**12, 10**12, 1])),
         *(("learning_rate", value) for value in (-1, "1e-3", None)),
         ("seed", -1),
