@@ -52,5 +52,5 @@ def test_conditions_are_taken_in_turn():
 
 
 def test_a_model_without_latents_is_refused():
-    with pytest.raises(UsageError, match="no one latent"):
+    with pytest.raises(UsageError, match="single latent"):
         make_change_fn(experiment(None), {}, 0)

@@ -42,7 +42,7 @@ def reconstruction(evidence: Evidence) -> Section:
     reconstruct, held_out = evidence.model.reconstruct, evidence.held_out.select(slice(0, MAX_IMAGES))
     modality = held_out.modality
     if reconstruct is None or modality.picture is None or modality.distance is None:
-        reason = "the model has no encoder" if reconstruct is None else "the examples are no images"
+        reason = "the examples are no images" if modality.picture is None else "the model has no encoder"
         return Section("diverse", left_out=dict.fromkeys(_COMPARE, reason))
     images = held_out.loaded()
     made = np.asarray(reconstruct(images, held_out.condition), np.float32)
