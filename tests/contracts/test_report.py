@@ -17,7 +17,7 @@ from aigc_jax.report.html.page import to_html
 from aigc_jax.report.measurements import CRITERION_TITLES, MEASUREMENTS
 from aigc_jax.report.schema import to_json
 from aigc_jax.train.config import TrainConfig
-from aigc_jax.types import Data, Experiment
+from aigc_jax.types import Conditions, Data, Experiment
 
 from .table import NUM_CLASSES, ROWS, SHAPE, plain_run
 
