@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Lint, types and all tests. Arguments are passed to pytest: scripts/test.sh -m "not slow"
+# Lint, types and all tests; then a few tests once more with checked array shapes, compiled as users compile.
+# Arguments are passed to pytest, and take the place of the latter: scripts/test.sh -m "not slow"
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/setup.sh
@@ -11,3 +12,7 @@ echo "== types"
 .venv/bin/pyright --pythonpath .venv/bin/python
 echo "== tests"
 .venv/bin/python -m pytest -n 2 --dist loadgroup "$@"
+if [ $# -eq 0 ]; then
+  echo "== checked shapes"
+  .venv/bin/python -m pytest -n 2 --dist loadgroup --thorough -m "not slow" tests/contracts tests/nets tests/samplers
+fi

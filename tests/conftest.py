@@ -33,8 +33,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 QUICK = " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 """XLA's older code generator needs a third of the time of the one that users run."""
-SLOW = set((Path(__file__).parent / "slow.txt").read_text().splitlines())
-"""Tests, with or without their parameters, of more than 1.5 s of CPU time: ``pytest --times FILE`` measures them."""
+TRAINING = {"trained_runs", "quick_classifiers"}
+"""Fixtures that train: which test pays for that is chance, so that all tests that ask for them are slow."""
 MEMORY = 2 * 2**30
 """Bytes of a process above which the compiled programs of earlier groups are dropped."""
 
@@ -117,7 +117,7 @@ def pytest_collection_modifyitems(items):
     for number, item in enumerate(items):
         first.setdefault(_group(item), number)
         item.add_marker(pytest.mark.xdist_group(_group(item)))
-        if not SLOW.isdisjoint((item.nodeid, item.nodeid.partition("[")[0])):
+        if not TRAINING.isdisjoint(item.fixturenames):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: first[_group(item)])
 
