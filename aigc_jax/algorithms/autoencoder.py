@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from aigc_jax.algorithms.networks import as_condition, condition_of, init_network
 from aigc_jax.losses.bounds import LogWeightsFn, importance_bound
 from aigc_jax.losses.likelihoods import (
     Likelihood,
@@ -57,8 +58,24 @@ class Model(NamedTuple):
         condition = condition_of(batch, self.num_classes)
         latent = jnp.zeros((image.shape[0], *self.latent_shape))
         return {
-            "encoder": self.encoder.init(keys["encoder"], image, condition)["params"],
-            "decoder": self.decoder.init(keys["decoder"], latent, condition)["params"],
+            "encoder": init_network(
+                "encoder",
+                self.encoder,
+                keys["encoder"],
+                image,
+                condition,
+                expected=(len(image), *self.latent_shape[:-1], 2 * self.latent_shape[-1]),
+                meaning="means, then log variances, in one array",
+            )["params"],
+            "decoder": init_network(
+                "decoder",
+                self.decoder,
+                keys["decoder"],
+                latent,
+                condition,
+                expected=(*image.shape[:-1], image.shape[-1] * self.likelihood.num_outputs),
+                meaning="the likelihood's numbers",
+            )["params"],
         }
 
     def preprocess(self, batch: Batch, keys: Keys) -> tuple[Array, Condition]:
@@ -91,7 +108,7 @@ class Model(NamedTuple):
 
         return jax.vmap(draw, in_axes=1, out_axes=1)(keys)
 
-    def sample(self, variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+    def sample(self, variables: Variables, key: Array, num_samples: int, condition: Condition = None) -> Array:
         """Decode latents drawn from the prior, see :class:`aigc_jax.types.SampleFn`."""
         return self.generate(variables, self.latent(key, num_samples), key, condition)
 
@@ -101,7 +118,7 @@ class Model(NamedTuple):
 
     def generate(self, variables: Variables, latents: Array, key: Array, condition: Condition) -> Array:
         """Decode latents [B, *latent_shape], and draw pixels where samples are drawn to the pixel."""
-        check_condition(condition, self.num_classes)
+        condition = as_condition(condition, len(latents), self.num_classes)
         outputs = self.outputs(variables["params"][NAME], latents, condition)
         if not self.is_pixel_sampled:
             return self.likelihood.mean(outputs)
@@ -127,7 +144,7 @@ class Model(NamedTuple):
 
     def decode(self, variables: Variables, latents: Array, condition: Condition) -> Array:
         """Mean images in [-1, 1] of latents [B, *latent_shape]."""
-        check_condition(condition, self.num_classes)
+        condition = as_condition(condition, len(latents), self.num_classes)
         return self.likelihood.mean(self.outputs(variables["params"][NAME], latents, condition))
 
 
@@ -182,44 +199,6 @@ def check_bound(latent_shape: tuple[int, ...], num_importance_samples: int, chun
             f"expected num_importance_samples and chunk_size of at least 1, got {num_importance_samples} and "
             f"{chunk_size}: use 1 and 50"
         )
-
-
-def condition_of(batch: Batch, num_classes: int) -> Condition:
-    """The condition of each example of a batch.
-
-    Args:
-        batch: the examples.
-        num_classes: of the model; 0 for an unconditional one.
-
-    Returns:
-        ``batch["condition"]``, or None for an unconditional model.
-
-    Raises:
-        UsageError: the model is conditional and the batch has no labels.
-
-    >>> condition_of({}, 0) is None
-    True
-    """
-    if num_classes and "condition" not in batch:
-        raise UsageError(f"this model is told the class, one of {num_classes}, but the batch has no condition: add one")
-    return batch["condition"] if num_classes else None
-
-
-def check_condition(condition: Condition, num_classes: int) -> None:
-    """Refuse a condition for an unconditional model, and none for a conditional one.
-
-    Args:
-        condition: as given to ``sample`` or ``decode``.
-        num_classes: of the model; 0 for an unconditional one.
-
-    Raises:
-        UsageError: it does not fit.
-
-    >>> check_condition(None, 0)
-    """
-    if (condition is not None) != bool(num_classes):
-        wanted = "a condition for each sample" if num_classes else "no condition"
-        raise UsageError(f"this model takes {wanted}: it was trained with {num_classes} classes")
 
 
 def apply(module: nn.Module, params: PyTree, *inputs: Array | None) -> Array:

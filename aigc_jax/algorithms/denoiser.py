@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from aigc_jax.algorithms.networks import as_condition, condition_of, init_network
 from aigc_jax.processes.gaussian import Process
 from aigc_jax.processes.prediction import Pair, Parameterization
 from aigc_jax.processes.times import TimeSampler
@@ -76,11 +77,21 @@ class Denoiser(NamedTuple):
         if x.shape[1:] != self.shape:
             raise UsageError(f"this model takes examples of shape {self.shape}, got {x.shape[1:]}: change either")
         label = jnp.zeros(x.shape[0])
-        return self.net.init(key, x, label, self.condition(batch))["params"]
+        return init_network(
+            "denoiser",
+            self.net,
+            key,
+            x,
+            label,
+            self.condition(batch),
+            expected=(*x.shape[:-1], None),
+            meaning="one vector for each position of the input",
+            keys=None,
+        )["params"]
 
     def condition(self, batch: Batch) -> Condition:
         """The condition of each example of a batch, None for an unconditional model."""
-        return batch["condition"] if self.num_classes else None
+        return condition_of(batch, self.num_classes)
 
     def output(
         self, params: PyTree, x_t: Array, t: Float[Array, " batch"], condition: Condition, keys: Keys | None = None
@@ -155,12 +166,6 @@ def mean_square(error: Array) -> Float[Array, " batch"]:
     return jnp.mean(jnp.square(error), axis=tuple(range(1, error.ndim)))
 
 
-def _check_condition(denoiser: Denoiser, condition: Condition) -> None:
-    if (condition is not None) != bool(denoiser.num_classes):
-        wanted = "a condition for each sample" if denoiser.num_classes else "no condition"
-        raise UsageError(f"this model takes {wanted}: it was trained with {denoiser.num_classes} classes")
-
-
 def make_denoising(
     denoiser: Denoiser, sampler: Sampler, denoiser_of: Callable[[Variables], DenoiseFn] | None = None
 ) -> Denoising:
@@ -186,8 +191,8 @@ def make_denoising(
         strength: float = 1.0,
         observer: Observer | None = None,
     ) -> tuple[Array, Any]:
-        _check_condition(denoiser, condition)
-        seen = None
+        num_values = denoiser.num_classes + 1  # the last one is "no condition"
+        condition, seen = as_condition(condition, len(keys), denoiser.num_classes, num_values=num_values), None
         if start is not None:
             x_0 = edit(sampler, denoise, start, keys, condition, mask=mask, strength=strength)
         elif observer is not None:
@@ -203,7 +208,7 @@ def make_denoising(
 def make_sample_fn(denoising: Denoising) -> SampleFn:
     """The ``sample`` of an algorithm that learned to denoise: its sampler with its own denoiser."""
 
-    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition = None) -> Array:
         return denoising.draw(denoising.denoiser(variables), example_keys(key, num_samples), condition)[0]
 
     return sample

@@ -22,6 +22,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from aigc_jax.algorithms.detecting import elbo_detector
+from aigc_jax.algorithms.networks import as_condition, condition_of, init_network
 from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.discrete import CategoricalProcess
 from aigc_jax.rng import example_keys, split_by_name
@@ -67,7 +68,7 @@ class TokenDenoiser(NamedTuple):
 
     def condition(self, batch: Batch) -> Condition:
         """The condition of each example of a batch, None for an unconditional model."""
-        return batch["condition"] if self.num_classes else None
+        return condition_of(batch, self.num_classes)
 
     def init(self, key: Key, batch: Batch) -> PyTree:
         """Initial parameters; only the shapes of the batch matter."""
@@ -77,11 +78,17 @@ class TokenDenoiser(NamedTuple):
         if not jnp.issubdtype(tokens.dtype, jnp.integer):
             raise UsageError(f"this model takes tokens, int32, got {tokens.dtype}: use a modality of tokens")
         x = jnp.zeros((*tokens.shape[:-1], self.shape[-1] * self.process.num_states))
-        output, variables = self.net.init_with_output(key, x, jnp.zeros(x.shape[0]), self.condition(batch))
-        wanted = self.shape[-1] * self.process.vocab_size
-        if jnp.shape(output)[-1] != wanted:
-            raise UsageError(f"expected a network of {wanted} output channels, got {jnp.shape(output)[-1]}")
-        return variables["params"]
+        return init_network(
+            "denoiser",
+            self.net,
+            key,
+            x,
+            jnp.zeros(x.shape[0]),
+            self.condition(batch),
+            expected=(*x.shape[:-1], self.shape[-1] * self.process.vocab_size),
+            meaning="logits of each token",
+            keys=None,
+        )["params"]
 
     def logits(
         self, params: PyTree, x_t: Array, t: Float[Array, " batch"], condition: Condition, keys: Keys | None = None
@@ -200,10 +207,8 @@ def _make_sample_fn(denoiser: TokenDenoiser, sampling: TokenSampling) -> SampleF
     # On logits u + w (c - u) is the distribution p(x_0 | c)^w p(x_0)^(1 - w), normalised.
     guide = classifier_free(sampling.guidance, null=denoiser.num_classes)
 
-    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
-        if (condition is not None) != bool(denoiser.num_classes):
-            wanted = "a condition for each sample" if denoiser.num_classes else "no condition"
-            raise UsageError(f"this model takes {wanted}: it was trained with {denoiser.num_classes} classes")
+    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition = None) -> Array:
+        condition = as_condition(condition, num_samples, denoiser.num_classes, num_values=denoiser.num_classes + 1)
         params = variables["params"][PLAYER]
 
         def denoise(x_t: Array, t: Array, condition: Condition) -> Array:

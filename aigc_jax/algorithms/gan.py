@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from aigc_jax.algorithms.networks import as_condition, condition_of, init_network
 from aigc_jax.losses.adversarial import Objective, feature_matching
 from aigc_jax.losses.regularizers import interpolate
 from aigc_jax.players import init_state, make_step
@@ -33,7 +34,6 @@ from aigc_jax.types import (
     PyTree,
     SampleFn,
     ScoreFn,
-    UsageError,
     Variables,
 )
 
@@ -55,7 +55,7 @@ class GANNetworks(NamedTuple):
 
     def condition(self, batch: Batch) -> Condition:
         """The condition of each example of a batch, None for an unconditional pair."""
-        return batch["condition"] if self.num_classes else None
+        return condition_of(batch, self.num_classes)
 
     def generate(self, params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, PyTree]:
         """A fake for each example, under that example's condition; and the new model state."""
@@ -215,8 +215,30 @@ def _init(networks: GANNetworks, key: Key, batch: Batch) -> tuple[PyTree, PyTree
     image, condition = batch["example"], networks.condition(batch)
     latent = jnp.zeros((image.shape[0], networks.latent_dim))
     variables = {
-        "generator": networks.generator.init(keys["generator"], latent, condition, train=True),
-        "discriminator": networks.discriminator.init(keys["discriminator"], image, condition, train=True),
+        "generator": init_network(
+            "generator",
+            networks.generator,
+            keys["generator"],
+            latent,
+            condition,
+            expected=image.shape,
+            meaning="images",
+            num_classes=networks.num_classes,
+            has_state=True,
+            train=True,
+        ),
+        "discriminator": init_network(
+            "discriminator",
+            networks.discriminator,
+            keys["discriminator"],
+            image,
+            condition,
+            expected=((len(image),), (len(image), None)),
+            meaning="(logits, features)",
+            num_classes=networks.num_classes,
+            has_state=True,
+            train=True,
+        ),
     }
     params = {name: tree["params"] for name, tree in variables.items()}
     model_state = {name: {k: v for k, v in tree.items() if k != "params"} for name, tree in variables.items()}
@@ -229,9 +251,7 @@ def _latents(networks: GANNetworks) -> Latents:
 
     def generate(variables: Variables, latents: Array, key: Array, condition: Condition) -> Array:
         del key
-        if (condition is not None) != bool(networks.num_classes):
-            wanted = "a condition for each sample" if networks.num_classes else "no condition"
-            raise UsageError(f"this generator takes {wanted}: it was trained with {networks.num_classes} classes")
+        condition = as_condition(condition, len(latents), networks.num_classes)
         weights = {"params": variables["params"]["generator"], **variables["model_state"]["generator"]}
         images = networks.generator.apply(weights, latents, condition, train=False)
         assert isinstance(images, jax.Array)  # for the type checker: no mutable collections, so no tuple
@@ -243,7 +263,7 @@ def _latents(networks: GANNetworks) -> Latents:
 def _sampler(networks: GANNetworks) -> SampleFn:
     latents = _latents(networks)
 
-    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition = None) -> Array:
         return latents.generate(variables, latents.draw(key, num_samples), key, condition)
 
     return sample

@@ -16,8 +16,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from aigc_jax.algorithms.autoencoder import bound_rows, check_bound, check_condition, condition_of
+from aigc_jax.algorithms.autoencoder import bound_rows, check_bound
 from aigc_jax.algorithms.detecting import NUM_DRAWS, elbo_detector
+from aigc_jax.algorithms.networks import as_condition, condition_of
 from aigc_jax.losses.bounds import free_bits
 from aigc_jax.losses.likelihoods import Likelihood, binarize, normal_log_prob, sum_per_example
 from aigc_jax.losses.variational import gaussian_kl
@@ -100,9 +101,9 @@ class Model(NamedTuple):
 
         return jax.vmap(draw, in_axes=1, out_axes=1)(keys)
 
-    def sample(self, variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+    def sample(self, variables: Variables, key: Array, num_samples: int, condition: Condition = None) -> Array:
         """Decode latents drawn from the top down, see :class:`aigc_jax.types.SampleFn`."""
-        check_condition(condition, self.ladder.num_classes)
+        condition = as_condition(condition, num_samples, self.ladder.num_classes)
         keys = split_by_name(example_keys(key, num_samples), "latent")["latent"]
         outputs, _ = self.run_ladder(variables["params"][NAME], drawn(keys), condition, num=num_samples)
         return self.likelihood.mean(outputs)
@@ -129,7 +130,7 @@ class Model(NamedTuple):
 
     def decode(self, variables: Variables, latents: Array, condition: Condition) -> Array:
         """Mean images in [-1, 1] of latents [B, Z] as ``encode`` gives them."""
-        check_condition(condition, self.ladder.num_classes)
+        condition = as_condition(condition, len(latents), self.ladder.num_classes)
         shapes = self.ladder.latent_shapes()
         parts = jnp.split(latents, np.cumsum([np.prod(shape) for shape in shapes])[:-1].tolist(), axis=1)
 

@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from aigc_jax.algorithms.autoencoder import apply, check_condition, condition_of
+from aigc_jax.algorithms.autoencoder import apply
 from aigc_jax.algorithms.codebook import Codebook, draw_vectors, nearest, new_codebook, restart, update
 from aigc_jax.algorithms.detecting import elbo_detector
+from aigc_jax.algorithms.networks import as_condition, condition_of, init_network
 from aigc_jax.losses.likelihoods import Likelihood, bits_per_dim, sum_per_example
 from aigc_jax.players import init_state, make_step
 from aigc_jax.rng import example_keys, split_by_name
@@ -73,8 +74,24 @@ class Model(NamedTuple):
         condition = condition_of(batch, self.num_classes)
         latent = jnp.zeros((image.shape[0], *self.latent_shape))
         params = {
-            "encoder": self.encoder.init(keys["encoder"], image, condition)["params"],
-            "decoder": self.decoder.init(keys["decoder"], latent, condition)["params"],
+            "encoder": init_network(
+                "encoder",
+                self.encoder,
+                keys["encoder"],
+                image,
+                condition,
+                expected=latent.shape,
+                meaning="vectors",
+            )["params"],
+            "decoder": init_network(
+                "decoder",
+                self.decoder,
+                keys["decoder"],
+                latent,
+                condition,
+                expected=(*image.shape[:-1], image.shape[-1] * self.likelihood.num_outputs),
+                meaning="the likelihood's numbers",
+            )["params"],
         }
         height, width, dim = self.latent_shape
         return params, new_codebook(self.num_codes, dim, height * width)._asdict()
@@ -83,9 +100,9 @@ class Model(NamedTuple):
         """Log probability of each code at each position."""
         return jnp.log((1 - SMOOTHING) * state["frequencies"] + SMOOTHING / self.num_codes)
 
-    def sample(self, variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+    def sample(self, variables: Variables, key: Array, num_samples: int, condition: Condition = None) -> Array:
         """Decode codes drawn position by position, see :class:`aigc_jax.types.SampleFn`."""
-        check_condition(condition, self.num_classes)
+        condition = as_condition(condition, num_samples, self.num_classes)
         state, keys = variables["model_state"][NAME], split_by_name(example_keys(key, num_samples), "codes")["codes"]
         index = jax.vmap(lambda key: jax.random.categorical(key, self.prior(state)))(keys)
         return self._images(variables, state["codes"][index].reshape(-1, *self.latent_shape), condition)
@@ -112,7 +129,7 @@ class Model(NamedTuple):
 
     def decode(self, variables: Variables, latents: Array, condition: Condition) -> Array:
         """Mean images in [-1, 1] of latents [B, h, w, D], each position moved to its nearest code first."""
-        check_condition(condition, self.num_classes)
+        condition = as_condition(condition, len(latents), self.num_classes)
         return self._images(variables, self._quantise(variables, latents), condition)
 
     def _quantise(self, variables: Variables, latents: Array) -> Array:

@@ -1,0 +1,190 @@
+"""Checks of the networks and conditions that users give: one line that says what was expected and what came."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import flax.errors
+import flax.linen as nn
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from aigc_jax.types import Batch, Condition, Key, PyTree, UsageError
+
+Expected = tuple[Any, ...]
+"""The shape of one array, None where any number does; or a tuple of such shapes for a tuple of arrays."""
+
+
+def init_network(
+    role: str,
+    module: nn.Module,
+    key: Key,
+    *inputs: Array | None,
+    expected: Expected,
+    meaning: str,
+    num_classes: int | None = None,
+    has_state: bool = False,
+    **options: Any,
+) -> PyTree:
+    """Initialise a network, and check that it takes and gives what its method needs.
+
+    Args:
+        role: what the method calls it.
+        module: the network.
+        key: of its initial parameters.
+        *inputs: its inputs.
+        expected: the shape of its output.
+        meaning: the output in words.
+        num_classes: of the method, compared with the network's own field of this name; None for no comparison.
+        has_state: whether the method carries collections besides the parameters, as those of batch norm.
+        **options: its keyword arguments.
+
+    Returns:
+        Its variables.
+
+    Raises:
+        UsageError: it is no Linen module, does not take the inputs, gives something else, or needs what the method
+            does not carry.
+
+    >>> x = jnp.zeros((2, 3))
+    >>> init_network("net", nn.Dense(4), jax.random.key(0), x, expected=(2, 5), meaning="logits")
+    Traceback (most recent call last):
+    ...
+    aigc_jax.types.UsageError: the net Dense must return logits of shape [2, 5], got [2, 4]: change one of them
+    """
+    _check_module(role, module, inputs, options)
+    name = f"{role} {type(module).__name__}"
+    own_classes = getattr(module, "num_classes", num_classes)
+    if num_classes is not None and own_classes != num_classes:
+        raise UsageError(
+            f"the {name} has {own_classes} classes, its method {num_classes}: give both the same num_classes"
+        )
+    output, variables = module.init_with_output(key, *inputs, **options)
+    if not _fits(output, expected):
+        raise UsageError(
+            f"the {name} must return {meaning} of shape {_shape(expected)}, got {_describe(output)}: change one of them"
+        )
+    state = sorted(set(variables) - {"params"})
+    if state and not has_state:
+        raise UsageError(
+            f"the {name} keeps {' and '.join(state)}, which this method does not carry: use layer or group norm"
+        )
+    try:
+        # At initialisation Flax takes the key of the parameters for any other, so only this finds random layers.
+        jax.eval_shape(lambda variables: module.apply(variables, *inputs, mutable=state, **options), variables)
+    except flax.errors.InvalidRngError as error:
+        raise UsageError(
+            f"the {name} draws random numbers of its own, for which steps have no key: "
+            "use aigc_jax.nets.dropout.Dropout, or no dropout"
+        ) from error
+    return {"params": {}, **variables}
+
+
+def condition_of(batch: Batch, num_classes: int) -> Condition:
+    """The condition of each example of a batch.
+
+    Args:
+        batch: the examples.
+        num_classes: of the model; 0 for an unconditional one.
+
+    Returns:
+        ``batch["condition"]``, or None for an unconditional model.
+
+    Raises:
+        UsageError: the model is conditional and the batch has no conditions.
+
+    >>> condition_of({}, 0) is None
+    True
+    """
+    if num_classes and "condition" not in batch:
+        found = ", ".join(map(repr, batch))
+        raise UsageError(
+            f"this model is told the class, one of {num_classes}, but the batch has {found} and no 'condition': add it"
+        )
+    return batch["condition"] if num_classes else None
+
+
+def as_condition(condition: Any, num: int, num_classes: int, *, num_values: int | None = None) -> Condition:
+    """The condition of each of a number of samples.
+
+    Args:
+        condition: as given to ``sample`` or ``decode``: one for each sample, or a number for all of them.
+        num: number of samples.
+        num_classes: of the model; 0 for an unconditional one.
+        num_values: how many classes there are to ask for, "no condition" included where it is one; None for
+            ``num_classes``.
+
+    Returns:
+        Conditions [num, ...], or None for an unconditional model.
+
+    Raises:
+        UsageError: the condition does not fit.
+
+    >>> as_condition(2, 3, 5)
+    Array([2, 2, 2], dtype=int32)
+    """
+    if (condition is not None) != bool(num_classes):
+        wanted = "a condition for each sample" if num_classes else "no condition"
+        raise UsageError(f"this model takes {wanted}: it was trained with {num_classes} classes")
+    if condition is None:
+        return None
+    condition = jnp.asarray(condition)
+    if condition.ndim == 0:
+        condition = jnp.full((num,), condition, jnp.int32)
+    if condition.shape[0] != num:
+        raise UsageError(
+            f"expected a condition for each of {num} samples, got {condition.shape[0]}: give {num}, or one"
+        )
+    limit = num_classes if num_values is None else num_values
+    if condition.ndim == 1 and not isinstance(condition, jax.core.Tracer) and num:
+        values = np.asarray(condition)  # also where a jitted function closes over it
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high >= limit:
+            raise UsageError(
+                f"classes are 0 ... {num_classes - 1}, got {low if low < 0 else high}: ask for one of them"
+            )
+    return condition
+
+
+def _check_module(role: str, module: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
+    if not isinstance(module, nn.Module):
+        kind = type(module) if not isinstance(module, type) else module
+        name, is_nnx = kind.__name__, any(each.__module__.startswith("flax.nnx") for each in kind.__mro__)
+        advice = "pass flax.nnx.bridge.to_linen of its class" if is_nnx else "pass one"
+        raise UsageError(f"the {role} must be a Flax Linen module, got {name}{' of NNX' if is_nnx else ''}: {advice}")
+    signature = inspect.signature(module.__call__)
+    try:
+        signature.bind(*inputs, **options)
+    except TypeError as error:
+        keywords = f" and the keyword {', '.join(options)}" if options else ""
+        raise UsageError(
+            f"the {role} {type(module).__name__} must take {len(inputs)} inputs{keywords}, got {signature}: {error}"
+        ) from None
+
+
+def _fits(output: Any, expected: Expected) -> bool:
+    if expected and isinstance(expected[0], tuple):
+        is_tuple = isinstance(output, tuple | list) and len(output) == len(expected)
+        return is_tuple and all(_fits(*pair) for pair in zip(output, expected, strict=True))
+    shape = getattr(output, "shape", None)
+    return (
+        shape is not None
+        and len(shape) == len(expected)
+        and all(wanted in (None, size) for size, wanted in zip(shape, expected, strict=True))
+    )
+
+
+def _shape(expected: Expected) -> str:
+    if expected and isinstance(expected[0], tuple):
+        return f"({', '.join(map(_shape, expected))})"
+    return f"[{', '.join('any' if size is None else str(size) for size in expected)}]"
+
+
+def _describe(output: Any) -> str:
+    if isinstance(output, tuple | list):
+        return f"a tuple of {len(output)}: ({', '.join(map(_describe, output))})"
+    return f"[{', '.join(map(str, output.shape))}]" if hasattr(output, "shape") else type(output).__name__
