@@ -7,6 +7,7 @@ true distribution is no farther from the training set than they are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -286,20 +287,42 @@ def _k_means(features: np.ndarray, num: int, seed: int) -> Float64[np.ndarray, "
     rng, squares = np.random.default_rng(seed), np.full(len(features), np.inf)
     centers = features[rng.integers(len(features), size=1)].astype(np.float64)
     while len(centers) < num:
-        squares = np.minimum(squares, nearest(features, centers[-1:], 1, title="cells").distances[:, 0] ** 2)
+        squares = np.minimum(squares, _squared_distances(features, centers[-1]))
         if not squares.any():
             break
         chosen = rng.choice(len(features), size=1, p=squares / squares.sum())
         centers = np.concatenate([centers, features[chosen].astype(np.float64)])
     before = np.full(len(features), -1)
     for _ in range(NUM_ITERATIONS):
-        cells = nearest(features, centers, 1, title="cells").indices[:, 0]
+        cells = _nearest_centers(features, centers)
         if np.array_equal(cells, before):
             break
         for cell in np.unique(cells):  # an empty one keeps its centre
             centers[cell] = features[cells == cell].mean(axis=0, dtype=np.float64)
         before = cells
     return centers
+
+
+def _by_block(function: Callable[[np.ndarray], np.ndarray], features: np.ndarray) -> np.ndarray:
+    """A function of each example, in float64: of a block at a time, since a whole copy may be too large."""
+    starts = range(0, len(features), BLOCK_SIZE)
+    return np.concatenate([function(features[i : i + BLOCK_SIZE].astype(np.float64)) for i in starts])
+
+
+def _nearest_centers(features: np.ndarray, centers: np.ndarray) -> Int64[np.ndarray, " num_examples"]:
+    """The nearest of a few centres for each example."""
+    origin = centers.mean(axis=0)
+    moved = centers - origin
+    half_squares = 0.5 * np.einsum("kd,kd->k", moved, moved)
+    return _by_block(lambda block: np.argmin(half_squares - (block - origin) @ moved.T, axis=1), features)
+
+
+def _squared_distances(features: np.ndarray, center: np.ndarray) -> Float64[np.ndarray, " num_examples"]:
+    def squares(block: np.ndarray) -> np.ndarray:
+        difference = block - center
+        return np.einsum("nd,nd->n", difference, difference)
+
+    return _by_block(squares, features)
 
 
 def mann_whitney_z(a: Float[np.ndarray, " num_a"], b: Float[np.ndarray, " num_b"]) -> float:
