@@ -118,7 +118,9 @@ def test_likelihood_is_the_mean_over_examples_whatever_the_batch(trained_run, tm
     order = np.random.default_rng(0).permutation(len(source))[:10]
     key = split_by_name(jax.random.key(0), "likelihood")["likelihood"]
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.asarray(order, jnp.int32))
-    values = np.asarray(jax.jit(experiment.algorithm.evaluate)(variables, load(source, order), keys)["nll"])
+    values = np.asarray(
+        jax.jit(experiment.algorithm.evaluate)(variables, load(source, order, experiment.modality), keys)["nll"]
+    )
     assert nll["value"] == pytest.approx(values.mean(), rel=1e-5)
     assert nll["high"] - nll["low"] == pytest.approx(2 * 1.96 * values.std(ddof=1) / np.sqrt(10), rel=1e-3)
 
