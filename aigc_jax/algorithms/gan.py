@@ -160,7 +160,7 @@ def gan(
     ]
     ema_names = () if ema_decay is None else ("generator",)
     return Algorithm(
-        init=lambda key, batch: init_state(players, *_init(networks, key, batch), ema_names=ema_names),
+        init=lambda key, batch: init_state(players, *_init(networks, key, batch, axis_name), ema_names=ema_names),
         step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
         sample=_sampler(networks),
         latents=_latents(networks),
@@ -209,7 +209,7 @@ def _apply(
     return output, {**model_state, name: updated}
 
 
-def _init(networks: GANNetworks, key: Key, batch: Batch) -> tuple[PyTree, PyTree]:
+def _init(networks: GANNetworks, key: Key, batch: Batch, axis_name: str | None) -> tuple[PyTree, PyTree]:
     """Initial parameters and model state of both networks; only the shapes of the batch matter."""
     keys = split_by_name(key, "generator", "discriminator")
     image, condition = batch["example"], networks.condition(batch)
@@ -225,6 +225,7 @@ def _init(networks: GANNetworks, key: Key, batch: Batch) -> tuple[PyTree, PyTree
             meaning="images",
             num_classes=networks.num_classes,
             has_state=True,
+            axis_name=axis_name,
             train=True,
         ),
         "discriminator": init_network(
@@ -237,6 +238,7 @@ def _init(networks: GANNetworks, key: Key, batch: Batch) -> tuple[PyTree, PyTree
             meaning="(logits, features)",
             num_classes=networks.num_classes,
             has_state=True,
+            axis_name=axis_name,
             train=True,
         ),
     }

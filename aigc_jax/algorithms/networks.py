@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any
 
@@ -28,6 +29,7 @@ def init_network(
     meaning: str,
     num_classes: int | None = None,
     has_state: bool = False,
+    axis_name: str | None = None,
     **options: Any,
 ) -> PyTree:
     """Initialise a network, and check that it takes and gives what its method needs.
@@ -41,6 +43,7 @@ def init_network(
         meaning: the output in words.
         num_classes: of the method, compared with the network's own field of this name; None for no comparison.
         has_state: whether the method carries collections besides the parameters, as those of batch norm.
+        axis_name: the device axis over which its batch statistics are averaged, None for none.
         **options: its keyword arguments.
 
     Returns:
@@ -75,7 +78,9 @@ def init_network(
         )
     try:
         # At initialisation Flax takes the key of the parameters for any other, so only this finds random layers.
-        jax.eval_shape(lambda variables: module.apply(variables, *inputs, mutable=state, **options), variables)
+        # vmap stands in for the devices, of which there are none before training.
+        apply = functools.partial(module.apply, mutable=state, **options)
+        jax.eval_shape(jax.vmap(apply, in_axes=None, axis_size=1, axis_name=axis_name), variables, *inputs)
     except flax.errors.InvalidRngError as error:
         raise UsageError(
             f"the {name} draws random numbers of its own, for which steps have no key: "

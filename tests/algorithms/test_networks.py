@@ -60,9 +60,10 @@ class OfNNX(nnx.Module):
 CRITIC = Own(((), (5,)))
 
 
-def init_gan(generator, discriminator, batch=BATCH, num_classes=0):
+def init_gan(generator, discriminator, batch=BATCH, num_classes=0, axis_name=None):
     networks = GANNetworks(generator, discriminator, 3, num_classes)
-    return gan(networks, non_saturating(), generator_tx=TX, discriminator_tx=TX).init(KEY, batch)
+    algorithm = gan(networks, non_saturating(), generator_tx=TX, discriminator_tx=TX, axis_name=axis_name)
+    return algorithm.init(KEY, batch)
 
 
 def init_vae(encoder, decoder, batch=BATCH, num_classes=0):
@@ -78,6 +79,7 @@ def init_flow(net, batch=BATCH, num_classes=0):
 def test_own_networks_without_a_mistake_are_taken():
     init_gan(Own(), CRITIC)
     init_gan(Own(mistake="batch norm"), CRITIC)  # whose statistics a GAN carries
+    init_gan(MLPGenerator(SHAPE, (4, 4), norm="batch", axis_name="data"), CRITIC, axis_name="data")  # over devices
     init_vae(Own((4,)), Own())
     init_flow(Own())
 
