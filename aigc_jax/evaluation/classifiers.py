@@ -50,16 +50,7 @@ class Classifier(NamedTuple):
 def load_classifier(name: str, config: TrainConfig, data: Data) -> Classifier:
     """The classifier of a data set, trained on first use and cached.
 
-    Args:
-        name: of its config, see :attr:`aigc_jax.types.Experiment.judges`.
-        config: names the data, and the shape of the images.
-        data: the opened data; the classifier learns from its training part.
-
-    Returns:
-        The classifier.
-
-    Raises:
-        UsageError: the cache cannot be written, or the data do not suit the classifier.
+    ``name`` is that of its config, one of :attr:`aigc_jax.types.Experiment.judges`; ``config`` has the image shape.
     """
     settings, experiment = _untrained(name, config, data)
     shapes = abstract_state(experiment)
@@ -111,15 +102,9 @@ def load_judge(
         experiment: the model.
         config: its settings, for the classifier.
         data: the opened data.
-        given: what the user names instead: a run whose ``evaluate`` gives logits or features, and a file of the
-            published Inception weights, whose features then take the place of the run's or the classifier's.
+        given: a run whose ``evaluate`` gives logits or features, to judge instead, and a file of the published
+            Inception weights, whose features then take the place of the run's or the classifier's.
         has_second_opinion: whether a second classifier judges too.
-
-    Returns:
-        The judge; one without predictions where there is neither a world nor a classifier.
-
-    Raises:
-        UsageError: what is given gives neither logits nor features, or is for other examples.
     """
     files, runs = [path for path in given if path.is_file()], [path for path in given if not path.is_file()]
     if len(files) > 1 or len(runs) > 1:
@@ -177,14 +162,7 @@ def _given_run(run: Path, experiment: Experiment) -> Classifier:
 def make_accuracy_fn(name: str, config: TrainConfig, data: Data) -> AccuracyFn:
     """Classification accuracy scores: a classifier learns from samples alone, and is tested on real images.
 
-    Args:
-        name: of its config.
-        config: names the data, and the shape of the images.
-        data: the opened data.
-
-    Returns:
-        ``(stored samples, condition) -> {name: (number right, n)}``: learned from samples and tested on real held-out
-        images, learned from real ones and tested on the samples, and real on real.
+    Also the reverse, and of real on real; ``name`` is that of the classifier's config.
 
     Reference:
         Ravuri & Vinyals, "Classification Accuracy Score for Conditional Generative Models", 2019, section 3.

@@ -49,16 +49,9 @@ class Difference(NamedTuple):
 
 
 def compare(runs: Sequence[ComparedRun]) -> tuple[list[Table], list[Difference]]:
-    """Compare runs.
+    """Compare two runs or more with the first one: tables for people, and the paired differences.
 
-    Args:
-        runs: two or more, of the same data, judge, seed and number of samples; the first is compared with.
-
-    Returns:
-        Tables for people, and the paired differences.
-
-    Raises:
-        UsageError: fewer than two runs, or runs that cannot be paired.
+    Raises UsageError for runs of other data, judge, seed or number of samples.
 
     Reference:
         McNemar, "Note on the sampling error of the difference between correlated proportions", 1947.

@@ -72,18 +72,7 @@ def conditions_in_turn(start: int, num: int, num_classes: int | None) -> np.ndar
 def draw(model: EvaluatedModel, sample_fn: Sampler, judge: Judge, num: int, *, title: str) -> Examples:
     """The first samples of a model, or of a variant of it, with the judge's predictions.
 
-    Args:
-        model: the model.
-        sample_fn: draws the samples.
-        judge: its judge.
-        num: number of samples.
-        title: of the progress bar.
-
-    Returns:
-        The samples; sample i has condition ``i % num_classes``.
-
-    Raises:
-        UsageError: some hold NaN or Inf.
+    Sample i has condition ``i % num_classes``. Raises UsageError where samples hold NaN or Inf.
     """
 
     def read(start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -103,17 +92,9 @@ def draw(model: EvaluatedModel, sample_fn: Sampler, judge: Judge, num: int, *, t
 
 
 def real(source: DataSource, judge: Judge, num: int, *, title: str, modality: Modality = IMAGE) -> Examples:
-    """Real examples with the judge's predictions, in a fixed random order: files are often sorted by class.
+    """At most ``num`` real examples with the judge's predictions, fewer where they need more than :data:`MAX_BYTES`.
 
-    Args:
-        source: of the examples.
-        judge: its judge.
-        num: number of examples at most; fewer where they would need more than :data:`MAX_BYTES`.
-        title: of the progress bar.
-        modality: the kind of the examples.
-
-    Returns:
-        The examples.
+    In a fixed random order: files are often sorted by class.
     """
     order = np.random.default_rng(0).permutation(len(source))
 

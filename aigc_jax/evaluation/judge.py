@@ -44,27 +44,21 @@ class PredictFn(Protocol):
 
 
 class Judge(NamedTuple):
-    """Judges examples, exactly (a world) or approximately (a classifier).
-
-    Attributes:
-        name: of the world, or of the classifier; every distance is named after the encoder, which has it too.
-        predict: predictions for examples.
-        class_names: names of the classes; () where it predicts none.
-        world: the world; None for a classifier.
-        encoder: name of the network whose features are compared, if it is another.
-        second_name: of the classifier that gives a second opinion; "" for none.
-        modality: the kind of examples that it sees.
-        why_none: why it predicts neither features nor classes; "" for a judge that does.
-    """
+    """Judges examples, exactly (a world) or approximately (a classifier)."""
 
     name: str
     predict: PredictFn
     class_names: Sequence[str] = ()
+    """() where it predicts no classes."""
     world: World | None = None
     encoder: str = ""
+    """Name of the network whose features are compared, if it is another."""
     second_name: str = ""
+    """Name of the classifier that gives a second opinion."""
     modality: Modality = IMAGE
+    """The kind of examples that it sees."""
     why_none: str = ""
+    """Why it predicts neither features nor classes; "" for a judge that does."""
 
     @property
     def encoder_name(self) -> str:

@@ -1,8 +1,8 @@
-"""How likely a model finds examples, as JSON and as lines for a terminal.
+"""The likelihood of examples under a model, as JSON and as lines for a terminal.
 
 ``likelihood.json`` (``format`` 1) has these keys; a number that does not exist is null, never NaN:
 
-- ``format``: 1; ``data``, ``split``, ``seed``: what was measured on; ``settings``: how, ``{setting: value}``.
+- ``format``: 1; ``data``, ``split``, ``seed``: the examples; ``settings``: of the computation, ``{setting: value}``.
 - ``rows``: ``{name: {"title", "unit", "value", "low", "high", "n"}}`` with ``nll`` and, where the model has them,
   ``bits_per_dim`` and ``elbo``: means over ``n`` examples; ``low`` and ``high`` are the ends of a 95 % interval of
   the mean over examples, the model being given. A model over tokens has ``perplexity`` too: ``exp`` of its mean nats
@@ -36,16 +36,7 @@ _TITLES = {
 
 
 class MeanRow(NamedTuple):
-    """A mean over examples and its 95 % interval.
-
-    Attributes:
-        title: what people read.
-        unit: nats per example, bits/dim, or per token.
-        value: the mean.
-        low: lower end of the normal interval; None for a single example, or where a value is not finite.
-        high: upper end.
-        n: number of examples.
-    """
+    """A mean over examples and its 95 % interval; None for a single example, or where a value is not finite."""
 
     title: str
     unit: str
@@ -56,13 +47,7 @@ class MeanRow(NamedTuple):
 
 
 def mean_rows(rows: Mapping[str, Float[np.ndarray, " num"]]) -> dict[str, MeanRow]:
-    """Means with their intervals.
-
-    Args:
-        rows: ``{name: one value per example}``. With ``num_tokens``, >= 1 each, the ``nll`` is of so many tokens.
-
-    Returns:
-        A mean for each, under the same name; ``perplexity`` for ``num_tokens``.
+    """The mean of each entry of ``{name: one value per example}``; ``perplexity`` for ``num_tokens`` of ``nll``.
 
     >>> mean_rows({"nll": np.array([1.0, 3.0])})["nll"].value
     2.0
@@ -74,13 +59,7 @@ def mean_rows(rows: Mapping[str, Float[np.ndarray, " num"]]) -> dict[str, MeanRo
 
 
 def likelihood_lines(means: Mapping[str, MeanRow]) -> list[str]:
-    """What the command line prints.
-
-    Args:
-        means: as from :func:`mean_rows`.
-
-    Returns:
-        One line per row.
+    """The lines that the command line prints, one per row.
 
     >>> print(*likelihood_lines(mean_rows({"nll": np.array([90.0, 92.0, 91.0])})))
     nll           91.00 nats per example  (95 % interval 89.87 to 92.13, n = 3)
@@ -91,22 +70,7 @@ def likelihood_lines(means: Mapping[str, MeanRow]) -> list[str]:
 def write_likelihood(
     run_dir: str | Path, means: Mapping[str, MeanRow], *, data: str, split: str, seed: int, settings: Mapping[str, Any]
 ) -> Path:
-    """Write ``report/likelihood.json``, whole or not at all.
-
-    Args:
-        run_dir: the run directory; ``report/`` is made where missing.
-        means: what was measured.
-        data: the name of the data.
-        split: held_out or train.
-        seed: of the draws.
-        settings: how the likelihood was computed; JSON values.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        UsageError: it cannot be written there.
-    """
+    """Write ``report/likelihood.json`` in the run directory, whole or not at all; returns its path."""
     rows = {name: {k: _number(v) for k, v in row._asdict().items()} for name, row in means.items()}
     content = {"format": FORMAT, "data": data, "split": split, "seed": seed, "settings": dict(settings), "rows": rows}
     file = Path(run_dir) / "report" / "likelihood.json"

@@ -205,6 +205,15 @@ def proportion(
     )
 
 
+def reason(error: UsageError) -> str:
+    """The reason of an error without its advice, which is for callers of the function that raised it.
+
+    >>> reason(UsageError("3 examples are too few: pass more"))
+    '3 examples are too few'
+    """
+    return str(error).partition(": ")[0]
+
+
 def none_if_nan(value: float) -> float | None:
     """JSON has no NaN.
 

@@ -1,6 +1,7 @@
 """Each rule recommends something where its measurements call for it, and nothing otherwise."""
 
 import dataclasses
+import re
 import shlex
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import pytest
 
 from aigc_jax.cli.evaluate import Evaluate, command_line, train_longer
 from aigc_jax.cli.main import _prepare, main
+from aigc_jax.cli.sample import Sample
 from aigc_jax.evaluation.recommendations import Commands, Findings, recommendations
 from aigc_jax.report.figures import Lines, Series
 from aigc_jax.report.measurements import Measurement
 from aigc_jax.report.schema import Criterion, Report
 from aigc_jax.samplers.settings import Sampling
+from aigc_jax.train.config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +89,14 @@ def test_recommended_commands_are_pasteable(given, words):
             assert program == "aigc-jax"
             assert arguments[0] == "train" or arguments[1] == "runs/a b"
             _prepare(arguments)  # imports and parses it
+
+
+def test_reasons_and_advice_name_options_that_exist():
+    known = {field.name for kind in (Evaluate, Sample, TrainConfig) for field in dataclasses.fields(kind)}
+    root = Path(recommendations.__code__.co_filename).parent
+    for file in root.rglob("*.py"):
+        for option in re.findall(r"--([a-z][a-z-]+)", file.read_text()):
+            assert option.replace("-", "_") in known, f"{file.name}: --{option}"
 
 
 def test_guidance_that_is_not_to_blame_is_left_alone():

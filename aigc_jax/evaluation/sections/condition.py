@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from aigc_jax.evaluation.examples import Examples
-from aigc_jax.evaluation.section import Evidence, Section, none_if_nan, proportion
+from aigc_jax.evaluation.section import Evidence, Section, none_if_nan, proportion, reason
 from aigc_jax.evaluation.significance import mantel_haenszel_test
 from aigc_jax.metrics.class_agreement import ClassAgreement, class_agreement, corrected_agreement
 from aigc_jax.metrics.classification import classifier_quality
@@ -24,10 +24,10 @@ def follows_condition(evidence: Evidence) -> Section:
     """The share of samples of the requested class, and whatever qualifies it."""
     samples, held_out = evidence.samples, evidence.held_out
     if samples.condition is None or samples.predictions.predicted is None:
-        reason = evidence.judge.why_none or f"{evidence.judge.name} predicts no classes"
+        why = evidence.judge.why_none or f"{evidence.judge.name} predicts no classes"
         if samples.condition is None:
-            reason = "the model is unconditional: nothing is requested"
-        return Section("follows_condition", left_out=dict.fromkeys(_NAMES, reason))
+            why = "the model is unconditional: nothing is requested"
+        return Section("follows_condition", left_out=dict.fromkeys(_NAMES, why))
     given, real = _agreement(samples), None if held_out.condition is None else _agreement(held_out)
     second, left_out = _second_opinion(evidence)
     measurements = [*_overall(evidence, given, real, left_out), *second, *_others(evidence, given, real, left_out)]
@@ -86,7 +86,7 @@ def _overall(
             low, high = found.low, found.high
             rows.append(measure("corrected_agreement", found.agreement, found.n, low=low, high=high, is_proxy=True))
         except UsageError as error:
-            left_out["corrected_agreement"] = str(error)
+            left_out["corrected_agreement"] = reason(error)
     return rows
 
 

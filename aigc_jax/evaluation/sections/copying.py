@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from aigc_jax.evaluation.examples import match_class_counts
-from aigc_jax.evaluation.section import Evidence, Section, proportion
+from aigc_jax.evaluation.section import Evidence, Section, proportion, reason
 from aigc_jax.metrics.memorization import Copies, Memorization, data_copying, flag_copies, memorization
 from aigc_jax.report.figures import Figure, Gallery, Histogram
 from aigc_jax.report.measurements import Measurement, measure
@@ -25,12 +25,12 @@ def copying(evidence: Evidence) -> Section:
     """The distances of samples to the training examples, and the share that is too small."""
     distance = evidence.model.modality.distance
     if distance is None:
-        reason = f"no distance is defined between examples of the kind {evidence.model.modality.name}"
-        return Section("not_copied", left_out=dict.fromkeys(_NAMES, reason))
+        why = f"no distance is defined between examples of the kind {evidence.model.modality.name}"
+        return Section("not_copied", left_out=dict.fromkeys(_NAMES, why))
     train = evidence.training_set
     if len(train) <= NUM_NEIGHBORS:
-        reason = f"expected more than {NUM_NEIGHBORS} training examples for neighbourhoods, got {len(train)}"
-        return Section("not_copied", left_out=dict.fromkeys(_NAMES, reason))
+        why = f"expected more than {NUM_NEIGHBORS} training examples for neighbourhoods, got {len(train)}"
+        return Section("not_copied", left_out=dict.fromkeys(_NAMES, why))
     samples, held_out = match_class_counts(evidence.distinct, evidence.held_out, is_equal=False)
     vectors, real, ours = (distance(values) for values in (train, held_out.values, samples.values))
     found = memorization(vectors, real, ours, num_neighbors=NUM_NEIGHBORS)
@@ -42,7 +42,7 @@ def copying(evidence: Evidence) -> Section:
         checks.append(Check(title, copies.share, copies.rate, copies.p_value, False))
         measurements.insert(0, _copied(found, copies))
     except UsageError as error:
-        left_out["copied_samples"] = str(error)
+        left_out["copied_samples"] = reason(error)
     try:
         tested = data_copying(vectors, real, ours, found)
         num_cells = int(np.isfinite(tested.z).sum())
@@ -52,7 +52,7 @@ def copying(evidence: Evidence) -> Section:
             measure("copying_worst_cell", tested.min_z, samples.num, detail=str(num_cells), note=note),
         ]
     except UsageError as error:
-        left_out |= dict.fromkeys(("copying_test", "copying_worst_cell"), str(error))
+        left_out |= dict.fromkeys(("copying_test", "copying_worst_cell"), reason(error))
     figures = [_histogram(found, copies), *_nearest(evidence, samples.values, found)]
     return Section("not_copied", measurements, checks, figures, left_out, measurements[0].name)
 

@@ -173,14 +173,6 @@ def similarity_inputs(evidence: Evidence, examples: Examples) -> SimilarityInput
 def pair_similarity(ours: SimilarityInputs, theirs: SimilarityInputs, condition: np.ndarray | None) -> PairedAgreement:
     """How often samples and their variants are similar, compared with pairs that share only their condition.
 
-    Args:
-        ours: from :func:`similarity_inputs`, of the samples.
-        theirs: of their variants.
-        condition: of both, int [N], or None.
-
-    Returns:
-        The agreement.
-
     >>> round(pair_similarity({"shown": np.array([0, 1])}, {"shown": np.array([0, 1])}, None).excess, 3)
     1.0
     """
@@ -217,12 +209,7 @@ def _radius(evidence: Evidence, condition: np.ndarray) -> np.ndarray:
 def without_class_means(sets: Sequence[np.ndarray], condition: np.ndarray | None) -> list[np.ndarray]:
     """Features less the mean of their condition over all sets: the part that the condition does not decide.
 
-    Args:
-        sets: features [N, F], row i of each of the same condition.
-        condition: of each row, int [N]; None for one mean of all, as where a condition has hardly any rows.
-
-    Returns:
-        The differences, in the order of ``sets``.
+    Row i of all sets [N, F] has the same condition; None, or too few rows for each condition, is one mean of all.
 
     >>> without_class_means([np.array([[1.0], [5.0]]), np.array([[3.0], [7.0]])], None)
     [array([[-3.],
