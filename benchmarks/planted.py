@@ -1,4 +1,4 @@
-"""Planted faults on real MNIST digits: each must light its own light in the report, and a perfect sampler none.
+"""Planted faults on real MNIST digits: each must fail its own criterion of the report, and a perfect sampler none.
 
 The perfect sampler draws real digits that neither the training nor the held-out examples contain: three disjoint random
 parts of the 60,000 training images of MNIST, so that nothing but chance tells them apart.
@@ -32,7 +32,7 @@ NUM_TRAIN, NUM_HELD_OUT, NUM_CLASSES = 20_000, 5_000, 10
 
 def register(commands: Any) -> None:
     """Add the command ``planted`` to a parser's subcommands."""
-    parser = commands.add_parser("planted", help="planted faults light their own light", description=__doc__)
+    parser = commands.add_parser("planted", help="planted faults fail their own criterion", description=__doc__)
     parser.add_argument("--data-dir", default=None, help="where tfds:mnist lies")
     parser.add_argument("--num-samples", type=int, default=5000)
     parser.add_argument("--out", type=Path, default=None, help="a .json file for the figures")
@@ -40,7 +40,7 @@ def register(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate every planted sampler, and print which lights are lit; 1 where a light is wrong."""
+    """Evaluate every planted sampler, and print which criteria fail; 1 where one is wrong."""
     config = TrainConfig(data="tfds:mnist", data_dir=args.data_dir)
     mnist = open_data(config.data, data_dir=args.data_dir, image_shape=(28, 28, 1), num_classes=NUM_CLASSES)
     first, second = (load_classifier(name, config, mnist) for name in ("classifier_digits", "mixer_digits"))
@@ -52,14 +52,14 @@ def run(args: argparse.Namespace) -> int:
         model = EvaluatedModel(sampler, num_classes, replications=[Replication("once more", sampler)])
         settings = Settings(args.num_samples, num_detected=0, num_swept=0)
         report = evaluate(model=model, judge=judge, data=data, settings=settings).report
-        rows[title] = {"lit": _lit(report), "expected": expected, "checks": _checks(report)}
+        rows[title] = {"failed": _failed(report), "expected": expected, "checks": _checks(report)}
         print(
-            f"{title:42} lit: {', '.join(_lit(report)) or 'none':30} expected: {', '.join(expected) or 'none'}",
+            f"{title:42} failed: {', '.join(_failed(report)) or 'none':30} expected: {', '.join(expected) or 'none'}",
             flush=True,
         )
     if args.out is not None:
         args.out.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    return 0 if all(row["lit"] == row["expected"] for row in rows.values()) else 1
+    return 0 if all(row["failed"] == row["expected"] for row in rows.values()) else 1
 
 
 def _parts(mnist: Data) -> tuple[Data, dict[str, np.ndarray]]:
@@ -72,7 +72,7 @@ def _parts(mnist: Data) -> tuple[Data, dict[str, np.ndarray]]:
 
 
 def _samplers(data: Data, pool: dict[str, np.ndarray]) -> dict[str, tuple[Sampler, int | None, list[str]]]:
-    """Each sampler, its number of conditions, and the lights that it should light."""
+    """Each sampler, its number of conditions, and the criteria that should fail."""
     images, labels = to_float(pool["image"]), pool["label"]
     shuffled = np.random.default_rng(1).permutation(len(images))
     by_class = [shuffled[labels[shuffled] == each] for each in range(NUM_CLASSES)]
@@ -117,11 +117,13 @@ def _samplers(data: Data, pool: dict[str, np.ndarray]) -> dict[str, tuple[Sample
     }
 
 
-def _lit(report: Report) -> list[str]:
+def _failed(report: Report) -> list[str]:
     return [
         name for name in CRITERION_TITLES if (criterion := report.criterion(name)) is not None and criterion.has_failed
     ]
 
 
 def _checks(report: Report) -> list[dict[str, object]]:
-    return [{"light": criterion.name, **check._asdict()} for criterion in report.criteria for check in criterion.checks]
+    return [
+        {"criterion": criterion.name, **check._asdict()} for criterion in report.criteria for check in criterion.checks
+    ]

@@ -24,7 +24,7 @@ def test_samples_are_points(run):
     assert (run / "samples" / "sample_step2_seed0_num5.png").stat().st_size > 500
 
 
-def test_the_world_judges_and_gates_hold_to_its_word(run, capsys, tmp_path):
+def test_evaluate_of_a_world_judges_exactly_and_checks_gates(run, capsys, tmp_path):
     gate = tmp_path / "gate.toml"
     gate.write_text("[valid_samples]\nmin = 0.99\n")
     few = ["--num-samples", "70", "--detector-samples", "40", "--sweep-samples", "0"]

@@ -120,5 +120,5 @@ def report_of(sample_fn, num_classes=NUM_CLASSES, again=None, judge=None, replic
     return evaluate(model=model, judge=judge or world_judge(WORLD), data=data(), settings=given).report
 
 
-def lit(report):
+def failed(report):
     return {criterion.name for criterion in report.criteria if criterion.has_failed}

@@ -67,7 +67,7 @@ def entries(folder):
     return sorted(path for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
-def test_an_entry_is_trained_once(folder, capsys):
+def test_cache_trains_an_entry_once(folder, capsys):
     assert [load(), load(), load(1), load(1)] == [1, 0, 1, 0]
     assert entries(folder) == sorted(entry(seed).folder for seed in (0, 1))
     lines = capsys.readouterr().err.splitlines()
@@ -122,7 +122,7 @@ def edit(**changes):
         lambda run: [shutil.rmtree(run), run.symlink_to("/nowhere")],
     ],
 )
-def test_what_does_not_fit_is_trained_anew_with_a_line(folder, capsys, damage):
+def test_cache_trains_anew_what_does_not_fit(folder, capsys, damage):
     load()
     damage(entry().folder)
     capsys.readouterr()
@@ -132,7 +132,7 @@ def test_what_does_not_fit_is_trained_anew_with_a_line(folder, capsys, damage):
     assert load() == 0
 
 
-def test_a_failed_training_leaves_nothing(folder):
+def test_cache_keeps_nothing_of_a_failed_training(folder):
     def fail(run):
         Trainer()(run)
         raise KeyboardInterrupt
@@ -154,7 +154,7 @@ with file_lock(folder.with_name(f".{folder.name}.lock")):
 """
 
 
-def test_folders_of_dead_processes_are_removed_and_of_live_ones_stay(folder):
+def test_cache_removes_folders_of_dead_processes_alone(folder):
     other, abandoned = entry(5).folder, folder / ".toy-classifier-0123.a8dh2"  # of an older version of the library
     abandoned.mkdir(parents=True)
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(other)], stdout=subprocess.PIPE)
@@ -168,7 +168,7 @@ def test_folders_of_dead_processes_are_removed_and_of_live_ones_stay(folder):
     assert entries(folder) == sorted([entry().folder, entry(1).folder])
 
 
-def test_of_two_at_a_time_one_trains_and_the_other_waits(capsys):
+def test_cache_trains_in_one_process_at_a_time(capsys):
     started, may_end, trainer = threading.Event(), threading.Event(), Trainer()
 
     def slow(run):
@@ -190,13 +190,13 @@ def test_of_two_at_a_time_one_trains_and_the_other_waits(capsys):
     assert trainer.num_trained == 1
 
 
-def test_a_cache_that_cannot_be_written_is_named(folder):
+def test_cache_that_cannot_be_written_is_named(folder):
     folder.parent.write_text("")
     with pytest.raises(UsageError, match="AIGC_JAX_CACHE"):
         load()
 
 
-def test_a_cache_that_is_only_read_serves(folder, monkeypatch):
+def test_cache_that_cannot_be_written_serves_readers(folder, monkeypatch):
     load()
     monkeypatch.setattr("aigc_jax.evaluation.classifier_cache.file_lock", None)  # no lock is needed
     assert load() == 0

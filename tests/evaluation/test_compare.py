@@ -26,7 +26,7 @@ def contender(name, num_wrong, *, features=FEATURES, seed="0", num_samples=N, **
     )
 
 
-def test_differences_are_of_pairs():
+def test_compare_pairs_samples():
     _, differences = compare([contender("a", 40), contender("b", 20)])
     found = {each.title: each for each in differences}
     violations = found["violations"]
@@ -37,7 +37,7 @@ def test_differences_are_of_pairs():
     assert found["class agreement"].value == pytest.approx(0.05)
 
 
-def test_equal_runs_do_not_differ_and_agree_on_every_noise():
+def test_compare_of_equal_runs_finds_no_difference():
     tables, differences = compare([contender("a", 40), contender("b", 40)])
     assert all(each.value == 0.0 and -0.04 < each.low < 0 < each.high < 0.04 for each in differences)
     by_name = {table.name: table for table in tables}
@@ -46,7 +46,7 @@ def test_equal_runs_do_not_differ_and_agree_on_every_noise():
     assert by_name["measurements"].rows[0][:2] == ["class agreement", "90.0 % (50.0 to 90.0)"]
 
 
-def test_figures_have_their_own_units():
+def test_compare_prints_units():
     rows = [
         Measurement("reconstruction_psnr", "PSNR", 20.0, N, "decibel", "", 19.5, 20.5),
         Measurement("perturbation", "moved", 0.5, N, "score", "", 0.4, 0.6),
@@ -77,14 +77,14 @@ def test_compare_names_measurements_whole_and_shows_references():
     ]
 
 
-def test_models_that_share_no_noise_agree_by_chance():
+def test_compare_of_independent_models_agrees_by_chance():
     other = RNG.normal(size=FEATURES.shape).astype(np.float32)
     tables, _ = compare([contender("a", 40), contender("b", 40, features=other)])
     _, alike, _, chance, _ = next(table for table in tables if table.name == "model_consistency").rows[0]
     assert abs(float(alike.split()[0]) - float(chance.split()[0])) < 6
 
 
-def test_runs_of_a_world_agree_by_the_mode():
+def test_compare_of_a_world_agrees_by_the_mode():
     modes = np.arange(N) % 4
     runs = []
     for name, seen in (("a", modes), ("b", np.where(np.arange(N) < 40, -1, modes))):
@@ -97,7 +97,7 @@ def test_runs_of_a_world_agree_by_the_mode():
     assert excess.startswith("67.7%")
 
 
-def test_points_of_a_condition_are_compared_by_nearness():
+def test_compare_of_points_agrees_by_nearness():
     # On a line, where a cosine is a sign: two independent models agree on half of all signs, but hardly ever nearby.
     sides = [RNG.normal(size=(N, 1)).astype(np.float32) for _ in range(2)]
     runs = []
@@ -113,13 +113,13 @@ def test_points_of_a_condition_are_compared_by_nearness():
     ("others", "words"),
     [([], "two runs"), ([contender("b", 1, seed="3")], "--seed"), ([contender("b", 1, num_samples=9)], "num_samples")],
 )
-def test_runs_that_cannot_be_paired_are_refused_in_one_line(others, words):
+def test_compare_refuses_runs_that_cannot_be_paired(others, words):
     with pytest.raises(UsageError, match=words) as info:
         compare([contender("a", 40), *others])
     assert "\n" not in str(info.value)
 
 
-def test_runs_on_data_of_one_name_and_different_content_are_refused():
+def test_compare_refuses_different_data_of_one_name():
     first, second, other = (
         contender(name, 1, **{"data checksum": mark}) for name, mark in zip("abc", "112", strict=True)
     )
@@ -128,7 +128,7 @@ def test_runs_on_data_of_one_name_and_different_content_are_refused():
         compare([first, other])
 
 
-def test_tables_for_people(tmp_path):
+def test_compare_tables_are_aligned_and_escaped(tmp_path):
     tables, _ = compare([contender("a<b>", 40), contender("b", 20)])
     lines = table_lines(tables[2])
     assert len({line.index("-5.00") for line in lines if "-5.00" in line}) == 1

@@ -54,7 +54,7 @@ def test_latent_sensitivity_is_the_quantiles_of_the_changes():
 
 
 @pytest.mark.parametrize(("changes", "reason"), [(None, "single latent"), (np.nan, "4 of 4 samples")])
-def test_a_sensitivity_that_is_none_is_left_out(changes, reason):
+def test_latent_sensitivity_is_left_out_with_a_reason(changes, reason):
     model = EvaluatedModel(sampler(ring()), latent_changes=changes and (lambda num: np.full((num, 2), changes)))
     assert reason in section_of(ring(), model, num=4).left_out["latent_sensitivity"]
 
@@ -98,7 +98,7 @@ def numbers(num_modes):
     )
 
 
-def test_a_collapse_within_a_condition_shows_in_its_entropy():
+def test_free_attributes_show_a_collapse_within_a_condition():
     parity = numbers(2)
     perfect = sampler(parity)
 
@@ -115,7 +115,7 @@ def test_a_collapse_within_a_condition_shows_in_its_entropy():
     assert "A small p indicates collapse within a condition" in caption_of(sections[0])
 
 
-def test_without_a_condition_the_mode_itself_is_free():
+def test_free_attributes_of_an_unconditional_model_include_the_mode():
     def lopsided(index, samples):
         return np.where((index % 4 > 0)[:, None], samples[:1], samples)
 
@@ -131,7 +131,7 @@ def test_without_a_condition_the_mode_itself_is_free():
     assert "condition" not in table.title + table.caption
 
 
-def test_invalid_samples_do_not_count():
+def test_free_attributes_ignore_invalid_samples():
     world = ring()
 
     def spoiled(index, samples):
@@ -143,7 +143,7 @@ def test_invalid_samples_do_not_count():
     assert p_of(row) > 0.05
 
 
-def test_samples_of_another_condition_do_not_pass_for_variety():
+def test_free_attributes_ignore_samples_of_another_condition():
     parity = numbers(2)
 
     def astray(start, condition, num):
@@ -154,7 +154,7 @@ def test_samples_of_another_condition_do_not_pass_for_variety():
     assert (float(row[0]), p_of(row)) == (0, 0.001)
 
 
-def test_where_nothing_is_free_it_is_said():
+def test_free_attributes_are_left_out_with_a_reason():
     assert "fixes all" in section_of(ring(), EvaluatedModel(sampler(ring()), 8)).left_out["free_attributes"]
     single = numbers(1)._replace(attributes={}, read=None)
     assert "reads no attribute" in section_of(single, EvaluatedModel(sampler(single))).left_out["free_attributes"]
@@ -178,7 +178,7 @@ def seeds_of(sample_fn, judge, num_classes):
 
 
 @pytest.mark.parametrize("num_classes", [2, 10])
-def test_a_model_that_ignores_its_condition_has_no_consistency(num_classes):
+def test_seed_consistency_of_an_ignored_condition_is_zero(num_classes):
     def deaf(start, condition, num):
         return np.random.default_rng(start).integers(0, num_classes, (num, 1)).astype(np.float32)
 
@@ -187,7 +187,7 @@ def test_a_model_that_ignores_its_condition_has_no_consistency(num_classes):
     assert row.low < 0.02
 
 
-def test_the_least_consistent_condition_is_named():
+def test_seed_consistency_names_the_worst_condition():
     def sample(start, condition, num):
         index = np.arange(start, start + num)
         return np.where((condition == 8) & (index % 100 == 8), 3, condition)[:, None].astype(np.float32)
@@ -198,7 +198,7 @@ def test_the_least_consistent_condition_is_named():
     assert (row.low < row.value < row.high, row.is_proxy) == (True, True)
 
 
-def test_an_invalid_sample_is_a_value_of_its_own():
+def test_seed_consistency_counts_invalid_samples_as_a_value():
     world = ring()
 
     def spoil(index, samples):
@@ -217,7 +217,7 @@ def paired(world, sample_fn, other_fn, num_classes=None, num=NUM):
     return section_of(world, EvaluatedModel(sample_fn, num_classes, paired_variants=[paired_variant]), num)
 
 
-def test_without_a_condition_two_models_agree_by_the_mode_that_is_seen():
+def test_model_consistency_without_condition_compares_modes():
     world = ring()
     near = sampler(world, spoil=lambda index, samples: samples + np.float32(0.01))
     row = found_in(paired(world, sampler(world), near), "model_consistency")
@@ -228,7 +228,7 @@ def test_without_a_condition_two_models_agree_by_the_mode_that_is_seen():
     assert row.low < 1 / 8 < row.high
 
 
-def test_an_invalid_sample_agrees_with_none_that_is_valid():
+def test_model_consistency_counts_invalid_samples_as_a_value():
     world = ring()
 
     def spoiled(index, samples):
@@ -239,7 +239,7 @@ def test_an_invalid_sample_agrees_with_none_that_is_valid():
     assert row.value == pytest.approx(0.75)
 
 
-def test_a_world_of_one_mode_is_told_by_what_that_leaves_free():
+def test_model_consistency_of_one_mode_compares_free_attributes():
     world = numbers(1)
     row = found_in(paired(world, sampler(world), sampler(world)), "model_consistency")
     assert row.title.endswith("same number")
@@ -247,7 +247,7 @@ def test_a_world_of_one_mode_is_told_by_what_that_leaves_free():
     assert row.reference == pytest.approx(1 / 4, abs=0.03)
 
 
-def test_points_of_a_condition_are_alike_where_they_are_near():
+def test_model_consistency_of_points_compares_distances():
     world = ring()
     near = sampler(world, spoil=lambda index, samples: samples + np.float32(0.005))
     rows = [
@@ -258,7 +258,7 @@ def test_points_of_a_condition_are_alike_where_they_are_near():
     assert rows[1].low < 0.1 < rows[1].high
 
 
-def test_hallucinations_of_the_same_noise_are_held_against_independence():
+def test_paired_violations_are_compared_with_independence():
     world, far = ring(), np.float32(9.0)
     tenth = sampler(world, spoil=lambda index, samples: samples + far * (index % 10 == 0)[:, None].astype(np.float32))
     other = sampler(world, spoil=lambda index, samples: samples + far * (index % 9 == 0)[:, None].astype(np.float32))

@@ -1,4 +1,4 @@
-"""Each planted fault lights its own light and no other; a perfect sampler lights none."""
+"""Each planted fault fails its own criterion and no other; a perfect sampler fails none."""
 
 import numpy as np
 import pytest
@@ -18,10 +18,10 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_lights_its_own_light_alone(name):
+def test_planted_fault_fails_its_own_criterion_alone(name):
     sample_fn, num_classes, expected = FAULTS[name]
     report = planted.report_of(sample_fn, num_classes)
-    assert planted.lit(report) == expected, [criterion for criterion in report.criteria if criterion.has_failed]
+    assert planted.failed(report) == expected, [criterion for criterion in report.criteria if criterion.has_failed]
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,9 @@ def test_a_fault_lights_its_own_light_alone(name):
         (planted.pleasing_one, planted.ONE_JUDGE, set()),  # what one judge alone lets pass
     ],
 )
-def test_who_pleases_the_first_classifier_alone_is_found_by_the_second(sample_fn, judge, expected):
+def test_second_classifier_finds_samples_that_fool_the_first(sample_fn, judge, expected):
     report = planted.report_of(sample_fn, judge=judge)
-    assert planted.lit(report) == expected, [criterion for criterion in report.criteria if criterion.has_failed]
+    assert planted.failed(report) == expected, [criterion for criterion in report.criteria if criterion.has_failed]
     if sample_fn is planted.pleasing_one and expected:
         first, second = report.criterion("follows_condition").checks
         assert (first.is_worse, second.is_worse) == (False, True)
@@ -43,9 +43,9 @@ def test_who_pleases_the_first_classifier_alone_is_found_by_the_second(sample_fn
         assert report.find("second_opinion").value == pytest.approx(0.8, abs=0.01)
 
 
-def test_hallucinations_are_counted():
+def test_valid_samples_counts_hallucinations():
     report = planted.report_of(planted.hallucinating)
-    assert {"valid", "follows_condition"} == planted.lit(report)  # what is of no class is not of the one asked for
+    assert {"valid", "follows_condition"} == planted.failed(report)  # what is of no class is not of the one asked for
     valid = report.find("valid_samples")
     assert valid.value == pytest.approx(0.98)
     assert valid.low < 0.98 < valid.high
@@ -53,13 +53,13 @@ def test_hallucinations_are_counted():
     assert sum(bar.value for bar in violations.bars) == pytest.approx(0.02)
 
 
-def test_a_sample_that_changes_when_drawn_again_is_noticed():
+def test_repeatability_notices_samples_that_change():
     report = planted.report_of(planted.perfect, again=lambda *given: planted.perfect(*given) + np.float32(1e-6))
-    assert planted.lit(report) == {"consistent"}
+    assert planted.failed(report) == {"consistent"}
     assert report.find("repeatability").value == 0.0
 
 
-def test_samples_that_see_their_neighbours_are_noticed_but_rounding_is_not():
+def test_replications_notice_dependence_on_neighbours_but_not_rounding():
     def in_batches(start, condition, num):
         parts = range(start, start + num, 16)
         return np.concatenate([planted.crowded(each, condition[each - start :][:16], 16) for each in parts])
@@ -70,12 +70,12 @@ def test_samples_that_see_their_neighbours_are_noticed_but_rounding_is_not():
         return samples + np.float32(1e-5)
 
     replications = [Replication("in batches of 16", in_batches, 1e-3, is_judged=False, large_difference=0.1)]
-    assert planted.lit(planted.report_of(planted.crowded, replications=replications)) >= {"consistent"}
+    assert planted.failed(planted.report_of(planted.crowded, replications=replications)) >= {"consistent"}
     replications = [Replication("in batches of 16", rounded, 1e-3, is_judged=False, large_difference=0.1)]
-    assert planted.lit(planted.report_of(planted.perfect, replications=replications)) == set()
+    assert planted.failed(planted.report_of(planted.perfect, replications=replications)) == set()
 
 
-def test_perfect_samplers_light_nothing_in_many_draws(monkeypatch):
+def test_perfect_samplers_fail_no_criterion_in_many_draws(monkeypatch):
     # The family error of 1 % allows none of so few.
     for offset in range(3):
         report = planted.report_of(
@@ -84,4 +84,4 @@ def test_perfect_samplers_light_nothing_in_many_draws(monkeypatch):
             ),
             num_samples=1000,
         )
-        assert planted.lit(report) == set()
+        assert planted.failed(report) == set()

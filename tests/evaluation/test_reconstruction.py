@@ -52,7 +52,7 @@ def nearest_of(images):
     return ((images[:, None] - TRAIN) ** 2).sum(axis=(2, 3, 4)).argmin(axis=1)
 
 
-def test_an_identity_loses_nothing():
+def test_reconstruction_of_an_identity_is_perfect():
     section = measured(lambda images, condition: images, blobs(40, 1))
     rows = rows_of(section)
     assert rows.keys() == SMALL
@@ -65,12 +65,12 @@ def test_an_identity_loses_nothing():
     assert "161" in section.left_out["reconstruction_ms_ssim"]
 
 
-def test_decibels_are_at_most_what_rounding_leaves():
+def test_reconstruction_psnr_is_capped_at_the_error_of_rounding():
     rounded = np.random.default_rng(0).uniform(-0.5, 0.5, 100_000) * 2 / 255
     assert pytest.approx(10 * math.log10(4 / np.mean(rounded**2)), abs=0.05) == MAX_DECIBEL
 
 
-def test_the_nearest_training_image_gives_the_reference_and_any_other_one_less():
+def test_reconstruction_reference_is_the_nearest_training_image():
     values = blobs(60, 2)
     nearest = rows_of(measured(lambda images, condition: TRAIN[nearest_of(images)], values))
     others = rows_of(measured(lambda images, condition: TRAIN[: len(images)], values))
@@ -81,7 +81,7 @@ def test_the_nearest_training_image_gives_the_reference_and_any_other_one_less()
         assert is_worse == others[name].lower_is_better
 
 
-def test_the_interval_is_of_the_mean_over_images():
+def test_reconstruction_interval_is_of_the_mean_over_images():
     noise = np.random.default_rng(3).normal(size=(100, 16, 16, 1)) * np.linspace(0, 0.4, 100)[:, None, None, None]
     row = rows_of(measured(lambda images, condition: images + noise, blobs(100, 3)))["reconstruction_mse"]
     errors = (noise**2).mean(axis=(1, 2, 3))
@@ -90,7 +90,7 @@ def test_the_interval_is_of_the_mean_over_images():
     assert (row.value - row.low, row.high - row.value) == pytest.approx((half, half), rel=0.2)
 
 
-def test_each_image_keeps_its_class_and_no_more_than_needed_are_looked_at():
+def test_reconstruction_takes_the_first_images_with_their_classes():
     seen = []
 
     def reconstruct(images, condition):
@@ -103,7 +103,7 @@ def test_each_image_keeps_its_class_and_no_more_than_needed_are_looked_at():
     np.testing.assert_array_equal(condition, np.arange(MAX_IMAGES))
 
 
-def test_the_worst_are_shown_above_what_comes_back_of_them():
+def test_reconstruction_gallery_shows_the_worst():
     values = blobs(30, 5)
 
     def spoilt(images, condition):
@@ -120,14 +120,14 @@ def test_the_worst_are_shown_above_what_comes_back_of_them():
     assert "From top to bottom: image, reconstruction" in panel(figure).replace("\u00a0", " ")
 
 
-def test_images_too_small_for_windows_are_compared_by_error():
+def test_reconstruction_of_small_images_has_no_ssim():
     section = measured(lambda images, condition: images / 2, blobs(12, 6, side=8), to_float(blobs(20, 7, side=8)))
     assert rows_of(section).keys() == {"reconstruction_psnr", "reconstruction_mse"}
     assert "at least 11" in section.left_out["reconstruction_ssim"]
     assert section.figures[0].labels[1][0].startswith("PSNR ")
 
 
-def test_large_images_have_five_scales():
+def test_reconstruction_of_large_images_has_ms_ssim():
     values = blobs(2, 8, side=161)
     section = measured(lambda images, condition: images, values, to_float(blobs(3, 9, side=161)))
     assert rows_of(section).keys() == ALL
@@ -146,7 +146,7 @@ def test_large_images_have_five_scales():
         ),
     ],
 )
-def test_what_cannot_be_measured_is_left_out_with_a_reason(reconstruct, values, reason):
+def test_reconstruction_is_left_out_with_a_reason(reconstruct, values, reason):
     section = measured(reconstruct, values)
     assert not section.measurements
     assert not section.figures
@@ -154,7 +154,7 @@ def test_what_cannot_be_measured_is_left_out_with_a_reason(reconstruct, values, 
     assert all(why.startswith(reason) for why in section.left_out.values())
 
 
-def test_a_terminal_shows_decibels_and_room_for_the_reason():
+def test_reconstruction_lines_fit_a_terminal():
     section = measured(lambda images, condition: images, blobs(40, 1))
     lines = summary_lines(Report("blobs", "", 40, section.measurements, left_out=section.left_out))
     (line,) = [line for line in lines if line.startswith("reconstruction PSNR")]

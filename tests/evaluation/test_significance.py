@@ -1,4 +1,4 @@
-"""The comparisons behind the lights: exact tests, judged together, wrong no more often than they say."""
+"""Hypothesis tests of the criteria: exact, judged together, wrong no more often than they say."""
 
 import numpy as np
 import pytest
@@ -8,13 +8,13 @@ from aigc_jax.evaluation import significance
 from aigc_jax.evaluation.section import Section
 
 
-def test_fishers_tea_lady():
+def test_fisher_test_of_the_lady_tasting_tea():
     # Fisher 1935: three of four cups right, and one of the other four: p = 17 / 70.
     assert significance.fisher_test("cups", 3, 4, 1, 4).p_value == pytest.approx(17 / 70)
     assert significance.fisher_test("cups", 1, 4, 3, 4).p_value == pytest.approx(69 / 70)
 
 
-def test_a_class_drawn_more_often_is_no_fault_of_its_samples():
+def test_mantel_haenszel_test_ignores_shares_of_classes():
     # Class 1 is off the data in half of all real cases, class 0 never; the samples are of class 1 twice as often.
     stratum, real_stratum = np.repeat([0, 1], [100, 200]), np.repeat([0, 1], [200, 100])
     is_bad, is_real_bad = (each * (np.arange(300) % 2 == 0) == 1 for each in (stratum, real_stratum))
@@ -24,13 +24,13 @@ def test_a_class_drawn_more_often_is_no_fault_of_its_samples():
     assert significance.mantel_haenszel_test("off", is_worse, stratum, is_real_bad, real_stratum).p_value < 1e-4
 
 
-def test_one_stratum_is_nearly_fishers_test():
+def test_mantel_haenszel_test_of_one_stratum_is_nearly_fishers():
     is_bad, is_real_bad = np.arange(1000) < 130, np.arange(800) < 80
     one = significance.mantel_haenszel_test("off", is_bad, np.zeros(1000, int), is_real_bad, np.zeros(800, int))
     assert one.p_value == pytest.approx(significance.fisher_test("off", 130, 1000, 80, 800).p_value, rel=0.3)
 
 
-def test_few_cases_in_many_strata_are_judged_exactly():
+def test_mantel_haenszel_test_of_few_cases_is_exact():
     # One of 20 samples, none of 1,000 real examples, ten classes: as rare as 2 of 102 in the one class that counts.
     stratum, real_stratum = np.arange(20) % 10, np.arange(1000) % 10
     is_bad = np.arange(20) == 0
@@ -38,7 +38,7 @@ def test_few_cases_in_many_strata_are_judged_exactly():
     assert check.p_value == pytest.approx(2 / 102)
 
 
-def test_repeats_are_held_against_those_of_real_examples():
+def test_duplicate_test_compares_with_real_examples():
     # 12,497,500 pairs without a repeat: among 1,000 samples less than 0.2 are expected, at the bound.
     few = significance.duplicate_test("repeats", 1, 1000, real_pairs=0, num_real=5000)
     assert few.p_value == pytest.approx(1 - np.exp(-few.reference * 1000))
@@ -49,7 +49,7 @@ def test_repeats_are_held_against_those_of_real_examples():
     assert significance.duplicate_test("repeats", 712, 1000, real_pairs=pairs, num_real=5000).p_value > 0.5
 
 
-def test_shares_of_kinds_that_occur_nowhere_do_not_count():
+def test_homogeneity_test_ignores_kinds_that_do_not_occur():
     counts, real = np.array([30, 70, 0]), np.array([50, 50, 0])
     check = significance.homogeneity_test("kinds", counts, real)
     assert check.p_value == pytest.approx(stats.chi2.sf(2 * (20**2 / 80 + 20**2 / 120) / 2, 1), rel=1e-6)
@@ -57,7 +57,7 @@ def test_shares_of_kinds_that_occur_nowhere_do_not_count():
     assert significance.homogeneity_test("kinds", np.array([0, 9]), np.array([0, 4])).p_value == 1.0
 
 
-def test_all_checks_share_one_error():
+def test_criteria_share_one_family_error():
     def check(p_value):
         return significance.Check("", 0.1, 0.0, p_value, False)
 
@@ -73,7 +73,7 @@ def test_criterion_without_checks_has_the_reason():
     assert (criterion.has_failed, criterion.why_not, criterion.headline) == (None, "too few", "x")
 
 
-def test_what_may_never_happen_needs_no_test():
+def test_zero_tolerance_check_fails_on_one_case():
     assert significance.zero_tolerance_check("a", 1, 10**9).is_worse
     assert not significance.zero_tolerance_check("a", 0, 10).is_worse
     section = Section("valid", checks=[significance.zero_tolerance_check("a", 1, 10**9)])
@@ -82,7 +82,7 @@ def test_what_may_never_happen_needs_no_test():
 
 
 @pytest.mark.parametrize("kind", ["fisher_test", "homogeneity_test"])
-def test_chance_alone_is_called_a_difference_no_more_often_than_said(kind):
+def test_hypothesis_tests_reject_no_more_often_than_said(kind):
     rng, num_wrong, level = np.random.default_rng(0), 0, 0.05
     for _ in range(400):
         if kind == "fisher_test":
@@ -101,7 +101,7 @@ def rare_kinds(rng, n, num_kinds=60, num_dropped=0):
     return rng.multinomial(n, law / law.sum())
 
 
-def test_rare_kinds_are_called_a_difference_as_often_as_said(monkeypatch):
+def test_homogeneity_test_of_rare_kinds_rejects_as_often_as_said(monkeypatch):
     monkeypatch.setattr(significance, "NUM_TABLES", 199)
     rng, num, p_values, asymptotic = np.random.default_rng(0), 300, [], []
     for _ in range(num):
@@ -116,16 +116,16 @@ def test_rare_kinds_are_called_a_difference_as_often_as_said(monkeypatch):
     assert np.sum(np.array(asymptotic) <= 0.05) > high  # what Pearson's law would make of the same tables
 
 
-def test_a_dropped_kind_is_found_among_rare_ones():
+def test_homogeneity_test_finds_a_dropped_rare_kind():
     rng = np.random.default_rng(1)
     check = significance.homogeneity_test("", rare_kinds(rng, 200, num_dropped=1), rare_kinds(rng, 600))
     assert check.p_value == 1 / (1 + significance.NUM_TABLES)
     assert check.value > check.reference
-    # The smallest p-value lights a light in a report of more checks than there are.
+    # The smallest p-value fails a criterion in a report of more checks than there are.
     assert check.p_value < significance.FAMILY_ERROR / 50
 
 
-def test_drawn_tables_are_fishers_where_there_are_two_kinds():
+def test_homogeneity_test_of_two_kinds_is_fishers():
     table = np.array([[9, 1], [3, 5]])
     exact = stats.fisher_exact(table).pvalue
     assert significance.homogeneity_test("", *table).p_value == pytest.approx(exact, abs=0.01)
