@@ -179,7 +179,7 @@ def _worst(evidence: Evidence, truth: np.ndarray, score: np.ndarray | None) -> l
         f"Of {samples.num} samples: {evidence.violation_title} first ({int(truth.sum())} in all), then the least "
         "reliable by the best detector. Below each the kind of violation."
     )
-    labels = [[_label(evidence, i) if truth[i] else "least reliable" for i in row] for row in rows]
+    labels = [[_label(evidence, int(i)) if truth[i] else "least reliable" for i in row] for row in rows]
     return [Gallery("worst", "The worst samples", caption, [picture(samples.values[row]) for row in rows], labels)]
 
 
