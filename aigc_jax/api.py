@@ -73,7 +73,8 @@ class TrainedRun(NamedTuple):
 
         Args:
             num_samples: number of samples to measure.
-            **options: further options of the command by name, such as ``gate`` or ``single_judge``.
+            **options: further options of the command by name, such as ``gate`` or ``single_judge``, and settings of the
+                run's sampler, such as ``guidance``.
 
         Returns:
             The report, which is also written to ``path / "report"``.
@@ -81,7 +82,10 @@ class TrainedRun(NamedTuple):
         from aigc_jax.cli.evaluate import Evaluate, evaluate_run
         from aigc_jax.report.files import read_report
 
-        evaluate_run(Evaluate(self.path, num_samples=num_samples, **options))
+        own = {field.name for field in dataclasses.fields(Evaluate)}
+        overrides = {name: value for name, value in options.items() if name not in own}
+        options = {name: value for name, value in options.items() if name in own}
+        evaluate_run(Evaluate(self.path, num_samples=num_samples, overrides=overrides, **options))
         return read_report(options.get("out") or self.path)
 
 

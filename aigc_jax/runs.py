@@ -12,7 +12,6 @@ import importlib.util
 import pkgutil
 import re
 import sys
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +23,7 @@ import numpy as np
 from aigc_jax.configs import __path__ as config_paths
 from aigc_jax.data.pipeline import batches
 from aigc_jax.train.checkpoint import load_variables
-from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.config import TrainConfig, check_ranges
 from aigc_jax.train.config_io import config_from_values
 from aigc_jax.train.data_record import checked_data, located, read_record, record_data, with_class_names
 from aigc_jax.train.loop import EvaluateFn, TrainResult, train
@@ -159,97 +158,74 @@ def run_module(run: Path, config_file: Path | None = None) -> ModuleType:
     return load_config(str(config_file) if config_file else described.config)
 
 
-_WHAT = {"sampling": "sampler", "likelihood": "likelihood"}
-"""What a group of settings is the choice of, in words."""
+def run_settings(run: Path, config_file: Path | None, group: str) -> Any:
+    """The settings of one group that a run was trained with; None where its config has no such group."""
+    module = run_module(run, config_file)
+    return settings_of(config_from_values(module.Config, read_run(run).values), group)
+
+
+def settings_of(config: TrainConfig, group: str) -> Any:
+    """The dataclass instance of one group of a configuration; None where there is none.
+
+    >>> settings_of(TrainConfig(), "sampling")
+    """
+    settings = getattr(config, group, None)
+    return settings if dataclasses.is_dataclass(settings) else None
 
 
 def override(config: TrainConfig, group: str, settings: Mapping[str, Any]) -> TrainConfig:
     """A configuration with some settings of one of its groups replaced.
 
-    Args:
-        config: the configuration.
-        group: the name of a field that holds a dataclass, ``sampling`` or ``likelihood``.
-        settings: ``{name: value}``; none leaves the configuration as it is.
-
-    Returns:
-        The new configuration. Whether its numbers can be is for its ``build`` to say.
-
     Raises:
-        UsageError: the configuration has no such group, the group no such setting, or a setting not this choice.
+        UsageError: the configuration has no such group, the group no such setting, or a number is out of range.
 
     >>> override(TrainConfig(), "sampling", {"num_steps": 3})
     Traceback (most recent call last):
     ...
-    aigc_jax.types.UsageError: this model takes no sampler: leave --num-steps out
+    aigc_jax.types.UsageError: this run has no sampling settings: leave num_steps out
     """
     if not settings:
         return config
-    flags, values = ", ".join(map(_flag, settings)), getattr(config, group, None)
-    if not dataclasses.is_dataclass(values) or isinstance(values, type):
-        raise UsageError(f"this model takes no {_WHAT.get(group, group)}: leave {flags} out")
-    hints = typing.get_type_hints(type(values))
-    for name, value in settings.items():
-        if name not in hints:
-            known = " ".join(_flag(field.name) for field in dataclasses.fields(values) if field.name in _OVERRIDABLE)
-            raise UsageError(
-                f"this model has no choice of {name.replace('_', ' ')}: leave {_flag(name)} out"
-                + (f" (it takes {known})" if known else "")
-            )
-        if typing.get_origin(hints[name]) is typing.Literal and value not in typing.get_args(hints[name]):
-            choices = ", ".join(map(str, typing.get_args(hints[name])))
-            raise UsageError(f"expected {_flag(name)} to be one of {choices}; got {value!r}")
-        if name.startswith("num_") and value < 1:
-            raise UsageError(f"expected {_flag(name)} 1 or more, got {value}")
-    return dataclasses.replace(config, **{group: dataclasses.replace(values, **settings)})
+    own = settings_of(config, group)
+    if own is None:
+        raise UsageError(f"this run has no {group} settings: leave {', '.join(settings)} out")
+    names = [field.name for field in dataclasses.fields(own)]
+    if unknown := [name for name in settings if name not in names]:
+        raise UsageError(f"expected {group} settings of {', '.join(names)}; got {', '.join(unknown)}")
+    changed = dataclasses.replace(own, **settings)
+    check_ranges(changed)
+    return dataclasses.replace(config, **{group: changed})
 
 
-def group_values(config: TrainConfig, group: str) -> dict[str, Any]:
-    """The settings of one group of a configuration.
-
-    Args:
-        config: the configuration.
-        group: the name of a field that holds a dataclass.
-
-    Returns:
-        ``{name: value}``, {} where there is no such group.
-
-    >>> group_values(TrainConfig(), "sampling")
-    {}
-    """
-    values = getattr(config, group, None)
-    if not dataclasses.is_dataclass(values) or isinstance(values, type):
+def reported_settings(config: TrainConfig, group: str) -> dict[str, Any]:
+    """The settings of one group that a reader needs: its ``REPORTED`` ones (all without), and those not at defaults."""
+    settings = settings_of(config, group)
+    if settings is None:
         return {}
-    return dataclasses.asdict(values)
+    reported = getattr(settings, "REPORTED", [field.name for field in dataclasses.fields(settings)])
+    values = {field.name: (getattr(settings, field.name), field.default) for field in dataclasses.fields(settings)}
+    return {name: value for name, (value, default) in values.items() if name in reported or value != default}
 
 
-def told_values(config: TrainConfig, group: str) -> dict[str, Any]:
-    """The settings of one group that a reader needs: those with flags, and those that are not at their defaults.
-
-    Args:
-        config: the configuration.
-        group: the name of a field that holds a dataclass.
-
-    Returns:
-        ``{name: value}``, {} where there is no such group.
-
-    >>> told_values(TrainConfig(), "sampling")
-    {}
-    """
-    values = group_values(config, group)
-    if not values:
-        return {}
-    defaults = {field.name: field.default for field in dataclasses.fields(getattr(config, group))}
-    return {name: value for name, value in values.items() if name in _ALWAYS_TOLD or value != defaults[name]}
-
-
-SAMPLER_FLAGS = ("sampler", "num_steps", "guidance", "guidance_rescale", "guidance_interval")
-"""The settings of a sampler that commands have flags for."""
-_OVERRIDABLE = (*SAMPLER_FLAGS, "num_importance_samples")
-_ALWAYS_TOLD = ("sampler", "num_steps", "guidance", "num_importance_samples")
-
-
-def _flag(name: str) -> str:
+def option(name: str) -> str:
+    """The option of a setting: ``--num-steps``."""
     return "--" + name.replace("_", "-")
+
+
+def option_words(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as words of a command line.
+
+    >>> option_words({"num_steps": 5, "interval": (0.3, 5.0), "cas": True})
+    ['--num-steps', '5', '--interval', '0.3', '5.0', '--cas']
+    """
+    words = []
+    for name, value in settings.items():
+        if isinstance(value, bool):
+            group, dot, last = name.rpartition(".")
+            words.append(option(name if value else f"{group}{dot}no-{last}"))
+        else:
+            words += [option(name), *map(str, value if isinstance(value, tuple | list) else [value])]
+    return words
 
 
 def run_training(

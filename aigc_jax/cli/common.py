@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import tyro
@@ -39,24 +39,14 @@ class Trained:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sampler:
-    """How samples are drawn, for models that leave a choice; None for what the run was trained with."""
+class Adjusted(Trained):
+    """A trained run with other settings of one group; its options are made from the run, see ``cli/parsing.py``."""
 
-    sampler: str | None = None
-    """The solver, for example ddim; --help of aigc-jax train CONFIG names them."""
-    num_steps: int | None = None
-    """Number of steps of the sampler."""
-    guidance: float | None = None
-    """Classifier-free guidance weight; 1 is the conditional model itself."""
-    guidance_rescale: float | None = None
-    """Share in [0, 1] by which guided predictions get the contrast of unguided ones back."""
-    guidance_interval: tuple[float, float] | None = None
-    """Noise levels sigma / alpha, low and high, between which there is guidance."""
+    GROUP: ClassVar[str] = "sampling"
+    """The name of the group in the run's config."""
 
-    def overrides(self) -> dict[str, object]:
-        """What was given, by the name of the setting."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(Sampler)}
-        return {name: value for name, value in values.items() if value is not None}
+    overrides: Annotated[Mapping[str, Any], tyro.conf.Suppress] = dataclasses.field(default_factory=dict)
+    """Settings that differ from the run's own, by name."""
 
 
 def default_out(arguments: Trained, command: str, options: Mapping[str, object], suffix: str = ".png") -> Path:
@@ -73,7 +63,7 @@ def named_class(condition: int | None, names: Sequence[str]) -> dict[str, str]:
     return {} if condition is None else {"class": f"{condition}-{names[condition]}"}
 
 
-def load(arguments: Trained, overrides: Mapping[str, Mapping[str, Any]]) -> tuple[Experiment, TrainConfig, Variables]:
+def load(arguments: Trained) -> tuple[Experiment, TrainConfig, Variables]:
     """The experiment, settings and weights of the run that a command names."""
     return load_run(
         arguments.run,
@@ -81,7 +71,7 @@ def load(arguments: Trained, overrides: Mapping[str, Mapping[str, Any]]) -> tupl
         config_file=arguments.config,
         data=arguments.data,
         data_dir=arguments.data_dir,
-        overrides=overrides,
+        overrides={arguments.GROUP: arguments.overrides} if isinstance(arguments, Adjusted) else None,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from aigc_jax.cli.common import Sampler, Trained, condition_number, default_out, ids_of, load, named_class, names_of
+from aigc_jax.cli.common import Adjusted, condition_number, default_out, ids_of, load, named_class, names_of
 from aigc_jax.data.images import make_grid, write_png
 from aigc_jax.data.pipeline import load as load_batch
 from aigc_jax.inference.sampling import check_seed, make_edit_fn
@@ -16,7 +16,7 @@ from aigc_jax.types import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
-class Edit(Sampler, Trained):
+class Edit(Adjusted):
     """Change held-out images: make up the part that is not kept, or all of each, as much as --strength says."""
 
     num: int = 10
@@ -41,7 +41,7 @@ def edit(arguments: Edit) -> int:
     if arguments.out is not None and arguments.out.suffix != ".png":
         raise UsageError(f"expected an --out that ends in .png, got {arguments.out}")
     check_seed(arguments.seed)
-    experiment, _, variables = load(arguments, {"sampling": arguments.overrides()})
+    experiment, _, variables = load(arguments)
     edit_fn = make_edit_fn(experiment, variables, keep=arguments.keep, strength=arguments.strength)
     held_out = experiment.open_data().held_out
     batch = load_batch(held_out, np.linspace(0, len(held_out) - 1, num).astype(np.int64), experiment.modality)
@@ -51,7 +51,7 @@ def edit(arguments: Edit) -> int:
         condition = batch["condition"]
     rows = [image, *(edit_fn(image, condition, 3 * arguments.seed, row) for row in range(3))]
     options = {name: getattr(arguments, name) for name in ("keep", "strength", "seed", "num")}
-    options |= named_class(number, names_of(experiment)) | arguments.overrides()
+    options |= {**named_class(number, names_of(experiment)), **arguments.overrides}
     out = arguments.out or default_out(arguments, "edit", options)
     write_png(out, make_grid(experiment.modality.store(np.concatenate(rows)), num, row_labels=["given", *["made"] * 3]))
     print(f"wrote {num} images and three results of each to {out}")

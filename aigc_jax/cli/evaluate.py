@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from aigc_jax.cli.common import Sampler, Trained
+from aigc_jax.cli.common import Adjusted
 from aigc_jax.data.files import visible
 from aigc_jax.data.fingerprint import fingerprint
 from aigc_jax.data.images import to_png
@@ -36,14 +36,14 @@ from aigc_jax.report.files import read_report, write_report
 from aigc_jax.report.gates import check_gates, read_gates
 from aigc_jax.report.schema import Report
 from aigc_jax.report.text import summary_lines
-from aigc_jax.runs import load_config, told_values
+from aigc_jax.runs import load_config, option_words, reported_settings
 from aigc_jax.train.config_io import config_from_values
 from aigc_jax.train.run_dir import checkpoint_steps, read_run
 from aigc_jax.types import Data, UsageError
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluate(Sampler, Trained):
+class Evaluate(Adjusted):
     """Measure a trained run and write its report; with a gate file, exit 1 when a gate fails."""
 
     num_samples: int = 5000
@@ -78,7 +78,7 @@ def evaluate_run(arguments: Evaluate) -> int:
     begin = time.perf_counter()
     _check(arguments)
     gates = read_gates(arguments.gate) if arguments.gate else None
-    loaded = _load(arguments, arguments.run, {"sampling": arguments.overrides()}, arguments.checkpoint)
+    loaded = _load(arguments, arguments.run, {"sampling": arguments.overrides}, arguments.checkpoint)
     partner, denoiser = (
         None if run is None else _load(arguments, run, {}) for run in (arguments.partner, arguments.denoiser)
     )
@@ -150,14 +150,12 @@ def command_line(arguments: Evaluate, **changes: Any) -> str:
     >>> command_line(Evaluate(Path("runs/a b"), num_samples=1000), guidance=2.0)
     "aigc-jax evaluate 'runs/a b' --guidance 2.0 --num-samples 1000"
     """
-    changed = dataclasses.replace(arguments, **changes)
-    words = ["aigc-jax", "evaluate", str(changed.run)]
-    for field in dataclasses.fields(changed):
-        value = getattr(changed, field.name)
-        if field.name != "run" and value != field.default:
-            words.append("--" + field.name.replace("_", "-"))
-            words += [] if value is True else _words(value)
-    return shlex.join(words)
+    own = {field.name: field.default for field in dataclasses.fields(arguments)}
+    overrides = {**arguments.overrides, **{name: value for name, value in changes.items() if name not in own}}
+    values = {**{name: getattr(arguments, name) for name in own}, **changes}
+    options = {f"{arguments.GROUP}.{name}" if name in own else name: value for name, value in overrides.items()}
+    options |= {n: values[n] for n, default in own.items() if n not in ("run", "overrides") and values[n] != default}
+    return shlex.join(["aigc-jax", "evaluate", str(arguments.run), *option_words(options)])
 
 
 def train_longer(run: Path, config_file: Path | None) -> str:
@@ -191,12 +189,8 @@ def _options(config: Any, default: Any, prefix: str = "--") -> dict[str, list[st
                 return None
             options |= group
         elif value != usual:
-            options[option] = _words(value)
+            options[option] = [str(each) for each in value] if isinstance(value, tuple) else [str(value)]
     return options
-
-
-def _words(value: Any) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, tuple | list) else [str(value)]
 
 
 def _facts(loaded: LoadedRun, arguments: Evaluate, data: Data, seconds: float) -> dict[str, str]:
@@ -211,7 +205,7 @@ def _facts(loaded: LoadedRun, arguments: Evaluate, data: Data, seconds: float) -
         "checkpoint": checkpoint,
         "parameters": f"{sum(leaf.size for leaf in params):,}",
         "seed": str(arguments.seed),
-        **{f"sampling {name}": str(value) for name, value in told_values(loaded.config, "sampling").items()},
+        **{f"sampling {name}": str(value) for name, value in reported_settings(loaded.config, "sampling").items()},
         "data checksum": fingerprint(data).checksum[:12],
         **_tool(),
         "command": visible(command_line(arguments)),

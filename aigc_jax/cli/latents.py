@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from aigc_jax.cli.common import Trained
+from aigc_jax.cli.common import Trained, load
 from aigc_jax.data.images import make_grid, to_uint8, write_png
-from aigc_jax.data.pipeline import load
+from aigc_jax.data.pipeline import load as load_batch
 from aigc_jax.inference.latents import LatentFns, make_latent_fns
 from aigc_jax.inference.sampling import check_seed
-from aigc_jax.runs import load_run
 from aigc_jax.types import UsageError
 
 NUM_COLUMNS = 10
@@ -65,13 +64,7 @@ def latents(arguments: Latents) -> int:
         raise UsageError(
             f"expected {2 * NUM_COLUMNS} examples or more, got {arguments.num_examples}: raise --num-examples"
         )
-    experiment, _, variables = load_run(
-        arguments.run,
-        checkpoint=arguments.checkpoint,
-        config_file=arguments.config,
-        data=arguments.data,
-        data_dir=arguments.data_dir,
-    )
+    experiment, _, variables = load(arguments)
     fns = make_latent_fns(experiment, variables)
     source = experiment.open_data().held_out
     order = np.random.default_rng(arguments.seed).permutation(len(source))[: arguments.num_examples]
@@ -79,7 +72,7 @@ def latents(arguments: Latents) -> int:
         raise UsageError(f"expected {2 * NUM_COLUMNS} held-out images or more, the data has {len(order)}: take more")
     if experiment.modality.picture is None:
         raise UsageError(f"latents draws images, this run makes {experiment.modality.name}s: name the run of images")
-    batch = load(source, order, experiment.modality)
+    batch = load_batch(source, order, experiment.modality)
     labels = batch["condition"] if experiment.conditions is not None else None
     encoded = Encoded(batch["example"], labels, fns.encode(batch["example"], labels))
     folder = arguments.run / "samples"

@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
-from aigc_jax.cli.common import Trained, load
+from aigc_jax.cli.common import Adjusted, load
 from aigc_jax.evaluation.likelihood import likelihood_lines, mean_rows, write_likelihood
 from aigc_jax.inference.likelihood import likelihood_rows
-from aigc_jax.runs import group_values
+from aigc_jax.runs import settings_of
 
 
 @dataclasses.dataclass(frozen=True)
-class Likelihood(Trained):
+class Likelihood(Adjusted):
     """Measure how likely a trained run finds examples: nats per example, bits per dimension, with a 95 % interval."""
+
+    GROUP: ClassVar[str] = "likelihood"
 
     num_examples: int = 1000
     """Number of examples, or all where there are fewer."""
     split: Literal["held_out", "train"] = "held_out"
     """Examples that no training saw, or those of the training."""
-    num_importance_samples: int | None = None
-    """Draws of the latent per example, for a model with one; None for what the run was trained with."""
-    num_steps: int | None = None
-    """Steps of the likelihood's solver, or times at which a bound is looked at; None likewise."""
     seed: int = 0
     """Of the draws; example i has its own, whatever the batch size."""
     batch_size: int = 50
     """Examples at once: changes memory and speed only."""
 
-    def overrides(self) -> dict[str, object]:
-        """What was given, by the name of the setting."""
-        values = {"num_importance_samples": self.num_importance_samples, "num_steps": self.num_steps}
-        return {name: value for name, value in values.items() if value is not None}
-
 
 def likelihood(arguments: Likelihood) -> int:
     """Measure how likely a run finds examples, print it, and write it beside the report."""
-    experiment, values, variables = load(arguments, {"likelihood": arguments.overrides()})
+    experiment, values, variables = load(arguments)
     data = experiment.open_data()
     rows = likelihood_rows(
         experiment,
@@ -46,7 +39,8 @@ def likelihood(arguments: Likelihood) -> int:
         seed=arguments.seed,
         batch_size=arguments.batch_size,
     )
-    means, settings = mean_rows(rows), group_values(values, "likelihood")
+    own = settings_of(values, "likelihood")
+    means, settings = mean_rows(rows), {} if own is None else dataclasses.asdict(own)
     file = write_likelihood(
         arguments.run, means, data=data.name, split=arguments.split, seed=arguments.seed, settings=settings
     )

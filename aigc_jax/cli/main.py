@@ -13,7 +13,6 @@ import functools
 import importlib
 import io
 import os
-import re
 import shlex
 import signal
 import sys
@@ -171,12 +170,16 @@ def _prepare(words: list[str]) -> Callable[[], int]:
         raise UsageError(f"expected one of train, {', '.join(COMMANDS)}; got {command!r}: see aigc-jax --help")
     module_name, arguments, function = COMMANDS[command]
     module = importlib.import_module(f"aigc_jax.cli.{module_name}")
-    parsed = _parse(getattr(module, arguments), f"aigc-jax {command}", rest)
-    if not command.startswith("data"):
+    if not command.startswith("data") and not {"-h", "--help"} & set(rest):
         from aigc_jax.train.parallel import find_devices
 
         use_compilation_cache()
         find_devices()  # before any work: a backend that does not open is one line
+    from aigc_jax.cli.common import Adjusted
+    from aigc_jax.cli.parsing import parse, parse_for_run
+
+    cls = getattr(module, arguments)
+    parsed = (parse_for_run if issubclass(cls, Adjusted) else parse)(cls, f"aigc-jax {command}", rest)
     return functools.partial(getattr(module, function), parsed)
 
 
@@ -201,6 +204,7 @@ def use_compilation_cache() -> None:
 def _prepare_train(words: list[str]) -> Callable[[], int]:
     import tyro
 
+    from aigc_jax.cli.parsing import parse
     from aigc_jax.cli.train import train_config
     from aigc_jax.runs import config_names, load_config
     from aigc_jax.types import UsageError
@@ -226,7 +230,7 @@ def _prepare_train(words: list[str]) -> Callable[[], int]:
         namespace={"__doc__": module.__doc__},
     )
     # A setting is --name VALUE whatever its type; an option of the other commands that is on or off is a word alone.
-    arguments = _parse(command, f"aigc-jax train {name}", rest, tyro.conf.FlagConversionOff)
+    arguments = parse(command, f"aigc-jax train {name}", rest, tyro.conf.FlagConversionOff)
     resume_command = shlex.join(["aigc-jax", "train", *words])
     use_compilation_cache()
     return functools.partial(
@@ -235,26 +239,6 @@ def _prepare_train(words: list[str]) -> Callable[[], int]:
 
 
 _WORKDIR = "The run directory; None for runs/CONFIG. A run that it already holds goes on."
-
-
-def _parse(cls: type, program: str, words: Sequence[str], *marks: Any) -> Any:
-    """Parse with tyro; its boxed error report becomes one line."""
-    import tyro
-
-    from aigc_jax.types import UsageError
-
-    report = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(report):
-            return tyro.cli(cls, prog=program, args=list(words), config=marks)
-    except SystemExit as error:
-        if not error.code:
-            raise
-        text = re.sub(r"\x1b\[[0-9;]*m", "", report.getvalue())
-        text = re.sub(r"[─━╭╮╰╯│┃]+", " ", text)
-        text = re.sub(r"\s+", " ", text).strip()
-        text = re.sub(r"For full helptext, .*$", "", text).strip()
-        raise UsageError(f"{text}; see {program} --help") from None
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aigc_jax.cli.common import Sampler, Trained, condition_number, default_out, ids_of, load, named_class, names_of
+from aigc_jax.cli.common import Adjusted, condition_number, default_out, ids_of, load, named_class, names_of
 from aigc_jax.inference.sampling import SampleBlocksFn, make_sample_fn
 from aigc_jax.progress import Progress
 from aigc_jax.types import Modality, UsageError, WriteFn
@@ -17,7 +17,7 @@ BLOCK = 1024
 
 
 @dataclasses.dataclass(frozen=True)
-class Sample(Sampler, Trained):
+class Sample(Adjusted):
     """Draw samples from a trained run. Sample i depends on (checkpoint, seed, i, condition) alone."""
 
     num: int = 64
@@ -36,11 +36,11 @@ def sample(arguments: Sample) -> int:
     num = arguments.num
     if num < 1:
         raise UsageError(f"expected at least one sample, got {num}: pass --num 1 or more")
-    experiment, _, variables = load(arguments, {"sampling": arguments.overrides()})
+    experiment, _, variables = load(arguments)
     writers, names = experiment.modality.writers, names_of(experiment)
     suffix = _suffix(arguments.out, writers)
     number = condition_number(experiment, arguments.condition)
-    options = {"seed": arguments.seed, "num": num, **named_class(number, names), **arguments.overrides()}
+    options = {"seed": arguments.seed, "num": num, **named_class(number, names), **arguments.overrides}
     out = arguments.out or default_out(arguments, "sample", options, suffix)
     ids = ids_of(experiment, number, num)
     draw = make_sample_fn(experiment, variables, arguments.seed)

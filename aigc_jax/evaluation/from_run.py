@@ -32,7 +32,7 @@ from aigc_jax.inference.sampling import (
     compile_sampler_family,
     make_sample_fn,
 )
-from aigc_jax.runs import SAMPLER_FLAGS, load_run, override, run_module
+from aigc_jax.runs import load_run, option_words, override, run_module
 from aigc_jax.samplers.settings import Sampling, num_evaluations
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
@@ -74,7 +74,7 @@ class LoadedRun(NamedTuple):
     checkpoint: str = "latest"
     """Latest, best or a step."""
     options: Sequence[str] = ()
-    """Options of the command line that loading it needs: the config file, where the data lie."""
+    """Options of the command line that loading it needs: the config file, where the data lie, changed settings."""
 
     @property
     def sampling(self) -> Any:
@@ -98,6 +98,8 @@ def load_for_evaluation(
     )
     given = {"--config": config_file, "--data": data, "--data-dir": data_dir}
     options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    changed = (overrides or {}).get("sampling", {})
+    options += option_words({f"sampling.{name}": value for name, value in changed.items()})
     return LoadedRun(run, experiment, config, variables, run_module(run, config_file).build, seed, checkpoint, options)
 
 
@@ -176,10 +178,6 @@ def sample_in_subprocess(loaded: LoadedRun, start: int, condition: np.ndarray | 
     del condition  # the command draws the classes in turn, as the report does
     words = ["sample", str(loaded.run), "--num", str(start + num)]
     words += ["--seed", str(loaded.seed), "--checkpoint", loaded.checkpoint, *loaded.options]
-    for name in SAMPLER_FLAGS:
-        value = getattr(loaded.sampling, name, None)
-        if value is not None:
-            words += ["--" + name.replace("_", "-"), *map(str, value if isinstance(value, tuple) else [value])]
     modality = loaded.experiment.modality
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "samples.npz"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from aigc_jax.processes.gaussian import Process
 from aigc_jax.samplers.grids import GridName, end_time
@@ -31,6 +31,9 @@ ThresholdName = Literal["none", "static", "dynamic"]
 @dataclass(frozen=True)
 class Sampling:
     """How samples are drawn from a diffusion model."""
+
+    REPORTED: ClassVar[tuple[str, ...]] = ("sampler", "num_steps", "guidance")
+    """Settings that a report names even at their defaults."""
 
     sampler: SamplerName = "heun"
     """The solver."""

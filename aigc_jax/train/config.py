@@ -124,13 +124,7 @@ def validate(config: TrainConfig) -> None:
     ...
     aigc_jax.types.UsageError: expected steps >= 1, got 0: set --steps to such a number
     """
-    for path, value in _settings(config, ""):
-        within = RANGES.get(path.rpartition(".")[2])
-        if isinstance(value, tuple) and len(value) > _MAX_ENTRIES:
-            raise UsageError(f"expected at most {_MAX_ENTRIES} entries of {path}, got {len(value)}: set {_flag(path)}")
-        for number in value if isinstance(value, tuple) else (value,):
-            if within and isinstance(number, int | float) and (bound := within.violated_by(number)):
-                raise UsageError(f"expected {path} {bound}, got {value}: set {_flag(path)} to such a number")
+    check_ranges(config)
     if config.batch_size % config.num_microbatches:
         raise UsageError(
             f"expected a batch size that is a multiple of num_microbatches, got {config.batch_size} and "
@@ -144,6 +138,17 @@ def validate(config: TrainConfig) -> None:
             f"best_metric {config.best_metric!r} is never measured with eval_every 0: set --eval-every, "
             "or --best-metric None"
         )
+
+
+def check_ranges(settings: Any) -> None:
+    """Refuse numbers out of :data:`RANGES` among settings, those of their groups too."""
+    for path, value in _settings(settings, ""):
+        within = RANGES.get(path.rpartition(".")[2])
+        if isinstance(value, tuple) and len(value) > _MAX_ENTRIES:
+            raise UsageError(f"expected at most {_MAX_ENTRIES} entries of {path}, got {len(value)}: set {_flag(path)}")
+        for number in value if isinstance(value, tuple) else (value,):
+            if within and isinstance(number, int | float) and (bound := within.violated_by(number)):
+                raise UsageError(f"expected {path} {bound}, got {value}: set {_flag(path)} to such a number")
 
 
 def _settings(values: Any, prefix: str) -> Iterator[tuple[str, Any]]:

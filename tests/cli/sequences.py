@@ -50,10 +50,18 @@ SEQUENCES = Modality(
 class Perceptron(nn.Module):
     """Logits of each place from all of them."""
 
+    temperature: float = 1.0
+    top_k: int | None = None
+
     @nn.compact
     def __call__(self, x, noise_label, condition, *, keys=None):
         h = nn.tanh(nn.Dense(16)(jnp.concatenate([x, noise_label[:, None]], axis=-1)))
-        return nn.Dense(LENGTH * VOCAB_SIZE)(h)
+        logits = nn.Dense(LENGTH * VOCAB_SIZE)(h)
+        if self.top_k is not None:
+            rows = logits.reshape(-1, LENGTH, VOCAB_SIZE)
+            least = jnp.sort(rows)[..., -self.top_k, None]
+            logits = jnp.where(rows < least, -1e9, rows).reshape(logits.shape)
+        return logits / self.temperature
 
 
 def counting(num, seed):
@@ -63,22 +71,39 @@ def counting(num, seed):
 
 
 @dataclass(frozen=True)
+class SequenceSampling:
+    """Sampling settings that no file of the library names."""
+
+    num_steps: int = 3
+    """Steps from noise to data."""
+    temperature: float = 1.0
+    """Divisor of the logits, > 0."""
+    top_k: int | None = None
+    """Draw each token among the k most likely ones; None for all."""
+
+
+@dataclass(frozen=True)
 class Config(TrainConfig):
     """Settings of sequences."""
 
     num_classes: int | None = None
     data: str = "counting"
-    sampling: TokenSampling = field(default_factory=lambda: TokenSampling(num_steps=3))
+    sampling: SequenceSampling = field(default_factory=SequenceSampling)
 
 
 def build(config: Config) -> Experiment:
     """Compose the experiment."""
-    algorithm = discrete_diffusion(
-        TokenDenoiser(Perceptron(), absorbing(VOCAB_SIZE), (LENGTH,)),
-        tx=optax.adam(1e-2),
-        sampling=config.sampling,
-        num_times=2,
-        axis_name=axis_name(config.parallel),
-    )
+    settings = config.sampling
+
+    def of(net):
+        return discrete_diffusion(
+            TokenDenoiser(net, absorbing(VOCAB_SIZE), (LENGTH,)),
+            tx=optax.adam(1e-2),
+            sampling=TokenSampling(settings.num_steps),
+            num_times=2,
+            axis_name=axis_name(config.parallel),
+        )
+
+    algorithm = of(Perceptron())._replace(sample=of(Perceptron(settings.temperature, settings.top_k)).sample)
     spec = {"example": jax.ShapeDtypeStruct((config.batch_size, LENGTH), jnp.int32)}
     return Experiment(algorithm, lambda: Data("counting", counting(200, 0), counting(80, 1), ()), spec, SEQUENCES)

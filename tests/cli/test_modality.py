@@ -51,10 +51,33 @@ def test_samples_of_a_modality_are_written_by_its_writers(run, tmp_path, capsys)
     assert ".txt, .npz" in capsys.readouterr().err
 
 
+def test_sampling_options_are_those_of_the_config_of_the_run(run, tmp_path, capsys):
+    command = ["sample", str(run), "--config", CONFIG, "--num", "200"]
+    drawn = {}
+    for words in ((), ("--top-k", "3"), ("--top-k", "1"), ("--temperature", "1e-4")):
+        assert cli.main([*command, *words, "--out", str(tmp_path / "a.npz")]) == 0
+        with np.load(tmp_path / "a.npz") as saved:
+            drawn[words] = saved["tokens"]
+    assert (drawn[()] != drawn["--top-k", "3"]).any()
+    # Two ways to write: always the most likely token.
+    np.testing.assert_array_equal(drawn["--top-k", "1"], drawn["--temperature", "1e-4"])
+    assert (drawn[()] != drawn["--top-k", "1"]).any()
+    assert cli.main([*command, "--top-k", "3"]) == 0
+    assert [file.name for file in run.glob("samples/sample_*")] == ["sample_step4_seed0_num200_top_k3.txt"]
+    capsys.readouterr()
+    for words in (["sample", "--guidance", "2"], ["evaluate", "--guidance", "2"], ["edit", "--guidance", "2"]):
+        assert cli.main([words[0], str(run), "--config", CONFIG, *words[1:]]) == 2
+        line = capsys.readouterr().err.strip()
+        assert "\n" not in line
+        assert "no option --guidance: the sampling settings of this run are --num-steps --temperature --top-k" in line
+
+
 def test_modality_without_labels_and_judge_is_evaluated_and_reported(run):
-    options = ["--num-samples", "60", "--sweep-samples", "0", "--detector-samples", "20"]
+    options = ["--num-samples", "60", "--sweep-samples", "0", "--detector-samples", "20", "--temperature", "0.5"]
     assert cli.main(["evaluate", str(run), "--config", CONFIG, *options]) == 0
     report = read_report(run)
+    assert report.facts["sampling temperature"] == "0.5"
+    assert "--temperature 0.5" in report.facts["command"]
     assert {row.name for row in report.measurements} >= {"repeatability"}
     assert all(reason for reason in report.left_out.values())
     assert "no judge" in " ".join(report.left_out.values()) or "judge" in json.dumps(report.left_out)

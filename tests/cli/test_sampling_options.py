@@ -1,7 +1,9 @@
 """Commands that change how a trained run is sampled and measured: --sampler, --num-steps, --guidance, likelihood."""
 
+import dataclasses
 import json
 import math
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,9 @@ import numpy as np
 import pytest
 
 from aigc_jax import cli
+from aigc_jax.cli.evaluate import Evaluate, command_line
+from aigc_jax.cli.parsing import parse_with_settings
+from aigc_jax.cli.sample import Sample
 from aigc_jax.data.pipeline import load
 from aigc_jax.rng import split_by_name
 from aigc_jax.runs import load_run, override
@@ -23,28 +28,32 @@ pytestmark = pytest.mark.standard_promotion
     ("name", "words", "expected"),
     [
         ("flow_digits", ["sample", "--sampler", "runge"], "heun"),
-        ("flow_digits", ["sample", "--num-steps", "0"], "--num-steps 1 or more"),
+        ("flow_digits", ["sample", "--num-steps", "0"], "expected num_steps >= 1, got 0: set --num-steps"),
         ("flow_digits", ["sample", "--guidance", "-1"], "guidance"),
         ("flow_digits", ["sample", "--guidance-rescale", "2"], "rescaling"),
         ("flow_digits", ["sample", "--guidance-interval", "5", "1"], "interval"),
         ("flow_digits", ["sample", "--condition", "12"], "one of 0, 1, 2"),
         ("flow_digits", ["evaluate", "--sampler", "runge"], "heun"),
-        ("iwae_mnist", ["sample", "--guidance", "2"], "takes no sampler"),
-        ("d3pm_digits", ["sample", "--guidance-rescale", "0.5"], "leave --guidance-rescale out"),
+        ("iwae_mnist", ["sample", "--guidance", "2"], "no option --guidance: this run has no sampling settings"),
+        ("d3pm_digits", ["sample", "--guidance-rescale", "0.5"], "no option --guidance-rescale"),
         ("iwae_mnist", ["sample", "--condition", "2"], "unconditional"),
-        ("iwae_mnist", ["likelihood", "--num-steps", "2"], "leave --num-steps out (it takes --num-importance-samples)"),
-        ("iwae_mnist", ["likelihood", "--num-importance-samples", "0"], "--num-importance-samples 1 or more"),
-        ("d3pm_digits", ["sample", "--sampler", "heun"], "leave --sampler out (it takes --num-steps --guidance)"),
+        ("iwae_mnist", ["likelihood", "--num-steps", "2"], "this run are --num-importance-samples --chunk-size"),
+        ("iwae_mnist", ["likelihood", "--num-importance-samples", "0"], "set --num-importance-samples"),
+        (
+            "d3pm_digits",
+            ["sample", "--sampler", "heun"],
+            "settings of this run are --num-steps --guidance; see",
+        ),
         ("d3pm_digits", ["sample", "--num-steps", "0"], "--num-steps"),
-        ("d3pm_digits", ["likelihood", "--num-importance-samples", "5"], "leave --num-importance-samples out"),
-        ("d3pm_digits", ["likelihood", "--num-steps", "0"], "--num-steps 1 or more"),
+        ("d3pm_digits", ["likelihood", "--num-importance-samples", "5"], "no option --num-importance-samples"),
+        ("d3pm_digits", ["likelihood", "--num-steps", "0"], "set --num-steps"),
         ("d3pm_digits", ["likelihood", "--num-examples", "0"], "--num-examples"),
         ("d3pm_digits", ["likelihood", "--batch-size", "0"], "--batch-size"),
         ("d3pm_digits", ["likelihood", "--split", "test"], "held_out"),
-        ("gan_mnist", ["sample", "--num-steps", "3"], "takes no sampler"),
-        ("gan_mnist", ["evaluate", "--guidance", "3"], "takes no sampler"),
+        ("gan_mnist", ["sample", "--num-steps", "3"], "this run has no sampling settings"),
+        ("gan_mnist", ["evaluate", "--guidance", "3"], "this run has no sampling settings"),
         ("gan_mnist", ["likelihood"], "no likelihood"),
-        ("gan_mnist", ["likelihood", "--num-steps", "3"], "takes no likelihood"),
+        ("gan_mnist", ["likelihood", "--num-steps", "3"], "this run has no likelihood settings"),
         ("classifier_digits", ["likelihood"], "without a likelihood"),
     ],
 )
@@ -145,8 +154,43 @@ def test_more_importance_samples_give_a_tighter_bound(trained_run, capsys):
     assert many["rows"]["nll"]["value"] < few["rows"]["nll"]["value"] < -few["rows"]["elbo"]["value"]
 
 
+def test_options_of_a_run_have_its_settings_as_defaults(trained_run, capsys):
+    run = trained_run("d3pm_digits")
+    with pytest.raises(SystemExit):
+        cli.main(["sample", str(run), "--help"])
+    text = capsys.readouterr().out
+    assert "--num-steps" in text
+    assert "(default: 2)" in text
+    assert "--sampler" not in text
+    with pytest.raises(SystemExit):
+        cli.main(["sample", "--help"])
+    assert "aigc-jax sample RUN --help" in capsys.readouterr().out
+
+
+def test_run_is_found_after_options_and_settings_take_the_spelling_of_train(trained_run, tmp_path):
+    run, path = trained_run("d3pm_digits"), tmp_path / "samples.npz"
+    plain = images(run, path, "--guidance", "3")
+    for words in (["--guidance", "3", str(run)], ["--num", "3", str(run), "--sampling.guidance=3"]):
+        assert cli.main(["sample", "--num", "3", "--out", str(path), *words]) == 0
+        np.testing.assert_array_equal(plain, np.load(path)["image"])
+
+
+def test_setting_named_like_an_option_of_the_command_keeps_its_group():
+    @dataclasses.dataclass(frozen=True)
+    class Settings:
+        seed: int = 5
+        top_k: int = 2
+
+    words = ["runs/a", "--seed", "3", "--sampling.seed", "7", "--top-k", "4"]
+    parsed = parse_with_settings(Sample, "aigc-jax sample", words, Settings())
+    assert (parsed.seed, parsed.overrides) == (3, {"seed": 7, "top_k": 4})
+    assert command_line(Evaluate(Path("runs/a"), overrides=parsed.overrides)) == (
+        "aigc-jax evaluate runs/a --sampling.seed 7 --top-k 4"
+    )
+
+
 def test_a_model_without_the_group_is_left_as_it_is():
     config = TrainConfig(steps=3)
     assert override(config, "sampling", {}) is config
-    with pytest.raises(UsageError, match="takes no likelihood: leave --num-steps out"):
+    with pytest.raises(UsageError, match="no likelihood settings: leave num_steps out"):
         override(config, "likelihood", {"num_steps": 3})

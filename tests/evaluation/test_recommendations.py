@@ -14,8 +14,10 @@ from aigc_jax.evaluation.recommendations import Commands, Findings, recommendati
 from aigc_jax.report.figures import Lines, Series
 from aigc_jax.report.measurements import Measurement
 from aigc_jax.report.schema import Criterion, Report
+from aigc_jax.runs import load_config
 from aigc_jax.samplers.settings import Sampling
 from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.run_dir import write_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +83,10 @@ def test_recommendations_are_made_where_measurements_call_for_them(given, words)
 
 
 @pytest.mark.parametrize(("given", "words"), CASES)
-def test_recommended_commands_are_pasteable(given, words):
+def test_recommended_commands_are_pasteable(given, words, tmp_path, monkeypatch):
     del words
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("runs/a b"), "flow_digits", load_config("flow_digits").Config(), {})
     for each in recommendations(given):
         if each.command:
             program, *arguments = shlex.split(each.command)
@@ -92,7 +96,7 @@ def test_recommended_commands_are_pasteable(given, words):
 
 
 def test_reasons_and_advice_name_options_that_exist():
-    known = {field.name for kind in (Evaluate, Sample, TrainConfig) for field in dataclasses.fields(kind)}
+    known = {field.name for kind in (Evaluate, Sample, Sampling, TrainConfig) for field in dataclasses.fields(kind)}
     root = Path(recommendations.__code__.co_filename).parent
     for file in root.rglob("*.py"):
         for option in re.findall(r"--([a-z][a-z-]+)", file.read_text()):
