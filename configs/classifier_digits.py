@@ -23,14 +23,14 @@ from aigc_jax.algorithms.classifier import classifier
 from aigc_jax.losses.augmentation import augmented, random_affine
 from aigc_jax.nets.classifier import ConvClassifier
 from aigc_jax.nets.mixer import MixerClassifier
-from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.types import Experiment, UsageError
 
 
 @dataclass(frozen=True)
-class Config(TrainConfig):
+class Config(ImageConfig):
     """Settings of classifier_digits."""
 
     steps: int = 1500

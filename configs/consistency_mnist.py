@@ -24,7 +24,7 @@ from aigc_jax.processes.gaussian import edm
 from aigc_jax.samplers.guidance import classifier_free
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
-from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.train.pretrained import load_pretrained
@@ -33,7 +33,7 @@ from aigc_jax.types import DenoiseFn, Experiment, UsageError
 
 
 @dataclass(frozen=True)
-class Config(TrainConfig):
+class Config(ImageConfig):
     """Settings of consistency_mnist."""
 
     steps: int = 50_000

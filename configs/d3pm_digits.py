@@ -20,7 +20,7 @@ from aigc_jax.data.images import grey_tokens
 from aigc_jax.nets.unet import UNetSettings, make_unet
 from aigc_jax.processes.discrete import absorbing, uniform
 from aigc_jax.samplers.discrete import TokenSampling
-from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.tree import ema_warmup_schedule
@@ -36,7 +36,7 @@ class Likelihood:
 
 
 @dataclass(frozen=True)
-class Config(TrainConfig):
+class Config(ImageConfig):
     """Settings of d3pm_digits."""
 
     steps: int = 1500

@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import optax
-from tyro.conf import Suppress
 
 from aigc_jax.algorithms.denoiser import POINT_LEVELS
 from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
@@ -52,8 +51,6 @@ class Config(TrainConfig):
     """A world of points, in any dimension: world:ring8, world:grid25, world:line3, world:mixture16 ..."""
     num_classes: int | None = None
     """The number of modes, for a model that is told the mode; None for one that is not."""
-    image_shape: Suppress[tuple[int, int, int]] = (1, 1, 2)
-    """Of no use here: points are no images."""
     learning_rate: float = 2e-3
     """Adam's largest step size; it rises over the first steps and falls along a cosine."""
     num_warmup_steps: int = 200
@@ -101,4 +98,4 @@ def build(config: Config) -> Experiment:
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
     )
-    return point_experiment(config, world, algorithm)
+    return point_experiment(config, world, algorithm, num_classes=config.num_classes)

@@ -22,7 +22,7 @@ from aigc_jax.processes.times import logit_normal_times
 from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
-from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.tree import ema_warmup_schedule
@@ -30,7 +30,7 @@ from aigc_jax.types import Experiment
 
 
 @dataclass(frozen=True)
-class Config(TrainConfig):
+class Config(ImageConfig):
     """Settings of flow_digits."""
 
     steps: int = 3000

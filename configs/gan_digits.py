@@ -19,7 +19,7 @@ from aigc_jax.algorithms.gan import GANNetworks, gan
 from aigc_jax.losses.adversarial import non_saturating
 from aigc_jax.losses.regularizers import r1
 from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator
-from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.types import Experiment
@@ -54,7 +54,7 @@ class Discriminator:
 
 
 @dataclass(frozen=True)
-class Config(TrainConfig):
+class Config(ImageConfig):
     """Settings of gan_digits."""
 
     steps: int = 2500

@@ -15,14 +15,14 @@ import optax
 from aigc_jax.algorithms.gan import GANNetworks, gan
 from aigc_jax.losses.adversarial import non_saturating
 from aigc_jax.nets.mlp import MLPDiscriminator, MLPGenerator
-from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.types import Experiment
 
 
 @dataclass(frozen=True)
-class Config(TrainConfig):
+class Config(ImageConfig):
     """Settings of gan_mnist."""
 
     data: str = "tfds:mnist"

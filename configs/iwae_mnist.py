@@ -21,7 +21,7 @@ from aigc_jax.algorithms.autoencoder import Model
 from aigc_jax.algorithms.iwae import iwae
 from aigc_jax.losses.likelihoods import bernoulli
 from aigc_jax.nets.vae import MLPDecoder, MLPEncoder
-from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.types import Experiment
@@ -41,7 +41,7 @@ class Likelihood:
 
 
 @dataclass(frozen=True)
-class Config(TrainConfig):
+class Config(ImageConfig):
     """Settings of iwae_mnist."""
 
     data: str = "tfds:mnist"

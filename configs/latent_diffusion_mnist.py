@@ -20,7 +20,7 @@ from aigc_jax.algorithms.latent_diffusion import latent_diffusion
 from aigc_jax.nets.dit import DiTSettings, make_dit
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
-from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.train.pretrained import load_pretrained
@@ -29,7 +29,7 @@ from aigc_jax.types import Experiment, UsageError
 
 
 @dataclass(frozen=True)
-class Config(TrainConfig):
+class Config(ImageConfig):
     """Settings of latent_diffusion_mnist."""
 
     autoencoder: str = "runs/vae_mnist"

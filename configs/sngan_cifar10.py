@@ -18,14 +18,14 @@ import optax
 from aigc_jax.algorithms.gan import GANNetworks, gan
 from aigc_jax.losses.adversarial import hinge
 from aigc_jax.nets.resnet import ResNetDiscriminator, ResNetGenerator
-from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.types import Experiment
 
 
 @dataclass(frozen=True)
-class Config(TrainConfig):
+class Config(ImageConfig):
     """Settings of sngan_cifar10."""
 
     data: str = "tfds:cifar10"

@@ -20,7 +20,7 @@ from aigc_jax.algorithms.vae import vae
 from aigc_jax.losses import likelihoods
 from aigc_jax.losses.bounds import kl_warmup
 from aigc_jax.nets.vae import ConvDecoder, ConvEncoder
-from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.tree import ema_warmup_schedule
@@ -42,7 +42,7 @@ class Likelihood:
 
 
 @dataclass(frozen=True)
-class Config(TrainConfig):
+class Config(ImageConfig):
     """Settings of vae_mnist."""
 
     data: str = "tfds:mnist"

@@ -19,7 +19,7 @@ import optax
 from aigc_jax.algorithms.vqvae import Model, vqvae
 from aigc_jax.losses.likelihoods import discretized_logistic
 from aigc_jax.nets.vae import ConvDecoder, ConvEncoder
-from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.tree import ema_warmup_schedule
@@ -27,7 +27,7 @@ from aigc_jax.types import Experiment
 
 
 @dataclass(frozen=True)
-class Config(TrainConfig):
+class Config(ImageConfig):
     """Settings of vqvae_cifar10."""
 
     data: str = "tfds:cifar10"

@@ -17,14 +17,14 @@ from aigc_jax.algorithms.gan import GANNetworks, gan
 from aigc_jax.losses.adversarial import wasserstein
 from aigc_jax.losses.regularizers import gradient_penalty
 from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator
-from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.types import Experiment
 
 
 @dataclass(frozen=True)
-class Config(TrainConfig):
+class Config(ImageConfig):
     """Settings of wgan_gp_mnist."""
 
     data: str = "tfds:mnist"

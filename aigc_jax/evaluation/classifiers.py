@@ -72,7 +72,7 @@ def _untrained(name: str, config: TrainConfig, data: Data) -> tuple[TrainConfig,
     settings = module.Config(
         data=config.data,
         data_dir=config.data_dir,
-        image_shape=config.image_shape,
+        image_shape=data.train[0][IMAGE.name].shape,
         num_classes=len(data.class_names),
         batch_size=min(module.Config().batch_size, len(data.train)),
         parallel="jit",

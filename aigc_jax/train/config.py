@@ -54,14 +54,20 @@ class TrainConfig:
     """Where prepared tfds data lies."""
     skip_broken: bool = False
     """Leave out images of folder:DIR that cannot be read, instead of stopping."""
-    image_shape: tuple[int, int, int] = (28, 28, 1)
-    """Height, width and channels of an image."""
-    num_classes: int | None = 10
-    """Number of classes to condition on; None for an unconditional model."""
     data_workers: int = 1
     """Threads that prepare batches ahead of the step."""
     wandb: str | None = None
     """Project of Weights & Biases to log to as well; needs the extra wandb."""
+
+
+@dataclass(frozen=True)
+class ImageConfig(TrainConfig):
+    """The settings of an experiment on images, see :func:`aigc_jax.train.experiment.image_experiment`."""
+
+    image_shape: tuple[int, int, int] = (28, 28, 1)
+    """Height, width and channels of an image."""
+    num_classes: int | None = 10
+    """Number of classes to condition on; None for an unconditional model."""
 
 
 class Range(NamedTuple):

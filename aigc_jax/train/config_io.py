@@ -14,6 +14,9 @@ from aigc_jax.types import UsageError
 
 ConfigT = TypeVar("ConfigT")
 
+RETIRED = frozenset({"image_shape"})
+"""Settings that configs without images once had too; runs of that time still load."""
+
 
 def config_from_values(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
     """Rebuild a configuration from the settings of a run.
@@ -53,6 +56,7 @@ def _dataclass(cls: Any, values: Any, where: str) -> Any:
     if not isinstance(values, Mapping):
         raise _Mismatch(f"expected settings for {where or cls.__name__}, got {reprlib.repr(values)}")
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    values = {name: value for name, value in values.items() if name in fields or name not in RETIRED}
     hints = typing.get_type_hints(cls)
     if unknown := sorted(set(values) - set(fields)):
         raise _Mismatch(f"unknown setting {where}{unknown[0]}")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from aigc_jax.data.images import IMAGE
 from aigc_jax.data.points import POINT
 from aigc_jax.data.sources import open_data
-from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.config import ImageConfig, TrainConfig
 from aigc_jax.train.worlds import example_shape, modality_of, world_data
 from aigc_jax.types import Algorithm, Conditions, Experiment, Modality, UsageError, World
 from aigc_jax.worlds.catalog import open_world
@@ -18,7 +18,7 @@ MAX_CLASSES = 1_000_000
 
 
 def image_experiment(
-    config: TrainConfig, algorithm: Algorithm, *, modality: Modality = IMAGE, updates_per_step: int = 1
+    config: ImageConfig, algorithm: Algorithm, *, modality: Modality = IMAGE, updates_per_step: int = 1
 ) -> Experiment:
     """An experiment on labelled images.
 
@@ -39,7 +39,7 @@ def image_experiment(
     if config.data.startswith("world:"):
         world = open_world(config.data)
         _check_images(world, config)
-        return _of_world(world, config, algorithm, modality, num_examples)
+        return _of_world(world, algorithm, modality, config.num_classes, num_examples)
     return Experiment(
         algorithm=algorithm,
         open_data=lambda: open_data(
@@ -49,20 +49,23 @@ def image_experiment(
             num_classes=config.num_classes,
             skip_broken=config.skip_broken,
         ),
-        batch_spec=_spec(modality, config.image_shape, config, num_examples),
+        batch_spec=_spec(modality, config.image_shape, config.num_classes, num_examples),
         modality=modality,
-        conditions=_conditions(config),
+        conditions=_conditions(config.num_classes),
         judges=("classifier_digits", "mixer_digits"),
     )
 
 
-def point_experiment(config: TrainConfig, world: World, algorithm: Algorithm) -> Experiment:
+def point_experiment(
+    config: TrainConfig, world: World, algorithm: Algorithm, *, num_classes: int | None = None
+) -> Experiment:
     """An experiment on points of a world, which then judges the samples.
 
     Args:
-        config: ``num_classes`` is the number of modes for a model that is told the mode, None for one that is not.
+        config: names the size of a batch.
         world: where the examples come from.
         algorithm: what is trained on them.
+        num_classes: the number of modes for a model that is conditioned on the mode, None for one that is not.
 
     Returns:
         The experiment; examples are drawn only when asked for, always the same ones.
@@ -72,15 +75,15 @@ def point_experiment(config: TrainConfig, world: World, algorithm: Algorithm) ->
     """
     if modality_of(world) is IMAGE:
         raise UsageError(f"{world.name} holds images, and this model makes points: pass --data world:ring8")
-    if config.num_classes not in (None, world.num_modes):
+    if num_classes not in (None, world.num_modes):
         raise UsageError(
-            f"{world.name} has {world.num_modes} modes to condition on, got {config.num_classes}: "
+            f"{world.name} has {world.num_modes} modes to condition on, got {num_classes}: "
             f"pass --num-classes {world.num_modes} or None"
         )
-    return _of_world(world, config, algorithm, POINT, config.batch_size)
+    return _of_world(world, algorithm, POINT, num_classes, config.batch_size)
 
 
-def _check_images(world: World, config: TrainConfig) -> None:
+def _check_images(world: World, config: ImageConfig) -> None:
     """The world's examples are what the model expects; if not, all that must be passed is said at once."""
     if modality_of(world) is not IMAGE:
         raise UsageError(f"{world.name} holds points, and this model makes images: pass --data world:shapes")
@@ -94,35 +97,35 @@ def _check_images(world: World, config: TrainConfig) -> None:
     )
 
 
-def _conditions(config: TrainConfig) -> Conditions | None:
-    """The classes by their numbers; what they are called, the record of a run's data knows."""
-    if config.num_classes is None:
+def _conditions(num_classes: int | None) -> Conditions | None:
+    """The classes by their numbers; the record of a run's data knows their names."""
+    if num_classes is None:
         return None
-    if config.num_classes > MAX_CLASSES:
+    if num_classes > MAX_CLASSES:
         raise UsageError(
-            f"expected at most {MAX_CLASSES} classes, got {config.num_classes}: set --num-classes to the number "
+            f"expected at most {MAX_CLASSES} classes, got {num_classes}: set --num-classes to the number "
             "of classes of the data"
         )
-    return Conditions([str(number) for number in range(config.num_classes)])
+    return Conditions([str(number) for number in range(num_classes)])
 
 
 def _spec(
-    modality: Modality, shape: tuple[int, ...], config: TrainConfig, num_examples: int
+    modality: Modality, shape: tuple[int, ...], num_classes: int | None, num_examples: int
 ) -> dict[str, jax.ShapeDtypeStruct]:
     spec = {"example": jax.ShapeDtypeStruct((num_examples, *shape), modality.dtype)}
-    if config.num_classes is not None:
+    if num_classes is not None:
         spec["condition"] = jax.ShapeDtypeStruct((num_examples,), jnp.int32)
     return spec
 
 
 def _of_world(
-    world: World, config: TrainConfig, algorithm: Algorithm, modality: Modality, num_examples: int
+    world: World, algorithm: Algorithm, modality: Modality, num_classes: int | None, num_examples: int
 ) -> Experiment:
     return Experiment(
         algorithm=algorithm,
-        open_data=world_data(world, is_labelled=config.num_classes is not None),
-        batch_spec=_spec(modality, example_shape(world), config, num_examples),
+        open_data=world_data(world, is_labelled=num_classes is not None),
+        batch_spec=_spec(modality, example_shape(world), num_classes, num_examples),
         modality=modality,
-        conditions=_conditions(config),
+        conditions=_conditions(num_classes),
         world=world,
     )

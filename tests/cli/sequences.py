@@ -86,7 +86,6 @@ class SequenceSampling:
 class Config(TrainConfig):
     """Settings of sequences."""
 
-    num_classes: int | None = None
     data: str = "counting"
     sampling: SequenceSampling = field(default_factory=SequenceSampling)
 

@@ -50,9 +50,7 @@ def test_report_of_every_method_is_whole(name):
     num_classes = row.num_classes or None
     conditions = None if num_classes is None else Conditions(DATA.class_names)
     experiment = Experiment(run.algorithm, lambda: DATA, spec, row.modality, conditions)
-    loaded = LoadedRun(
-        Path("nowhere"), experiment, TrainConfig(num_classes=num_classes), run.states[-1].variables, None
-    )
+    loaded = LoadedRun(Path("nowhere"), experiment, TrainConfig(), run.states[-1].variables, None)
     model = evaluated_model(loaded)
     sweeps = [sweep._replace(variants=sweep.variants[:1]) for sweep in model.sweeps[:1]]
     model = model._replace(replications=model.replications[:1], sweeps=sweeps)

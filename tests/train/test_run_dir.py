@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from aigc_jax.configs import flow_2d
 from aigc_jax.runs import config_names, load_config
-from aigc_jax.train.config import RANGES, Range, TrainConfig, validate
+from aigc_jax.train.config import RANGES, ImageConfig, Range, TrainConfig, validate
 from aigc_jax.train.config_io import config_from_values
 from aigc_jax.train.run_dir import FREE_ON_RESUME, check_resume, lock_run, open_run, read_run, write_run
 from aigc_jax.types import UsageError
@@ -35,7 +36,7 @@ class Conv:
 
 
 @dataclass(frozen=True)
-class NestedConfig(TrainConfig):
+class NestedConfig(ImageConfig):
     net: Mlp = field(default_factory=Mlp)
     either: Mlp | Conv = Conv(3)
     rate: float | None = None
@@ -385,3 +386,13 @@ def test_a_range_excludes_what_is_not_finite():
         assert Range().violated_by(value)
     assert not Range().violated_by(-1e300)
     assert Range(-float("inf"), is_low_excluded=True).violated_by(-float("inf"))
+
+
+def test_run_of_points_with_the_former_image_shape_still_loads():
+    config = flow_2d.Config(seed=3)
+    assert not hasattr(config, "image_shape")
+    values = {**dataclasses.asdict(config), "image_shape": [1, 1, 2]}
+    assert config_from_values(flow_2d.Config, json.loads(json.dumps(values))) == config
+    for other in ("image_size", "shape"):
+        with pytest.raises(UsageError, match=f"unknown setting {other}"):
+            config_from_values(flow_2d.Config, {**values, other: 1})
