@@ -6,6 +6,7 @@ The layer between the command line and the library: what a notebook would do by 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import importlib
 import importlib.util
@@ -63,7 +64,11 @@ def load_config(name: str) -> ModuleType:
     elif name in config_names():
         module = importlib.import_module(f"aigc_jax.configs.{name}")
     else:
-        raise UsageError(f"expected a config, one of {', '.join(config_names())} or a .py file; got {name!r}")
+        close = difflib.get_close_matches(name, config_names(), 1)
+        did_you_mean = f" (did you mean {close[0]}?)" if close else ""
+        raise UsageError(
+            f"expected a config, one of {', '.join(config_names())} or a .py file; got {name!r}{did_you_mean}"
+        )
     if not (hasattr(module, "Config") and hasattr(module, "build")):
         raise UsageError(f"{name} needs a dataclass Config and a function build(config), like configs/gan_digits.py")
     return module

@@ -1,5 +1,6 @@
 """The names of the package: imported when they are used, and all there."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,3 +25,16 @@ def test_every_name_is_there():
         assert value.__name__.rpartition(".")[2] == name
     with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
         aigc_jax.no_such_name  # noqa: B018
+
+
+def test_version_is_there_without_other_imports():
+    code = "import sys, aigc_jax; print(aigc_jax.__version__, {'jax', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"(\d+\.\d+.*|unknown) set\(\)\n", done.stdout)
+
+
+def test_printed_algorithm_names_its_functions():
+    detectors = {"logit": aigc_jax.types.Detector(len)}
+    algorithm = aigc_jax.Algorithm(len, len, sample=len, detectors=detectors)
+    assert str(algorithm) == "Algorithm(init, step, sample, detectors: logit)"
+    assert repr(aigc_jax.Algorithm(len, len)) == "Algorithm(init, step)"

@@ -9,6 +9,7 @@ from __future__ import annotations
 # The standard library alone: all else is imported where an interrupt or an error of it ends in one line.
 import contextlib
 import dataclasses
+import difflib
 import functools
 import importlib
 import io
@@ -36,8 +37,10 @@ usage: aigc-jax COMMAND ...
   latents RUN       what an autoencoder makes of held-out images
   data list         which data there is           data prepare tfds:NAME   download and write it
   info              versions, devices and the shipped experiments
+  completion SHELL  a script that completes commands and options in bash or zsh: source <(aigc-jax completion bash)
 
-aigc-jax COMMAND --help tells the options; aigc-jax train CONFIG --help those of an experiment.
+aigc-jax COMMAND --help lists the options, aigc-jax train CONFIG --help those of an experiment, and
+aigc-jax sample RUN --help those of a run's sampler. aigc-jax --version prints the version.
 """
 
 COMMANDS = {
@@ -50,8 +53,12 @@ COMMANDS = {
     "data prepare": ("data", "Prepare", "prepare_data"),
     "data list": ("data", "List", "list_all_data"),
     "info": ("info", "Info", "info"),
+    "completion": ("completion", "Completion", "completion"),
 }
 """Of each command its file in this folder, its arguments and its function; imported only when it is called."""
+
+WITHOUT_DEVICES = ("data prepare", "data list", "completion")
+"""Commands that compute nothing."""
 
 MAX_CACHE_BYTES = 2**30
 """Size limit of the compiled programs on disk; those used least recently are removed."""
@@ -157,20 +164,34 @@ def _end_process(status: int) -> None:
 def _prepare(words: list[str]) -> Callable[[], int]:
     """Import and parse a command; the result runs it."""
     command, rest = (words[0], words[1:]) if words else ("--help", [])
-    if command in ("-h", "--help"):
+    if command == "help" and rest:
+        return _prepare([*rest, "--help"])
+    if command in ("-h", "--help", "help"):
         print(USAGE, end="")
         return lambda: 0 if words else 2
+    if command in ("-V", "--version"):
+        from aigc_jax import __version__
+
+        print(f"aigc-jax {__version__}")
+        return lambda: 0
     if command == "train":
         return _prepare_train(rest)
     if command == "data":
+        if rest and rest[0] in ("-h", "--help"):
+            print("".join(line for line in USAGE.splitlines(keepends=True) if line.startswith("  data")), end="")
+            return lambda: 0
         command, rest = f"data {rest[0] if rest else ''}".strip(), rest[1:]
     from aigc_jax.types import UsageError
 
     if command not in COMMANDS:
-        raise UsageError(f"expected one of train, {', '.join(COMMANDS)}; got {command!r}: see aigc-jax --help")
+        close = difflib.get_close_matches(command, ("train", *COMMANDS), 1)
+        did_you_mean = f" (did you mean {close[0]}?)" if close else ""
+        raise UsageError(
+            f"expected one of train, {', '.join(COMMANDS)}; got {command!r}{did_you_mean}: see aigc-jax --help"
+        )
     module_name, arguments, function = COMMANDS[command]
     module = importlib.import_module(f"aigc_jax.cli.{module_name}")
-    if not command.startswith("data") and not {"-h", "--help"} & set(rest):
+    if command not in WITHOUT_DEVICES and not {"-h", "--help"} & set(rest):
         from aigc_jax.train.parallel import find_devices
 
         use_compilation_cache()

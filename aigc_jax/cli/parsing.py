@@ -110,11 +110,11 @@ def _named_run(cls: type, words: Sequence[str]) -> tuple[Path | None, Path | Non
 
 
 def option_names(settings: Any, prefix: str = "") -> list[str]:
-    """The options of parsed arguments, those of groups too: ``--generator.width``."""
+    """The options of parsed arguments, or of their class; those of groups too: ``--generator.width``."""
     found: list[str] = []
-    hints = typing.get_type_hints(type(settings), include_extras=True)
+    hints = typing.get_type_hints(settings if isinstance(settings, type) else type(settings), include_extras=True)
     for field in dataclasses.fields(settings):
-        value, marks = getattr(settings, field.name), getattr(hints[field.name], "__metadata__", ())
+        value, marks = getattr(settings, field.name, None), getattr(hints[field.name], "__metadata__", ())
         if dataclasses.is_dataclass(value):
             is_flat = any(getattr(mark, "name", None) == "" for mark in marks)
             found += option_names(value, prefix if is_flat else f"{prefix}{field.name}.")
@@ -132,8 +132,8 @@ def similar(given: str, known: Sequence[str]) -> list[str]:
 
 
 def _sentence(report: str) -> str:
-    """The message of tyro's box, without its title and the help of the option."""
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", report).splitlines()
-    inner = [line.strip("│┃| ") for line in lines if not re.match("[╭╰┏┗]", line)]
-    first = next((i for i, line in enumerate(inner) if re.fullmatch("[─━]+", line)), len(inner))
-    return re.sub(r"\s+", " ", " ".join(inner[:first])).strip().rstrip(".")
+    """The message of tyro's report, without its title and the help of the option."""
+    lines = [line.strip("│┃| ") for line in re.sub(r"\x1b\[[0-9;]*m", "", report).splitlines()]
+    # Title, rule, message, rule, help; in a terminal the title is part of the upper rule.
+    parts = re.split(r"\n*[╭┏]?[─━-]+(?: .+ [─━-]+[╮┓])?\n", "\n".join(lines) + "\n")
+    return re.sub(r"\s+", " ", parts[1]).strip().rstrip(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from collections import Counter
 from pathlib import Path
@@ -18,7 +19,7 @@ from aigc_jax.runs import build_experiment, run_training
 from aigc_jax.train.config import TrainConfig, validate
 from aigc_jax.train.loop import abstract_state
 from aigc_jax.train.parallel import find_devices
-from aigc_jax.train.run_dir import check_path
+from aigc_jax.train.run_dir import check_path, checkpoint_steps, read_run
 from aigc_jax.types import TrainState
 
 
@@ -30,6 +31,8 @@ def train_config(
     # Cheap checks first; nothing is written before all of them.
     validate(config)
     check_path(workdir)
+    if os.path.exists(workdir / "config.json") and checkpoint_steps(workdir):
+        read_run(workdir)  # a run that cannot go on is refused before its data are opened
     devices = Counter(device.device_kind for device in find_devices())
     experiment, schedule_steps = build_experiment(module, config)
     data = experiment.open_data()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Int, Shaped
 
 from aigc_jax.data.images import IMAGE
-from aigc_jax.types import DataSource, UsageError
+from aigc_jax.types import DataSource, Modality, UsageError
+
+BLOCK = 1024
+"""Examples that are checked at once."""
 
 MAX_CACHE_BYTES = 2**28
 """What :class:`CachedSource` keeps at most: 256 MiB, enough for all of CIFAR-10 or MNIST."""
@@ -75,6 +80,34 @@ class ArraySource:
         """The examples at ``indices`` as one batch."""
         batch = {self.name: self.examples[indices]}
         return batch if self.labels is None else {**batch, "label": self.labels[indices]}
+
+
+Arrays = np.ndarray | tuple[np.ndarray, ...] | list[np.ndarray] | Mapping[str, np.ndarray]
+"""``(examples, labels)``, ``(examples,)``, or a mapping from the modality's name and ``label`` to them."""
+
+
+def as_source(given: DataSource | Arrays, modality: Modality = IMAGE) -> DataSource:
+    """A data source as it is, or one of arrays, which are checked."""
+    if isinstance(given, tuple | list):
+        given = dict(zip((modality.name, "label"), given, strict=False)) if len(given) <= 2 else {}
+    if isinstance(given, np.ndarray):
+        given = {modality.name: given}
+    expected = f"expected a data source, ({modality.name}s, labels) or {{{modality.name!r}: ..., 'label': ...}}"
+    if isinstance(given, Mapping):
+        arrays = {name: np.asarray(values) for name, values in given.items()}
+        if modality.name not in arrays or arrays.keys() - {modality.name, "label"}:
+            raise UsageError(f"{expected}, got arrays of {', '.join(arrays) or 'other entries'}: rename them")
+        examples, labels = arrays[modality.name], arrays.get("label")
+        if labels is not None and not np.issubdtype(labels.dtype, np.integer):
+            raise UsageError(f"expected labels as integers [{len(examples)}], got {labels.dtype}: convert them")
+        for start in range(0, len(examples), BLOCK):
+            modality.load(examples[start : start + BLOCK])  # checks dtype and range
+        return ArraySource(examples, labels, name=modality.name)
+    if not (hasattr(given, "__getitem__") and hasattr(given, "__len__")):
+        raise UsageError(f"{expected}, got a {type(given).__name__}: give its data set, or arrays")
+    if not hasattr(given, "take") and not isinstance(given[0], Mapping):
+        raise UsageError(f"{expected}, got examples of type {type(given[0]).__name__}: give arrays")
+    return given
 
 
 class CachedSource:

@@ -16,7 +16,7 @@ import grain
 import numpy as np
 from jaxtyping import Int
 
-from aigc_jax.data.arrays import take
+from aigc_jax.data.arrays import Arrays, as_source, take
 from aigc_jax.data.images import IMAGE
 from aigc_jax.types import DataSource, Modality, UsageError
 
@@ -25,7 +25,7 @@ _ENDLESS = 2**31
 
 
 def batches(
-    source: DataSource,
+    source: DataSource | Arrays,
     *,
     batch_size: int,
     seed: int,
@@ -39,7 +39,7 @@ def batches(
     """Endless training batches.
 
     Args:
-        source: the examples.
+        source: the examples: a data source, or arrays, ``(images, labels)`` or ``{"image": ..., "label": ...}``.
         batch_size: examples in the global batch, over all processes.
         seed: the order; any integer.
         modality: the kind of the examples.
@@ -55,13 +55,15 @@ def batches(
         ``set_state`` save and restore the place, counted from ``start_step``; ``close`` ends its threads.
 
     Raises:
-        UsageError: ``batch_size`` exceeds the number of examples, or does not divide by ``process_count``.
+        UsageError: ``batch_size`` exceeds the number of examples, or does not divide by ``process_count``; or arrays
+            are no examples of the modality.
 
     >>> from aigc_jax.data.digits import digits
     >>> batch = next(batches(digits().train, batch_size=64, seed=0))
     >>> batch["example"].shape, batch["example"].dtype, batch["condition"].shape
     ((64, 28, 28, 1), dtype('float32'), (64,))
     """
+    source = as_source(source, modality)
     check_batch_size(len(source), batch_size, process_count)
     # grain shuffles epoch e by seed + e: without the checksum, a run's second epoch were its neighbour's first.
     order = grain.MapDataset.range(len(source)).shuffle(zlib.crc32(str(seed).encode())).repeat(_ENDLESS)

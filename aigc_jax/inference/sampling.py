@@ -204,13 +204,16 @@ EditImagesFn = Callable[..., np.ndarray]
 """``(images [num, H, W, C] in [-1, 1], condition [num] or None, seed, row) -> changed images``; a result per row."""
 
 
-def make_edit_fn(experiment: Experiment, variables: Variables, *, keep: str, strength: float) -> EditImagesFn:
+def make_edit_fn(
+    experiment: Experiment, variables: Variables, *, keep: str | np.ndarray, strength: float
+) -> EditImagesFn:
     """A compiled function that changes given images.
 
     Args:
         experiment: what was trained.
         variables: its weights.
-        keep: the half that stays: left, right, top or bottom; ``nothing`` lets all of the image change.
+        keep: the half that stays: left, right, top or bottom; ``nothing`` lets all of the image change; or a mask
+            bool [H, W], true where pixels stay.
         strength: share of the noise that the images get, in (0, 1].
 
     Returns:
@@ -228,14 +231,15 @@ def make_edit_fn(experiment: Experiment, variables: Variables, *, keep: str, str
     if experiment.modality.picture is None or len(experiment.example_shape) != 3:
         raise UsageError(f"edit changes images, this run makes {experiment.modality.name}s: name the run of images")
     height, width, _ = experiment.example_shape
-    rows, columns = np.arange(height)[None, :, None, None], np.arange(width)[None, None, :, None]
+    rows, columns = np.arange(height)[:, None], np.arange(width)
     halves = {
         "left": columns < width // 2,
         "right": columns >= width // 2,
         "top": rows < height // 2,
         "bottom": rows >= height // 2,
     }
-    mask = None if keep == "nothing" else jnp.asarray(np.broadcast_to(halves[keep], (1, height, width, 1)), jnp.float32)
+    kept = halves.get(keep) if isinstance(keep, str) else keep
+    mask = None if kept is None else jnp.asarray(np.broadcast_to(kept, (height, width))[None, :, :, None], jnp.float32)
 
     @jax.jit
     def compiled(variables: Variables, key: jax.Array, image: jax.Array, ids: jax.Array | None) -> jax.Array:

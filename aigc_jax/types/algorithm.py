@@ -168,3 +168,9 @@ class Algorithm(NamedTuple):
     latents: Latents | None = None
     denoising: Denoising | None = None
     detectors: Mapping[str, Detector] = {}
+
+    def __repr__(self) -> str:
+        """The functions that there are: ``Algorithm(init, step, sample, latents, detectors: logit)``."""
+        names = [name for name in self._fields[:-1] if getattr(self, name) is not None]
+        detectors = f", detectors: {' '.join(self.detectors)}" if self.detectors else ""
+        return f"Algorithm({', '.join(names)}{detectors})"

@@ -186,3 +186,16 @@ def test_a_config_of_a_stranger_runs_no_code(run, tmp_path, monkeypatch, capsys)
         write_run(tmp_path / "run", name, vae_digits.Config(), {})
         assert cli.main(["sample", "run"]) == 2
         assert "name it with --config FILE" in only_line(capsys)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe{}", b'{"format": 1, "config": "caf\xe9"}'])
+def test_run_whose_config_is_no_text_is_refused_before_anything_is_opened(run, tmp_path, capsys, monkeypatch, content):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    (copy / "config.json").write_bytes(content)
+    monkeypatch.setattr("aigc_jax.train.experiment.open_data", None)
+    for words in (["sample", str(copy)], ["evaluate", str(copy)], ["train", "vae_digits", "--workdir", str(copy)]):
+        assert cli.main(words) == 2
+        captured = capsys.readouterr()
+        (line,) = captured.err.splitlines()
+        assert f"cannot read {copy / 'config.json'} ('utf-8' codec can't decode" in line
+        assert captured.out == ""

@@ -1,16 +1,22 @@
 """The command line: one line and exit status 2 for mistakes; samples, reports and gates for a real run."""
 
+import contextlib
+import importlib
+import io
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import aigc_jax
 from aigc_jax import cli
 from aigc_jax.configs import gan_digits
 from tests.runs import COMMON, TINY
 
+cli_main = importlib.import_module("aigc_jax.cli.main")
 pytestmark = pytest.mark.standard_promotion
 
 
@@ -23,11 +29,18 @@ def run(trained_run):
     ("words", "expected"),
     [
         (["bogus"], "bogus"),
+        (["trian"], "did you mean train?"),
+        (["sample-s"], "did you mean sample?"),
+        (["train", "gan_digits", "--lr", "1e-4"], "no option --lr (did you mean --generator.learning-rate or --disc"),
+        (["train", "vae_digits", "--epochs", "3"], "no option --epochs (did you mean --steps?)"),
+        (["train", "gan_digits", "more"], "the word 'more'"),
+        (["info", "--all"], "no option --all; see aigc-jax info --help"),
+        (["completion", "fish"], "bash"),
         (["train"], "gan_digits"),
-        (["train", "gan_digit"], "gan_digits"),
+        (["train", "gan_digit"], "did you mean gan_digits?"),
         (["train", "missing.py"], "missing.py"),
         (["train", "gan_digits", "--stepz", "3"], "--steps"),
-        (["train", "gan_digits", "--steps", "many"], "many"),
+        (["train", "gan_digits", "--steps", "many"], "aigc-jax: Error parsing --steps: invalid literal"),
         (["train", "gan_digits", "--steps", "0"], "--steps"),
         (["train", "gan_digits", "--data", "digit"], "digits"),
         (["train", "gan_digits", "--num-classes", "7"], "--num-classes"),
@@ -171,3 +184,53 @@ def test_evaluation_during_training_picks_the_best_checkpoint(tmp_path):
     assert cli.main(words) == 0
     last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert 0.0 <= last["metrics"]["eval/is_correct"] <= 1.0
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"]])
+def test_help_lists_the_commands(words, capsys):
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == cli_main.USAGE
+
+
+def test_version_and_help_of_commands_are_printed(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"aigc-jax {aigc_jax.__version__}\n"
+    assert cli.main(["data", "--help"]) == 0
+    assert "data prepare" in capsys.readouterr().out
+    for words in (["help", "compare"], ["compare", "--help"]):
+        with pytest.raises(SystemExit, match="0"):
+            cli.main(words)
+        assert "usage: aigc-jax compare" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("aigc-jax sa", {"sample"}),
+        ("aigc-jax data p", {"prepare"}),
+        ("aigc-jax train gan_", {"gan_digits", "gan_mnist"}),
+        ("aigc-jax train gan_digits --generator.w", {"--generator.width"}),
+        ("aigc-jax sample run --che", {"--checkpoint"}),
+        ("aigc-jax sample ru", set()),
+        ("aigc-jax help eval", {"evaluate"}),
+    ],
+)
+def test_completion_script_completes_in_bash(line, expected, completion_script):
+    words = line.split()
+    code = f"{completion_script}\nCOMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _aigc_jax\n"
+    code += 'printf "%s\\n" "${COMPREPLY[@]}"'
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == expected
+    assert done.stderr == ""
+
+
+@pytest.fixture(scope="module")
+def completion_script():
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert cli.main(["completion", "bash"]) == 0
+    return out.getvalue()
+
+
+def test_completion_in_zsh_is_that_of_bash(completion_script, capsys):
+    assert cli.main(["completion", "zsh"]) == 0
+    assert capsys.readouterr().out == f"autoload -U +X bashcompinit && bashcompinit\n{completion_script}"

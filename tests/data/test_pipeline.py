@@ -108,3 +108,52 @@ def test_epoch_is_in_order_and_complete():
 def test_impossible_batch_sizes(batch_size, process_count):
     with pytest.raises(UsageError, match=r"--batch-size \d+"):
         batches(numbered(10), batch_size=batch_size, seed=0, process_count=process_count)
+
+
+def test_batches_take_arrays():
+    images, given = numbered(40).examples, {"batch_size": 8, "seed": 3}
+    expected = next(batches(numbered(40), **given))
+    for source in (
+        (images, np.arange(40)),
+        {"image": images, "label": np.arange(40)},
+        [images / np.float32(127.5) - np.float32(1), np.arange(40, dtype=np.uint8)],
+    ):
+        batch = next(batches(source, **given))
+        np.testing.assert_array_equal(batch["condition"], expected["condition"])
+        np.testing.assert_allclose(batch["example"], expected["example"], atol=1e-6)
+    for source in (images, (images,), {"image": images}):
+        batch = next(batches(source, **given))
+        assert list(batch) == ["example"]
+        np.testing.assert_array_equal(batch["example"], expected["example"])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda x, y: (x.astype(np.float32), y), "floats in [-1, 1], got float32 from 0 to 39"),
+        (lambda x, y: (x, y.astype(np.float32)), "labels as integers [40], got float32"),
+        (lambda x, y: (x, y[:-1]), "a label for each of 40 examples"),
+        (lambda x, y: (x, y, y), "(images, labels)"),
+        (lambda x, y: {"picture": x}, "got arrays of picture: rename them"),
+        (lambda x, y: iter([x]), "got a list_iterator: give its data set, or arrays"),
+        (lambda x, y: _Pairs(x, y), "got examples of type tuple: give arrays"),
+    ],
+)
+def test_batches_refuse_other_arrays_in_one_line(change, says):
+    with pytest.raises(UsageError) as error:
+        batches(change(numbered(40).examples, np.arange(40)), batch_size=8, seed=0)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+class _Pairs:
+    """A data set as of PyTorch: tuples by index."""
+
+    def __init__(self, *arrays):
+        self.arrays = arrays
+
+    def __len__(self):
+        return len(self.arrays[0])
+
+    def __getitem__(self, index):
+        return tuple(array[index] for array in self.arrays)

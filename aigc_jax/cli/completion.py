@@ -1,0 +1,55 @@
+"""The command ``aigc-jax completion``: a script that completes commands, configs and options in a shell."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import Annotated, Literal
+
+import tyro
+
+from aigc_jax.cli.main import COMMANDS
+from aigc_jax.cli.parsing import option_names
+from aigc_jax.runs import config_names, load_config
+
+SCRIPT = """\
+_aigc_jax() {{
+    local word="${{COMP_WORDS[COMP_CWORD]}}" second="" words=""
+    [ "$COMP_CWORD" -gt 2 ] && second="${{COMP_WORDS[2]}}"
+    case "$COMP_CWORD ${{COMP_WORDS[1]}} $second" in
+        1\\ *) words="{commands}" ;;
+{cases}
+    esac
+    [[ "$words" == --* && "$word" != -* ]] && words=""
+    COMPREPLY=($(compgen -W "$words" -- "$word"))
+}}
+complete -o default -F _aigc_jax aigc-jax
+"""
+
+ZSH = "autoload -U +X bashcompinit && bashcompinit\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Completion:
+    """Print a completion script: source <(aigc-jax completion bash). The settings of a run's sampler are not in it."""
+
+    shell: Annotated[Literal["bash", "zsh"], tyro.conf.Positional]
+    """The shell."""
+
+
+def completion(arguments: Completion) -> int:
+    """Print the script; where nothing matches, the shell completes files."""
+    cases = {f"train {name}": ["--workdir", *option_names(load_config(name).Config())] for name in config_names()}
+    cases["train *"] = config_names()
+    for command, (module, kind, _) in COMMANDS.items():
+        options = option_names(getattr(importlib.import_module(f"aigc_jax.cli.{module}"), kind))
+        cases[command if " " in command else f"{command} *"] = options
+    cases["data *"], cases["completion *"] = ["prepare", "list"], ["bash", "zsh"]
+    cases["help *"] = ["train", *(command for command in COMMANDS if " " not in command), "data"]
+    lines = []
+    for pattern, words in cases.items():
+        escaped = pattern.replace(" ", "\\ ")
+        lines.append(f'        *\\ {escaped}) words="{" ".join(words)}" ;;')
+    commands = " ".join(dict.fromkeys(["train", *(command.split()[0] for command in COMMANDS), "help"]))
+    print((ZSH if arguments.shell == "zsh" else "") + SCRIPT.format(commands=commands, cases="\n".join(lines)), end="")
+    return 0
