@@ -33,11 +33,12 @@ def ema(average: PyTree, new: PyTree, decay: float | Float[Array, ""]) -> PyTree
     return jax.tree.map(blend, average, new)
 
 
-def ema_warmup_schedule(decay: float) -> Callable[[Array], Array]:
-    """A schedule for averages that forget their random beginning: min(decay, (1 + t) / (10 + t)) after t steps.
+def ema_warmup_schedule(decay: float, *, offset: float = 10.0) -> Callable[[Array], Array]:
+    """A schedule for averages that forget their random beginning: min(decay, (1 + t) / (offset + t)) after t steps.
 
     Args:
         decay: its limit, in [0, 1).
+        offset: > 1; the larger, the shorter the average at a given step; 2 is the plain mean of all values so far.
 
     Returns:
         ``step -> decay``.
@@ -49,7 +50,7 @@ def ema_warmup_schedule(decay: float) -> Callable[[Array], Array]:
 
     def schedule(step: Array) -> Array:
         step = step.astype(jnp.float32)
-        return jnp.minimum((1.0 + step) / (10.0 + step), decay)
+        return jnp.minimum((1.0 + step) / (offset + step), decay)
 
     return schedule
 

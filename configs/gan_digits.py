@@ -22,6 +22,7 @@ from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator
 from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
+from aigc_jax.tree import ema_warmup_schedule
 from aigc_jax.types import Experiment
 
 
@@ -90,7 +91,7 @@ def build(config: Config) -> Experiment:
         generator_tx=optax.adam(schedule(config.generator.learning_rate), b1=0.0, b2=0.99),
         discriminator_tx=optax.adam(schedule(config.discriminator.learning_rate), b1=0.0, b2=0.99),
         regularizer=r1(networks.logits, gamma=config.discriminator.r1_gamma, every=config.discriminator.r1_every),
-        ema_decay=config.ema_decay,
+        ema_decay=ema_warmup_schedule(config.ema_decay, offset=2),  # the plain mean of the first 200 steps
         num_microbatches=config.num_microbatches,
         axis_name=axis,
     )

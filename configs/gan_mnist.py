@@ -18,6 +18,7 @@ from aigc_jax.nets.mlp import MLPDiscriminator, MLPGenerator
 from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
+from aigc_jax.tree import ema_warmup_schedule
 from aigc_jax.types import Experiment
 
 
@@ -69,7 +70,7 @@ def build(config: Config) -> Experiment:
         generator_tx=optax.adam(config.learning_rate, b1=0.5, b2=0.999),
         discriminator_tx=optax.adam(config.learning_rate, b1=0.5, b2=0.999),
         feature_matching_weight=config.feature_matching_weight,
-        ema_decay=config.ema_decay,
+        ema_decay=ema_warmup_schedule(config.ema_decay),
         num_microbatches=config.num_microbatches,
         axis_name=axis,
     )

@@ -21,6 +21,7 @@ from aigc_jax.nets.resnet import ResNetDiscriminator, ResNetGenerator
 from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
+from aigc_jax.tree import ema_warmup_schedule
 from aigc_jax.types import Experiment
 
 
@@ -78,7 +79,7 @@ def build(config: Config) -> Experiment:
         generator_tx=tx(config.steps),
         discriminator_tx=tx(config.steps * config.n_critic),
         n_critic=config.n_critic,
-        ema_decay=config.ema_decay,
+        ema_decay=ema_warmup_schedule(config.ema_decay),
         num_microbatches=config.num_microbatches,
         axis_name=axis,
     )

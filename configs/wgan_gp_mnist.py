@@ -20,6 +20,7 @@ from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator
 from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
+from aigc_jax.tree import ema_warmup_schedule
 from aigc_jax.types import Experiment
 
 
@@ -74,7 +75,7 @@ def build(config: Config) -> Experiment:
         discriminator_tx=optax.adam(config.learning_rate, b1=0.0, b2=0.9),
         regularizer=gradient_penalty(networks.logits, networks.between, weight=config.penalty_weight),
         n_critic=config.n_critic,
-        ema_decay=config.ema_decay,
+        ema_decay=ema_warmup_schedule(config.ema_decay),
         num_microbatches=config.num_microbatches,
         axis_name=axis,
     )

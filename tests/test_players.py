@@ -7,6 +7,8 @@ import optax
 import pytest
 
 from aigc_jax.players import init_state, make_step
+from aigc_jax.runs import load_config
+from aigc_jax.tree import ema, ema_warmup_schedule
 from aigc_jax.types import Player, Weighted
 
 
@@ -235,3 +237,20 @@ def test_weighted_losses_are_the_mean_over_all_tokens(num_microbatches, num_devi
     tokens = x[is_token > 0].astype(np.float64)
     np.testing.assert_allclose(metrics["model/loss"], np.square(0.5 - tokens).mean(), rtol=1e-5)
     np.testing.assert_allclose(state.params["model"], 0.5 - 2 * (0.5 - tokens).mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gan_digits", "gan_mnist", "wgan_gp_mnist", "sngan_cifar10"])
+def test_weight_average_of_gan_forgets_the_initial_weights_in_60_steps(name, monkeypatch):
+    module, options = load_config(name), {}
+    monkeypatch.setattr(module, "gan", lambda *_, **given: options.update(given))
+    module.build(module.Config())
+    kept = np.prod([float(options["ema_decay"](jnp.int32(step))) for step in range(60)])
+    assert kept < 0.02  # at a constant decay of 0.995 it is 0.74
+
+
+def test_ema_warmup_schedule_of_offset_two_is_the_mean_of_all_values_so_far():
+    values = np.random.default_rng(0).normal(size=20).astype(np.float32)
+    average, decay = jnp.float32(values[0]), ema_warmup_schedule(0.999, offset=2.0)
+    for step, value in enumerate(values[1:]):
+        average = ema(average, jnp.float32(value), decay(jnp.int32(step)))
+    np.testing.assert_allclose(average, values.mean(), rtol=1e-5)
