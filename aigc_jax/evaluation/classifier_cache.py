@@ -1,9 +1,8 @@
-"""The user's cache of trained classifiers: what judges is the classifier that was asked for, or it is trained anew.
+"""The user's cache of trained classifiers.
 
 An entry is a run directory and ``entry.json``: the identity that the classifier was trained for, its step and the
-checksum of its weights. It is trained under a temporary name and renamed when complete. One process at a time trains
-an entry, by a lock that the kernel frees. An entry that does not fit (damaged, half trained, or swapped for another)
-is replaced. This is no defence against somebody who may write the cache and recomputes the checksums.
+checksum of its weights. One process at a time trains an entry, under a temporary name. An entry that does not fit
+(damaged, half trained, or swapped) is replaced. This is no defence against somebody who recomputes the checksums.
 """
 
 from __future__ import annotations
@@ -30,17 +29,12 @@ FILE = "entry.json"
 
 
 class Entry(NamedTuple):
-    """What is looked for in the cache.
-
-    Attributes:
-        name: of the classifier, in words: "digits classifier".
-        identity: all that the weights depend on, as JSON values.
-        steps: of the training.
-        shapes: of the training state.
-    """
+    """A classifier that is looked for in the cache."""
 
     name: str
+    """"digits classifier"."""
     identity: Mapping[str, Any]
+    """All that the weights depend on, as JSON values."""
     steps: int
     shapes: TrainState
 
@@ -52,18 +46,7 @@ class Entry(NamedTuple):
 
 
 def load_or_train(entry: Entry, train: Callable[[Path], None]) -> Variables:
-    """The weights of a classifier, from the cache where they are there.
-
-    Args:
-        entry: the classifier.
-        train: trains it into a new run directory; called where the cache does not hold it.
-
-    Returns:
-        Its weights.
-
-    Raises:
-        UsageError: the cache cannot be written.
-    """
+    """The weights of a classifier, from the cache where they are there; else ``train(workdir)`` makes them."""
     folder = entry.folder
     found, reason = _read(entry)
     if found is not None:

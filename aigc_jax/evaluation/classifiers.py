@@ -48,10 +48,7 @@ class Classifier(NamedTuple):
 
 
 def load_classifier(name: str, config: TrainConfig, data: Data) -> Classifier:
-    """The classifier of a data set, trained on first use and cached.
-
-    ``name`` is that of its config, one of :attr:`aigc_jax.types.Experiment.judges`; ``config`` has the image shape.
-    """
+    """The classifier of a data set (one of ``Experiment.judges``), trained on first use and cached."""
     settings, experiment = _untrained(name, config, data)
     shapes = abstract_state(experiment)
     # What the classifier learns from, and not where it lies or what it is called: a folder may change under its name.
@@ -98,13 +95,8 @@ def load_judge(
 ) -> LoadedJudge:
     """The judge of a model's samples: the world that the data come from, else classifiers of them, else none.
 
-    Args:
-        experiment: the model.
-        config: its settings, for the classifier.
-        data: the opened data.
-        given: a run whose ``evaluate`` gives logits or features, to judge instead, and a file of the published
-            Inception weights, whose features then take the place of the run's or the classifier's.
-        has_second_opinion: whether a second classifier judges too.
+    ``given``: a run whose ``evaluate`` gives logits or features judges instead; the features of a file of the published
+    Inception weights take the place of the run's or the classifier's.
     """
     files, runs = [path for path in given if path.is_file()], [path for path in given if not path.is_file()]
     if len(files) > 1 or len(runs) > 1:

@@ -1,7 +1,7 @@
-"""Reports side by side: every measurement of every run, and paired differences with their intervals.
+"""Reports of several runs: every measurement of every run, and paired differences with their intervals.
 
 Two runs that were evaluated with the same seed and number of samples have a sample i each, of the same noise and
-condition: differences of shares are paired, which makes their intervals narrower than those of two separate shares.
+condition: differences of shares are paired, with narrower intervals than those of two separate shares.
 """
 
 from __future__ import annotations

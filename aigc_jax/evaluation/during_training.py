@@ -16,16 +16,9 @@ from aigc_jax.types import Data, Experiment, Variables
 
 
 def make_evaluate_fn(experiment: Experiment, config: TrainConfig, data: Data) -> EvaluateFn:
-    """The function that measures a model every ``eval_every`` steps.
+    """The function that measures a model every ``eval_every`` steps: ``(variables, step) -> {"eval/NAME": value}``.
 
-    Args:
-        experiment: the model.
-        config: its settings.
-        data: the opened data.
-
-    Returns:
-        ``(variables, step) -> {"eval/NAME": value}``: the measurements of a report on 1,000 samples; for a model that
-        draws none, or that no judge is known for, the means of its own ``evaluate`` over the held-out examples.
+    A report's measurements of 1,000 samples; without samples or a judge, the means of the model's own ``evaluate``.
     """
     algorithm = experiment.algorithm
     if algorithm.sample is None:

@@ -61,19 +61,12 @@ class Examples(NamedTuple):
 
 
 def conditions_in_turn(start: int, num: int, num_classes: int | None) -> np.ndarray | None:
-    """The conditions of samples start ... start + num - 1.
-
-    >>> conditions_in_turn(3, 4, 5)
-    array([3, 4, 0, 1], dtype=int32)
-    """
+    """The conditions of samples start ... start + num - 1: ``i % num_classes``."""
     return None if num_classes is None else (np.arange(start, start + num) % num_classes).astype(np.int32)
 
 
 def draw(model: EvaluatedModel, sample_fn: Sampler, judge: Judge, num: int, *, title: str) -> Examples:
-    """The first samples of a model, or of a variant of it, with the judge's predictions.
-
-    Sample i has condition ``i % num_classes``. Raises UsageError where samples hold NaN or Inf.
-    """
+    """The first samples of a model, or of a variant of it, with the judge's predictions."""
 
     def read(start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         condition = conditions_in_turn(start, count, model.num_classes)
@@ -179,20 +172,12 @@ def _first_per_class(condition: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def first_occurrences(values: np.ndarray) -> Int[np.ndarray, " num_distinct"]:
-    """Numbers of the examples [N, ...] that equal no earlier one, rising.
-
-    >>> first_occurrences(np.array([[3], [1], [3], [2]]))
-    array([0, 1, 3])
-    """
+    """Numbers of the examples [N, ...] that equal no earlier one, rising."""
     return np.sort(np.unique(_digests(values), return_index=True)[1])
 
 
 def repeated_pairs(sets: Sequence[np.ndarray]) -> int:
-    """Number of pairs of equal examples [N, ...], within and across the sets.
-
-    >>> repeated_pairs([np.array([[3], [1], [3]]), np.array([[3]])])
-    3
-    """
+    """Number of pairs of equal examples [N, ...], within and across the sets."""
     _, counts = np.unique(np.concatenate([_digests(each) for each in sets]), return_counts=True)
     return int(np.sum(counts * (counts - 1) // 2))
 

@@ -108,16 +108,7 @@ def evaluated_model(
 ) -> EvaluatedModel:
     """The evaluated model of a run.
 
-    Args:
-        loaded: the run.
-        partner: another run whose samples share the noise of this one's.
-        denoiser: another run whose detectors score this one's samples too.
-
-    Returns:
-        The model.
-
-    Raises:
-        UsageError: the run draws no samples, or another run's examples have another shape.
+    ``partner``: a run whose samples share the noise of this one's; ``denoiser``: one whose detectors score them too.
     """
     experiment, variables, seed = loaded.experiment, loaded.variables, loaded.seed
     algorithm, left_out = experiment.algorithm, dict[str, str]()

@@ -72,21 +72,12 @@ class Judge(NamedTuple):
 
 
 def no_judge(modality: Modality, reason: str) -> Judge:
-    """A judge without predictions: measurements that need none are made all the same.
-
-    >>> no_judge(IMAGE, "no classes").predict(np.zeros((1, 2, 2, 1))).features is None
-    True
-    """
+    """A judge without predictions: measurements that need none are made all the same."""
     return Judge(NO_JUDGE, lambda examples: Predictions(), modality=modality, why_none=reason)
 
 
 def world_judge(world: World) -> Judge:
-    """A world as a judge: exact, and examples themselves are the features.
-
-    >>> from aigc_jax.worlds.mixture import ring
-    >>> world_judge(ring()).predict(np.zeros((1, 2), np.float32)).violation
-    array([2], dtype=int32)
-    """
+    """A world as a judge: exact, and examples themselves are the features."""
 
     def predict(examples: np.ndarray) -> Predictions:
         x = jnp.asarray(examples)
@@ -121,14 +112,7 @@ def classifier_judge(
 
 
 def with_second_opinion(judge: Judge, name: str, encode_fn: Callable[[np.ndarray], Mapping[str, Any]]) -> Judge:
-    """A judge and a second classifier of another architecture: samples that fool one may not fool both.
-
-    >>> blind = lambda images: {"logits": np.eye(2)[[0] * len(images)], "features": images}
-    >>> contrary = lambda images: {"logits": np.eye(2)[[1] * len(images)]}
-    >>> both = with_second_opinion(classifier_judge("blind", blind, ["a", "b"]), "contrary", contrary)
-    >>> both.predict(np.zeros((3, 1))).predicted, both.predict(np.zeros((3, 1))).second
-    (array([0, 0, 0]), array([1, 1, 1]))
-    """
+    """A judge and a second classifier of another architecture: samples that fool one may not fool both."""
 
     def predict(examples: np.ndarray) -> Predictions:
         second = _logits(name, encode_fn(examples), judge.class_names).argmax(axis=-1)

@@ -47,23 +47,13 @@ class MeanRow(NamedTuple):
 
 
 def mean_rows(rows: Mapping[str, Float[np.ndarray, " num"]]) -> dict[str, MeanRow]:
-    """The mean of each entry of ``{name: one value per example}``; ``perplexity`` for ``num_tokens`` of ``nll``.
-
-    >>> mean_rows({"nll": np.array([1.0, 3.0])})["nll"].value
-    2.0
-    >>> round(mean_rows({"nll": 4 * np.log([8.0, 8.0]), "num_tokens": np.array([4, 4])})["perplexity"].value, 6)
-    8.0
-    """
+    """The mean of each entry of ``{name: one value per example}``; ``perplexity`` for ``num_tokens`` of ``nll``."""
     means = {name: _mean(name, np.asarray(values, np.float64)) for name, values in rows.items() if name != NUM_TOKENS}
     return {**means, "perplexity": _perplexity(rows["nll"], rows[NUM_TOKENS])} if NUM_TOKENS in rows else means
 
 
 def likelihood_lines(means: Mapping[str, MeanRow]) -> list[str]:
-    """The lines that the command line prints, one per row.
-
-    >>> print(*likelihood_lines(mean_rows({"nll": np.array([90.0, 92.0, 91.0])})))
-    nll           91.00 nats per example  (95 % interval 89.87 to 92.13, n = 3)
-    """
+    """The lines that the command line prints, one per row."""
     return [f"{name:13} {_text(row)}" for name, row in means.items()]
 
 

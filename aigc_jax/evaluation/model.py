@@ -1,8 +1,4 @@
-"""A trained model as the evaluation sees it: functions of sample numbers, one shape for all methods.
-
-A GAN, a VAE and a diffusion model differ in which of these functions they have; ``left_out`` has the reason for each
-that is missing.
-"""
+"""A trained model as the evaluation sees it: functions of sample numbers, one shape for all methods."""
 
 from __future__ import annotations
 
@@ -65,27 +61,20 @@ class Sweep(NamedTuple):
 
 
 class Replication(NamedTuple):
-    """The same samples, computed another way.
-
-    Attributes:
-        title: the difference: "in batches of 16".
-        sample_fn: draws them.
-        tolerance: largest difference that rounding explains; 0 where results must be equal bit for bit.
-        is_judged: whether a difference above the tolerance fails the criterion; other programs may round otherwise.
-        large_difference: a difference that no rounding explains. Where given, the criterion fails where more than half
-            of the samples differ by more, as those do that depend on their neighbours.
-        is_external: whether another process draws them into a file: meanwhile, and the samples are stored before they
-            are compared.
-        max_seconds: limit of the time to draw the samples, for the replication to be made at all.
-    """
+    """The same samples, computed another way ("in batches of 16")."""
 
     title: str
     sample_fn: Sampler
     tolerance: float = 0.0
+    """Largest difference that rounding explains; 0 where results must be equal bit for bit."""
     is_judged: bool = True
+    """Whether a difference above the tolerance fails the criterion; other programs may round otherwise."""
     large_difference: float | None = None
+    """No rounding explains it: the criterion fails where more than half of the samples differ by more."""
     is_external: bool = False
+    """Whether another process draws them meanwhile, into a file: the samples are stored before they are compared."""
     max_seconds: float = math.inf
+    """The replication is left out where drawing the samples takes longer."""
 
 
 class NamedDetector(NamedTuple):
@@ -97,30 +86,13 @@ class NamedDetector(NamedTuple):
 
 
 class EvaluatedModel(NamedTuple):
-    """The model that is measured.
-
-    Attributes:
-        sample_fn: draws its samples.
-        num_classes: conditions are 0 ... num_classes - 1; None for an unconditional model.
-        modality: the kind of its samples.
-        withheld: conditions that do not occur in its training data.
-        replications: the same samples, computed other ways.
-        paired_variants: the model with one thing changed.
-        detectors: of given samples.
-        trace_fn: samples with scores of the way they were computed, or None.
-        sweeps: the model under ranges of settings.
-        sampling: the settings of its sampler, or None.
-        path_lengths: ``num -> squared speeds [num]`` in feature space along paths between latents, or None.
-        latent_changes: ``num -> changes [num, ...]`` of the first samples per unit of their latents, or None.
-        accuracy_fn: trains a classifier on samples, or None.
-        reconstruct: encoder and decoder, or None.
-        left_out: ``{name: why the model has no such thing}``.
-    """
+    """The model that is measured; sample i has condition ``i % num_classes``."""
 
     sample_fn: Sampler
     num_classes: int | None = None
     modality: Modality = IMAGE
     withheld: Sequence[int] = ()
+    """Conditions that do not occur in its training data."""
     replications: Sequence[Replication] = ()
     paired_variants: Sequence[PairedVariant] = ()
     detectors: Sequence[NamedDetector] = ()
@@ -128,7 +100,11 @@ class EvaluatedModel(NamedTuple):
     sweeps: Sequence[Sweep] = ()
     sampling: Any = None
     path_lengths: Callable[[int], np.ndarray] | None = None
+    """``num -> squared speeds [num]`` in feature space along paths between latents."""
     latent_changes: Callable[[int], np.ndarray] | None = None
+    """``num -> changes [num, ...]`` of the first samples per unit of their latents."""
     accuracy_fn: AccuracyFn | None = None
+    """Trains a classifier on samples."""
     reconstruct: Reconstructor | None = None
     left_out: Mapping[str, str] = {}
+    """``{name: why the model has no such thing}``."""

@@ -1,8 +1,7 @@
 """Recommendations: rules from measurements to remedies, as printed at the end of a report.
 
-Each rule names the measurements that call for it; a rule whose measurements are missing recommends nothing. They are
-rules of thumb from measured effects (docs/results.md), not promises: measure again after each. A command is printed
-only where one command does it, with the run's own path and options that it takes.
+They are rules of thumb from measured effects (docs/results.md): measure again after each. A rule whose measurements are
+missing recommends nothing; a command is printed only where one command does it.
 """
 
 from __future__ import annotations
@@ -67,11 +66,7 @@ Rule = Callable[[Findings], Recommendation | None]
 
 
 def recommendations(findings: Findings) -> list[Recommendation]:
-    """What to try next, most urgent first.
-
-    >>> recommendations(Findings(Report("digits", "", 0, ())))
-    []
-    """
+    """Remedies to try next, most urgent first."""
     return [found for rule in RULES if (found := rule(findings)) is not None]
 
 

@@ -41,24 +41,17 @@ class Settings(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evidence:
-    """Samples, real examples, and what several sections compute of them, each computed once.
-
-    Attributes:
-        model: the model.
-        judge: the judge of all examples.
-        data: the data set.
-        samples: of the model; sample i has condition ``i % num_classes``.
-        held_out: real examples that no training saw.
-        train: training examples, as many as features are compared of.
-        settings: the extent of the evaluation.
-    """
+    """Samples, real examples, and what several sections compute of them, each computed once."""
 
     model: EvaluatedModel
     judge: Judge
     data: Data
     samples: Examples
+    """Sample i has condition ``i % num_classes``."""
     held_out: Examples
+    """Real examples that no training saw."""
     train: Examples
+    """As many training examples as features are compared of."""
     settings: Settings = dataclasses.field(default_factory=Settings)
 
     def class_name(self, index: int) -> str:
@@ -151,27 +144,22 @@ class Evidence:
 
 
 class Section(NamedTuple):
-    """One part of a report.
-
-    Attributes:
-        criterion: the criterion that its checks decide; None for a part that decides none.
-        measurements: most important first.
-        checks: comparisons with real data.
-        figures: in the order of the page.
-        left_out: ``{name: reason}`` of what could not be measured.
-        headline: name of the measurement to print with the criterion; "" for none.
-        per_sample: ``{name: array [num_samples, ...]}``, for comparisons of runs.
-        facts: ``{name: number}`` that recommendations need beyond measurements and figures.
-    """
+    """One part of a report."""
 
     criterion: CriterionName | None = None
+    """The criterion that its checks decide; None for a part that decides none."""
     measurements: Sequence[Measurement] = ()
+    """Most important first."""
     checks: Sequence[Check] = ()
     figures: Sequence[Figure] = ()
     left_out: Mapping[str, str] = {}
+    """``{name: reason}`` of measurements and figures that could not be made."""
     headline: str = ""
+    """Name of the measurement to print with the criterion; "" for none."""
     per_sample: Mapping[str, np.ndarray] = {}
+    """``{name: array [num_samples, ...]}``, for comparisons of runs."""
     facts: Mapping[str, float] = {}
+    """``{name: number}`` that recommendations need beyond measurements and figures."""
 
 
 def proportion(
@@ -185,11 +173,7 @@ def proportion(
     detail: str = "",
     note: str = "",
 ) -> Measurement:
-    """A measurement that is a share of n samples, with its exact interval; see :func:`measure`.
-
-    >>> proportion("valid_samples", 1, 2).value
-    0.5
-    """
+    """A measurement that is a share of n samples, with its exact interval; see :func:`measure`."""
     low, high = clopper_pearson(count, n)
     return measure(
         name,
@@ -206,18 +190,10 @@ def proportion(
 
 
 def reason(error: UsageError) -> str:
-    """The reason of an error without its advice, which is for callers of the function that raised it.
-
-    >>> reason(UsageError("3 examples are too few: pass more"))
-    '3 examples are too few'
-    """
+    """The reason of an error without its advice, which is for callers of the function that raised it."""
     return str(error).partition(": ")[0]
 
 
 def none_if_nan(value: float) -> float | None:
-    """JSON has no NaN.
-
-    >>> none_if_nan(float("nan")) is None
-    True
-    """
+    """JSON has no NaN."""
     return None if np.isnan(value) else float(value)

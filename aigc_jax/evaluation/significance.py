@@ -34,9 +34,6 @@ def fisher_test(title: str, count: int, n: int, real_count: int, real_n: int) ->
 
     Reference:
         Fisher, "The logic of inductive inference", Journal of the Royal Statistical Society 1935.
-
-    >>> round(fisher_test("blank", 3, 4, 1, 4).p_value, 6)
-    0.242857
     """
     table = [[count, n - count], [real_count, real_n - real_count]]
     p_value = float(np.asarray(stats.fisher_exact(table, alternative="greater")[1]))
@@ -51,23 +48,9 @@ def mantel_haenszel_test(
     Classes differ in how often it occurs in real examples; their shares among the samples are the matter of another
     criterion. The distribution of the count given all others is exact where its variance is small, else normal.
 
-    Args:
-        title: of the check.
-        is_bad: bool [M], of the samples.
-        stratum: the class of each, int [M].
-        is_real_bad: bool [N], of real examples.
-        real_stratum: the class of each, int [N].
-
-    Returns:
-        The check, not yet judged; its reference is that of real examples in the samples' classes.
-
     Reference:
         Mantel & Haenszel, "Statistical aspects of the analysis of data from retrospective studies of disease", Journal
         of the National Cancer Institute 1959, equation 1.
-
-    >>> bad, good, one = np.arange(100) < 30, np.arange(100) < 10, np.zeros(100, int)
-    >>> round(mantel_haenszel_test("off", bad, one, good, one).p_value, 6)
-    0.000325
     """
     num_bad, distribution, mean, variance = 0, np.ones(1), 0.0, 0.0
     for each in np.unique(stratum):
@@ -93,11 +76,7 @@ def duplicate_test(title: str, num_repeats: int, n: int, *, real_pairs: int, num
     """Whether samples equal earlier ones more often than independent draws of the data do.
 
     Pairs of independent draws are equal with one probability, of which ``real_pairs``, the pairs of equal examples
-    among ``num_real``, give an upper bound (99 %); the number of pairs among n is then nearly Poisson. The check's
-    reference is the share expected under that bound.
-
-    >>> duplicate_test("replications", 50, 1000, real_pairs=0, num_real=5000).p_value < 1e-9
-    True
+    among ``num_real``, give an upper bound (99 %, the check's reference); the pairs among n are then nearly Poisson.
     """
     bound = float(stats.chi2.ppf(0.99, 2 * (real_pairs + 1))) / 2 / max(num_real * (num_real - 1) / 2, 1)
     expected = n * (n - 1) / 2 * bound
@@ -108,15 +87,12 @@ def duplicate_test(title: str, num_repeats: int, n: int, *, real_pairs: int, num
 def homogeneity_test(title: str, counts: Int[np.ndarray, " kind"], real_counts: Int[np.ndarray, " kind"]) -> Check:
     """Pearson's chi-squared test of homogeneity: whether kinds have other shares than among real examples.
 
-    Where some kind is expected fewer than :data:`MIN_EXPECTED` times, the distribution of the statistic is that over
-    tables of the same totals, by Monte Carlo with a fixed seed: no p-value is then below 1e-4. The check's value is the
-    total variation distance of the shares, its reference the one that chance alone gives at these sizes.
+    Where some kind is expected fewer than :data:`MIN_EXPECTED` times, the distribution is that over tables of the same
+    totals, by Monte Carlo with a fixed seed. The value is the total variation distance of the shares, the reference the
+    one that chance alone gives at these sizes.
 
     Reference:
         Besag & Clifford, "Generalized Monte Carlo significance tests", Biometrika 1989: p = (1 + more) / (1 + draws).
-
-    >>> homogeneity_test("classes", np.array([50, 50]), np.array([50, 50])).p_value
-    1.0
     """
     occurs = counts + real_counts > 0
     table = np.stack([counts[occurs], real_counts[occurs]])
@@ -150,21 +126,12 @@ def _monte_carlo(table: Int[np.ndarray, "2 kind"], expected: Float[np.ndarray, "
 
 
 def zero_tolerance_check(title: str, count: int, n: int) -> Check:
-    """A defect of which one case is too many.
-
-    >>> zero_tolerance_check("samples that change when repeated", 1, 64).is_worse
-    True
-    """
+    """A defect of which one case is too many."""
     return Check(title, count / max(n, 1), 0.0, None, count > 0)
 
 
 def judge_criteria(sections: Sequence[Section]) -> list[Criterion]:
-    """The five criteria, in the order of the page, by all checks of all sections together.
-
-    >>> section = Section("valid", checks=[zero_tolerance_check("broken", 1, 9)])
-    >>> [criterion.has_failed for criterion in judge_criteria([section])]
-    [True, None, None, None, None]
-    """
+    """The five criteria, in the order of the page, by all checks of all sections together."""
     num_tests = sum(check.p_value is not None for section in sections for check in section.checks)
     limit = FAMILY_ERROR / max(num_tests, 1)
     criteria = []

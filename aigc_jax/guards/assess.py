@@ -1,7 +1,6 @@
-"""How well a detector tells unreliable samples from reliable ones, and when it does not at all.
+"""Quality of detectors on labelled samples: ROC, risk and coverage, and a verdict.
 
-Scores are those of detectors: one per sample, higher = less reliable. A score that is NaN counts as the least reliable
-of all, for nothing speaks for its sample.
+Scores: one per sample, higher = less reliable; NaN counts as the least reliable of all.
 """
 
 from __future__ import annotations
@@ -27,45 +26,27 @@ KEPT = 0.96
 
 
 class RiskCoverage(NamedTuple):
-    """Risk among the accepted samples, against the share accepted: one point for each distinct score.
-
-    Attributes:
-        coverage: share of the samples with a score <= threshold, rising to 1.
-        risk: share of unreliable ones among those.
-        threshold: the distinct scores, rising.
-        area: area under the curve, 0 at best: the mean risk over all numbers of accepted samples; samples of equal
-            score are accepted in random order.
-        oracle_area: that of a detector that puts every reliable sample before every unreliable one.
-        base_risk: share of unreliable samples: the risk of accepting all, and the area of a score that says nothing.
-    """
+    """Risk among the accepted samples, against the share accepted: one point for each distinct score."""
 
     coverage: Float64[np.ndarray, " point"]
+    """Share of the samples with a score <= threshold, rising to 1."""
     risk: Float64[np.ndarray, " point"]
+    """Share of unreliable ones among those."""
     threshold: Float64[np.ndarray, " point"]
-    area: float
-    oracle_area: float
     base_risk: float
+    """Risk of accepting all."""
 
 
 class Assessment(NamedTuple):
-    """What a detector is worth, on labelled samples that it was not chosen by.
-
-    Attributes:
-        auc: area under the ROC curve with its 95 % interval; NaN in (0, 1) where all samples are of one kind.
-        removed: share of the unreliable samples that a threshold removes which keeps ``kept`` of the reliable ones; NaN
-            as above.
-        kept: see there.
-        roc: the ROC curve; None where all samples are of one kind.
-        risk_coverage: the risk-coverage curve.
-        num_nan: samples whose score is NaN.
-    """
+    """Quality of a detector on labelled samples that it was not chosen by."""
 
     auc: RankingQuality
+    """Area under the ROC curve with its 95 % interval; NaN in (0, 1) where all samples are of one kind."""
     removed: float
-    kept: float
+    """Share of the unreliable samples that a threshold removes which keeps 96 % of the reliable ones; NaN likewise."""
     roc: RocCurve | None
+    """None where all samples are of one kind."""
     risk_coverage: RiskCoverage
-    num_nan: int
 
     @property
     def is_useless(self) -> bool:
@@ -83,13 +64,13 @@ class Assessment(NamedTuple):
 
 
 def assess(scores: Scores, is_unreliable: Truth, *, kept: float = KEPT) -> Assessment:
-    """Judge a detector by labelled samples.
+    """Assess a detector by labelled samples.
 
     Args:
         scores: one per sample; the distance to the typical for detectors of which typical is best
             (:func:`aigc_jax.guards.typicality.typicality`).
         is_unreliable: the truth.
-        kept: share in (0, 1] of the reliable samples that a filter shall keep.
+        kept: share in (0, 1] of the reliable samples that a filter keeps.
 
     Returns:
         The assessment. A score that says nothing has an AUC of about one half and is called useless.
@@ -99,8 +80,7 @@ def assess(scores: Scores, is_unreliable: Truth, *, kept: float = KEPT) -> Asses
 
     Reference:
         Aithal et al., "Understanding Hallucinations in Diffusion Models through Mode Interpolation", 2024, section 5,
-        for ``removed``; Geifman et al., "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers", 2019,
-        section 3, for the area under the risk-coverage curve.
+        for ``removed``.
 
     >>> found = assess(np.array([0.1, 0.2, 0.3, 0.9] * 9), np.array([False, False, False, True] * 9))
     >>> found.auc.value, found.removed, found.verdict
@@ -108,7 +88,7 @@ def assess(scores: Scores, is_unreliable: Truth, *, kept: float = KEPT) -> Asses
     """
     if not 0 < kept <= 1:
         raise UsageError(f"expected a share in (0, 1] of reliable samples to keep, got {kept}: {KEPT} is usual")
-    values, truth, num_nan = _checked(scores, is_unreliable)
+    values, truth = _checked(scores, is_unreliable)
     curve, removed = None, float("nan")
     num_unreliable = int(truth.sum())
     auc = RankingQuality(float("nan"), 0.0, 1.0, num_unreliable, len(truth) - num_unreliable)
@@ -116,51 +96,26 @@ def assess(scores: Scores, is_unreliable: Truth, *, kept: float = KEPT) -> Asses
         auc, curve = roc_auc(values, truth), roc_curve(values, truth)
         is_kept = curve.false_positive_rate <= 1 - kept + 1e-12
         removed = float(curve.true_positive_rate[is_kept].max())
-    return Assessment(auc, removed, kept, curve, risk_coverage(scores, is_unreliable), num_nan)
+    return Assessment(auc, removed, curve, risk_coverage(scores, is_unreliable))
 
 
 def risk_coverage(scores: Scores, is_unreliable: Truth) -> RiskCoverage:
     """The trade-off of a filter: how much is accepted, and how much of that is unreliable.
 
-    Args:
-        scores: one per sample.
-        is_unreliable: the truth.
-
-    Returns:
-        The curve.
-
-    Raises:
-        UsageError: there are no samples.
-
     Reference:
-        El-Yaniv and Wiener, "On the Foundations of Noise-free Selective Classification", 2010; the area, Geifman et al.
-        2019, section 3.
+        El-Yaniv and Wiener, "On the Foundations of Noise-free Selective Classification", 2010.
 
     >>> curve = risk_coverage(np.array([0.1, 0.2, 0.3, 0.4]), np.array([False, True, False, True]))
     >>> curve.coverage.tolist(), curve.risk.round(3).tolist()
     ([0.25, 0.5, 0.75, 1.0], [0.0, 0.5, 0.333, 0.5])
     """
-    values, truth, _ = _checked(scores, is_unreliable)
+    values, truth = _checked(scores, is_unreliable)
     threshold, accepted, bad = accepted_by_threshold(values, truth)
-    oracle_area = _area(*accepted_by_threshold(truth.astype(np.float64), truth)[1:])
-    return RiskCoverage(
-        accepted / len(truth), bad / accepted, threshold, _area(accepted, bad), oracle_area, float(truth.mean())
-    )
+    return RiskCoverage(accepted / len(truth), bad / accepted, threshold, float(truth.mean()))
 
 
 def accepted_by_threshold(values: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What each threshold accepts.
-
-    Args:
-        values: scores [N], no NaN.
-        truth: whether each is unreliable [N].
-
-    Returns:
-        The distinct scores, rising; how many samples score at most so much; how many unreliable ones among them.
-
-    >>> accepted_by_threshold(np.array([2.0, 1.0, 2.0]), np.array([True, False, False]))
-    (array([1., 2.]), array([1, 3]), array([0, 1]))
-    """
+    """The distinct scores, rising; how many samples score at most so much; how many unreliable ones among them."""
     order = np.argsort(values, kind="stable")
     rising = values[order]
     last = np.append(np.flatnonzero(rising[1:] != rising[:-1]), len(rising) - 1)
@@ -168,20 +123,9 @@ def accepted_by_threshold(values: np.ndarray, truth: np.ndarray) -> tuple[np.nda
 
 
 def choose(scores: Mapping[str, Scores], is_unreliable: Truth) -> str:
-    """The best of several detectors, or of one detector under several settings, by labelled samples.
+    """The name of the best of several detectors by labelled samples: the largest AUC, the first of equals.
 
-    What the chosen one is worth must be told by other samples: the best of many useless scores looks useful on those
-    that it was chosen by.
-
-    Args:
-        scores: ``{name: scores}``, such as one for each noise level of re-noising or window of a trajectory.
-        is_unreliable: the truth.
-
-    Returns:
-        The name of the score with the largest AUC, the first of equals.
-
-    Raises:
-        UsageError: there are no scores, or all samples are of one kind.
+    Assess it on other samples: the best of many useless scores looks useful on those that it was chosen by.
 
     >>> choose({"bad": np.array([3.0, 2.0, 1.0]), "good": np.array([1.0, 2.0, 3.0])}, np.array([False, False, True]))
     'good'
@@ -192,16 +136,9 @@ def choose(scores: Mapping[str, Scores], is_unreliable: Truth) -> str:
     return max(areas, key=areas.__getitem__)
 
 
-def _checked(scores: Scores, is_unreliable: Truth) -> tuple[np.ndarray, np.ndarray, int]:
-    """Scores without NaN, the truth, and how many were NaN."""
+def _checked(scores: Scores, is_unreliable: Truth) -> tuple[np.ndarray, np.ndarray]:
+    """Scores, infinite in place of NaN, and the truth."""
     values, truth = checked(scores=(scores, float, "num"), is_unreliable=(is_unreliable, bool, "num"))
     if not len(values):
         raise UsageError("expected labelled samples, got none: draw some")
-    is_nan = np.isnan(values)
-    return np.where(is_nan, np.inf, values.astype(np.float64)), truth, int(is_nan.sum())
-
-
-def _area(accepted: np.ndarray, bad: np.ndarray) -> float:
-    """Mean over n = 1 ... N of the expected risk of the n samples accepted first."""
-    n = np.arange(1, accepted[-1] + 1)
-    return float(np.mean(np.interp(n, np.append(0, accepted), np.append(0, bad)) / n))
+    return np.where(np.isnan(values), np.inf, values.astype(np.float64)), truth

@@ -23,26 +23,20 @@ QUANTILES = 16
 
 
 class Threshold(NamedTuple):
-    """A calibrated filter.
-
-    Attributes:
-        value: the largest score that is accepted; -inf, which accepts nothing, where no threshold could be certified.
-        acceptance: share of the samples that it accepts, as seen on the testing ones.
-        risk: share of unreliable ones among the accepted, as seen there; NaN where none is accepted.
-        risk_bound: upper end of the one-sided exact interval of this risk, at confidence 1 - delta; 1 where none is.
-        alpha: the largest risk that was allowed.
-        delta: the probability that the guarantee fails, over the draw of the labelled samples.
-        n: number of labelled samples, of which ``num_tested`` certify.
-        num_tested: those that did not choose the thresholds.
-    """
+    """A calibrated filter."""
 
     value: float
+    """The largest score that is accepted; -inf, which accepts nothing, where no threshold could be certified."""
     acceptance: float
+    """Share of the testing samples that it accepts."""
     risk: float
-    risk_bound: float
+    """Share of unreliable ones among those; NaN where none is accepted."""
     alpha: float
+    """The largest risk that was allowed."""
     delta: float
+    """The probability that the guarantee fails, over the draw of the labelled samples."""
     n: int
+    """Number of labelled samples, of which ``num_tested`` did not choose the thresholds and certify."""
     num_tested: int
 
     @property
@@ -120,26 +114,14 @@ def calibrate(scores: Scores, is_unreliable: Truth, alpha: float, delta: float =
     bounds = upper_bound(num_bad, num_accepted, delta)
     is_passed = np.cumprod(bounds <= alpha).astype(bool)
     if not is_passed.any():
-        return Threshold(-math.inf, 0.0, math.nan, 1.0, alpha, delta, len(values), len(test))
+        return Threshold(-math.inf, 0.0, math.nan, alpha, delta, len(values), len(test))
     best = int(np.flatnonzero(is_passed)[-1])
     n, k = int(num_accepted[best]), int(num_bad[best])
-    bound = float(bounds[best])
-    return Threshold(float(candidates[best]), n / len(test), k / n, bound, alpha, delta, len(values), len(test))
+    return Threshold(float(candidates[best]), n / len(test), k / n, alpha, delta, len(values), len(test))
 
 
 def min_accepted(alpha: float, delta: float) -> int:
-    """How many accepted samples certify a risk where none of them is unreliable.
-
-    Args:
-        alpha: the risk, in (0, 1).
-        delta: probability that the guarantee fails, in (0, 1).
-
-    Returns:
-        The least n with (1 - alpha)^n <= delta.
-
-    >>> min_accepted(0.01, 0.05)
-    299
-    """
+    """The least n with (1 - alpha)^n <= delta: accepted samples, none of them unreliable, that certify a risk."""
     return math.ceil(math.log(delta) / math.log1p(-alpha))
 
 

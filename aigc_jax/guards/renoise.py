@@ -73,19 +73,7 @@ def renoise_stability(
 
 
 def check_level(process: Process, level: float, num_draws: int = 1) -> None:
-    """Refuse a noise level that a process does not have, before anything compiles.
-
-    Args:
-        process: the noise process.
-        level: sigma / alpha.
-        num_draws: number of draws.
-
-    Raises:
-        UsageError: the level lies outside the process, or there are no draws.
-
-    >>> from aigc_jax.processes.gaussian import edm
-    >>> check_level(edm(), 0.5)
-    """
+    """Refuse a noise level sigma / alpha that a process does not have, before anything compiles."""
     with jax.ensure_compile_time_eval():
         low, high = float(process.noise_ratio(process.t_min)), float(process.noise_ratio(process.t_max))
     if not (level > 0 and low <= level <= high and math.isfinite(level)):

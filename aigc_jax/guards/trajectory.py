@@ -28,20 +28,16 @@ WINDOWS = (WINDOW, (0, 4), (0, 19))
 
 
 class Welford(NamedTuple):
-    """Running mean and squared deviations of what was predicted: no prediction is kept.
-
-    Attributes:
-        num_steps: steps of the whole grid, int32.
-        num_seen: predictions so far, float32.
-        mean: their mean [B, ...].
-        scatter: their squared deviations from the mean, summed [B, ...].
+    """Running mean and squared deviations of the predicted x_0: no prediction is kept.
 
     Reference:
         Welford, "Note on a Method for Calculating Corrected Sums of Squares and Products", 1962.
     """
 
     num_steps: Array
+    """Of the whole grid, int32."""
     num_seen: Array
+    """Predictions so far, float32."""
     mean: Array
     scatter: Array
 
@@ -96,17 +92,7 @@ def trajectory_variance(window: tuple[int, int] = WINDOW) -> Observer:
 
 
 def combine_observers(observers: Mapping[str, Observer]) -> Observer:
-    """Several observers as one.
-
-    Args:
-        observers: by name.
-
-    Returns:
-        An observer that gives a dictionary of what each saw.
-
-    >>> list(combine_observers({"steady": trajectory_variance()}).init(jnp.ones((1, 1)), jnp.linspace(1.0, 0.0, 5)))
-    ['steady']
-    """
+    """Several observers as one, which gives a dictionary of their results."""
 
     def init(x: Array, times: Array) -> dict[str, Any]:
         return {name: observer.init(x, times) for name, observer in observers.items()}
@@ -121,18 +107,7 @@ def combine_observers(observers: Mapping[str, Observer]) -> Observer:
 
 
 def trajectory_observer(num_steps: int) -> Observer | None:
-    """Trajectory variance over all of :data:`WINDOWS` that a trajectory is long enough for.
-
-    Args:
-        num_steps: steps that the observer sees.
-
-    Returns:
-        An observer that gives ``trajectory_variance`` for the default window, ``trajectory_variance_0_4`` and so on for
-        the others; None for fewer than two steps, which have no variance.
-
-    >>> list(trajectory_observer(6).init(jnp.ones((1, 1)), jnp.linspace(1.0, 0.0, 7)))
-    ['trajectory_variance', 'trajectory_variance_0_4']
-    """
+    """Trajectory variance over all of :data:`WINDOWS` that fit into the steps, by name; None for fewer than two."""
     if num_steps < 2:
         return None
     windows = {"trajectory_variance": WINDOWS[0]}

@@ -26,22 +26,11 @@ _KINDS = {
 
 
 def checked(**arrays: tuple[Any, type, str]) -> list[np.ndarray]:
-    """Numpy arrays of the expected kinds and axes.
+    """Numpy arrays of the expected kinds and axes, from ``name=(values, kind, axes)``.
 
-    Args:
-        **arrays: ``name=(values, kind, axes)``. The kind is float (integers pass too), int or bool. Axes are names, as
-            in ``"num feature"``; axes of one name have one length in all arrays, and ``...`` stands for any others.
-
-    Returns:
-        The arrays in their order: float32 and float64 without a copy, half precisions as float32, integers of kind
-        float as float64.
-
-    Raises:
-        ValueError: another kind, number of axes or length.
-
-    >>> scores, is_positive = checked(scores=([3, 4], float, "num"), is_positive=([True, False], bool, "num"))
-    >>> scores.dtype
-    dtype('float64')
+    The kind is float (integers pass too), int or bool. Axes are names, as in ``"num feature"``; axes of one name have
+    one length in all arrays, and ``...`` stands for any others. float32 and float64 come without a copy, half
+    precisions as float32, integers of kind float as float64. Raises a ValueError for another kind, number of axes or length.
     """
     values = {name: np.asarray(given) for name, (given, _, _) in arrays.items()}
     lengths: dict[str, int] = {}
@@ -61,20 +50,9 @@ def checked(**arrays: tuple[Any, type, str]) -> list[np.ndarray]:
 
 
 def checked_features(**features: Features) -> list[np.ndarray]:
-    """Features as numpy arrays, float32 or float64, fit for distances.
+    """Sets of features [N, d] by name as float32 or float64, fit for distances.
 
-    Args:
-        **features: sets [N, d] by name, for the messages.
-
-    Returns:
-        The arrays, without a copy where they are float32 or float64 in memory already.
-
-    Raises:
-        ValueError: no [N, d] of numbers, or features of different lengths.
-        UsageError: no examples, or features that are not finite.
-
-    >>> [array.shape for array in checked_features(real=np.ones((3, 2)), fake=np.zeros((4, 2)))]
-    [(3, 2), (4, 2)]
+    Raises a ValueError for other arrays or features of different lengths, a UsageError for none, or NaN and infinity.
     """
     arrays = checked(**{name: (values, float, f"num_{name} feature") for name, values in features.items()})
     for name, array in zip(features, arrays, strict=True):

@@ -30,29 +30,22 @@ MAX_BLOCK = 2**22
 
 
 class ClassAgreement(NamedTuple):
-    """Agreement of the predicted classes of samples with their conditions.
-
-    Attributes:
-        agreement: share of samples whose predicted class is their condition; NaN without samples.
-        low: lower end of its 95 % Clopper-Pearson interval.
-        high: upper end.
-        n: number of samples.
-        per_class: the share for each condition [K]; NaN for a class without samples.
-        per_class_n: number of samples of each condition [K].
-        worst_class: the class of the lowest agreement, the first of equals.
-        worst_value: its agreement.
-        confusion: [K, K], rows the condition, columns the prediction.
-    """
+    """Agreement of the predicted classes of samples with their conditions."""
 
     agreement: float
+    """NaN without samples."""
     low: float
+    """Lower end of its 95 % Clopper-Pearson interval."""
     high: float
     n: int
     per_class: Float64[np.ndarray, " num_classes"]
+    """NaN for a class without samples."""
     per_class_n: Int64[np.ndarray, " num_classes"]
     worst_class: int
+    """The class of the lowest agreement, the first of equals."""
     worst_value: float
     confusion: Int64[np.ndarray, "num_classes num_classes"]
+    """Rows the condition, columns the prediction."""
 
 
 def class_agreement(predicted: Classes, condition: Classes, num_classes: int) -> ClassAgreement:
@@ -95,20 +88,13 @@ def class_agreement(predicted: Classes, condition: Classes, num_classes: int) ->
 
 
 class CorrectedAgreement(NamedTuple):
-    """Share of samples that truly show their condition.
-
-    Attributes:
-        agreement: over all samples.
-        low: lower end of its interval.
-        high: upper end.
-        per_class: of each condition [K]; NaN where there are no samples.
-        n: number of samples.
-    """
+    """Share of samples that truly show their condition, and the ends of its interval."""
 
     agreement: float
     low: float
     high: float
     per_class: Float64[np.ndarray, " num_classes"]
+    """NaN where there are no samples."""
     n: int
 
 

@@ -16,22 +16,15 @@ from aigc_jax.types import UsageError
 
 
 class ClassifierQuality(NamedTuple):
-    """Quality of the predictions of known classes.
-
-    Attributes:
-        accuracy: share of examples whose predicted class is the true one.
-        f1: harmonic mean of precision and recall of each class [K]; NaN for one that neither occurs nor is predicted.
-        average_precision: area under the precision-recall curve of each class against all others [K], without
-            interpolation; NaN for a class that has no examples, or all of them.
-        calibration_error: expected calibration error of the predicted class: mean over examples of
-            |accuracy - confidence| of their bin. It is biased upwards by about the noise of a bin: a calibrated
-            classifier does not score 0.
-    """
+    """Quality of the predictions of known classes."""
 
     accuracy: float
     f1: Float64[np.ndarray, " num_classes"]
+    """NaN for a class that neither occurs nor is predicted."""
     average_precision: Float64[np.ndarray, " num_classes"]
+    """Area under the precision-recall curve, without interpolation; NaN for no or only examples of a class."""
     calibration_error: float
+    """Mean of |accuracy - confidence| of the bin; biased upwards: a calibrated classifier does not score 0."""
 
 
 def classifier_quality(

@@ -35,21 +35,14 @@ Examples = Shaped[np.ndarray, "..."]
 
 
 class SeedConsistency(NamedTuple):
-    """C1: agreement of an attribute across seeds.
-
-    Attributes:
-        value: mean over the conditions of ``1 - H / ln K``; 1 where all seeds show the same, 0 where all values are
-            equally likely.
-        low: lower end of its 95 % interval, which is conservative.
-        high: upper end.
-        per_condition: the same of each condition that occurs, rising [C].
-        n: number of samples.
-    """
+    """C1: agreement of an attribute across seeds, and the ends of its conservative 95 % interval."""
 
     value: float
+    """Mean over conditions of ``1 - H / ln K``; 1 where all seeds show the same, 0 for equally likely values."""
     low: float
     high: float
     per_condition: Float64[np.ndarray, " num_conditions"]
+    """Of each condition that occurs, rising."""
     n: int
 
 
@@ -108,24 +101,15 @@ def seed_consistency(attribute: Values, condition: Conditions, num_values: int) 
 
 
 class PairedAgreement(NamedTuple):
-    """C2 and C3: how often two models make the same sample from the same noise.
-
-    Attributes:
-        value: share of the pairs that are the same.
-        low: lower end of its exact 95 % interval.
-        high: upper end.
-        chance: the share among pairs of different noise and the same condition.
-        excess: value - chance, the agreement that shared noise accounts for.
-        excess_low: lower end of its 95 % interval.
-        excess_high: upper end.
-        n: number of pairs.
-    """
+    """C2 and C3: how often two models make the same sample from the same noise, with 95 % intervals."""
 
     value: float
     low: float
     high: float
     chance: float
+    """The share among pairs of different noise and the same condition."""
     excess: float
+    """value - chance, the agreement that shared noise accounts for."""
     excess_low: float
     excess_high: float
     n: int
@@ -316,15 +300,12 @@ def max_ulp(a: Examples, b: Examples) -> int | None:
 
 
 class Drift(NamedTuple):
-    """C3: change of shares from one release to the next.
-
-    Attributes:
-        psi: population stability index.
-        limit: its 95 % quantile if nothing has changed, at these numbers of samples.
-    """
+    """C3: change of shares from one release to the next."""
 
     psi: float
+    """Population stability index."""
     limit: float
+    """Its 95 % quantile if nothing has changed, at these numbers of samples."""
 
 
 def drift(before: Int[np.ndarray, " num_values"], after: Int[np.ndarray, " num_values"]) -> Drift:
@@ -364,22 +345,15 @@ def drift(before: Int[np.ndarray, " num_values"], after: Int[np.ndarray, " num_v
 
 
 class Sensitivity(NamedTuple):
-    """C4: change of an output per unit of the change that caused it.
-
-    Attributes:
-        median: over the samples.
-        low: lower end of its 95 % interval.
-        high: upper end.
-        quantile_95: the 95 % quantile over the samples.
-        largest: the worst sample; it grows with ``n``.
-        n: number of samples.
-    """
+    """C4: change of an output per unit of the change that caused it, over the samples."""
 
     median: float
     low: float
+    """Lower end of the 95 % interval of the median."""
     high: float
     quantile_95: float
     largest: float
+    """The worst sample; it grows with ``n``."""
     n: int
 
 

@@ -16,17 +16,12 @@ from aigc_jax.types import Metric, UsageError
 
 
 class FrechetState(NamedTuple):
-    """Moments of a set of feature vectors.
-
-    Attributes:
-        num_samples: number of vectors.
-        mean: their mean.
-        scatter: sum of the outer products of their deviations from the mean.
-    """
+    """Moments of a set of feature vectors."""
 
     num_samples: int
     mean: Float64[np.ndarray, " num_features"]
     scatter: Float64[np.ndarray, "num_features num_features"]
+    """Sum of the outer products of their deviations from the mean."""
 
     @property
     def covariance(self) -> Float64[np.ndarray, "num_features num_features"]:

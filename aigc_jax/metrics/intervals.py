@@ -48,19 +48,7 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[f
 
 
 def upper_bound(num_events: Int[np.ndarray, "..."], num: Int[np.ndarray, "..."], delta: float) -> np.ndarray:
-    """One-sided exact upper bound of a probability, at confidence 1 - delta (Clopper and Pearson 1934).
-
-    Args:
-        num_events: events.
-        num: trials; the bound is 1 where there are none.
-        delta: in (0, 1).
-
-    Returns:
-        float64 of their shape.
-
-    >>> upper_bound(np.array([0, 3]), np.array([1000, 3]), 0.05).round(5).tolist()
-    [0.00299, 1.0]
-    """
+    """One-sided exact upper bound (1 - delta) of a probability (Clopper and Pearson 1934); 1 where there are no trials."""
     k, n = np.asarray(num_events, np.float64), np.asarray(num, np.float64)
     return np.where(k < n, beta.ppf(1.0 - delta, k + 1.0, np.maximum(n - k, 1.0)), 1.0)
 
@@ -68,28 +56,13 @@ def upper_bound(num_events: Int[np.ndarray, "..."], num: Int[np.ndarray, "..."],
 def standardized_share(
     is_event: Bool[np.ndarray, " num_real"], stratum: Int[np.ndarray, " num_real"], like: Int[np.ndarray, " num"]
 ) -> float:
-    """Share of events among real examples, each stratum weighted as it occurs among the samples.
+    """Share of events among real examples, each stratum weighted as it occurs among the samples (``like``).
 
-    Samples are drawn for classes in other proportions than real examples have, so that the plain share of these cannot
-    be compared with that of the samples.
-
-    Args:
-        is_event: of each real example.
-        stratum: of each real example.
-        like: stratum of each sample.
-
-    Returns:
-        The share; strata without real examples have no weight. NaN where no stratum has any.
-
-    Raises:
-        ValueError: arrays of other kinds, or of different lengths.
+    Samples are drawn for classes in other proportions than real examples have. Strata without real examples have no
+    weight; NaN where no stratum has any.
 
     Reference:
         Direct standardisation: Fleiss, Levin & Paik, "Statistical Methods for Rates and Proportions", 2003, chapter 19.
-
-    >>> right, label = np.array([True, True, False]), np.array([0, 0, 1])
-    >>> standardized_share(right, label, np.array([0, 1])), standardized_share(right, label, np.array([0, 2]))
-    (0.5, 1.0)
     """
     is_event, stratum, like = checked(
         is_event=(is_event, bool, "num_real"), stratum=(stratum, int, "num_real"), like=(like, int, "num")
@@ -102,13 +75,7 @@ def standardized_share(
 
 
 class PairedDifference(NamedTuple):
-    """Difference of two shares that were counted on the same samples.
-
-    Attributes:
-        value: the difference, in [-1, 1].
-        low: lower end of its interval.
-        high: upper end.
-    """
+    """Difference of two shares that were counted on the same samples, in [-1, 1], and the ends of its interval."""
 
     value: float
     low: float
@@ -167,21 +134,10 @@ def _wilson(share: float, n: int, z: float) -> tuple[float, float]:
 
 
 def percentile_interval(draws: Float[np.ndarray, " num_draws"], confidence: float = 0.95) -> tuple[float, float]:
-    """Central quantiles of a bootstrap distribution.
-
-    Args:
-        draws: the statistic of each resample. NaN says that a resample leaves it undetermined: it counts as -inf
-            for the lower end and as +inf for the upper one.
-        confidence: share of the draws within, in (0, 1).
-
-    Returns:
-        Lower and upper end.
+    """Central quantiles of a bootstrap distribution; a NaN, an undetermined resample, is as low and as high as can be.
 
     Reference:
         Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
-
-    >>> [round(end, 6) for end in percentile_interval(np.arange(101.0))]
-    [2.5, 97.5]
     """
     tail, is_open = (1 - confidence) / 2, np.isnan(draws)
     # "lower" and "higher": between an infinity and a number there is nothing to interpolate.

@@ -21,16 +21,12 @@ CMMD_SCALE = 1000.0
 
 
 class KernelDistance(NamedTuple):
-    """Unbiased squared distance, from random subsets.
-
-    Attributes:
-        value: mean over subsets. Unbiased, so below 0 for about half of all pairs of sets of one distribution: such a
-            value is no mistake and must not be clamped.
-        std: standard deviation over subsets. Not the error of ``value``: subsets share examples.
-    """
+    """Unbiased squared distance, from random subsets."""
 
     value: float
+    """Mean over subsets; below 0 for about half of all pairs of sets of one distribution: not to be clamped."""
     std: float
+    """Standard deviation over subsets. Not the error of ``value``: subsets share examples."""
 
 
 def kid(
@@ -114,21 +110,7 @@ def cmmd(real: Features, fake: Features, *, sigma: float = 10.0, block_size: int
 
 
 def normalized(features: Features) -> Float64[np.ndarray, "num num_features"]:
-    """Features of length 1, in float64.
-
-    Args:
-        features: [N, d].
-
-    Returns:
-        Each divided by its length.
-
-    Raises:
-        ValueError: no [N, d] of numbers.
-        UsageError: one of length 0, which has no direction.
-
-    >>> normalized(np.array([[3.0, 4.0]]))
-    array([[0.6, 0.8]])
-    """
+    """Features of length 1, in float64; a UsageError for one of length 0, which has no direction."""
     (values,) = checked(features=(features, float, "num num_features"))
     values = values.astype(np.float64)
     lengths = np.sqrt(np.einsum("nd,nd->n", values, values))

@@ -16,17 +16,12 @@ from aigc_jax.types import Metric, UsageError
 
 
 class LikelihoodState(NamedTuple):
-    """Moments of the negative log-likelihoods of examples.
-
-    Attributes:
-        num_examples: number of examples.
-        mean: their mean, in nats.
-        scatter: sum of the squared deviations from the mean.
-    """
+    """Moments of the negative log-likelihoods of examples, in nats."""
 
     num_examples: int
     mean: float
     scatter: float
+    """Sum of the squared deviations from the mean."""
 
 
 def mean_likelihood(num_dims: int) -> Metric:
@@ -85,20 +80,11 @@ def _merge(a: LikelihoodState, b: LikelihoodState) -> LikelihoodState:
 
 
 class PerplexityState(NamedTuple):
-    """Sums over sequences; those of squares and products serve the interval.
-
-    Attributes:
-        num_sequences: number of sequences.
-        num_bytes: bytes of the sequences; NaN once one came without.
-        nll: sum of their nats.
-        num_tokens: sum of their tokens.
-        nll_squared: sum of the squared nats of a sequence.
-        nll_tokens: sum of nats times tokens of a sequence.
-        tokens_squared: sum of the squared number of tokens of a sequence.
-    """
+    """Sums over sequences; those of squares and products serve the interval."""
 
     num_sequences: int
     num_bytes: float
+    """NaN once a sequence came without."""
     nll: float
     num_tokens: int
     nll_squared: float

@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float, Float64, Int64
 from scipy.stats import betabinom, norm, rankdata
 
 from aigc_jax.metrics.checks import Features, checked, checked_features
-from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.neighbors import BLOCK_SIZE, Neighbors, nearest, nearest_others
 from aigc_jax.types import UsageError
 
@@ -27,29 +26,19 @@ NUM_ITERATIONS = 30
 
 
 class TrainingDistances(NamedTuple):
-    """Distances of a set of examples to the training set.
-
-    Attributes:
-        nearest: index of the nearest training example.
-        distances: distance to it.
-        ratios: that distance over alpha times the mean distance to the nearest few training examples; a copy of a
-            training example that has no near duplicates is close to 0; the authors flag ratios below 1.
-        is_authentic: whether it is farther from its nearest training example than that one is from its own nearest.
-    """
+    """Distances of a set of examples to the training set."""
 
     nearest: Int64[np.ndarray, " num"]
+    """Index of the nearest training example."""
     distances: Float64[np.ndarray, " num"]
     ratios: Float64[np.ndarray, " num"]
+    """Distance over alpha times the mean distance to the nearest few; near 0 for a copy."""
     is_authentic: Bool[np.ndarray, " num"]
+    """Whether it is farther from its nearest training example than that one is from its own nearest."""
 
 
 class Memorization(NamedTuple):
-    """Distances to the training set, of samples and of held-out real examples.
-
-    Attributes:
-        samples: of samples.
-        held_out: of held-out real examples.
-    """
+    """Distances to the training set, of samples and of held-out real examples."""
 
     samples: TrainingDistances
     held_out: TrainingDistances
@@ -74,25 +63,17 @@ class Memorization(NamedTuple):
 
 
 class Copies(NamedTuple):
-    """Samples that are closer to training examples than almost all held-out real examples.
-
-    Attributes:
-        is_flagged: of each sample.
-        threshold: ratio below which a sample is flagged.
-        rate: share of fresh samples of the true distribution that is flagged on average, at most the rate asked for.
-        share: share of flagged samples.
-        low: lower end of its 95 % interval.
-        high: upper end.
-        p_value: probability that as many of as many fresh samples were flagged.
-    """
+    """Samples that are closer to training examples than almost all held-out real examples."""
 
     is_flagged: Bool[np.ndarray, " num_samples"]
     threshold: float
+    """Ratio below which a sample is flagged."""
     rate: float
+    """Share of fresh samples that is flagged on average, at most the requested rate."""
     share: float
-    low: float
-    high: float
+    """Share of flagged samples."""
     p_value: float
+    """Probability that as many of as many fresh samples are flagged."""
 
 
 def memorization(
@@ -175,10 +156,9 @@ def flag_copies(result: Memorization, *, rate: float = 0.01) -> Copies:
     threshold = float(held_out[rank - 1])
     is_flagged = ratios < threshold
     num_flagged, num = int(is_flagged.sum()), len(ratios)
-    low, high = clopper_pearson(num_flagged, num)
     # The probability below the j-th of H is Beta(j, H + 1 - j); a tie with it is not flagged, which is safe.
     p_value = float(betabinom.sf(num_flagged - 1, num, rank, len(held_out) + 1 - rank))
-    return Copies(is_flagged, threshold, rank / (len(held_out) + 1), num_flagged / num, low, high, p_value)
+    return Copies(is_flagged, threshold, rank / (len(held_out) + 1), num_flagged / num, p_value)
 
 
 def _ratios(found: Neighbors, alpha: float) -> np.ndarray:
@@ -188,18 +168,12 @@ def _ratios(found: Neighbors, alpha: float) -> np.ndarray:
 
 
 class DataCopying(NamedTuple):
-    """The test of each cell and their average.
-
-    Attributes:
-        value: C_T, the mean of z over the tested cells by their share of held-out examples: << 0 copying, >> 0
-            underfitting. An average: copies in one place hide behind underfitting in another.
-        z: of each cell; NaN where there are too few examples to test it. Standard normal where samples are fresh.
-        num_samples: number of samples in each cell.
-        num_held_out: number of held-out examples in each cell.
-    """
+    """The test of each cell and their average."""
 
     value: float
+    """C_T, the mean of z by the cells' held-out examples: << 0 copying, >> 0 underfitting; both can cancel out."""
     z: Float64[np.ndarray, " num_cells"]
+    """NaN where there are too few examples to test a cell. Standard normal where samples are fresh."""
     num_samples: Int64[np.ndarray, " num_cells"]
     num_held_out: Int64[np.ndarray, " num_cells"]
 
@@ -326,24 +300,12 @@ def _squared_distances(features: np.ndarray, center: np.ndarray) -> Float64[np.n
 
 
 def mann_whitney_z(a: Float[np.ndarray, " num_a"], b: Float[np.ndarray, " num_b"]) -> float:
-    """Mann-Whitney statistic, standardised: number of pairs whose first value is larger, a tie counting one half.
+    """Mann-Whitney statistic ``(U - E U) / sd U``: how often a is larger than b, a tie counting half.
 
-    Args:
-        a: values of the one set.
-        b: values of the other.
-
-    Returns:
-        ``(U - E U) / sd U`` under one distribution, with the variance corrected for ties (the authors of C_T do not
-        correct it, so that exact copies are nearer to 0 there); 0 where all values are equal.
-
-    Raises:
-        ValueError: no [N] of numbers.
+    The variance is corrected for ties (the authors of C_T do not correct it); 0 where all values are equal.
 
     Reference:
         Mann & Whitney, 1947; for ties, Lehmann, "Nonparametrics", 1975, section 1.4.
-
-    >>> round(mann_whitney_z(np.arange(3.0), np.arange(3.0) + 3.0), 4)
-    -1.964
     """
     a, b = checked(a=(a, float, "num_a"), b=(b, float, "num_b"))
     num_a, num_b = len(a), len(b)

@@ -22,13 +22,9 @@ BLOCK_SIZE = 1024
 
 
 class Tile(NamedTuple):
-    """Squared distances of a block of queries from a block of points.
+    """Squared distances of a block of queries from a block of points, rounded down: never above the exact ones.
 
-    Attributes:
-        rows: which queries.
-        columns: which points.
-        squares: squared distances >= 0, rounded down: never above the exact ones. So those of coinciding examples are
-            0, and ``squares <= radius**2`` tests a closed ball, with a margin for the rounding of the radius.
+    So those of coinciding examples are 0, and ``squares <= radius**2`` tests a closed ball.
     """
 
     rows: slice
@@ -37,40 +33,20 @@ class Tile(NamedTuple):
 
 
 class Neighbors(NamedTuple):
-    """Nearest points of each query.
-
-    Attributes:
-        distances: rising, with the relative precision of float64; of coinciding examples exactly 0.
-        indices: of the points; of points at equal distances the first come first.
-    """
+    """Nearest points of each query; of points at equal distances the first come first."""
 
     distances: Float64[np.ndarray, "num_queries k"]
+    """Rising, with the relative precision of float64; of coinciding examples exactly 0."""
     indices: Int64[np.ndarray, "num_queries k"]
 
 
 def nearest(
     queries: Features, points: Features, k: int, *, block_size: int = BLOCK_SIZE, title: str = "nearest"
 ) -> Neighbors:
-    """K nearest points of each query, by Euclidean distance.
+    """K nearest points [M, d] of each query [N, d], by Euclidean distance.
 
-    Args:
-        queries: features [N, d].
-        points: features [M, d], M >= k.
-        k: number of neighbours, >= 1.
-        block_size: rows and columns of a tile. The result does not depend on it, except for the order of points whose
-            distances differ by rounding alone.
-        title: of the progress bar, which is shown on a terminal only.
-
-    Returns:
-        Their distances and indices, [N, k].
-
-    Raises:
-        ValueError: no [N, d] of numbers, or features of different lengths.
-        UsageError: fewer than k points, or features that are not finite.
-
-    >>> points = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
-    >>> nearest(np.array([[0.0, 1.0]]), points, 1).distances
-    array([[1.]])
+    Raises UsageError for fewer than k points, or features that are not finite. ``block_size`` changes the result in the
+    order of points alone whose distances differ by rounding.
     """
     rows, columns = checked_features(queries=queries, points=points)
     _check_enough(k, len(columns), "points")
@@ -83,24 +59,7 @@ def nearest(
 def nearest_others(
     points: Features, k: int, *, block_size: int = BLOCK_SIZE, title: str = "nearest others"
 ) -> Neighbors:
-    """K nearest neighbours of each point among the other points; a duplicate is another point.
-
-    Args:
-        points: features [N, d], N > k.
-        k: number of neighbours, >= 1.
-        block_size: as of :func:`nearest`.
-        title: of the progress bar, which is shown on a terminal only.
-
-    Returns:
-        Their distances and indices, [N, k].
-
-    Raises:
-        ValueError: no [N, d] of numbers.
-        UsageError: fewer than k + 1 points, or features that are not finite.
-
-    >>> nearest_others(np.array([[0.0], [1.0], [1.0], [5.0]]), 1).indices.ravel()
-    array([1, 2, 1, 1])
-    """
+    """K nearest neighbours of each point among the other points; a duplicate is another point."""
     (rows,) = checked_features(points=points)
     _check_enough(k, len(rows) - 1, "other points")
     best = _Best(len(rows), k)
@@ -118,14 +77,11 @@ class Manifold(NamedTuple):
 
     The union of balls around the examples that reach to the k-th neighbour stands for the manifold of the data. Several
     metrics need it: compute it once with :func:`manifold` and pass it in place of the features.
-
-    Attributes:
-        features: float32 or float64 [N, d].
-        distances: to the k nearest other examples, rising [N, k].
     """
 
     features: Float[np.ndarray, "num num_features"]
     distances: Float64[np.ndarray, "num k"]
+    """To the k nearest other examples, rising."""
 
     def radii(self, k: int) -> Float64[np.ndarray, " num"]:
         """Distance of each example to its k-th nearest other one."""
@@ -172,21 +128,9 @@ def features_of(given: Features | Manifold) -> Features:
 def tiles(
     queries: np.ndarray, points: np.ndarray | None = None, *, block_size: int = BLOCK_SIZE, title: str = "distances"
 ) -> Iterator[Tile]:
-    """Squared distances of all pairs, one tile at a time.
+    """Squared distances of all pairs, one tile at a time, row by row; each may be changed in place.
 
-    Args:
-        queries: features [N, d], as :func:`aigc_jax.metrics.checks.checked_features` returns them.
-        points: features [M, d]; None for the queries themselves, where each pair of blocks comes once: on the diagonal
-            or above it.
-        block_size: rows and columns of a tile.
-        title: of the progress bar, which is shown on a terminal only.
-
-    Yields:
-        The tiles, row by row. Each may be changed in place.
-
-    >>> points = np.array([[0.0], [2.0]])
-    >>> [tile.squares.round(9).tolist() for tile in tiles(points, points[:1], block_size=1)]
-    [[[0.0]], [[4.0]]]
+    Without ``points`` those of the queries among themselves: each pair of blocks once, on the diagonal or above.
     """
     is_symmetric = points is None
     points = queries if points is None else points

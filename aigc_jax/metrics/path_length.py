@@ -19,14 +19,7 @@ TRIM = (0.01, 0.99)
 
 
 class PathLength(NamedTuple):
-    """Mean squared speed of the features.
-
-    Attributes:
-        value: mean over the pairs between the two quantiles of ``TRIM``.
-        low: lower end of its interval.
-        high: upper end.
-        n: number of pairs.
-    """
+    """Mean squared speed of the features over n pairs, and the ends of its interval."""
 
     value: float
     low: float
@@ -41,23 +34,10 @@ def interpolate(
 ) -> Float[Array, "batch latent"]:
     """Spherical interpolation of two latents: along the great circle at constant speed, as Gaussians lie near a sphere.
 
-    Args:
-        latent_0: at t = 0.
-        latent_1: at t = 1.
-        t: in [0, 1].
-
-    Returns:
-        The latents; linear interpolation where both point in one direction.
-
-    Raises:
-        ValueError: shapes other than [B, Z], [B, Z] and [B].
+    Linear interpolation where both point in one direction.
 
     Reference:
         Shoemake, "Animating rotation with quaternion curves", 1985, section 3.3.
-
-    >>> halfway = interpolate(jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 2.0]]), jnp.array([0.5]))
-    >>> bool(jnp.allclose(halfway, jnp.sqrt(2.0)))
-    True
     """
     shapes = latent_0.shape, latent_1.shape, t.shape
     if latent_0.ndim != 2 or shapes[1:] != (shapes[0], shapes[0][:1]):

@@ -21,13 +21,7 @@ Values = Int[np.ndarray, " _"]
 
 
 class CoverageTest(NamedTuple):
-    """Coverage of real examples by two sets, and whether the first covers less.
-
-    Attributes:
-        coverage: share of the real examples that the first set covers.
-        reference: share that the second covers.
-        p_value: probability of so large a difference if both have one distribution, one-sided.
-    """
+    """Shares of the real examples that each of two sets covers; p-value (one-sided) of so much less by the first."""
 
     coverage: float
     reference: float
@@ -96,13 +90,7 @@ def coverage_test(
 
 
 class VarietyTest(NamedTuple):
-    """Entropy of two sets given their condition, and whether the first varies less.
-
-    Attributes:
-        entropy: of the first set, in nats; mean over the conditions.
-        reference: of the second.
-        p_value: probability of so large a difference if both have one distribution, one-sided.
-    """
+    """Mean entropy in nats given the condition, of two sets; p-value (one-sided) of so much less in the first."""
 
     entropy: float
     reference: float
@@ -175,11 +163,7 @@ def variety_test(
 
 
 def miller_madow(values: Values) -> float:
-    """Miller-Madow entropy in nats: the plug-in entropy plus its bias, (distinct values - 1) / (2 n).
-
-    >>> round(miller_madow(np.array([0, 1, 0, 1])), 4) == round(float(np.log(2)) + 1 / 8, 4)
-    True
-    """
+    """Miller-Madow entropy in nats: the plug-in entropy plus its bias, (distinct values - 1) / (2 n)."""
     share = np.unique(values, return_counts=True)[1] / len(values)
     return float(-np.sum(share * np.log(share)) + (len(share) - 1) / (2 * len(values)))
 

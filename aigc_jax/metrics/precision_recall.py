@@ -1,10 +1,9 @@
 """Precision, recall, density, coverage and realism of two sets of features, by balls around their examples.
 
-A ball reaches to the k-th nearest neighbour of its centre in its own set. Balls are closed, so that sets with
-duplicates or with few distinct values are measured too. For two sets of one distribution these numbers are not 1:
-precision and recall fall with the dimension (0.70 at d = 64, 0.55 at d = 1024, n = 2000, k = 5), density is 1 on
-average, and coverage has the expectation :func:`expected_coverage`. So compare them with real against real at the same
-sizes.
+A ball reaches to the k-th nearest neighbour of its centre in its own set; it is closed, so that duplicates are measured
+too. For two sets of one distribution these numbers are not 1: precision and recall fall with the dimension (0.70 at d =
+64, 0.55 at d = 1024, n = 2000, k = 5), density is 1 on average, and coverage has the expectation
+:func:`expected_coverage`. So compare them with real against real at the same sizes.
 """
 
 from __future__ import annotations
@@ -19,24 +18,18 @@ from aigc_jax.metrics.neighbors import BLOCK_SIZE, Manifold, Tile, features_of, 
 
 
 class Overlap(NamedTuple):
-    """Overlap of two sets, example by example; the means over examples are properties.
-
-    Attributes:
-        is_inside: whether each fake one lies in the ball of a real one (its mean is the precision).
-        is_recalled: whether each real one lies in the ball of a fake one (its mean is the recall).
-        densities: number of balls of real ones that hold each fake one, over density_k (its mean is the density).
-        is_covered: whether the ball of each real one holds a fake one (its mean is the coverage).
-        realism: of each fake one, higher = more like a real one: the largest ratio of a ball's radius to the distance
-            from its centre, over the half of the balls with smaller radii. >= 1 within one of them; infinite where it
-            coincides with a centre.
-        density_k: neighbours of the balls of density and coverage.
-    """
+    """Overlap of two sets, example by example; the means over examples are properties."""
 
     is_inside: Bool[np.ndarray, " num_fake"]
+    """Whether each fake one lies in the ball of a real one."""
     is_recalled: Bool[np.ndarray, " num_real"]
+    """Whether each real one lies in the ball of a fake one."""
     densities: Float64[np.ndarray, " num_fake"]
+    """Number of balls of real ones that hold each fake one, over ``density_k``."""
     is_covered: Bool[np.ndarray, " num_real"]
+    """Whether the ball of each real one holds a fake one."""
     realism: Float64[np.ndarray, " num_fake"]
+    """Largest ratio of a ball's radius to the distance from its centre, over the smaller half of the balls."""
     density_k: int
 
     @property

@@ -24,29 +24,16 @@ Truth = Bool[np.ndarray, " num"] | Bool[Array, " num"]
 
 
 class RocCurve(NamedTuple):
-    """Trade-off between true and false positives.
-
-    Attributes:
-        false_positive_rate: share of the negatives with a score >= threshold, rising from 0 to 1.
-        true_positive_rate: share of the positives with a score >= threshold, rising from 0 to 1.
-        threshold: falling; the first is +inf, for which nothing is flagged, the others are the distinct scores.
-    """
+    """Rates of the examples with a score >= threshold, both rising from 0 to 1."""
 
     false_positive_rate: Float64[np.ndarray, " point"]
     true_positive_rate: Float64[np.ndarray, " point"]
     threshold: Float64[np.ndarray, " point"]
+    """Falling; the first is +inf, for which nothing is flagged, the others are the distinct scores."""
 
 
 class RankingQuality(NamedTuple):
-    """Area under a ROC curve with its interval.
-
-    Attributes:
-        value: the area, in [0, 1].
-        low: lower end of its interval.
-        high: upper end.
-        num_positive: number of positives.
-        num_negative: number of negatives.
-    """
+    """Area under a ROC curve, in [0, 1], and the ends of its interval."""
 
     value: float
     low: float

@@ -13,15 +13,12 @@ from aigc_jax.types import UsageError
 
 
 class InceptionScore(NamedTuple):
-    """The score in its two usual forms; both in [1, num_classes].
-
-    Attributes:
-        mean: over the splits, as published tables have it.
-        unsplit: of all samples together, which does not depend on their order; >= ``mean``, or nearly.
-    """
+    """The score in its two usual forms; both in [1, num_classes]."""
 
     mean: float
+    """Over the splits, as published tables have it."""
     unsplit: float
+    """Of all samples together, which does not depend on their order; >= ``mean``, or nearly."""
 
 
 def inception_score(

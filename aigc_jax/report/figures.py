@@ -134,21 +134,13 @@ def kind_of(figure: Figure) -> str:
 
 
 def figure_json(figure: Figure) -> dict[str, Any]:
-    """A figure as plain JSON values; the pixels of a gallery are in the page alone.
-
-    >>> figure_json(Bars("violations", "Violations", "", [Bar("blank", 0.5)]))["bars"][0]["value"]
-    0.5
-    """
+    """A figure as plain JSON values; the pixels of a gallery are in the page alone."""
     values = {key: plain(value) for key, value in figure._asdict().items() if key != "groups"}
     return {"kind": kind_of(figure), **values}
 
 
 def plain(value: Any) -> Any:
-    """Lists, dicts, numbers and text; a number that is none becomes None, since JSON has no NaN.
-
-    >>> plain((np.float64("nan"), {"n": np.int64(3)}))
-    [None, {'n': 3}]
-    """
+    """Lists, dicts, numbers and text; a number that is none becomes None, since JSON has no NaN."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {key: plain(item) for key, item in value._asdict().items()}  # pyright: ignore[reportAttributeAccessIssue]
     if isinstance(value, Mapping):

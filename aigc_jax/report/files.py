@@ -28,21 +28,11 @@ def write_report(
     per_sample: Mapping[str, np.ndarray] | None = None,
     folder: str | Path | None = None,
 ) -> tuple[Path, Path]:
-    """Write ``index.html``, ``report.json`` and ``per_sample.npz`` to a folder, each whole or not at all.
+    """Write ``index.html``, ``report.json`` and ``per_sample.npz`` to a folder, each whole or not at all; their paths.
 
-    Args:
-        run_dir: the run directory, after which the page is named.
-        report: what was measured.
-        grid: a PNG of samples, a row per class for a conditional model; None for no picture.
-        per_sample: ``{name: array [N, ...]}``, what is known of each sample; None for no such file, and an older one
-            is removed, since it would be of other samples.
-        folder: made where missing, an older report in it is replaced; None for ``report/`` in the run directory.
-
-    Returns:
-        The paths of the page and of the JSON file.
-
-    Raises:
-        UsageError: the files cannot be written there.
+    The page is named after the run directory; ``grid`` is a PNG of samples, a row per class for a conditional model.
+    Without ``per_sample`` an older table is removed, since it would be of other samples. The folder, ``report/`` of the
+    run directory by default, is made where missing.
     """
     folder = Path(run_dir) / "report" if folder is None else Path(folder)
     # Both texts first: an error in making them leaves the older report as it is.
@@ -66,22 +56,7 @@ def write_tables(path: Path, tables: Sequence[Table], *, title: str) -> None:
 
 
 def read_report(run_dir: str | Path) -> Report:
-    """Read ``report.json``.
-
-    Args:
-        run_dir: the run directory, or the folder of a report.
-
-    Returns:
-        The report; its galleries have no pixels, those are in the page.
-
-    Raises:
-        UsageError: the run was not evaluated, by a version that wrote another format, or the file is damaged.
-
-    >>> read_report("runs/none")
-    Traceback (most recent call last):
-    ...
-    aigc_jax.types.UsageError: runs/none has no report: run aigc-jax evaluate runs/none
-    """
+    """Read ``report.json`` of a run directory, or of the folder of a report; its galleries have no pixels."""
     file = _existing(run_dir, _DATA)
     content = read_json(file, advice=_advice(run_dir))
     try:
@@ -91,17 +66,7 @@ def read_report(run_dir: str | Path) -> Report:
 
 
 def read_per_sample(run_dir: str | Path) -> dict[str, np.ndarray]:
-    """Read ``per_sample.npz``; nothing in it is executed.
-
-    Args:
-        run_dir: the run directory, or the folder of a report.
-
-    Returns:
-        ``{name: array [N, ...]}``, as it was given to :func:`write_report`.
-
-    Raises:
-        UsageError: the run was not evaluated, or the file cannot be read.
-    """
+    """Read ``per_sample.npz``, ``{name: array [N, ...]}``; nothing in it is executed."""
     return read_npz(_existing(run_dir, _SAMPLES), advice=_advice(run_dir))
 
 

@@ -9,20 +9,12 @@ from aigc_jax.report.schema import Check
 
 
 def format_share(value: float) -> str:
-    """A share in percent: two digits of small ones, enough digits to tell large ones from 1.
-
-    >>> format_share(0.985), format_share(0.00031), format_share(0.99984)
-    ('98.5 %', '0.031 %', '99.98 %')
-    """
+    """A share in percent: two digits of small ones, enough digits to tell large ones from 1."""
     return f"{_percent(value)} %"
 
 
 def format_distance(value: float) -> str:
-    """A distance, a score or nats with three digits, without an exponent where possible.
-
-    >>> format_distance(9.312), format_distance(1234.5)
-    ('9.31', '1234')
-    """
+    """A distance, a score or nats with three digits, without an exponent where possible."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -32,13 +24,7 @@ def format_unit(measurement: Measurement) -> str:
 
 
 def format_value(measurement: Measurement) -> str:
-    """A value as text; none or all of n samples is printed as a bound.
-
-    >>> format_value(Measurement("class_agreement", "", 1.0, 1000, "share", "", 0.9963, 1.0))
-    'at least 99.70 %'
-    >>> format_value(Measurement("copied_samples", "", 0.0, 1000, "share", "", 0.0, 0.0037))
-    'below 0.30 %'
-    """
+    """A value as text; none or all of n samples is printed as a bound."""
     if not math.isfinite(measurement.value):
         return "no number"
     if measurement.unit != "share":
@@ -49,15 +35,8 @@ def format_value(measurement: Measurement) -> str:
 def format_count_share(value: float, n: int, low: float | None = None, high: float | None = None) -> str:
     """A share of n samples; exactly 0 or 1 is printed as its one-sided 95 % bound.
 
-    Args:
-        value: the share.
-        n: number of samples; 0 where it is not known.
-        low: lower end of its two-sided interval. An end that is not the exact one of n independent samples (a share
-            corrected for the classifier's errors has a wider one) is itself the bound.
-        high: upper end.
-
-    Returns:
-        The text.
+    An end ``low`` or ``high`` of its two-sided interval that is not the exact one of n independent samples (a share
+    corrected for the classifier's errors has a wider one) is itself the bound.
 
     Reference:
         Hanley and Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 1983.
@@ -76,11 +55,7 @@ def format_count_share(value: float, n: int, low: float | None = None, high: flo
 
 
 def format_interval(measurement: Measurement) -> str:
-    """The 95 % interval; "" for none.
-
-    >>> format_interval(Measurement("class_agreement", "", 0.985, 1000, "share", "", 0.9754, 0.9916))
-    '97.5 to 99.2 %'
-    """
+    """The 95 % interval, "97.5 to 99.2 %"; "" for none."""
     low, high = measurement.low, measurement.high
     if low is None or high is None:
         return ""
@@ -90,11 +65,7 @@ def format_interval(measurement: Measurement) -> str:
 
 
 def format_reference(measurement: Measurement) -> str:
-    """The reference; "" where there is none.
-
-    >>> format_reference(Measurement("frechet_distance", "", 3.7, 1000, "distance", "", reference=3.493))
-    '3.49'
-    """
+    """The reference; "" where there is none."""
     if measurement.reference is None:
         return ""
     if measurement.unit != "share":
@@ -103,20 +74,12 @@ def format_reference(measurement: Measurement) -> str:
 
 
 def format_p(p_value: float) -> str:
-    """A p-value; all very small ones are the same.
-
-    >>> format_p(0.0312), format_p(1e-9)
-    ('p = 0.031', 'p < 0.0001')
-    """
+    """A p-value; all very small ones are the same."""
     return "p < 0.0001" if p_value < 1e-4 else f"p = {p_value:.2g}"
 
 
 def format_check(check: Check) -> str:
-    """A comparison with real data in words.
-
-    >>> format_check(Check("blank", 0.05, 0.01, 1e-9, True)), format_check(Check("repeated", 0.0, 0.0, None, False))
-    ('5.0 % against 1.0 %, p < 0.0001', 'none found, none allowed')
-    """
+    """A comparison with real data in words: "5.0 % against 1.0 %, p < 0.0001"."""
     value, reference = ("none" if each == 0 else _share_or_number(each) for each in (check.value, check.reference))
     if check.p_value is not None:
         return f"{value} against {reference}, {format_p(check.p_value)}"

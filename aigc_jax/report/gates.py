@@ -33,22 +33,7 @@ _WORDS = {"value": "", "low": "lower end of the interval ", "high": "upper end o
 
 
 def read_gates(path: str | Path) -> Gates:
-    """Read a gate file.
-
-    Args:
-        path: a TOML file.
-
-    Returns:
-        The bounds by measurement.
-
-    Raises:
-        UsageError: no such file, not TOML, no bound, or an unknown name, bound or number.
-
-    >>> read_gates("no-such-gates.toml")
-    Traceback (most recent call last):
-    ...
-    aigc_jax.types.UsageError: cannot read no-such-gates.toml (No such file or directory): name a TOML file of gates
-    """
+    """Read a gate file, a TOML file of bounds by measurement."""
     text, name = read_text(Path(path), advice="name a TOML file of gates"), visible(str(path))
     advice = "write [class_agreement] and min = 0.98, for example"
     try:
@@ -76,19 +61,7 @@ def _read_bounds(name: str, bounds: Any, path: str) -> dict[str, float]:
 
 
 def check_gates(report: Report, gates: Gates) -> list[str]:
-    """The gates that a model fails.
-
-    Args:
-        report: what was measured.
-        gates: the limits, from :func:`read_gates`.
-
-    Returns:
-        One line per failure. A measurement that was left out fails.
-
-    >>> report = Report("digits", "digits-classifier", 9, [], left_out={"worst_class": "unconditional"})
-    >>> check_gates(report, {"worst_class": {"min": 0.9}})
-    ['worst_class was not measured (unconditional), expected at least 0.9']
-    """
+    """The gates that a model fails, one line each; a measurement that was left out fails."""
     lines = []
     for name, bound, number in _limits(gates):
         row, expected = report.find(name), f"expected {_at(bound, number)}"
@@ -101,22 +74,10 @@ def check_gates(report: Report, gates: Gates) -> list[str]:
 
 
 def targets(report: Report, gates: Gates) -> dict[CriterionName, list[Target]]:
-    """The gates as targets of their criteria.
+    """The gates as targets of their criteria; one that was not measured is missed.
 
     A bound on a value is undecided where the 95 % interval contains it: another thousand samples could turn the
     decision. A bound on an end of the interval is decided by that end.
-
-    Args:
-        report: what was measured; its criteria are not needed.
-        gates: the limits, from :func:`read_gates`.
-
-    Returns:
-        The targets of each criterion that has any. One that was not measured is missed.
-
-    >>> row = Measurement("class_agreement", "", 0.985, 1000, "share", "", 0.9754, 0.9916)
-    >>> found = targets(Report("digits", "", 1000, [row]), {"class_agreement": {"min": 0.98, "min_low": 0.97}})
-    >>> [target.state for target in found["follows_condition"]]
-    ['undecided', 'met']
     """
     found: dict[CriterionName, list[Target]] = {}
     for name, bound, number in _limits(gates):

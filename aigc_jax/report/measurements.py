@@ -274,37 +274,28 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
 
 
 class Measurement(NamedTuple):
-    """One measured number and all that is needed to read it.
-
-    Attributes:
-        name: its key in :data:`MEASUREMENTS`, for scripts and gates.
-        title: its title for people, with its detail.
-        value: the number.
-        n: number of samples it was measured on.
-        unit: "share" (in [0, 1]), "distance", "score", "nats" or "decibel".
-        note: its definition, and how to read it.
-        low: lower end of the 95 % interval, or None.
-        high: upper end, or None.
-        reference: the same measurement of real examples at the same n, or the best that can be expected; or None.
-        reference_title: description of the reference.
-        is_proxy: whether a learned model (a classifier, an encoder) stands in for the truth.
-        lower_is_better: whether small values are the good ones.
-        detail: the class, encoder or variant that it is of; "" for none.
-    """
+    """One measured number and all that is needed to read it."""
 
     name: str
+    """Its key in :data:`MEASUREMENTS`, for scripts and gates."""
     title: str
+    """Its title for people, with its detail."""
     value: float
     n: int
+    """Number of samples it was measured on."""
     unit: str
     note: str
     low: float | None = None
+    """Lower end of the 95 % interval."""
     high: float | None = None
     reference: float | None = None
+    """The same measurement of real examples at the same n, or the best that can be expected."""
     reference_title: str = ""
     is_proxy: bool = False
+    """Whether a learned model (a classifier, an encoder) stands in for the truth."""
     lower_is_better: bool = False
     detail: str = ""
+    """The class, encoder or variant that it is of; "" for none."""
 
     @property
     def criterion(self) -> CriterionName | None:
@@ -327,26 +318,7 @@ def measure(
 ) -> Measurement:
     """A measurement with the title, unit and note of its row of :data:`MEASUREMENTS`.
 
-    Args:
-        name: its key in the table.
-        value: the number.
-        n: number of samples, >= 1.
-        low: lower end of the 95 % interval.
-        high: upper end.
-        reference: the same measurement of real examples.
-        reference_title: description of the reference.
-        is_proxy: whether a learned model stands in for the truth.
-        detail: the class, encoder or variant that it is of; it becomes a part of the title.
-        note: sentences to add to the table's.
-
-    Returns:
-        The measurement.
-
-    Raises:
-        KeyError: no such row.
-
-    >>> measure("frechet_distance", 3.7, 1000, detail="digits classifier").title
-    'FD[digits classifier]'
+    ``detail`` becomes a part of the title, as in ``FD[digits classifier]``; ``note`` is added to the table's.
     """
     kind = MEASUREMENTS[name]
     title = (kind.long_title or kind.title + ": {}").format(detail) if detail else kind.title

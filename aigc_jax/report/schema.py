@@ -67,29 +67,22 @@ class Recommendation(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Everything that was measured of one model.
-
-    Attributes:
-        data: name of the data set.
-        judge: name of the classifier, network or synthetic data set that judged the samples.
-        num_samples: how many samples were drawn.
-        measurements: most important first within each criterion.
-        criteria: the five criteria.
-        figures: curves, tables, pictures and texts, in the order of the page.
-        recommendations: what to try next, most urgent first.
-        left_out: ``{name: reason}`` of measurements and figures that could not be made.
-        facts: how the report was made: checkpoint, seed, sampler, versions, command; ``{name: text}``.
-    """
+    """Everything that was measured of one model."""
 
     data: str
     judge: str
+    """Name of the classifier, network or synthetic data set that judged the samples."""
     num_samples: int
     measurements: Sequence[Measurement]
+    """Most important first within each criterion."""
     criteria: Sequence[Criterion] = ()
     figures: Sequence[Figure] = ()
     recommendations: Sequence[Recommendation] = ()
+    """Most urgent first."""
     left_out: Mapping[str, str] = {}
+    """``{name: reason}`` of measurements and figures that could not be made."""
     facts: Mapping[str, str] = {}
+    """``{name: text}``: checkpoint, seed, sampler, versions, command."""
 
     def find(self, name: str) -> Measurement | None:
         """The measurement of that name, None where it was left out."""
@@ -108,32 +101,13 @@ class Report(NamedTuple):
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """The report as plain JSON values; ``docs/report.md`` describes them.
-
-    >>> to_json(Report("digits", "digits classifier", 0, ()))["format"]
-    3
-    """
+    """The report as plain JSON values."""
     figures = [figure_json(figure) for figure in report.figures]
     return {"format": FORMAT, **plain(report._replace(figures=())), "figures": figures}
 
 
 def from_json(content: Any) -> Report:
-    """A report as it was before it was written; its galleries have no pixels, those are in the page.
-
-    Args:
-        content: JSON values of any origin; keys that this version does not know are ignored.
-
-    Returns:
-        The report.
-
-    Raises:
-        UsageError: of another format, or values of other types than ``docs/report.md`` says.
-
-    >>> from_json({"format": 1})
-    Traceback (most recent call last):
-    ...
-    aigc_jax.types.UsageError: expected a report of format 3, got format 1: evaluate the run again
-    """
+    """A report from JSON values of any origin; keys that this version does not know are ignored."""
     found = content.get("format") if isinstance(content, dict) else None
     try:
         if found != FORMAT:

@@ -13,21 +13,9 @@ _NAMES_WIDTH, _MAX_LEFT_OUT, _MAX_RECOMMENDATIONS = 60, 5, 3
 
 
 def summary_lines(report: Report, width: int | None = None) -> list[str]:
-    r"""The lines that the command line prints.
+    """The lines that the command line prints: one per criterion and measurement, some reasons, some recommendations.
 
-    Args:
-        report: what was measured.
-        width: letters of a line, >= 20; longer lines are cut. None cuts none, as for a log file.
-
-    Returns:
-        One line per criterion, one per measurement, a few of what was left out, and what to try next.
-
-    >>> from aigc_jax.report.measurements import Measurement
-    >>> row = Measurement("class_agreement", "class agreement", 0.985, 1000, "share", "", 0.9754, 0.9916)
-    >>> criterion = Criterion("follows_condition", False, "class_agreement")
-    >>> print(*summary_lines(Report("digits", "digits-classifier", 1000, [row], [criterion])), sep="\n")
-    follows its condition  not distinguishable from real data at n = 1000: class agreement 98.5 %
-    class agreement     98.5 %  (95 % interval 97.5 to 99.2, n = 1000)
+    Lines longer than ``width`` letters (>= 20) are cut; None cuts none, as for a log file.
     """
     lines = [_criterion_line(report, criterion, verdict) for criterion, verdict in verdicts_of(report)]
     lines += [_measurement_line(row) for row in report.measurements]
@@ -73,11 +61,7 @@ def _recommendation_lines(report: Report) -> list[str]:
 
 
 def table_lines(table: Table) -> list[str]:
-    """A table with aligned columns: a line for the headings, and one per row.
-
-    >>> table_lines(Table("t", "", "", ["", "a"], [["share", "1 %"]]))
-    ['       a', 'share  1 %']
-    """
+    """A table with aligned columns: a line for the headings, and one per row."""
     rows = [[visible(cell) for cell in row] for row in (table.columns, *table.rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(table.columns))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

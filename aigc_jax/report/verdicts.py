@@ -13,25 +13,17 @@ Kind = Literal["missed", "undecided", "met", "worse", "alike", "unknown"]
 
 
 class Verdict(NamedTuple):
-    """The verdict on a criterion.
-
-    Attributes:
-        kind: for its colour and icon.
-        word: the verdict in a few words.
-        comparison: the comparison with real data in words, where targets decide the verdict; "" elsewhere.
-    """
+    """The verdict on a criterion."""
 
     kind: Kind
+    """For its colour and icon."""
     word: str
     comparison: str = ""
+    """The comparison with real data in words, where targets decide the verdict; "" elsewhere."""
 
 
 def describe(criterion: Criterion, n: int | None = None) -> Verdict:
-    """The verdict on a criterion; ``n`` is the number of samples of its headline.
-
-    >>> describe(Criterion("valid", False, "valid_samples"), 1000).word
-    'not distinguishable from real data at n = 1000'
-    """
+    """The verdict on a criterion; ``n`` is the number of samples of its headline."""
     if criterion.has_failed is None:
         compared = Verdict("unknown", "not measured")
     elif criterion.has_failed:
@@ -50,11 +42,7 @@ def describe(criterion: Criterion, n: int | None = None) -> Verdict:
 
 
 def verdicts_of(report: Report) -> list[tuple[Criterion, Verdict]]:
-    """The criteria of a report and the verdicts on them, in the order of the page.
-
-    >>> [verdict.kind for _, verdict in verdicts_of(Report("digits", "", 9, (), [Criterion("valid", True, "")]))]
-    ['worse']
-    """
+    """The criteria of a report and the verdicts on them, in the order of the page."""
     order = list(CRITERION_TITLES)
     pairs = []
     for criterion in sorted(report.criteria, key=lambda criterion: order.index(criterion.name)):
@@ -64,11 +52,7 @@ def verdicts_of(report: Report) -> list[tuple[Criterion, Verdict]]:
 
 
 def summary(report: Report) -> str:
-    """All verdicts in one sentence; "" for a report without criteria.
-
-    >>> summary(Report("digits", "", 9, (), [Criterion("valid", True, ""), Criterion("diverse", False, "")]))
-    'Worse than real data in 1 of 2 criteria (Valid); not distinguishable from real data in 1.'
-    """
+    """All verdicts in one sentence; "" for a report without criteria."""
     failed, passed, unknown = (
         [CRITERION_TITLES[criterion.name] for criterion in report.criteria if criterion.has_failed is state]
         for state in (True, False, None)

@@ -9,6 +9,7 @@ from aigc_jax.metrics.intervals import (
     clopper_pearson,
     paired_difference,
     percentile_interval,
+    standardized_share,
     upper_bound,
 )
 from aigc_jax.types import UsageError
@@ -91,3 +92,10 @@ def test_upper_bound_has_tail_probability_delta():
     k, n = np.array([0, 1, 7, 30]), np.array([20, 100, 100, 1000])
     np.testing.assert_allclose(binom.cdf(k, n, upper_bound(k, n, 0.05)), 0.05, rtol=1e-9)
     assert upper_bound(np.array([0, 5]), np.array([0, 5]), 0.05).tolist() == [1.0, 1.0]
+
+
+def test_standardized_share_weights_strata_as_samples_do():
+    right, label = np.array([True, True, False]), np.array([0, 0, 1])
+    assert standardized_share(right, label, np.array([0, 1])) == 0.5
+    assert standardized_share(right, label, np.array([0, 2])) == 1.0  # no real example of stratum 2
+    assert np.isnan(standardized_share(right, label, np.array([2])))

@@ -1,8 +1,8 @@
 """Consistency in five separate respects, C0 to C4, never blended into one number.
 
-C0: the same key gives the same sample, however it is computed, and two keys never the same. C1: what a condition
-decides is the same for all seeds, and the rest is as varied as in the data. C2, C3, C4: another model, an earlier
-checkpoint, or a small change of latent, steps or precision gives similar samples of the same noise.
+C0: the same key gives the same sample, however it is computed, and two keys never the same. C1: all seeds show what the
+condition decides, and the rest is as varied as in the data. C2, C3, C4: another model, an earlier checkpoint, or a
+small change of latent, steps or precision gives similar samples of the same noise.
 """
 
 from __future__ import annotations
@@ -201,10 +201,7 @@ _CAPTION = (
 
 
 def free_attributes(evidence: Evidence) -> Table:
-    """Variety of the attributes that the condition leaves free, in samples and real examples.
-
-    Raises UsageError where no attribute is free, or there are too few examples.
-    """
+    """Variety of the attributes that the condition leaves free, in samples and real examples."""
     world, sides = evidence.judge.world, (evidence.samples, evidence.held_out)
     if world is None:
         raise UsageError("only a synthetic data set reads attributes beside the class")

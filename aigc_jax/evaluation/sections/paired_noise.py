@@ -171,11 +171,7 @@ def similarity_inputs(evidence: Evidence, examples: Examples) -> SimilarityInput
 
 
 def pair_similarity(ours: SimilarityInputs, theirs: SimilarityInputs, condition: np.ndarray | None) -> PairedAgreement:
-    """How often samples and their variants are similar, compared with pairs that share only their condition.
-
-    >>> round(pair_similarity({"shown": np.array([0, 1])}, {"shown": np.array([0, 1])}, None).excess, 3)
-    1.0
-    """
+    """How often samples and their variants are similar, compared with pairs that share only their condition."""
     if "shown" in ours and "shown" in theirs:
         return attribute_agreement(ours["shown"], theirs["shown"])
     features = [np.asarray(each["features"], np.float32) for each in (ours, theirs)]
@@ -210,11 +206,6 @@ def without_class_means(sets: Sequence[np.ndarray], condition: np.ndarray | None
     """Features less the mean of their condition over all sets: the part that the condition does not decide.
 
     Row i of all sets [N, F] has the same condition; None, or too few rows for each condition, is one mean of all.
-
-    >>> without_class_means([np.array([[1.0], [5.0]]), np.array([[3.0], [7.0]])], None)
-    [array([[-3.],
-           [ 1.]]), array([[-1.],
-           [ 3.]])]
     """
     index = np.zeros(len(sets[0]), np.int64) if condition is None else np.unique(condition, return_inverse=True)[1]
     if len(index) < MIN_PER_CLASS * (int(index.max()) + 1):

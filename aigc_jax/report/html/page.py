@@ -40,19 +40,7 @@ _WIDE = 56
 
 
 def to_html(report: Report, *, title: str, grid: bytes | None = None) -> str:
-    """The page: criteria first, then measurements, figures, samples, and recommendations.
-
-    Args:
-        report: what was measured.
-        title: its heading, the name of the run.
-        grid: a PNG of samples.
-
-    Returns:
-        A whole HTML document; every text of the report is escaped.
-
-    >>> "&lt;b&gt;" in to_html(Report("digits", "digits-classifier", 0, ()), title="<b>")
-    True
-    """
+    """A whole HTML document: criteria first, then measurements, figures, samples (a PNG), and recommendations."""
     return _template().render(report=report, title=title, grid=grid).lstrip()
 
 

@@ -73,11 +73,7 @@ class _Axis(NamedTuple):
 
 
 def plot(figure: Lines | Histogram) -> Plot | None:
-    """The picture of curves or distributions; None where there is nothing to draw.
-
-    >>> plot(Lines("rate", "Rate", "", "steps", "rate", [Series("ddim", [1, 2], [0.5, 0.25])])).curves[0].name
-    'ddim'
-    """
+    """The picture of curves or distributions; None where there is nothing to draw."""
     return _histogram(figure) if isinstance(figure, Histogram) else _lines(figure)
 
 
