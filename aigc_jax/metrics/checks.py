@@ -30,7 +30,7 @@ def checked(**arrays: tuple[Any, type, str]) -> list[np.ndarray]:
 
     The kind is float (integers pass too), int or bool. Axes are names, as in ``"num feature"``; axes of one name have
     one length in all arrays, and ``...`` stands for any others. float32 and float64 come without a copy, half
-    precisions as float32, integers of kind float as float64. Raises a ValueError for another kind, number of axes or length.
+    precisions as float32, integers of kind float as float64. Raises a ValueError for another kind, rank or length.
     """
     values = {name: np.asarray(given) for name, (given, _, _) in arrays.items()}
     lengths: dict[str, int] = {}

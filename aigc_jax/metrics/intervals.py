@@ -48,7 +48,7 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[f
 
 
 def upper_bound(num_events: Int[np.ndarray, "..."], num: Int[np.ndarray, "..."], delta: float) -> np.ndarray:
-    """One-sided exact upper bound (1 - delta) of a probability (Clopper and Pearson 1934); 1 where there are no trials."""
+    """One-sided exact upper bound (1 - delta) of a probability (Clopper and Pearson 1934); 1 for no trials."""
     k, n = np.asarray(num_events, np.float64), np.asarray(num, np.float64)
     return np.where(k < n, beta.ppf(1.0 - delta, k + 1.0, np.maximum(n - k, 1.0)), 1.0)
 
