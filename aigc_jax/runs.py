@@ -40,20 +40,7 @@ def config_names() -> list[str]:
 
 
 def load_config(name: str) -> ModuleType:
-    """A config module, by the name of a shipped one or by the path of a file.
-
-    Args:
-        name: ``gan_digits`` or ``my/experiment.py``.
-
-    Returns:
-        A module with a dataclass ``Config`` and a function ``build``.
-
-    Raises:
-        UsageError: there is none, or it lacks one of the two.
-
-    >>> load_config("gan_digits").Config().steps
-    2500
-    """
+    """A module with a dataclass ``Config`` and a function ``build``: a shipped one by name, or a .py file."""
     if name.endswith(".py"):
         spec = importlib.util.spec_from_file_location(Path(name).stem, name)
         if spec is None or spec.loader is None or not Path(name).is_file():
@@ -83,21 +70,15 @@ def load_run(
     data_dir: str | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Experiment, TrainConfig, Variables]:
-    """The experiment, settings and weights of a run directory.
+    """The experiment, settings and weights of a run directory. No code in it is executed.
 
     Args:
-        run: the run directory. No code in it is executed: a run of a config file needs that file named.
+        run: the run directory.
         checkpoint: latest, best or a step.
         config_file: the config file, for a run of one that is not shipped.
         data: the name of the data now, if they were moved; else they are looked for where they were at training.
         data_dir: the folder of prepared tfds data now, likewise.
         overrides: ``{group: {setting: value}}``, see :func:`override`.
-
-    Returns:
-        ``(experiment, config, variables)``.
-
-    Raises:
-        UsageError: the run, its config or its checkpoint cannot be loaded, or the overrides do not fit.
     """
     if not re.fullmatch("latest|best|[0-9]{1,18}", checkpoint):
         raise UsageError(f"expected --checkpoint latest, best or a step; got {checkpoint!r}")
@@ -116,19 +97,9 @@ def load_run(
 
 
 def build_experiment(module: ModuleType, config: TrainConfig) -> tuple[Experiment, int | None]:
-    """Build an experiment to train, and find out whether it has schedules that depend on the number of steps.
+    """Build an experiment, with the length of its schedules; None where nothing was computed from ``steps``.
 
-    Args:
-        module: the config module.
-        config: the settings. ``module.build`` sees ``schedule_steps`` as ``steps``, where it is set.
-
-    Returns:
-        The experiment, and the length of its schedules; None where nothing was computed from ``steps``.
-
-    >>> build_experiment(load_config("gan_digits"), load_config("gan_digits").Config(steps=9))[1]
-    9
-    >>> build_experiment(load_config("gan_mnist"), load_config("gan_mnist").Config(steps=9))[1] is None
-    True
+    ``module.build`` sees ``schedule_steps`` as ``steps``, where it is set.
     """
     length, read = config.schedule_steps or config.steps, set()
 
@@ -145,18 +116,7 @@ def build_experiment(module: ModuleType, config: TrainConfig) -> tuple[Experimen
 
 
 def run_module(run: Path, config_file: Path | None = None) -> ModuleType:
-    """The config module that a run was trained with.
-
-    Args:
-        run: the run directory; no code in it is executed.
-        config_file: the config file, for a run of one that is not shipped.
-
-    Returns:
-        A module with a dataclass ``Config`` and a function ``build``.
-
-    Raises:
-        UsageError: there is no such run, or its config file is not named.
-    """
+    """The config module that a run was trained with; one that is not shipped has to be named."""
     described = read_run(run)
     if config_file is None and described.config not in config_names():
         raise UsageError(f"{run} was trained with the config file {described.config}: name it with --config FILE")
@@ -179,16 +139,7 @@ def settings_of(config: TrainConfig, group: str) -> Any:
 
 
 def override(config: TrainConfig, group: str, settings: Mapping[str, Any]) -> TrainConfig:
-    """A configuration with some settings of one of its groups replaced.
-
-    Raises:
-        UsageError: the configuration has no such group, the group no such setting, or a number is out of range.
-
-    >>> override(TrainConfig(), "sampling", {"num_steps": 3})
-    Traceback (most recent call last):
-    ...
-    aigc_jax.types.UsageError: this run has no sampling settings: leave num_steps out
-    """
+    """A configuration with some settings of one of its groups replaced; UsageError where they do not fit."""
     if not settings:
         return config
     own = settings_of(config, group)
@@ -218,11 +169,7 @@ def option(name: str) -> str:
 
 
 def option_words(settings: Mapping[str, Any]) -> list[str]:
-    """Settings as words of a command line.
-
-    >>> option_words({"num_steps": 5, "interval": (0.3, 5.0), "cas": True})
-    ['--num-steps', '5', '--interval', '0.3', '5.0', '--cas']
-    """
+    """Settings as words of a command line."""
     words = []
     for name, value in settings.items():
         if isinstance(value, bool):

@@ -145,11 +145,7 @@ def _load(arguments: Evaluate, run: Path, overrides: dict[str, Any], checkpoint:
 
 
 def command_line(arguments: Evaluate, **changes: Any) -> str:
-    """The command line of an evaluation, with some options changed.
-
-    >>> command_line(Evaluate(Path("runs/a b"), num_samples=1000), guidance=2.0)
-    "aigc-jax evaluate 'runs/a b' --guidance 2.0 --num-samples 1000"
-    """
+    """The command line of an evaluation, with some options changed."""
     own = {field.name: field.default for field in dataclasses.fields(arguments)}
     overrides = {**arguments.overrides, **{name: value for name, value in changes.items() if name not in own}}
     values = {**{name: getattr(arguments, name) for name in own}, **changes}

@@ -34,31 +34,15 @@ class Latents(Trained):
 
 
 class Encoded(NamedTuple):
-    """Held-out examples and their latents.
+    """Held-out examples and their latents."""
 
-    Attributes:
-        images: in [-1, 1].
-        labels: their classes; None for an unconditional model.
-        latents: float32 [num, ...].
-    """
-
-    images: Images
-    labels: np.ndarray | None
-    latents: np.ndarray
+    images: Images  # in [-1, 1]
+    labels: np.ndarray | None  # their classes; None for an unconditional model
+    latents: np.ndarray  # float32 [num, ...]
 
 
 def latents(arguments: Latents) -> int:
-    """Draw reconstructions, interpolations and traversals of a run; print error and spread.
-
-    Args:
-        arguments: of the command line.
-
-    Returns:
-        The exit status.
-
-    Raises:
-        UsageError: the model has no encoder, or there are too few examples.
-    """
+    """Draw reconstructions, interpolations and traversals of a run; print error and spread."""
     check_seed(arguments.seed)
     if arguments.num_examples < 2 * NUM_COLUMNS:
         raise UsageError(
@@ -92,15 +76,7 @@ def latents(arguments: Latents) -> int:
 
 
 def reconstruction(fns: LatentFns, encoded: Encoded) -> Picture:
-    """Rows of originals, each over the row of what the model makes of them.
-
-    Args:
-        fns: the model.
-        encoded: the examples, ten or more; at most fifty are shown.
-
-    Returns:
-        The picture.
-    """
+    """Rows of up to fifty originals, each above the row of their reconstructions."""
     num = min(len(encoded.images), 50) // NUM_COLUMNS * NUM_COLUMNS
     decoded = fns.decode(encoded.latents[:num], _part(encoded.labels, slice(num)))
     shape = (-1, NUM_COLUMNS, *decoded.shape[1:])
@@ -110,15 +86,7 @@ def reconstruction(fns: LatentFns, encoded: Encoded) -> Picture:
 
 
 def interpolation(fns: LatentFns, encoded: Encoded) -> Picture:
-    """From one image on the left to another on the right, on the straight line between their latents.
-
-    Args:
-        fns: the model.
-        encoded: the examples. The two ends of a row are of one class where the model is told the class.
-
-    Returns:
-        The picture; the first and the last column are the images themselves.
-    """
+    """From one image on the left to another on the right, on the straight line between their latents."""
     starts, ends = _pairs(encoded.labels, len(encoded.images))
     weights = np.linspace(0, 1, NUM_COLUMNS - 2, dtype=np.float32)
     steps = weights.reshape(1, -1, *(1,) * (encoded.latents.ndim - 1))
@@ -131,15 +99,10 @@ def interpolation(fns: LatentFns, encoded: Encoded) -> Picture:
 
 
 def traversal(fns: LatentFns, encoded: Encoded) -> Picture:
-    """One image, its latent moved along one direction a row, from -3 to 3 standard deviations.
+    """The first image, its latent moved along one direction a row, from -3 to 3 standard deviations.
 
-    Args:
-        fns: the model.
-        encoded: the examples; the first is moved. Directions are the coordinates of largest variance of a vector,
-            and the principal components of a map, whose single coordinates say little.
-
-    Returns:
-        The picture.
+    Directions are the coordinates of largest variance of a vector, and the principal components of a map, whose single
+    coordinates say little.
     """
     flat = encoded.latents.reshape(len(encoded.latents), -1)
     names, directions = _directions(flat, is_vector=encoded.latents.ndim == 2)

@@ -65,17 +65,7 @@ MAX_CACHE_BYTES = 2**30
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        argv: the words after ``aigc-jax``; None for those of the process.
-
-    Returns:
-        The exit status.
-
-    >>> main(["data", "lost"])
-    2
-    """
+    """Run one command."""
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -26,14 +26,6 @@ ScoreBlocksFn = Callable[[np.ndarray, np.ndarray | None, int], np.ndarray]
 def make_exact_sample_fn(experiment: Experiment, variables: Variables, seed: int) -> SampleBlocksFn | None:
     """Samples by the model's sampler with the exact denoiser of the world, from the noise of the model's own samples.
 
-    Args:
-        experiment: what was trained.
-        variables: its weights; no sample depends on them.
-        seed: of the samples.
-
-    Returns:
-        The function; None where the world's denoiser is not known, or the model has none to replace.
-
     Reference:
         Aithal et al., "Understanding Hallucinations in Diffusion Models through Mode Interpolation", 2024, section 4.1:
         with the true score no sample lies between modes.
@@ -58,17 +50,7 @@ def make_exact_sample_fn(experiment: Experiment, variables: Variables, seed: int
 def make_score_fn(
     detector: Detector, variables: Variables, seed: int, *, takes_condition: bool = True
 ) -> ScoreBlocksFn:
-    """A compiled detector.
-
-    Args:
-        detector: what scores.
-        variables: of the model that it belongs to.
-        seed: of its draws.
-        takes_condition: whether its model is told the condition; False for one that looks at another's samples.
-
-    Returns:
-        The function. The last samples of a range are padded, so that it compiles once.
-    """
+    """A compiled detector; ``takes_condition`` is False for one that scores samples of an unconditional model."""
     key = split_by_name(jax.random.key(seed), "detect")["detect"]
     compiled = jax.jit(
         lambda variables, examples, condition, index: detector.score(
@@ -91,19 +73,7 @@ def make_score_fn(
 def make_trajectory_fn(
     experiment: Experiment, variables: Variables, seed: int
 ) -> Callable[[int, np.ndarray | None, int], tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Samples with scores of their trajectories.
-
-    Args:
-        experiment: what was trained; its algorithm has ``denoising`` with steps to observe.
-        variables: its weights.
-        seed: of the samples.
-
-    Returns:
-        ``(start, condition, num) -> (samples, {detector: score})``.
-
-    Raises:
-        UsageError: the model does not denoise, or its sampler cannot be observed.
-    """
+    """Samples with scores of their trajectories: ``(start, condition, num) -> (samples, {detector: score})``."""
     denoising = experiment.algorithm.denoising
     observer = None if denoising is None else trajectory_observer(denoising.num_steps)
     if denoising is None or observer is None:

@@ -19,15 +19,7 @@ ShownFn = Callable[[Variables], "np.ndarray | list[str] | None"]
 
 
 def make_show_fn(experiment: Experiment, seed: int) -> ShownFn | None:
-    """A function that shows samples, always with the same key and conditions.
-
-    Args:
-        experiment: what is trained.
-        seed: the run's seed.
-
-    Returns:
-        The function, which shows the first ten conditions in turn; None for a model that draws no samples.
-    """
+    """A function that shows samples of the first ten conditions, always with the same key; None for no sampler."""
     sample_fn, modality, conditions = experiment.algorithm.sample, experiment.modality, experiment.conditions
     if sample_fn is None:
         return None

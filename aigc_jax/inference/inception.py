@@ -33,18 +33,6 @@ def make_inception_encoder(
 
     Images are rounded to 256 levels first, as every published figure is of 8-bit images; grey ones are repeated to
     three channels. Published Inception scores take ``logits_unbiased``, without the last layer's bias.
-
-    Args:
-        path: of the weight file; it is never downloaded.
-        network: ``aigc_jax.nets.inception.InceptionV3()``.
-        batch_size: images per call of the network; changes memory and speed only.
-        sha256: of the file.
-
-    Returns:
-        The encoder.
-
-    Raises:
-        UsageError: as :func:`load_inception`; later, for images of other than one or three channels.
     """
     params = load_inception(path, network, sha256=sha256)
     # An argument of what is compiled, not a constant in it: 95 MB would be folded into the program.
@@ -67,20 +55,7 @@ def make_inception_encoder(
 
 
 def load_inception(path: str | Path, network: nn.Module, *, sha256: str = SHA256) -> PyTree:
-    """Read the published PyTorch weights.
-
-    Args:
-        path: of the file.
-        network: what the weights are for; its own parameters say which there must be, and of which shapes.
-        sha256: of the file.
-
-    Returns:
-        Parameters of the network, float32.
-
-    Raises:
-        UsageError: there is no such file, it is another, PyTorch is not installed to read it, or its arrays are not
-            those of the network.
-    """
+    """Read the published PyTorch weights as parameters of the network, after a check of the file's SHA-256."""
     file = Path(path)
     if not file.is_file():
         raise UsageError(f"expected the Inception weights {FILE_NAME} at {file}, got no file: download {URL}")
@@ -104,21 +79,6 @@ def convert_inception(state: Mapping[str, np.ndarray]) -> dict[str, dict[str, np
 
     ``scale * (k * x - mean) / sqrt(var + epsilon) + bias`` is a convolution with the kernel
     ``k * scale / sqrt(var + epsilon)``, computed in float64.
-
-    Args:
-        state: ``{"Mixed_5b.branch1x1.conv.weight": [out, in, height, width], "....bn.weight": [out], ...}``.
-
-    Returns:
-        ``{"Mixed_5b.branch1x1": {"kernel": [height, width, in, out], "bias": [out]}, ..., "fc": ...}``.
-
-    Raises:
-        UsageError: an array is missing.
-
-    >>> one = np.ones(1, np.float32)
-    >>> state = {"fc.weight": one.reshape(1, 1), "fc.bias": one, "a.conv.weight": 4 * one.reshape(1, 1, 1, 1)}
-    >>> state |= {"a.bn.weight": one, "a.bn.bias": one, "a.bn.running_mean": 2 * one, "a.bn.running_var": 4 * one}
-    >>> {name: array.ravel().round(3).tolist() for name, array in convert_inception(state)["a"].items()}
-    {'kernel': [2.0], 'bias': [0.0]}
     """
     suffix = ".conv.weight"
     try:

@@ -19,30 +19,14 @@ LatentFn = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 
 
 class LatentFns(NamedTuple):
-    """Both ways, compiled; however many examples there are, the model sees :data:`BLOCK` of them at once.
+    """Both ways, compiled; however many examples there are, the model sees :data:`BLOCK` of them at once."""
 
-    Attributes:
-        encode: ``(images [num, H, W, C] in [-1, 1], label [num] or None) -> latents`` [num, ...].
-        decode: ``(latents [num, ...], condition [num] or None) -> images`` in [-1, 1].
-    """
-
-    encode: LatentFn
-    decode: LatentFn
+    encode: LatentFn  # ``(images [num, H, W, C] in [-1, 1], label [num] or None) -> latents`` [num, ...]
+    decode: LatentFn  # ``(latents [num, ...], condition [num] or None) -> images`` in [-1, 1]
 
 
 def make_latent_fns(experiment: Experiment, variables: Variables) -> LatentFns:
-    """The encoder and the decoder of a trained model.
-
-    Args:
-        experiment: what was trained.
-        variables: its weights.
-
-    Returns:
-        The functions; an unconditional model is told no classes.
-
-    Raises:
-        UsageError: the model has no encoder or no decoder.
-    """
+    """The compiled encoder and decoder of a trained model; UsageError for a model without them."""
     autoencoder = experiment.algorithm.autoencoder
     if autoencoder is None:
         raise UsageError("this run holds a model without an encoder: name the run of an autoencoder, as vae_digits")
@@ -65,18 +49,7 @@ def make_latent_fns(experiment: Experiment, variables: Variables) -> LatentFns:
 
 
 def make_reconstruct_fn(experiment: Experiment, variables: Variables) -> LatentFn:
-    """What a trained autoencoder makes of images: there and back, without noise.
-
-    Args:
-        experiment: what was trained.
-        variables: its weights.
-
-    Returns:
-        ``(images [num, H, W, C] in [-1, 1], condition [num] or None) -> images`` of the same shape.
-
-    Raises:
-        UsageError: the model has no encoder or no decoder.
-    """
+    """Reconstruction by a trained autoencoder, without noise."""
     fns = make_latent_fns(experiment, variables)
     return lambda images, condition: fns.decode(fns.encode(images, condition), condition)
 

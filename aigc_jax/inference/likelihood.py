@@ -27,21 +27,10 @@ def likelihood_rows(
     seed: int,
     batch_size: int,
 ) -> dict[str, np.ndarray]:
-    """Evaluate examples of a data source, each under its own key.
+    """Those of :data:`ROWS` that the model has, and :data:`NUM_TOKENS` of a model over tokens, each float64 [N].
 
-    Args:
-        experiment: what was trained.
-        variables: its weights.
-        source: the examples. They are taken in a fixed random order: files are often sorted by class.
-        num_examples: how many at most, >= 1.
-        seed: of the draws, >= 0; the key of an example is ``fold_in(key, its index in the source)``.
-        batch_size: examples at once, >= 1.
-
-    Returns:
-        Those of :data:`ROWS` that the model has, and :data:`NUM_TOKENS` of a model over tokens, each float64 [N].
-
-    Raises:
-        UsageError: a number is out of range, or the model has none of the rows.
+    Examples are taken in a fixed random order, since files are often sorted by class; the key of each is ``fold_in`` of
+    its index.
     """
     _check(num_examples, seed, batch_size)
     evaluate = experiment.algorithm.evaluate

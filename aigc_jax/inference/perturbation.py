@@ -33,19 +33,7 @@ DecodeFn = Callable[[jax.Array], jax.Array]
 
 
 def compile_transformed_sampler(experiment: Experiment, variables: Variables, seed: int) -> TransformedSampler:
-    """Samples from the model's own latents, transformed; all transforms share the compiled generator.
-
-    Args:
-        experiment: what was trained; its algorithm has ``latents``.
-        variables: its weights.
-        seed: of the latents.
-
-    Returns:
-        The function.
-
-    Raises:
-        UsageError: the model does not start from a single latent.
-    """
+    """Samples from the model's own latents, transformed; all transforms share the compiled generator."""
     latent, generate = _latents(experiment)
     key = sample_key(seed)
 
@@ -73,9 +61,6 @@ def truncate(latents: jax.Array, keys: jax.Array, limit: jax.Array) -> jax.Array
 
     The distribution is that of drawing again whatever lies outside (the truncation trick of Brock et al. 2019, section
     3.1), and each latent stays near where it was, so that samples under several limits can be compared.
-
-    >>> truncate(jnp.array([[-9.0, 0.0, 9.0]]), jnp.zeros(1), jnp.float32(0.5)).round(3)
-    Array([[-0.5,  0. ,  0.5]], dtype=float32)
     """
     del keys
     low, high = ndtr(-limit), ndtr(limit)
@@ -83,31 +68,16 @@ def truncate(latents: jax.Array, keys: jax.Array, limit: jax.Array) -> jax.Array
 
 
 def perturb(latents: jax.Array, keys: jax.Array, share: jax.Array) -> jax.Array:
-    """Latents with a ``share`` in [0, 1] of their variance replaced by fresh noise: still standard normal.
-
-    >>> perturb(jnp.ones((1, 2)), jax.random.split(jax.random.key(0), 1), jnp.float32(0.0))
-    Array([[1., 1.]], dtype=float32)
-    """
+    """Latents with a ``share`` in [0, 1] of their variance replaced by fresh noise: still standard normal."""
     return jnp.sqrt(1.0 - share) * latents + jnp.sqrt(share) * normal(keys, latents.shape[1:])
 
 
 def make_path_fn(
     experiment: Experiment, variables: Variables, seed: int, classifier: Experiment, classifier_variables: Variables
 ) -> Callable[[int], np.ndarray]:
-    """Squared speeds in feature space along paths between latents, see :mod:`aigc_jax.metrics.path_length`.
+    """``num -> squared speeds`` in a classifier's features on paths between latents of one condition each.
 
-    Args:
-        experiment: what was trained; its algorithm has ``latents``.
-        variables: its weights.
-        seed: of the latents.
-        classifier: a classifier; its ``evaluate`` gives ``features``.
-        classifier_variables: its weights.
-
-    Returns:
-        ``num -> speeds [num]``; both ends of a path have the same condition.
-
-    Raises:
-        UsageError: the model does not start from a single latent, or the classifier has no features.
+    See :mod:`aigc_jax.metrics.path_length`.
     """
     evaluate = classifier.algorithm.evaluate
     if evaluate is None:
@@ -129,18 +99,9 @@ def make_path_fn(
 
 
 def make_change_fn(experiment: Experiment, variables: Variables, seed: int) -> Callable[[int], np.ndarray]:
-    """How each sample changes per unit of its latent, exactly, see :func:`aigc_jax.metrics.consistency.unit_change`.
+    """``num -> changes [num, ...]`` of samples per unit of their latents, each in a random direction, exactly.
 
-    Args:
-        experiment: what was trained; its algorithm has ``latents``.
-        variables: its weights.
-        seed: of the latents.
-
-    Returns:
-        ``num -> changes [num, ...]`` of the first samples, each in a random direction of its own.
-
-    Raises:
-        UsageError: the model does not start from a single latent.
+    See :func:`aigc_jax.metrics.consistency.unit_change`.
     """
 
     def changes(latent: DrawLatentsFn, decode: DecodeFn, keys: jax.Array) -> jax.Array:

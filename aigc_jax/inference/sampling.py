@@ -34,12 +34,6 @@ ENCODE_BLOCK = 256
 def check_seed(seed: int) -> None:
     """Refuse a seed that no key can have.
 
-    Args:
-        seed: as given by the user.
-
-    Raises:
-        UsageError: it is negative, or 2**32 or more.
-
     >>> check_seed(0)
     """
     if not 0 <= seed < 2**32:
@@ -51,17 +45,7 @@ def make_sample_fn(
 ) -> SampleBlocksFn:
     """A function that draws any range of the endless sequence of samples of one seed.
 
-    Args:
-        experiment: what was trained.
-        variables: its weights.
-        seed: of the latents, >= 0.
-        block_size: samples that are computed at once; changes no sample but by rounding.
-
-    Returns:
-        The function.
-
-    Raises:
-        UsageError: the algorithm draws no samples, or the seed is out of range.
+    ``block_size`` samples are computed at once; it changes no sample but by rounding.
     """
     return compile_sampler(experiment, block_size=block_size)(variables, seed)
 
@@ -82,16 +66,7 @@ def compile_sampler(experiment: Experiment, *, block_size: int = BLOCK) -> Compi
 def compile_sampler_family(
     experiment_of: Callable[[jax.Array], Experiment], variables: Variables, seed: int
 ) -> Callable[[float], SampleBlocksFn]:
-    """Samplers that differ in one number, such as a guidance weight: one compiled program for all of its values.
-
-    Args:
-        experiment_of: the experiment for a value of the number, float32 [].
-        variables: the weights.
-        seed: of the samples.
-
-    Returns:
-        ``value -> sample_fn``.
-    """
+    """Samplers that differ in one number, such as a guidance weight: one compiled program for all of its values."""
 
     @jax.jit
     def block(
@@ -108,33 +83,13 @@ def compile_sampler_family(
 
 
 def sample_key(seed: int) -> jax.Array:
-    """The key of the samples of one seed; sample i has its ``fold_in`` with i.
-
-    Args:
-        seed: 0 <= seed < 2**32.
-
-    Returns:
-        One key.
-
-    Raises:
-        UsageError: the seed is out of range.
-
-    >>> sample_key(0).shape
-    ()
-    """
+    """The key of the samples of one seed; sample i has its ``fold_in`` with i."""
     check_seed(seed)
     return split_by_name(jax.random.key(seed), "sample")["sample"]
 
 
 def blockwise(block_fn: Callable[[jax.Array, jax.Array | None], jax.Array], block_size: int = BLOCK) -> SampleBlocksFn:
     """Any range of a sequence that is computed in blocks which begin at multiples of their size.
-
-    Args:
-        block_fn: ``(index int32 [block_size], condition int32 [block_size] or None) -> values [block_size, ...]``.
-        block_size: length of a block, >= 1.
-
-    Returns:
-        The function.
 
     >>> blockwise(lambda index, condition: 10 * index, 4)(3, None, 3)
     array([30, 40, 50], dtype=int32)
@@ -162,18 +117,7 @@ class EncodeFn(Protocol):
 
 
 def make_encode_fn(experiment: Experiment, variables: Variables) -> EncodeFn:
-    """A compiled function that evaluates examples by a trained model.
-
-    Args:
-        experiment: what was trained.
-        variables: its weights.
-
-    Returns:
-        The function.
-
-    Raises:
-        UsageError: the algorithm evaluates nothing.
-    """
+    """A compiled function that evaluates examples by a trained model."""
     return compile_encoder(experiment)(variables)
 
 
@@ -207,21 +151,7 @@ EditImagesFn = Callable[..., np.ndarray]
 def make_edit_fn(
     experiment: Experiment, variables: Variables, *, keep: str | np.ndarray, strength: float
 ) -> EditImagesFn:
-    """A compiled function that changes given images.
-
-    Args:
-        experiment: what was trained.
-        variables: its weights.
-        keep: the half that stays: left, right, top or bottom; ``nothing`` lets all of the image change; or a mask
-            bool [H, W], true where pixels stay.
-        strength: share of the noise that the images get, in (0, 1].
-
-    Returns:
-        The function.
-
-    Raises:
-        UsageError: the algorithm edits nothing.
-    """
+    """A compiled function that changes images; ``keep`` is the half, or a mask bool [H, W], of pixels that stay."""
     denoising = experiment.algorithm.denoising
     if denoising is None or denoising.is_in_latents:
         raise UsageError(

@@ -33,14 +33,7 @@ Which = Literal["latest", "best"] | int
 
 
 class Checkpoints:
-    """The checkpoints of one run: the newest few, and the one with the best evaluation.
-
-    Attributes:
-        folder: where they lie.
-
-    Raises:
-        UsageError: a link or a foreign name lies where checkpoints are written.
-    """
+    """The checkpoints of one run: the newest few, and the one with the best evaluation."""
 
     def __init__(
         self,
@@ -71,13 +64,7 @@ class Checkpoints:
                 self._note_score(step, self._read_info(step)["metrics"])
 
     def save(self, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
-        """Begin to write a checkpoint; training may go on meanwhile.
-
-        Args:
-            state: a plain copy on one device, as from ``Parallel.get_state``. A checkpoint that is already
-                there for this step is left as it is.
-            metrics: the evaluation of this very state, where there was one.
-        """
+        """Begin to write a plain copy of the state, unless its step has a checkpoint; training may go on meanwhile."""
         state = jax.device_get(state)
         step = int(state.step)
         if step in self.steps():
@@ -91,14 +78,7 @@ class Checkpoints:
             self._manager.save(step, args=contents, force=True)
 
     def is_best(self, metrics: Mapping[str, float]) -> bool:
-        """Whether an evaluation beats those of all checkpoints.
-
-        Args:
-            metrics: the evaluation.
-
-        Returns:
-            True when it does; always False without a best metric.
-        """
+        """Whether an evaluation beats those of all checkpoints; False without a best metric."""
         value = metrics.get(self._best_metric, math.nan) if self._best_metric else math.nan
         return math.isfinite(value) and self._sign * value > max(self._scores.values(), default=-math.inf)
 
@@ -111,17 +91,7 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def restore_latest(self, abstract_state: TrainState) -> TrainState | None:
-        """Restore the newest complete checkpoint; a broken one is reported on stderr and removed.
-
-        Args:
-            abstract_state: a state of shapes and dtypes, as from ``jax.eval_shape(algorithm.init, ...)``.
-
-        Returns:
-            The state as numpy arrays; None where there is no checkpoint.
-
-        Raises:
-            UsageError: the checkpoints are of another model, or none is complete.
-        """
+        """The newest complete checkpoint as numpy arrays, None for none; broken ones are reported and removed."""
         steps = self.steps()
         for step in reversed(steps):
             try:
@@ -142,18 +112,7 @@ class Checkpoints:
         return None
 
     def restore(self, step: int, abstract_state: TrainState) -> TrainState:
-        """Restore the checkpoint of one step.
-
-        Args:
-            step: one of :meth:`steps`.
-            abstract_state: a state of shapes and dtypes.
-
-        Returns:
-            The state as numpy arrays.
-
-        Raises:
-            UsageError: the checkpoint is of another model, or (as BrokenCheckpointError) damaged.
-        """
+        """The checkpoint of one step; UsageError for one of another model, BrokenCheckpointError for a damaged one."""
         arrays = self._read_info(step)["arrays"]
         _check_fit(arrays, abstract_state, self._where(step))
         like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), abstract_state)
@@ -186,15 +145,7 @@ class Checkpoints:
             self._manager.check_for_errors()
 
     def verify(self, step: int, abstract_state: TrainState) -> None:
-        """Read a saved checkpoint back: file systems and paths exist on which orbax reports success and loses it.
-
-        Args:
-            step: of the checkpoint.
-            abstract_state: a state of shapes and dtypes.
-
-        Raises:
-            UsageError: it is not there, or differs from what was saved.
-        """
+        """Read a saved checkpoint back: file systems and paths exist on which orbax reports success and loses it."""
         try:
             self.restore(step, abstract_state)
         except UsageError as error:
@@ -236,19 +187,7 @@ class BrokenCheckpointError(UsageError):
 
 
 def load_state(run: Path, abstract_state: TrainState, *, which: Which = "latest") -> TrainState:
-    """The state of a run.
-
-    Args:
-        run: the run directory.
-        abstract_state: a state of shapes and dtypes, ``jax.eval_shape(algorithm.init, key, batch_spec)``.
-        which: see :data:`Which`.
-
-    Returns:
-        The state as numpy arrays.
-
-    Raises:
-        UsageError: no run, no such checkpoint, or one of another model.
-    """
+    """The state of a run as numpy arrays; ``abstract_state`` has its shapes and dtypes."""
     values = read_run(run).values
     checkpoints = Checkpoints(
         run,
@@ -273,19 +212,7 @@ def load_state(run: Path, abstract_state: TrainState, *, which: Which = "latest"
 
 
 def load_variables(run: Path, abstract_state: TrainState, *, which: Which = "latest") -> Variables:
-    """The weights of a run to sample with, the averaged ones where an average is kept.
-
-    Args:
-        run: the run directory.
-        abstract_state: a state of shapes and dtypes.
-        which: see :data:`Which`.
-
-    Returns:
-        ``{"params": ..., "model_state": ...}`` as numpy arrays.
-
-    Raises:
-        UsageError: no run, no such checkpoint, or one of another model.
-    """
+    """The weights of a run to sample with, the averaged ones where an average is kept."""
     return load_state(run, abstract_state, which=which).variables
 
 

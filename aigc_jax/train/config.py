@@ -117,19 +117,7 @@ _MAX_ENTRIES = 100
 
 
 def validate(config: TrainConfig) -> None:
-    """Refuse settings that cannot work, before anything is opened or written.
-
-    Args:
-        config: the settings; those of its groups (``generator.learning_rate``) are checked too.
-
-    Raises:
-        UsageError: a setting is out of range, or two contradict each other.
-
-    >>> validate(TrainConfig(steps=0))
-    Traceback (most recent call last):
-    ...
-    aigc_jax.types.UsageError: expected steps >= 1, got 0: set --steps to such a number
-    """
+    """Refuse settings that are out of range or contradict each other, before anything is opened or written."""
     check_ranges(config)
     if config.batch_size % config.num_microbatches:
         raise UsageError(

@@ -19,25 +19,9 @@ RETIRED = frozenset({"image_shape"})
 
 
 def config_from_values(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
-    """Rebuild a configuration from the settings of a run.
+    """Rebuild a configuration from JSON values; a setting with a default may be missing: it may be newer.
 
-    Args:
-        cls: the configuration's dataclass; fields are numbers, strings, None, Literals, tuples, unions of
-            these, or dataclasses of the same kind.
-        values: its settings as JSON gives them. A setting with a default may be missing, so that a run
-            outlives a field that is added later.
-
-    Returns:
-        An instance of ``cls``.
-
-    Raises:
-        UsageError: a setting is unknown, missing or of another type.
-
-    >>> @dataclasses.dataclass(frozen=True)
-    ... class Net:
-    ...     width: int = 3
-    >>> config_from_values(Net, {"width": 5})
-    Net(width=5)
+    Fields are numbers, strings, None, Literals, tuples, unions of these, or dataclasses of the same kind.
     """
     try:
         return _dataclass(cls, values, "")

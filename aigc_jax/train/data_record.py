@@ -21,31 +21,15 @@ FORMAT = 1
 
 
 class DataRecord(NamedTuple):
-    """What ``data.json`` says.
+    """What ``data.json`` says."""
 
-    Attributes:
-        data: the name that opens the data from anywhere, ``folder:/absolute/path``.
-        data_dir: where prepared tfds data lay, None for the usual folder.
-        fingerprint: of the data.
-    """
-
-    data: str
-    data_dir: str | None
-    fingerprint: Fingerprint
+    data: str  # the name that opens the data from anywhere, ``folder:/absolute/path``
+    data_dir: str | None  # where prepared tfds data lay, None for the usual folder
+    fingerprint: Fingerprint  # of the data
 
 
 def record_data(run: Path, config: TrainConfig, data: Data, *, is_resumed: bool) -> None:
-    """Write ``data.json``, or make sure that a run goes on with the data that it began with.
-
-    Args:
-        run: the run directory.
-        config: names the data.
-        data: the opened data.
-        is_resumed: whether the run has made steps already; one of an older library has no record yet.
-
-    Raises:
-        UsageError: classes or numbers of examples changed since the run began.
-    """
+    """Write ``data.json``; UsageError where classes or numbers of examples changed since the run began."""
     new = fingerprint(data)
     record = read_record(run) if is_resumed else None
     if record is not None:
@@ -70,15 +54,6 @@ def record_data(run: Path, config: TrainConfig, data: Data, *, is_resumed: bool)
 def read_record(run: Path) -> DataRecord | None:
     """Read ``data.json``.
 
-    Args:
-        run: the run directory.
-
-    Returns:
-        What it says; None where there is none, as in runs of an older library.
-
-    Raises:
-        UsageError: the file is broken.
-
     >>> read_record(Path("no-such-run"))
     """
     file = run / FILE
@@ -102,15 +77,7 @@ def read_record(run: Path) -> DataRecord | None:
 
 
 def with_class_names(experiment: Experiment, names: Sequence[str]) -> Experiment:
-    """An experiment whose conditions are called as the classes of its data.
-
-    Args:
-        experiment: the experiment.
-        names: of the classes; another number of them than of conditions leaves all as it is.
-
-    Returns:
-        The experiment.
-    """
+    """An experiment whose conditions have the names of the data's classes, where there are as many."""
     conditions = experiment.conditions
     if conditions is None or len(conditions.names) != len(names):
         return experiment
@@ -118,19 +85,7 @@ def with_class_names(experiment: Experiment, names: Sequence[str]) -> Experiment
 
 
 def checked_data(run: Path, config: TrainConfig, open_data: Callable[[], Data]) -> Data:
-    """Open the data of a trained run, and make sure that classes have the numbers that its model knows.
-
-    Args:
-        run: the run directory.
-        config: its settings.
-        open_data: opens the data.
-
-    Returns:
-        The data. Other examples of the same classes are told on standard error.
-
-    Raises:
-        UsageError: the data cannot be opened, or a class has another number than at training.
-    """
+    """Open the data of a trained run; UsageError where a class has another number, a warning for other examples."""
     folder = _folder(config.data)
     if folder is not None and not os.path.isdir(folder):
         raise UsageError(
@@ -157,17 +112,7 @@ def checked_data(run: Path, config: TrainConfig, open_data: Callable[[], Data]) 
 
 
 def located(run: Path, values: Mapping[str, Any], *, data: str | None, data_dir: str | None) -> dict[str, Any]:
-    """The settings of a run, its data named so that they open from any working directory.
-
-    Args:
-        run: the run directory.
-        values: the settings in its ``config.json``; a relative path in them is of the directory it was trained from.
-        data: where the data are now, as given by the user; None to look where they were.
-        data_dir: the folder of prepared tfds data now; None likewise.
-
-    Returns:
-        The settings with ``data`` and ``data_dir`` replaced.
-    """
+    """The settings of a run, its data as the user names them now, or else as they open from any working directory."""
     record, found = read_record(run), dict(values)
     if record is not None:
         then, now = (_folder(name) for name in (record.data, str(values.get("data"))))

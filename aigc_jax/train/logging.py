@@ -35,21 +35,13 @@ SECONDS_BETWEEN_LINES = 60.0
 
 
 class Record(NamedTuple):
-    """The metrics of one logged step.
+    """The metrics of one logged step."""
 
-    Attributes:
-        step: number of steps made.
-        metrics: those of this step, and of the evaluation where there was one.
-        steps_per_s: since the last record.
-        data_wait: fraction of the time since the last record that was spent waiting for data.
-        time: seconds since 1970.
-    """
-
-    step: int
-    metrics: Mapping[str, float]
-    steps_per_s: float
-    data_wait: float
-    time: float
+    step: int  # number of steps made
+    metrics: Mapping[str, float]  # those of this step, and of the evaluation where there was one
+    steps_per_s: float  # since the last record
+    data_wait: float  # fraction of the time since the last record that was spent waiting for data
+    time: float  # seconds since 1970
 
 
 @runtime_checkable
@@ -112,11 +104,6 @@ class TensorBoard:
 
     Events are written at once. tensorboardX's own writer holds them in the queue of a thread: its ``flush`` leaves
     them there, and a killed process loses them.
-
-    Args:
-        folder: where the event files lie.
-        start_step: steps made so far.
-        history: the records up to there. From the first one that no event file holds, they are written again.
     """
 
     def __init__(self, folder: Path, start_step: int, history: Iterable[Record] = ()) -> None:
@@ -350,21 +337,7 @@ class Log:
 
 
 def open_log(run: Path, start_step: int, num_steps: int, *, wandb: str | None, values: Mapping[str, Any]) -> Log:
-    """Open all sinks of a run.
-
-    Args:
-        run: the run directory.
-        start_step: steps made so far; the records of later ones are dropped.
-        num_steps: steps at the end.
-        wandb: a project of Weights & Biases; None for none.
-        values: the settings, shown there.
-
-    Returns:
-        The log; without sinks in every process but the first.
-
-    Raises:
-        UsageError: wandb was asked for and is not installed, or a log file cannot be read or written.
-    """
+    """Open all sinks of a run, none but in the first process; records after ``start_step`` are dropped."""
     if jax.process_index() != 0:
         return Log(run, [])
     metrics = run / "metrics.jsonl"
@@ -379,15 +352,7 @@ def open_log(run: Path, start_step: int, num_steps: int, *, wandb: str | None, v
 
 
 def truncate_log(path: Path, step: int) -> None:
-    """Drop the lines of a JSON-lines file that are of later steps, or damaged.
-
-    Args:
-        path: the file; may be missing.
-        step: the last step that is kept.
-
-    Raises:
-        UsageError: the file cannot be read or written.
-    """
+    """Drop the lines of a JSON-lines file that are of later steps, or damaged."""
     if not path.exists() and not path.is_symlink():
         return
     # Written anew in any case: nothing is ever appended to the target of a link.
@@ -399,17 +364,7 @@ def truncate_log(path: Path, step: int) -> None:
 
 
 def read_log(path: Path) -> Iterator[Record]:
-    """The records of a JSON-lines file, without those that are damaged.
-
-    Args:
-        path: the file; may be missing.
-
-    Yields:
-        The records, in the order of the file.
-
-    Raises:
-        UsageError: the file cannot be read.
-    """
+    """The records of a JSON-lines file, without those that are damaged."""
     for line in _lines(path) if path.exists() else ():
         record = _record(line)
         if record is not None:

@@ -40,24 +40,15 @@ EvaluateFn = Callable[[Variables, int], dict[str, float]]
 
 
 class TrainResult(NamedTuple):
-    """How a run ended.
+    """How a run ended."""
 
-    Attributes:
-        state: the final state, a plain copy on one device.
-        step: number of steps made in all.
-        seconds: time spent on the steps of this call, compilation excluded.
-        compile_seconds: the first step's tracing and compilation.
-        data_wait: fraction of ``seconds`` spent waiting for data.
-        stopped_by: the signal that ended the run early; None when it is complete. The command line exits
-            with 128 + this number.
-    """
-
-    state: TrainState
-    step: int
-    seconds: float
-    compile_seconds: float
-    data_wait: float
+    state: TrainState  # the final state, a plain copy on one device
+    step: int  # number of steps made in all
+    seconds: float  # time spent on the steps of this call, compilation excluded
+    compile_seconds: float  # the first step's tracing and compilation
+    data_wait: float  # fraction of ``seconds`` spent waiting for data
     stopped_by: int | None
+    """The signal that ended the run early; None when it is complete. The command line exits with 128 + this number."""
 
 
 def train(
@@ -153,29 +144,14 @@ def _open_checkpoints(workdir: Path, config: TrainConfig) -> Checkpoints:
 
 
 def initial_state(experiment: Experiment, seed: int) -> TrainState:
-    """The state before the first step.
-
-    Args:
-        experiment: what to train.
-        seed: the run's seed.
-
-    Returns:
-        A plain state at step 0.
-    """
+    """The state before the first step."""
     key = split_by_name(jax.random.key(seed), "init")["init"]
     # Compiled whole: op by op, a deep network takes longer to start than to train a hundred steps.
     return jax.jit(functools.partial(_init, experiment))(key)
 
 
 def abstract_state(experiment: Experiment) -> TrainState:
-    """Shapes and dtypes of the state, as :mod:`aigc_jax.train.checkpoint` needs them; computes nothing.
-
-    Args:
-        experiment: what was trained.
-
-    Returns:
-        A state of ``jax.ShapeDtypeStruct`` leaves.
-    """
+    """Shapes and dtypes of the state, as :mod:`aigc_jax.train.checkpoint` needs them; computes nothing."""
     return jax.eval_shape(functools.partial(_init, experiment), jax.random.key(0))
 
 

@@ -22,13 +22,7 @@ collectives wait for each other until they abort the process.
 
 
 class NonFiniteError(ArithmeticError):
-    """Training produced a NaN or an infinity.
-
-    Attributes:
-        step: number of steps made, this one included.
-        name: ``player/metric``, or the path of a parameter.
-        value: nan, inf or -inf.
-    """
+    """A NaN or an infinity, found after ``step`` steps: ``name`` is ``player/metric``, or the path of a parameter."""
 
     def __init__(self, step: int, name: str, value: float, advice: str = "") -> None:
         super().__init__(f"{name} is {value} at step {step}{advice}")
@@ -36,13 +30,7 @@ class NonFiniteError(ArithmeticError):
 
 
 def with_finite_flag(step: StepFn) -> StepFn:
-    """Add the boolean metric ``is_finite`` to a training step: whether all its other metrics are finite.
-
-    >>> step = with_finite_flag(lambda state, batch, key: (state, {"model/loss": batch["x"]}))
-    >>> state = TrainState(jnp.int32(0), {}, {}, {}, {})
-    >>> bool(step(state, {"x": jnp.float32(jnp.inf)}, jax.random.key(0))[1]["is_finite"])
-    False
-    """
+    """Add the boolean metric ``is_finite`` to a training step: whether all its other metrics are finite."""
 
     def flagged(state: TrainState, batch: Batch, key: Key) -> tuple[TrainState, Metrics]:
         state, metrics = step(state, batch, key)
@@ -60,15 +48,7 @@ class NanGuard:
         self._queue: deque[tuple[int, Metrics]] = deque()
 
     def push(self, step: int, metrics: Metrics) -> None:
-        """Queue the metrics of a dispatched step, and check the step :data:`LAG` before it.
-
-        Args:
-            step: number of steps made, this one included.
-            metrics: those of a step made by :func:`with_finite_flag`.
-
-        Raises:
-            NonFiniteError: the earlier step's metrics are not finite.
-        """
+        """Queue the metrics of a dispatched step, and check the step :data:`LAG` before it."""
         self._queue.append((step, metrics))
         while len(self._queue) > LAG:
             self._check_oldest()

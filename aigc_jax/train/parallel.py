@@ -37,38 +37,21 @@ CompiledStep = Callable[[TrainState, Batch, Key], tuple[TrainState, Metrics]]
 
 
 class Parallel(NamedTuple):
-    """How to get things onto the devices, run a step there, and get the state back.
+    """How to get things onto the devices, run a step there, and get the state back."""
 
-    Attributes:
-        num_devices: over how many devices the batch is split, those of other processes included.
-        put_state: copies a plain pytree (a state, a key) to every device.
-        check_batch: raises ``UsageError`` where a global batch of such shapes cannot be split over the devices.
-        put_batch: splits this process's part of a batch (numpy) over this process's devices.
-        compile_step: compiles a step; see :data:`CompiledStep`. The key of the step is derived from the
-            root key and ``state.step`` inside. The state is donated: its buffers are reused.
-        get_state: a fresh plain copy, on one device, of a state on many.
-    """
-
-    num_devices: int
+    num_devices: int  # over how many devices the batch is split, those of other processes included
     check_batch: Callable[[Mapping[str, jax.ShapeDtypeStruct]], None]
-    put_state: Callable[[PyTree], PyTree]
-    put_batch: Callable[[HostBatch], Batch]
+    """Raises ``UsageError`` where a global batch of such shapes cannot be split over the devices."""
+    put_state: Callable[[PyTree], PyTree]  # copies a plain pytree (a state, a key) to every device
+    put_batch: Callable[[HostBatch], Batch]  # splits this process's part of a batch (numpy) over this process's devices
     compile_step: Callable[[StepFn], CompiledStep]
-    get_state: Callable[[PyTree], PyTree]
+    """Compiles a step; see :data:`CompiledStep`. The key of the step is derived from the root key and ``state.step``
+    inside. The state is donated: its buffers are reused."""
+    get_state: Callable[[PyTree], PyTree]  # a fresh plain copy, on one device, of a state on many
 
 
 def find_devices() -> list[Device]:
-    """The devices of all processes.
-
-    Returns:
-        At least one device.
-
-    Raises:
-        UsageError: JAX cannot open the backend that JAX_PLATFORMS names.
-
-    >>> find_devices()[0].platform
-    'cpu'
-    """
+    """The devices of all processes; UsageError where JAX cannot open the backend that JAX_PLATFORMS names."""
     try:
         return list(jax.devices())
     except Exception as error:  # of CUDA without its plugin a bare AssertionError
@@ -95,25 +78,7 @@ def axis_name(mode: ParallelMode) -> str | None:
 
 
 def make_parallel(mode: ParallelMode, devices: Sequence[Device] | None = None) -> Parallel:
-    """Set up data parallelism.
-
-    Args:
-        mode: one of :data:`PARALLEL_MODES`.
-        devices: the devices of all processes to use; None for all there are.
-
-    Returns:
-        A :class:`Parallel`. Its ``put_batch`` raises ``UsageError`` when the batch does not split evenly.
-
-    Raises:
-        UsageError: no such mode.
-
-    >>> parallel = make_parallel("jit", jax.devices()[:1])
-    >>> state = parallel.put_state(TrainState(np.int32(0), {"w": np.ones(2)}, {}, {}, {}))
-    >>> step = parallel.compile_step(lambda state, batch, key: (state.replace(step=state.step + 1), {}))
-    >>> state, metrics = step(state, parallel.put_batch({"x": np.ones(4)}), jax.random.key(0))
-    >>> int(parallel.get_state(state).step)
-    1
-    """
+    """Data parallelism over some devices of all processes, None for all there are."""
     if mode not in PARALLEL_MODES:
         raise UsageError(f"expected a parallel mode out of {', '.join(PARALLEL_MODES)}, got {mode!r}: choose one")
     devices = find_devices() if devices is None else list(devices)

@@ -16,11 +16,7 @@ PREFETCH = 2
 
 
 class DevicePrefetcher:
-    """Device batches, transferred :data:`PREFETCH` steps ahead.
-
-    Attributes:
-        wait_seconds: time spent on reading batches while the devices were idle, since the start.
-    """
+    """Device batches, transferred :data:`PREFETCH` steps ahead; ``wait_seconds``: reading while devices were idle."""
 
     def __init__(self, batches: Iterator[HostBatch], parallel: Parallel, num_batches: int) -> None:
         self._batches, self._put, self._left = batches, parallel.put_batch, num_batches
@@ -34,11 +30,7 @@ class DevicePrefetcher:
         return self._queue.popleft()
 
     def refill(self, in_flight: Metrics) -> None:
-        """Transfer batches while the devices compute a step.
-
-        Args:
-            in_flight: that step's metrics; until all of them are ready, reading data costs the devices nothing.
-        """
+        """Transfer batches while the devices compute a step: reading costs nothing until its metrics are ready."""
         while self._left and len(self._queue) < PREFETCH:
             self._pull(in_flight)
 

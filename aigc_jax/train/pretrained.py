@@ -16,19 +16,7 @@ from aigc_jax.types import Experiment, TrainState, UsageError, Variables
 
 
 def rebuild(run: Path, module: ModuleType, config: TrainConfig) -> tuple[Experiment, TrainState]:
-    """Build the experiment of a run, whose settings anybody may have written.
-
-    Args:
-        run: the run directory, for messages.
-        module: its config module.
-        config: its settings, or changed ones.
-
-    Returns:
-        The experiment, and the shapes and dtypes of its state.
-
-    Raises:
-        UsageError: a setting is out of range, or no model can be built of them.
-    """
+    """The experiment of a run, whose settings anybody may have written, and the shapes of its state."""
     where = visible(str(run / "config.json"))
     try:
         validate(config)

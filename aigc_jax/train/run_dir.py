@@ -53,23 +53,14 @@ _PACKAGES = ("aigc-jax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "n
 
 
 class Run(NamedTuple):
-    """What ``config.json`` says.
+    """What ``config.json`` says."""
 
-    Attributes:
-        path: the run directory.
-        config: the name of the configuration, as given on the command line.
-        values: its resolved settings, nested dicts of JSON values.
-        batch: shape and dtype of one training batch, for ``algorithm.init``.
-        versions: the packages that trained it.
-        schedule_steps: the length of its schedules; None where it has none.
-    """
-
-    path: Path
-    config: str
-    values: dict[str, Any]
-    batch: dict[str, jax.ShapeDtypeStruct]
-    versions: dict[str, str]
-    schedule_steps: int | None = None
+    path: Path  # the run directory
+    config: str  # the name of the configuration, as given on the command line
+    values: dict[str, Any]  # its resolved settings, nested dicts of JSON values
+    batch: dict[str, jax.ShapeDtypeStruct]  # shape and dtype of one training batch, for ``algorithm.init``
+    versions: dict[str, str]  # the packages that trained it
+    schedule_steps: int | None = None  # the length of its schedules; None where it has none
 
 
 def check_path(path: Path) -> None:
@@ -86,17 +77,7 @@ def check_path(path: Path) -> None:
 
 @contextlib.contextmanager
 def lock_run(path: Path) -> Iterator[None]:
-    """Own a run directory while training in it.
-
-    Args:
-        path: the run directory; made where missing.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        UsageError: another process trains in it, or it cannot be written, or orbax would lose checkpoints in it.
-    """
+    """Own a run directory, made where missing, while training in it; UsageError where another process does."""
     check_path(path)
     if jax.process_index() != 0:
         yield
@@ -118,19 +99,7 @@ def open_run(
     *,
     schedule_steps: int | None = None,
 ) -> None:
-    """Begin a run, or make sure that the one in the directory can go on with these settings.
-
-    Args:
-        path: the run directory; made where missing.
-        config: the name of the configuration.
-        values: the configuration, a dataclass instance.
-        batch: shape and dtype of one batch.
-        schedule_steps: the length of its schedules; None where it has none.
-
-    Raises:
-        UsageError: the directory holds a checkpoint of a run that differs in more than :data:`FREE_ON_RESUME`, or
-            whose schedules are of another length.
-    """
+    """Begin a run, or refuse settings with which the one in the directory cannot go on, see :data:`FREE_ON_RESUME`."""
     # A run that was refused before its first checkpoint must not bind the user to the settings that were wrong.
     if os.path.exists(path / "config.json") and checkpoint_steps(path):
         check_resume(read_run(path), config, values, schedule_steps=schedule_steps)
@@ -146,11 +115,7 @@ def write_run(
     *,
     schedule_steps: int | None = None,
 ) -> None:
-    """Write ``config.json``, whole or not at all; the arguments are those of :func:`open_run`.
-
-    Raises:
-        UsageError: the directory cannot be written.
-    """
+    """Write ``config.json``, whole or not at all; the arguments are those of :func:`open_run`."""
     content = {
         "format": FORMAT,
         "config": config,
@@ -166,22 +131,7 @@ def write_run(
 
 
 def read_run(path: Path) -> Run:
-    """Read ``config.json``.
-
-    Args:
-        path: the run directory.
-
-    Returns:
-        What it says.
-
-    Raises:
-        UsageError: there is no run, its file is broken, or it was written by a newer library.
-
-    >>> read_run(Path("no-such-run"))
-    Traceback (most recent call last):
-    ...
-    aigc_jax.types.UsageError: no-such-run is not a run directory (no config.json): name one made by `aigc-jax train`
-    """
+    """Read ``config.json``; UsageError where it is missing, broken or of a newer library."""
     file = path / "config.json"
     if not os.path.lexists(file):
         raise UsageError(
@@ -210,17 +160,7 @@ def read_run(path: Path) -> Run:
 
 
 def checkpoint_steps(path: Path) -> list[int]:
-    """The steps of which a run holds a checkpoint, oldest first.
-
-    Args:
-        path: the run directory.
-
-    Returns:
-        The steps; [] where there is none.
-
-    >>> checkpoint_steps(Path("nowhere"))
-    []
-    """
+    """The steps of which a run holds a checkpoint, oldest first."""
     # In ASCII: other digits, as of 4² or ４, are no steps.
     return sorted(int(each.name) for each in (path / "checkpoints").glob("*") if _STEP.fullmatch(each.name))
 
@@ -229,17 +169,7 @@ _STEP = re.compile("0|[1-9][0-9]*")
 
 
 def check_resume(old: Run, config: str, values: Any, *, schedule_steps: int | None = None) -> None:
-    """Refuse to go on with other settings than the run began with.
-
-    Args:
-        old: the run in the directory.
-        config: the name of the configuration that would go on.
-        values: the configuration, a dataclass instance.
-        schedule_steps: the length of its schedules; None where it has none.
-
-    Raises:
-        UsageError: names the settings that differ.
-    """
+    """Refuse to go on with other settings than the run began with; the error names those that differ."""
     path = visible(str(old.path))
     if old.config != config:
         raise UsageError(

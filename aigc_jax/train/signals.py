@@ -19,14 +19,6 @@ class StopRequest:
     """While entered, the first SIGTERM or Ctrl-C is noted; a second one acts as it would have before.
 
     Handlers are set in the main thread only (Python allows no other) and put back at the end.
-
-    Attributes:
-        signal: the number of the signal that asked to stop; None while nobody did.
-
-    >>> with StopRequest() as stop:
-    ...     signal.raise_signal(signal.SIGTERM)
-    ...     stop.signal
-    15
     """
 
     def __init__(self) -> None:
@@ -42,12 +34,7 @@ class StopRequest:
     def is_asked(self, *, is_meeting: bool) -> bool:
         """Whether to stop after this step.
 
-        Args:
-            is_meeting: whether all processes ask at this step. Where there are several, they agree at
-                such steps only: one that stopped alone would leave the others waiting for it.
-
-        Returns:
-            True when this process, or at a meeting any process, was asked to stop.
+        Several processes agree at steps with ``is_meeting`` only: one that stopped alone would leave others waiting.
         """
         if jax.process_count() == 1:
             return self.signal is not None

@@ -27,34 +27,17 @@ _BLOCK = 1000
 
 
 def example_shape(world: World) -> tuple[int, ...]:
-    """The shape of a world's examples: (height, width, channels) of images, (dimensions,) of points.
-
-    >>> example_shape(open_world("world:line3"))
-    (1,)
-    """
+    """The shape of a world's examples: (height, width, channels) of images, (dimensions,) of points."""
     return jax.eval_shape(lambda: world.sample(jax.random.key(0), 1, None)).shape[1:]
 
 
 def modality_of(world: World) -> Modality:
-    """Images, where a world's examples have height, width and channels; else points.
-
-    >>> modality_of(open_world("world:ring8")).name
-    'point'
-    """
+    """Images, where a world's examples have height, width and channels; else points."""
     return IMAGE if len(example_shape(world)) == 3 else POINT
 
 
 def world_data(world: World, *, is_labelled: bool) -> Callable[[], Data]:
-    """What opens a world as data.
-
-    Args:
-        world: where the examples come from.
-        is_labelled: whether each example comes with its mode as label.
-
-    Returns:
-        A function that draws the examples when it is first called, and returns the same ones ever after. They are
-        the same in every process: the seed of a run is that of its training alone.
-    """
+    """A function that draws a world's data at its first call: the same examples in every process and for every seed."""
 
     @functools.cache
     def open_data() -> Data:
@@ -73,11 +56,7 @@ def world_data(world: World, *, is_labelled: bool) -> Callable[[], Data]:
 
 
 def list_worlds() -> list[Row]:
-    """The worlds by name, for ``aigc-jax data list``.
-
-    Returns:
-        Their names, modes and shapes.
-    """
+    """The worlds by name, for ``aigc-jax data list``."""
     rows = []
     for world in (open_world(f"world:{name}") for name in WORLDS):
         shape = (
