@@ -1,4 +1,4 @@
-"""Worlds by name."""
+"""Worlds (synthetic data sets with an exact oracle) by name."""
 
 from __future__ import annotations
 
@@ -29,20 +29,11 @@ WORLDS: dict[str, Callable[[], World]] = {
     "sudoku": sudoku,
     "factors": factors,
 }
-"""``{name: constructor}``: of points, then of images."""
+"""``{name: constructor}``: worlds of points first, then of images."""
 
 
 def open_world(name: str) -> World:
-    """A world by its name as data.
-
-    Args:
-        name: ``world:NAME``, one of :data:`WORLDS`.
-
-    Returns:
-        The world.
-
-    Raises:
-        UsageError: there is no such world.
+    """The world ``world:NAME``, one of :data:`WORLDS`.
 
     >>> open_world("world:ring8").num_modes
     8

@@ -1,7 +1,7 @@
-"""Images of equal cells that hold one glyph each, at any place in its cell: legal are the listed combinations.
+"""Worlds of equal cells with one glyph each, at any place in its cell: the listed combinations are legal.
 
-A cell alone is always simple; whether an image is legal depends on all of its cells together. Both are decided
-exactly: each cell by its nearest legal picture, the image by the list.
+No cell alone shows whether an image is legal. Both are decided exactly: a cell by its nearest legal picture, an image
+by the list.
 """
 
 from __future__ import annotations
@@ -21,22 +21,15 @@ from aigc_jax.worlds.renderings import MARGIN, all_renderings, check_tolerance, 
 from aigc_jax.worlds.silhouettes import placed
 
 TOLERANCE = 3
-"""Wrong pixels in a cell that still count as its glyph; of digits, no two are nearer than twice that."""
+"""Wrong pixels in a cell that still count as its glyph; two digits differ in more than twice as many."""
 
 
 class Codes(NamedTuple):
-    """The legal combinations of glyphs.
+    """The legal combinations of glyphs."""
 
-    Attributes:
-        glyphs: which glyph each cell holds, row by row of cells [M, C].
-        modes: which mode, 0 ... K-1, each combination is of [M].
-        attribute: what a combination is called, which its mode leaves free; "" where each mode has but one.
-        names: what each is called.
-    """
-
-    glyphs: Int[np.ndarray, "code cell"]
+    glyphs: Int[np.ndarray, "code cell"]  # the glyph of each cell, row by row
     modes: Int[np.ndarray, " code"]
-    attribute: str = ""
+    attribute: str = ""  # name of what the modes leave free; "" where each mode has one combination
     names: Sequence[str] = ()
 
 
@@ -51,23 +44,17 @@ def cell_world(
     tolerance: int = TOLERANCE,
     margin: float = MARGIN,
 ) -> World:
-    """A world of cells.
+    """World of a square number of cells; its examples are float32 [N, S, S, 1], S = cells a side times ``cell_size``.
 
     Args:
-        name: what the world is called.
-        codes: the legal combinations, of a square number of cells.
-        glyphs: what a cell may hold, all of one size.
+        name: of the world.
+        codes: the legal combinations.
+        glyphs: the possible contents of a cell, all of one size.
         cell_size: pixels a side of a cell.
-        rule: what a combination is called that is not legal.
+        rule: name of the violation of an illegal combination.
         weights: probabilities of the modes; None for every combination equally often.
         tolerance: wrong pixels in a cell that still count as a glyph.
         margin: see :func:`aigc_jax.worlds.renderings.num_wrong`.
-
-    Returns:
-        The world; its examples are float32 [N, S, S, 1] with S = cells a side times cell_size.
-
-    Raises:
-        UsageError: the weights or the tolerance are not possible.
 
     >>> codes, glyphs = Codes(np.array([[0], [1]]), np.array([0, 1])), [np.ones((2, 2), bool), np.eye(2, dtype=bool)]
     >>> world = cell_world("two", codes, glyphs, cell_size=3, rule="forbidden", tolerance=0)
@@ -83,8 +70,8 @@ def cell_world(
         cells = _split(x, sheet)
         nearest, different = _nearest(cells, sheet)
         wrong = num_wrong(cells, jnp.asarray(sheet.pictures.reshape(-1, cell_size**2))[nearest], margin)
-        lit = num_wrong(cells, jnp.zeros(cells.shape, bool), margin)
-        is_clear, is_blank = (jnp.all(pixels.reshape(x.shape[0], -1) <= tolerance, axis=1) for pixels in (wrong, lit))
+        white = num_wrong(cells, jnp.zeros(cells.shape, bool), margin)
+        is_clear, is_blank = (jnp.all(pixels.reshape(x.shape[0], -1) <= tolerance, axis=1) for pixels in (wrong, white))
         # The nearest legal combination is made of the nearest glyphs.
         least = different.min(axis=2).sum(axis=1).astype(jnp.float32)
         is_legal = _totals(different, sheet).min(axis=1) == least
@@ -116,19 +103,12 @@ def cell_world(
 
 
 class _Sheet(NamedTuple):
-    """Where cells are, and what may be in them.
+    """The cells of an image, and their possible contents."""
 
-    Attributes:
-        side: cells a side.
-        size: pixels a side of a cell.
-        pictures: of each glyph at each place [K, L, size, size].
-        holds: whether glyph k is in cell c of each combination, 1 or 0 [M, C K].
-    """
-
-    side: int
-    size: int
+    side: int  # cells a side
+    size: int  # pixels a side of a cell
     pictures: Bool[np.ndarray, "glyph place size size"]
-    holds: Float[Array, "code cell_glyph"]
+    holds: Float[Array, "code cell_glyph"]  # 1 where glyph k is in cell c of a combination [M, C K]
 
     @property
     def rows(self) -> Float[Array, "rendering pixel"]:
@@ -157,14 +137,14 @@ def _join(cells: Float[Array, "num_cell pixel"], sheet: _Sheet) -> Float[Array, 
 
 
 def _nearest(cells: Array, sheet: _Sheet) -> tuple[Int[Array, " num_cell"], Int[Array, "num cell glyph"]]:
-    """The nearest picture of each cell, and in how many pixels each glyph at its best place differs from it."""
+    """The nearest picture of each cell, and the Hamming distance of each glyph at its best place."""
     different = num_different(cells > 0, sheet.rows)
     best = different.reshape(-1, sheet.side**2, *sheet.pictures.shape[:2]).min(axis=3)
     return jnp.argmin(different, axis=1), best
 
 
 def _totals(by_glyph: Array, sheet: _Sheet) -> Float[Array, "num code"]:
-    """Sums over the cells of each combination of one number per cell and glyph."""
+    """Sums over the cells of each combination, of one number per cell and glyph."""
     rows = by_glyph.reshape(by_glyph.shape[0], -1).astype(jnp.float32)
     return jnp.matmul(rows, sheet.holds.T, precision="highest")
 

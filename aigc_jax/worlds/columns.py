@@ -1,4 +1,4 @@
-"""Images as columns that each hold one of a list of pictures, or nothing: how they are drawn, read and denoised."""
+"""Images of columns that each hold a picture of a list or nothing: sampler, exact reader and exact denoiser."""
 
 from __future__ import annotations
 
@@ -18,40 +18,19 @@ from aigc_jax.worlds.silhouettes import placed, silhouette
 
 
 class Columns(NamedTuple):
-    """The frames of an image, and what may be in them.
+    """The columns of an image, and their legal pictures."""
 
-    Attributes:
-        split: ``images [N, H, W, 1] -> (columns [N, C, P], what is left beside them [N, P2])``.
-        join: columns [N, C, P] -> images, black beside them.
-        pictures: all legal pictures of a column, of all kinds, 1 for white [R, P].
-        kinds: of each picture, which is also the column where it belongs [R].
-        is_present: by mode and column [K, C].
-    """
-
-    split: Callable[[Array], tuple[Array, Array]]
-    join: Callable[[Array], Array]
-    pictures: Float[Array, "rendering pixel"]
-    kinds: Int[Array, " rendering"]
+    split: Callable[[Array], tuple[Array, Array]]  # images [N, H, W, 1] -> columns [N, C, P], rest [N, P2]
+    join: Callable[[Array], Array]  # columns [N, C, P] -> images with a black rest
+    pictures: Float[Array, "rendering pixel"]  # 1 for white
+    kinds: Int[Array, " rendering"]  # also the column in which a picture is legal
     is_present: Bool[np.ndarray, "mode column"]
 
 
 def make_columns(
     shapes: Sequence[str], image_size: int, sizes: Sequence[int], *, tolerance: int, margin: float
 ) -> Columns:
-    """Columns for shapes, each for one of its own.
-
-    Args:
-        shapes: of :data:`aigc_jax.worlds.silhouettes.SHAPES`, as many as columns.
-        image_size: pixels a side of an image.
-        sizes: of the shapes, in pixels.
-        tolerance: see :func:`aigc_jax.worlds.renderings.check_tolerance`.
-        margin: the same.
-
-    Returns:
-        The columns; what division leaves of the image's width lies to their right, and is black.
-
-    Raises:
-        UsageError: a shape is not known or does not fit, or the tolerance is not possible.
+    """Columns for shapes, one per shape; the rest of the image's width lies to their right, and is black.
 
     >>> make_columns(["square", "triangle"], 9, [3], tolerance=0, margin=0.5).pictures.shape
     (28, 36)
@@ -79,7 +58,7 @@ def make_columns(
 
 
 def sampler(frames: Columns, log_weights: Float[Array, " mode"]) -> Callable[[Array, int, Condition], Array]:
-    """A function that draws images, every picture of a column equally often where its shape is present."""
+    """Sample images: every picture of a column is equally likely where its shape is present."""
     num_columns = frames.is_present.shape[1]
     # Pictures of one kind follow each other.
     starts = jnp.asarray(np.searchsorted(frames.kinds, np.arange(num_columns)))
@@ -100,19 +79,11 @@ def sampler(frames: Columns, log_weights: Float[Array, " mode"]) -> Callable[[Ar
 def explainer(
     frames: Columns, tolerance: int, margin: float, *, max_shapes: int
 ) -> Callable[[Array], tuple[Array, Array]]:
-    """A function that takes legal pictures out of each column until no other is seen in what is left.
+    """Greedy decomposition: take legal pictures out of each column until no other is seen in the rest.
 
-    In each turn it takes the picture with the most white pixels explained, less those that it has too many: for a
-    single one, the nearest legal picture. What pictures do not explain is wrong, and so is what they have too many.
-
-    Args:
-        frames: what is legal.
-        tolerance: wrong pixels in a column that are allowed.
-        margin: see :func:`aigc_jax.worlds.renderings.num_wrong`.
-        max_shapes: pictures that a column can hold.
-
-    Returns:
-        ``images [N, H, W, 1] -> (count of each kind in each column [N, C, K], whether all columns are clear [N])``.
+    Each turn takes the picture that explains the most white pixels, less its surplus ones: for a single one, the
+    nearest legal picture. Unexplained and surplus pixels are wrong. Returns a function ``images [N, H, W, 1] -> (count
+    of each kind in each column [N, C, K], whether all columns are clear [N])``.
     """
     num_columns, num_kinds = frames.is_present.shape[1], int(frames.kinds.max()) + 1
 
@@ -148,7 +119,7 @@ def explainer(
 
 
 class _Taken(NamedTuple):
-    """How far columns are explained: their pixels [M, P] and white ones left, what explains them, counts [M, K]."""
+    """State of the decomposition: pixels [M, P], white ones left, explained ones, counts [M, K]."""
 
     pixels: Float[Array, "num pixel"]
     left: Bool[Array, "num pixel"]
@@ -160,7 +131,7 @@ class _Taken(NamedTuple):
 
 
 def nearest_mode(frames: Columns) -> Callable[[Array], Array]:
-    """A function ``images -> int32 [N]``, the mode of the legal image that differs in the fewest pixels from each."""
+    """A function ``images -> int32 [N]``: the mode of the legal image that differs from each in the fewest pixels."""
     num_columns = frames.is_present.shape[1]
     own = [frames.pictures[frames.kinds == column] for column in range(num_columns)]
     is_present = jnp.asarray(frames.is_present, jnp.float32)
@@ -181,15 +152,7 @@ def nearest_mode(frames: Columns) -> Callable[[Array], Array]:
 
 
 def denoiser(frames: Columns, log_weights: Float[Array, " mode"]) -> Callable[[Array, Array, Array, Condition], Array]:
-    """E[x_0 | x_t], over all legal images: given the mode, columns are independent.
-
-    Args:
-        frames: what is legal.
-        log_weights: of the modes.
-
-    Returns:
-        See :class:`aigc_jax.types.World`.
-    """
+    """Exact E[x_0 | x_t] over all legal images; the columns are independent given the mode."""
     num_columns = frames.is_present.shape[1]
     own = [frames.pictures[frames.kinds == column] for column in range(num_columns)]
     is_present = jnp.asarray(frames.is_present, jnp.float32)

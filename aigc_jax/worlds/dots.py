@@ -1,7 +1,7 @@
-"""Dots that do not touch, of which the number is the rule: a property of the whole image that no part of it shows.
+"""Worlds of dots that do not touch; the rule is their number, a global property that no part of an image shows.
 
-Dots are placed one after the other, each equally often at every place that is still free (random sequential
-adsorption). An image is read exactly: every dot is found where it is, and what dots do not explain is malformed.
+Dots are placed one after the other, each equally often at every free place (random sequential adsorption). The reader
+is exact: it finds every dot, and pixels that dots do not explain are malformed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aigc_jax.worlds.renderings import MARGIN, num_wrong
 from aigc_jax.worlds.silhouettes import placed, silhouette
 
 TOLERANCE = 2
-"""Wrong pixels in an image that are allowed, and around a dot that still is one."""
+"""Wrong pixels that are allowed in an image, and around a dot."""
 
 
 def dots(
@@ -36,7 +36,7 @@ def dots(
     rule: str = "wrong count",
     name: str = "world:dots",
 ) -> World:
-    """A world of dots, conditioned on their number or on a set of numbers.
+    """World of dots, conditioned on their number or on a set of numbers.
 
     Args:
         modes: the numbers of dots that each mode allows, all equally often, >= 1; no number in two modes.
@@ -45,15 +45,15 @@ def dots(
         weights: probabilities of the modes; None for equal ones.
         tolerance: wrong pixels that are allowed.
         margin: see :func:`aigc_jax.worlds.renderings.num_wrong`.
-        rule: what an image is called with a number of dots that no mode allows.
-        name: what the world is called.
+        rule: name of the violation of a number that no mode allows.
+        name: of the world.
 
     Returns:
-        The world; its examples are float32 [N, image_size, image_size, 1]. Where a mode allows several numbers, it
-        reads the attribute ``number``, which the mode then leaves free.
+        The world; its examples are float32 [N, image_size, image_size, 1]. Where a mode allows several numbers, the
+        attribute ``number`` is read.
 
     Raises:
-        UsageError: the numbers are not possible, or so large that the last dot might find no place.
+        UsageError: impossible numbers, or so many dots that the last might find no place.
 
     >>> world = dots()
     >>> world.num_modes, world.violation_names
@@ -66,7 +66,7 @@ def dots(
     numbers = np.sort(allowed[:, 0])
 
     def look(x: Float[Array, "num height width 1"]) -> tuple[Int[Array, " num"], Int[Array, " num"]]:
-        """What is wrong, and how many dots there are."""
+        """Violation and number of dots."""
         pixels = x.reshape(x.shape[0], -1)
         is_dot = _num_around(pixels > 0, places) <= tolerance
         is_white = jnp.matmul(is_dot.astype(jnp.float32), places.dots, precision="highest") > 0
@@ -100,41 +100,21 @@ def dots(
 
 
 def even_dots() -> World:
-    """A world of an even number of dots: two, four or six. An odd one is a hallucination.
-
-    Returns:
-        The world ``world:even``, of a single mode.
-
-    >>> even_dots().violation_names[1]
-    'odd count'
-    """
+    """The world ``world:even``: two, four or six dots in a single mode; an odd number is a hallucination."""
     return dots(((2, 4, 6),), rule="odd count", name="world:even")
 
 
 def parity() -> World:
-    """A world of one to six dots, conditioned on whether their number is even (mode 0) or odd (mode 1).
-
-    Returns:
-        The world ``world:parity``.
-
-    >>> parity().num_modes
-    2
-    """
+    """The world ``world:parity``: one to six dots, conditioned on an even (mode 0) or odd (mode 1) number."""
     return dots(((2, 4, 6), (1, 3, 5)), name="world:parity")
 
 
 class _Places(NamedTuple):
-    """All places for one dot.
+    """All places for one dot."""
 
-    Attributes:
-        dots: the pixels of a dot at each place, 1 for white [L, P].
-        rings: the pixels next to it, diagonally too [L, P].
-        blocks: whether dots at two places would overlap or touch, 1 or 0 [L, L].
-    """
-
-    dots: Float[Array, "place pixel"]
-    rings: Float[Array, "place pixel"]
-    blocks: Float[Array, "place place"]
+    dots: Float[Array, "place pixel"]  # 1 for white
+    rings: Float[Array, "place pixel"]  # the pixels next to a dot, diagonally too
+    blocks: Float[Array, "place place"]  # 1 where dots at two places would overlap or touch
 
 
 def _places(dot_size: int, image_size: int) -> _Places:
@@ -151,7 +131,7 @@ def _places(dot_size: int, image_size: int) -> _Places:
 
 
 def _num_around(is_white: Bool[Array, "num pixel"], places: _Places) -> Int[Array, "num place"]:
-    """How many pixels in and next to a dot at each place are wrong."""
+    """Number of wrong pixels in and next to a dot at each place."""
     surplus = jnp.matmul(is_white.astype(jnp.float32), (places.rings - places.dots).T, precision="highest")
     return (surplus + places.dots.sum(axis=1)[None]).astype(jnp.int32)
 

@@ -1,7 +1,6 @@
-"""One coloured shape: every image combines a shape, a size, a colour and a place, and some combinations are withheld.
+"""World of one coloured shape: shape, size, colour and place combine, and some combinations are withheld from training.
 
-Training data never show the withheld combinations. A model that has learnt the attributes, and not only the pictures,
-can be asked for them: they are legal, and only never seen.
+Withheld combinations are legal: a model that has learnt the attributes, and not only the pictures, can draw them.
 """
 
 from __future__ import annotations
@@ -40,25 +39,25 @@ def factors(
     margin: float = MARGIN,
     name: str = "world:factors",
 ) -> World:
-    """A world of four attributes; its modes are all combinations, the last attribute turning fastest.
+    """World of four attributes; its modes are all combinations, the last attribute varies fastest.
 
     Args:
         shapes: of :data:`aigc_jax.worlds.silhouettes.SHAPES`.
         sizes: ``{name: pixels across}``; None for small (9) and large (13).
         colours: of :data:`aigc_jax.worlds.scenes.COLOURS`.
-        withheld: ``{attribute: value}`` each; a combination with all values of one of them is never drawn, unless it
-            is asked for. () for none.
+        withheld: ``{attribute: value}`` each; a combination with all values of one of them is drawn only as a
+            condition. () for none.
         image_size: pixels a side, even.
         weights: probabilities of the modes, 0 for those withheld; None for equal ones.
         tolerance: wrong values that are allowed.
         margin: see :func:`aigc_jax.worlds.renderings.num_wrong`.
-        name: what the world is called.
+        name: of the world.
 
     Returns:
         The world; its examples are float32 [N, image_size, image_size, 3].
 
     Raises:
-        UsageError: there is no such attribute, value or tolerance.
+        UsageError: unknown attribute or value, or impossible tolerance.
 
     >>> world = factors()
     >>> world.num_modes, len(world.withheld), {name: list(values) for name, values in world.attributes.items()}["size"]
@@ -73,7 +72,7 @@ def factors(
     check_tolerance(scene.silhouettes, tolerance, margin)
 
     def look(x: Float[Array, "num height width 3"]) -> tuple[Int[Array, " num"], Bool[Array, " num"]]:
-        """The nearest mode, and whether it is near enough."""
+        """The nearest mode, and whether it is within the tolerance."""
         case = jnp.argmin(num_differing(x > 0, scene), axis=1)
         wrong = num_wrong(x.reshape(x.shape[0], -1), picture(case, scene).reshape(x.shape[0], -1), margin)
         return jnp.asarray(scene.modes)[case], wrong <= tolerance

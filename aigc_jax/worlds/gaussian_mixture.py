@@ -1,8 +1,8 @@
 """Mixtures of Gaussians: the smallest worlds in which a model can hallucinate, with the exact density and denoiser.
 
-A sample far from every mode is a hallucination. The commonest lies between two neighbouring modes, where a smooth
-network interpolates a score or velocity that jumps: Aithal et al., "Understanding Hallucinations in Diffusion Models
-through Mode Interpolation", 2024, section 3.
+A sample far from every mode is a hallucination. Most lie between two neighbouring modes, where a smooth network
+interpolates a score or velocity that jumps: Aithal et al., "Understanding Hallucinations in Diffusion Models through
+Mode Interpolation", 2024, section 3.
 """
 
 from __future__ import annotations
@@ -20,24 +20,16 @@ from aigc_jax.worlds.gaussians import distances, draw, gaussians, log_density, p
 from aigc_jax.worlds.modes import mode_weights
 
 TAIL = 1e-6
-"""Share of a mode's own examples that lie too far from it to count as valid."""
+"""Share of a mode's own examples outside its valid radius."""
 
 VIOLATIONS = ("valid", "between modes", "elsewhere")
 """Near a mode; near the line from one mode to a neighbour; anywhere else."""
 
 
 def valid_radius(num_channels: int, tail: float = TAIL) -> float:
-    """The standard deviations from a mode that hold all but a tail of its examples, in any dimension.
+    """Radius in standard deviations that holds all but a tail of a Gaussian's examples, in any dimension.
 
-    The squared distance of a Gaussian's examples follows the chi-square law with as many degrees of freedom as
-    dimensions: a radius that is ample on a line is far too small in many dimensions.
-
-    Args:
-        num_channels: D >= 1.
-        tail: the share outside.
-
-    Returns:
-        The radius.
+    The squared distance has the chi-square distribution with as many degrees of freedom as dimensions.
 
     >>> [round(valid_radius(num_channels), 2) for num_channels in (1, 2, 16)]
     [4.89, 5.26, 7.64]
@@ -54,22 +46,18 @@ def gaussian_mixture(
     weights: Sequence[float] | None = None,
     num_sigmas: float | None = None,
 ) -> World:
-    """A mixture of Gaussians, round ones or rotated.
+    """World of round or rotated Gaussians; its examples are float32 [N, D].
 
     Args:
-        name: what the world is called.
+        name: of the world.
         means: centres of the modes [K, D], K >= 1.
         scale: standard deviation of every mode in every direction, or of each along its axes [K, D]; > 0.
-        axes: the principal directions of each mode, in the columns of orthogonal matrices [K, D, D]; None for the
-            axes of coordinates.
+        axes: principal directions of each mode, columns of orthogonal matrices [K, D, D]; None for the coordinate axes.
         weights: probabilities of the modes, > 0, sum 1; None for equal ones.
         num_sigmas: an example is valid within so many standard deviations of a mode; None for :func:`valid_radius`.
 
-    Returns:
-        The world; its examples are float32 [N, D].
-
     Raises:
-        UsageError: the scale, the axes or the weights are not possible.
+        UsageError: impossible scale, axes or weights.
 
     >>> world = gaussian_mixture("two", np.array([[-1.0], [1.0]]), 0.1)
     >>> world.violation(jnp.array([[-1.1], [0.0], [2.0]]))
@@ -106,10 +94,10 @@ def gaussian_mixture(
 def _between(
     means: Float[np.ndarray, "mode channel"], whiteners: Float[np.ndarray, "mode channel channel"], radius: float
 ) -> Callable[[Float[Array, "num channel"]], Bool[Array, " num"]]:
-    """Whether points lie near a line from one mode to a neighbour: no further beside it than one of the two reaches.
+    """Whether points lie near a line from one mode to a neighbour, within the valid radius of one of the two.
 
-    Two modes are neighbours where no third lies in the ball of which their line is the diameter (the Gabriel graph),
-    so that the sides of a grid's squares count, and neither diagonals nor longer lines.
+    Two modes are neighbours if no third lies in the ball whose diameter is their line (the Gabriel graph): sides of a
+    grid's squares, but neither diagonals nor longer lines.
     """
     middle = 0.5 * (means[:, None] + means[None])
     half = 0.5 * np.linalg.norm(means[:, None] - means[None], axis=-1)
@@ -125,7 +113,7 @@ def _between(
         along = jnp.sum(offset * lines[None], axis=-1) / jnp.sum(jnp.square(lines), axis=-1)[None]
         beside = offset - jnp.clip(along, 0.0, 1.0)[..., None] * lines[None]
         sizes = [jnp.linalg.norm(jnp.einsum("ned,edf->nef", beside, end, precision="highest"), axis=-1) for end in ends]
-        # Beside a mode is not between two.
+        # Beyond an end of the line is not between two modes.
         return jnp.any((jnp.minimum(*sizes) <= radius) & (along > 0.0) & (along < 1.0), axis=1)
 
     return is_between

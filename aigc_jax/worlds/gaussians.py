@@ -1,4 +1,4 @@
-"""The mathematics of mixtures of Gaussians: draws, densities, distances, and the perfect denoiser.
+"""Mathematics of mixtures of Gaussians: samples, densities, distances, and the exact denoiser.
 
 Mode k is N(mu_k, U_k diag(s_k^2) U_k^T). All functions work in the coordinates z = U_k^T (x - mu_k) of each mode, in
 which its covariance is diagonal: no matrix is ever inverted.
@@ -21,19 +21,12 @@ from aigc_jax.worlds.modes import draw_modes, log_of, posterior
 
 
 class Gaussians(NamedTuple):
-    """A mixture of K Gaussians in D dimensions.
-
-    Attributes:
-        log_weights: log probabilities of the modes [K].
-        means: mu, their centres [K, D].
-        axes: U, an orthogonal matrix for each, its principal directions in columns [K, D, D].
-        scales: s, the standard deviation along each of these directions, > 0 [K, D].
-    """
+    """A mixture of K Gaussians in D dimensions."""
 
     log_weights: Float[Array, " mode"]
-    means: Float[Array, "mode channel"]
-    axes: Float[Array, "mode channel channel"]
-    scales: Float[Array, "mode channel"]
+    means: Float[Array, "mode channel"]  # mu
+    axes: Float[Array, "mode channel channel"]  # U, principal directions in columns
+    scales: Float[Array, "mode channel"]  # s, standard deviations along them, > 0
 
 
 def gaussians(
@@ -42,39 +35,12 @@ def gaussians(
     axes: Float[np.ndarray, "mode channel channel"],
     weights: Sequence[float],
 ) -> Gaussians:
-    """A mixture from numpy's float64.
-
-    Args:
-        means: mu.
-        scales: s.
-        axes: U.
-        weights: probabilities, >= 0, sum 1.
-
-    Returns:
-        The mixture in float32.
-
-    >>> ones = np.ones((1, 1))
-    >>> gaussians(ones, ones, ones[None], [1.0]).means
-    Array([[1.]], dtype=float32)
-    """
+    """The mixture in float32, from numpy's float64."""
     return Gaussians(log_of(weights), *(jnp.asarray(values, jnp.float32) for values in (means, axes, scales)))
 
 
 def draw(mixture: Gaussians, keys: Keys, condition: Condition) -> Float[Array, "num channel"]:
-    """One example per key.
-
-    Args:
-        mixture: where from.
-        keys: one key per example [N].
-        condition: the mode of each, or None to draw the modes as well.
-
-    Returns:
-        Examples [N, D]; example i is a function of key i and condition i.
-
-    >>> ones = np.ones((1, 1))
-    >>> draw(gaussians(ones, ones, ones[None], [1.0]), jax.random.split(jax.random.key(0), 3), None).shape
-    (3, 1)
-    """
+    """One example per key, of the modes ``condition`` (None draws them too); example i depends on key i alone."""
     named = split_by_name(keys, "mode", "noise")
     if condition is None:
         condition = draw_modes(named["mode"], mixture.log_weights)
@@ -83,23 +49,13 @@ def draw(mixture: Gaussians, keys: Keys, condition: Condition) -> Float[Array, "
 
 
 def distances(mixture: Gaussians, x: Float[Array, "num channel"]) -> Float[Array, "num mode"]:
-    """How many standard deviations each example is away from each mode (the Mahalanobis distance).
-
-    >>> ones = np.ones((1, 1))
-    >>> distances(gaussians(ones, 0.5 * ones, ones[None], [1.0]), jnp.zeros((1, 1)))
-    Array([[2.]], dtype=float32)
-    """
+    """Mahalanobis distance of each example from each mode."""
     z = _turn("kde,nkd->nke", mixture.axes, x[:, None] - mixture.means[None])
     return jnp.linalg.norm(z / mixture.scales[None], axis=-1)
 
 
 def log_density(mixture: Gaussians, x: Float[Array, "num channel"]) -> Float[Array, " num"]:
-    """Log densities in nats.
-
-    >>> ones = np.ones((1, 1))
-    >>> round(float(log_density(gaussians(ones, ones, ones[None], [1.0]), jnp.ones((1, 1)))[0]), 4)
-    -0.9189
-    """
+    """Log densities in nats."""
     num_channels = mixture.means.shape[1]
     normalizers = jnp.sum(jnp.log(mixture.scales), axis=1) + 0.5 * num_channels * math.log(2.0 * math.pi)
     exponents = -0.5 * jnp.square(distances(mixture, x))
@@ -113,23 +69,13 @@ def posterior_mean(
     sigma: Float[Array, " num"],
     condition: Condition,
 ) -> Float[Array, "num channel"]:
-    """E[x_0 | x_t] for x_t = alpha x_0 + sigma epsilon.
+    """E[x_0 | x_t] for x_t = alpha x_0 + sigma epsilon; condition K means an unknown mode.
 
     Given mode k, x_0 and x_t are jointly Gaussian, and in the mode's own coordinates z = U_k^T (x_t - alpha mu_k)
 
         E[x_0 | x_t, k] = mu_k + U_k (g_k z),    g_k = alpha s_k^2 / v_k,    v_k = alpha^2 s_k^2 + sigma^2;
 
-    the modes count in proportion to w_k N(z; 0, v_k).
-
-    Args:
-        mixture: the law of x_0.
-        x_t: noisy examples.
-        alpha: of each, >= 0.
-        sigma: of each, >= 0.
-        condition: the mode of each; None, or K, where it is not known.
-
-    Returns:
-        The means: x_t / alpha for sigma = 0, the mixture's own mean for alpha = 0.
+    the modes are weighted by w_k N(z; 0, v_k). It is x_t / alpha for sigma = 0, the mixture's own mean for alpha = 0.
 
     >>> ones = np.ones((1, 1))
     >>> mixture = gaussians(ones, ones, ones[None], [1.0])

@@ -1,4 +1,4 @@
-"""Mixtures by where their modes lie: lines, grids, rings, and a cross of axes in many dimensions."""
+"""Mixtures by the places of their modes: lines, grids, rings, and a cross of axes in many dimensions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,7 @@ UNEQUAL_WEIGHTS = (0.3, 0.2, 0.15, 0.12, 0.1, 0.07, 0.04, 0.02)
 
 
 def line(places: Sequence[float] = (1.0, 2.0, 3.0), *, scale: float = 0.05) -> World:
-    """Modes on a line, by default those of Aithal et al. 2024, section 3; like theirs, neither centred nor scaled.
-
-    Args:
-        places: the centres, at least one.
-        scale: standard deviation of a mode, > 0.
-
-    Returns:
-        The world ``world:lineK``; its examples are float32 [N, 1].
+    """The world ``world:lineK``: modes on a line; by default those of Aithal et al. 2024, section 3, not normalised.
 
     >>> line((1.0, 2.0, 4.0, 5.0)).name
     'world:line4'
@@ -39,17 +32,14 @@ def ring(
     weights: Sequence[float] | None = None,
     name: str = "ring",
 ) -> World:
-    """Modes on a circle; by default of unit variance in each direction, but for the modes' own.
+    """The world ``world:ringK``: K modes on a circle; by default of unit variance in each direction, but for their own.
 
     Args:
         num_modes: K >= 1.
         radius: of the circle.
         scale: standard deviation of a mode, > 0; two of them along the circle's radius and across it.
         weights: probabilities of the modes, counter-clockwise; None for equal ones.
-        name: what the world is called, before its number of modes.
-
-    Returns:
-        The world ``world:ringK``.
+        name: of the world, before its number of modes.
 
     >>> ring().name, ring().num_modes
     ('world:ring8', 8)
@@ -75,17 +65,14 @@ def grid(
     scale: float = 0.05,
     name: str = "grid",
 ) -> World:
-    """Modes on a grid; by default, five a side of a square, of unit variance in each direction but for the modes' own.
+    """The world ``world:gridK``, K = side^num_channels: modes on a grid; by default a square of five a side.
 
     Args:
         side: modes a side, >= 1.
         num_channels: dimensions, >= 1.
-        spacing: distance between neighbours.
+        spacing: distance between neighbours; the default gives unit variance in each direction, but for the modes' own.
         scale: standard deviation of a mode, > 0.
-        name: what the world is called, before its number of modes.
-
-    Returns:
-        The world ``world:gridK`` with K = side^num_channels.
+        name: of the world, before its number of modes.
 
     >>> grid().name, grid(3, num_channels=3).num_modes
     ('world:grid25', 27)
@@ -96,35 +83,23 @@ def grid(
 
 
 def aithal_grid() -> World:
-    """The grid of Aithal et al. 2024: five a side, two apart, of scale 0.05, divided by their common deviation.
+    """The world ``world:aithal25``, the grid of Aithal et al. 2024: five a side, two apart, scale 0.05, normalised.
 
-    Its gaps are 40 standard deviations wide, those of :func:`grid` 14: more room for what lies between modes.
-
-    Returns:
-        The world ``world:aithal25``.
-
-    >>> aithal_grid().name
-    'world:aithal25'
+    Its gaps are 40 standard deviations wide, those of :func:`grid` 14: more room for samples between modes.
     """
     deviation = math.sqrt(8.0 + 0.05**2)
     return grid(5, spacing=2.0 / deviation, scale=0.05 / deviation, name="aithal")
 
 
 def cross(num_modes: int = 10, *, num_channels: int = 16, scale: float = 0.1) -> World:
-    """Modes at both ends of orthogonal axes that are oblique to those of coordinates (Hadamard's).
+    """The world ``world:mixtureD``: modes at both ends of orthogonal axes, oblique to the coordinates (Hadamard's).
 
-    Of mean 0 and unit variance in each coordinate, but for the modes' own.
+    Its mean is 0 and its variance 1 in each coordinate, but for the modes' own.
 
     Args:
         num_modes: an even number from 2 to twice num_channels.
-        num_channels: a power of 2.
+        num_channels: D, a power of 2.
         scale: standard deviation of a mode, > 0.
-
-    Returns:
-        The world ``world:mixtureD``; its examples are float32 [N, D].
-
-    Raises:
-        UsageError: there are no such axes.
 
     >>> cross().name, cross().num_modes
     ('world:mixture16', 10)

@@ -1,4 +1,4 @@
-"""What all worlds do alike: weigh their modes, draw one, and tell which it was."""
+"""Weights, sampling and posterior of modes, for all worlds."""
 
 from __future__ import annotations
 
@@ -15,22 +15,7 @@ from aigc_jax.types import Condition, Keys, UsageError
 def mode_weights(
     num_modes: int, weights: Sequence[float] | None = None, *, withheld: Sequence[int] = ()
 ) -> tuple[float, ...]:
-    """The probability of each mode.
-
-    Args:
-        num_modes: K >= 1.
-        weights: as given by the user, > 0 and of sum 1 but 0 for what is withheld; None for equal ones.
-        withheld: modes that are never drawn.
-
-    Returns:
-        K probabilities.
-
-    Raises:
-        UsageError: these are no such probabilities.
-
-    >>> mode_weights(4, withheld=[2])
-    (0.3333333333333333, 0.3333333333333333, 0.0, 0.3333333333333333)
-    """
+    """The probability of each mode, from checked weights of the user; 0 for those withheld."""
     drawn = num_modes - len(set(withheld))
     if drawn < 1:
         raise UsageError(f"expected at least one mode that is not withheld, got {drawn} of {num_modes}")
@@ -44,21 +29,13 @@ def mode_weights(
 
 
 def log_of(weights: Sequence[float]) -> Float[Array, " mode"]:
-    """Logarithms of probabilities, -inf for 0.
-
-    >>> log_of([1.0, 0.0])
-    Array([  0., -inf], dtype=float32)
-    """
+    """Logarithms of probabilities, -inf for 0."""
     with np.errstate(divide="ignore"):
         return jnp.asarray(np.log(np.asarray(weights, np.float64)), jnp.float32)
 
 
 def draw_modes(keys: Keys, log_weights: Float[Array, " mode"]) -> Int[Array, " num"]:
-    """One mode per key.
-
-    >>> draw_modes(jax.random.split(jax.random.key(0), 2), log_of([0.0, 1.0]))
-    Array([1, 1], dtype=int32)
-    """
+    """One mode per key."""
     return jax.vmap(lambda key: jax.random.categorical(key, log_weights))(keys)
 
 
@@ -68,16 +45,9 @@ def posterior(
     condition: Condition,
     modes: Int[np.ndarray, " case"] | None = None,
 ) -> Float[Array, "num case"]:
-    """The probability of each case after something was seen.
+    """Posterior probabilities of cases; ``condition`` is each example's mode, None or the number of modes if unknown.
 
-    Args:
-        log_likelihoods: of what was seen in each case, up to a constant per example.
-        log_weights: log probabilities of the cases beforehand; cases of one mode have the same.
-        condition: the mode of each example; None, or the number of modes, where it is not known.
-        modes: which mode each case is of; None where case k is mode k.
-
-    Returns:
-        Probabilities, of sum 1 per example.
+    ``modes`` is the mode of each case, None where case k is mode k.
 
     >>> posterior(jnp.zeros((2, 2)), log_of([0.0, 1.0]), jnp.array([0, 2]))
     Array([[1., 0.],
@@ -86,7 +56,7 @@ def posterior(
     logits = log_weights[None]
     if condition is not None:
         modes = np.arange(log_weights.shape[0]) if modes is None else modes
-        # Zeros, not weights, where a mode is asked for: a withheld one has the weight 0.
-        asked = jnp.where(jnp.asarray(modes)[None] == condition[:, None], 0.0, -jnp.inf)
-        logits = jnp.where((condition > modes.max())[:, None], logits, asked)
+        # Zeros, not weights, for a known mode: a withheld one has the weight 0.
+        known = jnp.where(jnp.asarray(modes)[None] == condition[:, None], 0.0, -jnp.inf)
+        logits = jnp.where((condition > modes.max())[:, None], logits, known)
     return jax.nn.softmax(logits + log_likelihoods, axis=1)

@@ -1,4 +1,4 @@
-"""Digits under a rule that no cell shows alone: sums that must agree, and Sudoku of four by four."""
+"""Worlds of digits under a rule that no cell shows alone: equal sums, and Sudoku of four by four."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def digit_sums(
     margin: float = MARGIN,
     name: str = "world:sums",
 ) -> World:
-    """Four digits, two above two, of which the upper have the same sum as the lower.
+    """World of four digits, two above two: the upper two have the same sum as the lower two.
 
     Of four digits of 0 ... 9, 670 combinations of 10,000 are legal, and any two neighbours take all values: a model
     that looks at neighbours only cannot know the rule (Lu et al. 2025). Each glyph is at any of nine places.
@@ -32,11 +32,10 @@ def digit_sums(
         digits: those that occur.
         cell_size: pixels a side of a cell.
         scale: pixels a side for each of a glyph's six by six.
-        weights: probabilities of the modes, which are the possible sums in order; None for every combination equally
-            often.
+        weights: probabilities of the modes, the possible sums in order; None for every combination equally often.
         tolerance: wrong pixels in a cell that still count as a digit.
         margin: see :func:`aigc_jax.worlds.renderings.num_wrong`.
-        name: what the world is called.
+        name: of the world.
 
     Returns:
         The world; its examples are float32 [N, 28, 28, 1] by default.
@@ -73,10 +72,10 @@ def sudoku(
     margin: float = MARGIN,
     name: str = "world:sudoku",
 ) -> World:
-    """All 288 Sudoku grids of four by four: every row, column and block holds 1, 2, 3 and 4.
+    """World of all 288 Sudoku grids of four by four: every row, column and block holds 1, 2, 3 and 4.
 
-    The modes are the 24 possible first rows, in the order of the dictionary, so that a condition is a puzzle to
-    complete, with twelve solutions. Each glyph is at any of nine places in its cell.
+    The modes are the 24 possible first rows in lexicographic order: a condition is a puzzle with twelve solutions. Each
+    glyph is at any of nine places in its cell.
 
     Args:
         cell_size: pixels a side of a cell.
@@ -84,7 +83,7 @@ def sudoku(
         weights: probabilities of the modes; None for every grid equally often.
         tolerance: wrong pixels in a cell that still count as a digit.
         margin: see :func:`aigc_jax.worlds.renderings.num_wrong`.
-        name: what the world is called.
+        name: of the world.
 
     Returns:
         The world; its examples are float32 [N, 32, 32, 1] by default.

@@ -1,4 +1,4 @@
-"""Coloured silhouettes in the quarters of an image: what there can be, drawn, compared and denoised."""
+"""Coloured silhouettes in the quarters of an image: enumeration, sampler, distances and exact denoiser."""
 
 from __future__ import annotations
 
@@ -25,26 +25,19 @@ COLOURS = {
     "cyan": (0, 1, 1),
     "white": (1, 1, 1),
 }
-"""Which channels are lit."""
+"""The channels of each colour."""
 
 PLACES = ("top left", "top right", "bottom left", "bottom right")
 """The quarters of an image; in its quarter, the shape is anywhere."""
 
 
 class Scene(NamedTuple):
-    """What an image can show: each case is a silhouette at a place in its quarter, a colour and a quarter.
+    """All possible images: each case is a silhouette at a place in its quarter, a colour and a quarter."""
 
-    Attributes:
-        quarter: pixels a side of a quarter.
-        silhouettes: of all shapes and sizes; its kinds are their combinations.
-        colours: lit channels [K, 3].
-        modes: of each case, which are ordered by quarter, silhouette and colour.
-    """
-
-    quarter: int
+    quarter: int  # pixels a side
     silhouettes: Renderings
     colours: Float[np.ndarray, "colour 3"]
-    modes: Int[np.ndarray, " case"]
+    modes: Int[np.ndarray, " case"]  # cases are ordered by quarter, silhouette and colour
 
     @property
     def rows(self) -> Float[Array, "silhouette pixel"]:
@@ -53,19 +46,7 @@ class Scene(NamedTuple):
 
 
 def make_scene(shapes: Sequence[str], sizes: Sequence[int], colours: Sequence[str], image_size: int) -> Scene:
-    """All silhouettes in all colours in all quarters.
-
-    Args:
-        shapes: of :data:`aigc_jax.worlds.silhouettes.SHAPES`.
-        sizes: pixels across.
-        colours: of :data:`COLOURS`.
-        image_size: pixels a side, even.
-
-    Returns:
-        The cases. Their modes count shapes, sizes, colours and quarters, the last turning fastest.
-
-    Raises:
-        UsageError: a shape or colour is not known, or a size does not fit.
+    """All silhouettes in all colours in all quarters; modes count shapes, sizes, colours, quarters, the last fastest.
 
     >>> make_scene(["square"], [3], ["red"], 8).modes.tolist()
     [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3]
@@ -80,41 +61,31 @@ def make_scene(shapes: Sequence[str], sizes: Sequence[int], colours: Sequence[st
     )
     place, kind, colour = np.ix_(np.arange(len(PLACES)), silhouettes.kinds, np.arange(len(colours)))
     modes = (kind * len(colours) + colour) * len(PLACES) + place
-    lit = np.array([COLOURS[name] for name in colours], np.float32)
-    return Scene(quarter, silhouettes, lit, modes.reshape(-1).astype(np.int32))
+    channels = np.array([COLOURS[name] for name in colours], np.float32)
+    return Scene(quarter, silhouettes, channels, modes.reshape(-1).astype(np.int32))
 
 
-def num_differing(has_failed: Bool[Array, "num height width 3"], scene: Scene) -> Int[Array, "num case"]:
-    """In how many values (three to a pixel) each image differs from each case.
-
-    >>> scene = make_scene(["square"], [3], ["red"], 8)
-    >>> num_differing(jnp.zeros((1, 8, 8, 3), bool), scene)[0, :2]
-    Array([9, 9], dtype=int32)
-    """
-    lit = _split(has_failed, scene).astype(jnp.float32)
-    common = _by_case(jnp.matmul(lit, scene.rows.T, precision="highest"), scene)
+def num_differing(is_on: Bool[Array, "num height width 3"], scene: Scene) -> Int[Array, "num case"]:
+    """Number of values (three to a pixel) in which each image differs from each case."""
+    on = _split(is_on, scene).astype(jnp.float32)
+    common = _by_case(jnp.matmul(on, scene.rows.T, precision="highest"), scene)
     sizes = jnp.asarray(scene.silhouettes.pictures.sum(axis=1)[None, :, None] * scene.colours.sum(axis=1), jnp.float32)
     sizes = jnp.broadcast_to(sizes, (len(PLACES), *sizes.shape[1:])).reshape(1, -1)
-    return (lit.sum(axis=(1, 2, 3))[:, None] + sizes - 2.0 * common).astype(jnp.int32)
+    return (on.sum(axis=(1, 2, 3))[:, None] + sizes - 2.0 * common).astype(jnp.int32)
 
 
 def picture(case: Int[Array, " num"], scene: Scene) -> Bool[Array, "num height width 3"]:
-    """Which values are lit in each case.
-
-    >>> scene = make_scene(["square"], [3], ["red"], 8)
-    >>> int(picture(jnp.array([5]), scene).sum())
-    9
-    """
+    """The values that are 1 in each case."""
     num_rows, num_colours = len(scene.silhouettes.kinds), len(scene.colours)
     place, rest = jnp.divmod(case, num_rows * num_colours)
     row, colour = jnp.divmod(rest, num_colours)
     is_there = (jnp.arange(len(PLACES))[None] == place[:, None])[:, :, None, None]
-    has_failed = (jnp.asarray(scene.colours)[colour] > 0)[:, None, :, None]
-    return _join(is_there & has_failed & (scene.rows[row] > 0)[:, None, None], scene)
+    is_on = (jnp.asarray(scene.colours)[colour] > 0)[:, None, :, None]
+    return _join(is_there & is_on & (scene.rows[row] > 0)[:, None, None], scene)
 
 
 def sampler(scene: Scene, log_weights: Float[Array, " mode"]) -> Callable[[Array, int, Condition], Array]:
-    """A function that draws images; every place in the quarter is equally likely."""
+    """Sample images; every place in the quarter is equally likely."""
     order = np.argsort(scene.modes, kind="stable")
     starts = jnp.asarray(np.searchsorted(scene.modes[order], np.arange(log_weights.shape[0])))
     counts, cases = jnp.asarray(np.bincount(scene.modes)), jnp.asarray(order)
@@ -130,32 +101,24 @@ def sampler(scene: Scene, log_weights: Float[Array, " mode"]) -> Callable[[Array
 
 
 def denoiser(scene: Scene, log_weights: Float[Array, " mode"]) -> Callable[[Array, Array, Array, Condition], Array]:
-    """E[x_0 | x_t], over all cases.
-
-    Args:
-        scene: what there can be.
-        log_weights: of the modes.
-
-    Returns:
-        See :class:`aigc_jax.types.World`.
-    """
+    """Exact E[x_0 | x_t] over all cases."""
     of_case = log_weights[scene.modes] - jnp.log(jnp.asarray(np.bincount(scene.modes)[scene.modes], jnp.float32))
-    lit = jnp.asarray(scene.colours)
+    on = jnp.asarray(scene.colours)
 
     def denoise(x_t: Array, alpha: Array, sigma: Array, condition: Condition) -> Array:
         pixels = _split(x_t, scene)
         levels = [jnp.repeat(level, len(PLACES) * 3) for level in (alpha, sigma)]
         seen = evidence(pixels.reshape(-1, pixels.shape[-1]), scene.rows, *levels)
         logits = _by_case(seen.reshape(*pixels.shape[:3], -1), scene)
-        shares = posterior(logits, of_case, condition, scene.modes).reshape(-1, len(PLACES), len(scene.rows), len(lit))
-        white = jnp.einsum("nqrc,ck,rp->nqkp", shares, lit, scene.rows, precision="highest")
+        shares = posterior(logits, of_case, condition, scene.modes).reshape(-1, len(PLACES), len(scene.rows), len(on))
+        white = jnp.einsum("nqrc,ck,rp->nqkp", shares, on, scene.rows, precision="highest")
         return 2.0 * _join(white, scene) - 1.0
 
     return denoise
 
 
 def _by_case(by_channel: Float[Array, "num place 3 silhouette"], scene: Scene) -> Float[Array, "num case"]:
-    """Sums over the channels that are lit in each case."""
+    """Sums over the channels of each case's colour."""
     sums = jnp.einsum("nqkr,ck->nqrc", by_channel, jnp.asarray(scene.colours), precision="highest")
     return sums.reshape(by_channel.shape[0], -1)
 

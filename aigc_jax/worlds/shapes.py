@@ -1,4 +1,4 @@
-"""Simple shapes in columns: at most one of each kind, each in its own column, at any place in it and in several sizes.
+"""World of simple shapes in columns: at most one of each kind, in its own column, at any place and in several sizes.
 
 The world in which Aithal et al., "Understanding Hallucinations in Diffusion Models through Mode Interpolation", 2024,
 section 4, found models that draw two of a kind. Here every legal picture of a column is listed, so that membership is
@@ -19,11 +19,11 @@ from aigc_jax.worlds.modes import log_of, mode_weights
 from aigc_jax.worlds.renderings import MARGIN
 
 TOLERANCE = 8
-"""Wrong pixels in a column that still count as a shape. Shapes of different kinds differ in at least 40, so that
-up to 19 could be told apart; a part of a shape is further from a whole one than 8."""
+"""Wrong pixels in a column that still count as a shape. Different kinds differ in at least 40, so that up to 19 are
+unambiguous; a part of a shape differs from a whole one in more than 8."""
 
 VIOLATIONS = ("valid", "wrong count", "wrong place", "malformed", "blank")
-"""All as it should be; two of a kind; a shape in the column of another; what is no shape; nothing at all.
+"""No violation; two of a kind; a shape in the column of another; no shape; nothing.
 
 An image with several of these is malformed first, and of a wrong count next."""
 
@@ -38,23 +38,22 @@ def shapes(
     margin: float = MARGIN,
     name: str = "world:shapes",
 ) -> World:
-    """A world of shapes in columns; its modes are the 2^C - 1 non-empty sets of the shapes that are present.
+    """World of shapes in columns; its modes are the 2^C - 1 non-empty sets of present shapes.
 
     Args:
         columns: the shape of each, all different.
         image_size: pixels a side.
-        sizes: of the shapes, in pixels; a shape is as often at one place and size as at any other.
-        weights: probabilities of the modes: mode m shows shape c where bit c of m + 1 is 1. None for equal ones,
-            which is every shape with probability 1/2, and never none.
+        sizes: of the shapes, in pixels; every place and size of a shape is equally likely.
+        weights: probabilities of the modes: mode m shows shape c where bit c of m + 1 is 1. None for equal ones.
         tolerance: wrong pixels in a column that still count as a shape.
         margin: pixels of [-1, 1] between this and minus this are grey, which is wrong.
-        name: what the world is called.
+        name: of the world.
 
     Returns:
         The world; its examples are float32 [N, image_size, image_size, 1].
 
     Raises:
-        UsageError: there are no such columns, or the tolerance is not possible.
+        UsageError: impossible columns or tolerance.
 
     >>> import jax
     >>> world = shapes()

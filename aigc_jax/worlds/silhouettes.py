@@ -1,4 +1,4 @@
-"""Black and white shapes on small squares, each pixel in or out by an exact rule, and every place they can have."""
+"""Black and white shapes on small squares, each pixel in or out by an exact rule, and all their places in a frame."""
 
 from __future__ import annotations
 
@@ -11,21 +11,11 @@ from jaxtyping import Bool, Float
 from aigc_jax.types import UsageError
 
 _EDGE = 1e-9
-"""Pixels on an edge are in, whatever the last bit of a sine is."""
+"""Pixels on an edge are in, whatever the last bit of a sine."""
 
 
 def silhouette(shape: str, size: int) -> Bool[np.ndarray, "size size"]:
-    """A shape that fills a square.
-
-    Args:
-        shape: one of :data:`SHAPES`.
-        size: pixels a side, >= 3.
-
-    Returns:
-        Which pixels have their centre in the shape.
-
-    Raises:
-        UsageError: there is no such shape.
+    """The pixels whose centre lies in a shape that fills a square of ``size`` >= 3 pixels a side.
 
     >>> print(silhouette("triangle", 3).astype(int))
     [[0 1 0]
@@ -41,21 +31,7 @@ def silhouette(shape: str, size: int) -> Bool[np.ndarray, "size size"]:
 def placed(
     pattern: Bool[np.ndarray, "height width"], frame: tuple[int, int]
 ) -> Bool[np.ndarray, "place frame_height frame_width"]:
-    """A pattern at every place in a frame.
-
-    Args:
-        pattern: what is drawn.
-        frame: height and width of the frame, at least those of the pattern.
-
-    Returns:
-        One picture per place, row by row.
-
-    Raises:
-        UsageError: the pattern is larger than the frame.
-
-    >>> placed(np.ones((1, 2), bool), (2, 2)).astype(int).tolist()
-    [[[1, 1], [0, 0]], [[0, 0], [1, 1]]]
-    """
+    """A pattern at every place in a frame (height, width), row by row."""
     height, width = pattern.shape
     num_down, num_right = frame[0] - height + 1, frame[1] - width + 1
     if num_down < 1 or num_right < 1:
@@ -103,4 +79,4 @@ SHAPES: dict[str, _Rule] = {
     "disc": _disc,
     "cross": _cross,
 }
-"""What can be drawn, by name."""
+"""Shapes by name."""
