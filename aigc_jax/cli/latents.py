@@ -81,7 +81,7 @@ def reconstruction(fns: LatentFns, encoded: Encoded) -> Picture:
     decoded = fns.decode(encoded.latents[:num], _part(encoded.labels, slice(num)))
     shape = (-1, NUM_COLUMNS, *decoded.shape[1:])
     rows = np.stack([encoded.images[:num].reshape(shape), decoded.reshape(shape)], axis=1)
-    labels = ["image", "model"] * (num // NUM_COLUMNS)
+    labels = ["example", "model"] * (num // NUM_COLUMNS)
     return make_grid(to_uint8(rows.reshape(-1, *decoded.shape[1:])), NUM_COLUMNS, row_labels=labels)
 
 

@@ -14,25 +14,13 @@ BLOCK = 1024
 """Examples that are checked at once."""
 
 MAX_CACHE_BYTES = 2**28
-"""What :class:`CachedSource` keeps at most: 256 MiB, enough for all of CIFAR-10 or MNIST."""
+"""Size limit of :class:`CachedSource`: 256 MiB, enough for all of CIFAR-10 or MNIST."""
 
 
 def take(source: DataSource, indices: Int[np.ndarray, " batch"]) -> dict[str, np.ndarray]:
-    """Several examples as one batch.
+    """Several examples as one batch, stacked along a new first axis.
 
-    A source may offer a method ``take(indices)`` of the same meaning that is faster than one example at a
-    time; every source of this room does.
-
-    Args:
-        source: where from.
-        indices: which, each in 0 ... len(source) - 1.
-
-    Returns:
-        The fields of the examples, stacked along a new first axis.
-
-    >>> source = ArraySource(np.zeros((3, 2, 2, 1), np.uint8), np.array([7, 8, 9]))
-    >>> take(source, np.array([2, 0]))["label"]
-    array([9, 7], dtype=int32)
+    A source may have a method ``take(indices)`` that is faster than one example at a time; all of this room do.
     """
     fast = getattr(source, "take", None)
     if fast is not None:
@@ -42,12 +30,7 @@ def take(source: DataSource, indices: Int[np.ndarray, " batch"]) -> dict[str, np
 
 
 class ArraySource:
-    """Examples from arrays.
-
-    Attributes:
-        examples: stored examples [N, ...]: images as uint8 [N, H, W, C], points as float32 [N, D].
-        labels: int32 [N], or None: then examples have no ``label``.
-        name: of the examples, as :attr:`aigc_jax.types.Modality.name`.
+    """Examples and labels from arrays: images as uint8 [N, H, W, C], points as float32 [N, D].
 
     >>> ArraySource(np.zeros((3, 2, 2, 1), np.uint8), np.array([7, 8, 9]))[1]["label"]
     array(8, dtype=int32)
@@ -111,13 +94,7 @@ def as_source(given: DataSource | Arrays, modality: Modality = IMAGE) -> DataSou
 
 
 class CachedSource:
-    """Examples that cost time to read, kept in memory once read, where all of them fit.
-
-    The first epoch reads; every later one is as fast as :class:`ArraySource`.
-
-    Attributes:
-        source: where the examples come from; each must have the shapes and dtypes of the first.
-        max_bytes: keep nothing when the whole would take more.
+    """A source whose examples, each of one shape and dtype, stay in memory once read, if all fit in ``max_bytes``.
 
     >>> source = CachedSource(ArraySource(np.zeros((3, 2, 2, 1), np.uint8), np.array([7, 8, 9])))
     >>> source.take(np.array([2, 2, 0]))["label"]
@@ -152,6 +129,6 @@ class CachedSource:
             fresh = take(self.source, missing)
             for name, column in self._columns.items():
                 column[missing] = fresh[name]
-            # Last: who sees the mark sees the example. Two threads may both read one, to the same end.
+            # Last: a thread that sees the mark sees the example. Two threads may both read one, with equal results.
             self._is_filled[missing] = True
         return {name: column[indices] for name, column in self._columns.items()}

@@ -1,4 +1,4 @@
-"""PNG and JPEG files from anywhere to pixels: nothing else is decoded, and only what a viewer shows is kept."""
+"""Decoding of PNG and JPEG files of unknown origin, and of no other format, to the pixels that a viewer shows."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 89_478_485
-"""Pixels of an image file at most: 256 MiB decoded, from a file that may hold a few hundred bytes. Pillow's own limit,
-above which it warns and goes on."""
+"""Size limit of an image: 256 MiB decoded, perhaps from a few hundred bytes in a file. Pillow only warns above it."""
 
 MAX_PIXELS_AT_ONCE = 2**25
-"""Images of more pixels are decoded one at a time, however many threads there are."""
+"""Images of more pixels are decoded one at a time, not one per thread."""
 
 BACKGROUND = 255
 """The grey level that shows through transparent pixels: white, as in most viewers."""
@@ -29,17 +28,9 @@ _SCALES = {"L;2": 85.0, "L;4": 17.0, "RGB;16B": 1 / 256}
 
 @contextlib.contextmanager
 def opened_image(file: Path | io.BytesIO) -> Iterator[Image.Image]:
-    """A PNG or JPEG file, its header read and its pixels not yet.
+    """Open a PNG or JPEG file or its content; the header is read, the pixels not yet.
 
-    Args:
-        file: where it is, or its content.
-
-    Yields:
-        The image.
-
-    Raises:
-        ValueError: it is no PNG or JPEG, or has more than :data:`MAX_PIXELS`.
-        Exception: it is damaged; Pillow and zlib have a dozen for it.
+    ValueError means neither PNG nor JPEG, or more than :data:`MAX_PIXELS`; a damaged file raises any of a dozen errors.
     """
     try:
         # By content Pillow would open some 40 formats, and for one of them (EPS) start Ghostscript.
@@ -56,15 +47,7 @@ def opened_image(file: Path | io.BytesIO) -> Iterator[Image.Image]:
 
 
 def shown_pixels(image: Image.Image, channels: int) -> Image.Image:
-    """An image as a viewer shows it: 8 bits, transparent pixels on white.
-
-    Args:
-        image: from :func:`opened_image`, of any mode that PNG and JPEG have.
-        channels: 1 for grey, 3 for RGB.
-
-    Returns:
-        An image of mode ``L`` or ``RGB``.
-    """
+    """An image as a viewer shows it, mode L (1 channel) or RGB (3): 8 bits, transparent pixels on white."""
     mode = "L" if channels == 1 else "RGB"
     if image.mode.startswith("I"):
         return _from_sixteen_bits(image).convert(mode)
@@ -76,7 +59,7 @@ def shown_pixels(image: Image.Image, channels: int) -> Image.Image:
 
 
 def _scale_transparent_color(image: Image.Image) -> None:
-    """Bring the transparent grey level or colour of a PNG file (tRNS) to 8 bits, as its pixels will be."""
+    """Bring the transparent grey level or colour of a PNG file (tRNS) to 8 bits, like its pixels."""
     tiles = getattr(image, "tile", None)  # how the pixels are stored; empty once they are decoded
     scale, color = _SCALES.get(str(tiles[0].args)) if tiles else None, image.info.get("transparency")
     if scale is not None and color is not None:
@@ -85,7 +68,7 @@ def _scale_transparent_color(image: Image.Image) -> None:
 
 
 def _from_sixteen_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits to 8; Pillow's own conversion clips all above 255 instead of scaling."""
+    """Grey of 16 bits to 8; Pillow's own conversion clips above 255 instead of scaling."""
     levels = np.asarray(image)
     shown = levels >> 8
     if "transparency" in image.info:

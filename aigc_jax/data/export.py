@@ -1,4 +1,4 @@
-"""Samples written as they are drawn, block by block, as one .npz file."""
+"""Samples written block by block to one .npz file."""
 
 from __future__ import annotations
 
@@ -23,18 +23,10 @@ def write_npz(
     name: str,
     names: Sequence[str] = (),
 ) -> None:
-    """Write samples as ``np.load`` reads them, whole or not at all.
+    """Write samples as an ``np.load`` file, whole or not at all; one block is in memory at a time.
 
-    Args:
-        path: where; missing folders are made.
-        blocks: the samples in their order, arrays [n, ...] of one dtype; one block is in memory at a time.
-        ids: the number of each one's condition, saved as ``label``; None leaves it out.
-        num: number of samples in all blocks.
-        name: what the samples are saved as.
-        names: of the conditions, saved as ``class_names``; () leaves it out.
-
-    Raises:
-        UsageError: the file cannot be written there.
+    ``ids`` of conditions are saved as ``label``, their ``names`` as ``class_names``; ``num`` counts the samples in all
+    blocks.
     """
     rest = iter(blocks)
     first = next(rest)
@@ -55,9 +47,5 @@ def write_npz(
 
 
 def file_name(text: str) -> str:
-    """Text as a part of a file name.
-
-    >>> file_name("blue bird/../x")
-    'blue-bird-..-x'
-    """
+    """Text as a part of a file name."""
     return re.sub(r"[^\w.-]+", "-", text)[:40]

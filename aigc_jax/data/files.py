@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, readers of files that anybody may have made, text made safe to print."""
+"""Atomic writing of files, checked reading of files of unknown origin, and text made safe to print."""
 
 from __future__ import annotations
 
@@ -30,29 +30,22 @@ MAX_ARRAY_BYTES = 2**30
 MAX_DEPTH = 100
 """How deeply lists and objects of a JSON file may be nested."""
 
-_MAX_DIGITS = 300  # such an integer still is a float
+_MAX_DIGITS = 300  # as many still fit a float
 
 _JOINERS = "\u200c\u200d"
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 def cache_dir() -> Path:
-    """The folder of whatever can be made again: AIGC_JAX_CACHE, or else the user's cache folder."""
+    """The folder of files that can be made again: AIGC_JAX_CACHE, or else the user's cache folder."""
     given = os.environ.get("AIGC_JAX_CACHE")
     return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aigc_jax"
 
 
 def visible(text: str) -> str:
-    r"""Text with line breaks, terminal escapes and other control characters written as escapes.
+    r"""One line of valid UTF-8: line breaks, terminal escapes and other control characters are written as escapes.
 
-    Names of files and classes may come from anywhere: printed as they are, they could clear the screen, begin a
-    line of their own, or be no valid UTF-8.
-
-    Args:
-        text: any text, also a file name with bytes that are not UTF-8.
-
-    Returns:
-        One line of valid UTF-8; ordinary text of any script is unchanged.
+    Names of files and classes of unknown origin could clear the screen, begin a new line, or be no valid UTF-8.
 
     >>> print(visible("a cat\n\x1b[2J"), visible("café"), visible("gr\udcfcn.png"))
     a cat\n\x1b[2J café gr\xfcn.png
@@ -71,17 +64,7 @@ def _visible_character(character: str) -> str:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name only when all is written: a reader never sees half of it.
-
-    Args:
-        path: where; missing folders are made.
-
-    Yields:
-        A binary file to write to.
-
-    Raises:
-        UsageError: the file cannot be written there.
-    """
+    """Write a binary file that appears under its name only when complete; missing folders are made."""
     # A random name that must be new: a link that waits under a known one would have another file overwritten.
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
     try:
@@ -102,15 +85,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all.
-
-    Args:
-        path: where; missing folders are made.
-        text: the whole content.
-
-    Raises:
-        UsageError: the file cannot be written there.
-    """
+    """Write a text file, whole or not at all."""
     with whole_file(path) as file:
         # A path in the text need not be valid Unicode.
         file.write(text.encode(errors="backslashreplace"))
@@ -118,17 +93,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def regular_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a regular file to read: a pipe would wait for ever, a device has no end.
-
-    Args:
-        path: the file, or a link to it.
-
-    Yields:
-        The binary file.
-
-    Raises:
-        OSError: it cannot be opened, or is not a regular file.
-    """
+    """Open a regular file to read; OSError for others: a pipe would block for ever, a device has no end."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -136,68 +101,46 @@ def regular_file(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
+@contextlib.contextmanager
+def _checked_file(path: Path, advice: str) -> Iterator[IO[bytes]]:
+    """Open a regular file of unknown origin; whatever fails in the block is the file's fault."""
+    try:
+        with regular_file(path) as file:
+            yield file
+    except Exception as error:  # zipfile, its codecs and numpy each have their own
+        raise unreadable(path, error, advice) from error
+
+
+def _text(file: IO[bytes]) -> str:
+    content = file.read(MAX_TEXT_BYTES + 1)
+    if len(content) > MAX_TEXT_BYTES:
+        raise ValueError(f"larger than {MAX_TEXT_BYTES >> 20} MiB")
+    return content.decode()
+
+
 def read_text(path: Path, *, advice: str) -> str:
-    """Read a text file of unknown origin.
-
-    Args:
-        path: where.
-        advice: what the user can do where it cannot be read.
-
-    Returns:
-        Its content.
-
-    Raises:
-        UsageError: no regular file, too large, or not UTF-8.
+    """Read a UTF-8 text file of unknown origin; ``advice`` ends the error's line.
 
     >>> read_text(Path("no-such-file"), advice="name another file")
     Traceback (most recent call last):
     ...
     aigc_jax.types.UsageError: cannot read no-such-file (No such file or directory): name another file
     """
-    try:
-        with regular_file(path) as file:
-            content = file.read(MAX_TEXT_BYTES + 1)
-        if len(content) > MAX_TEXT_BYTES:
-            raise ValueError(f"larger than {MAX_TEXT_BYTES >> 20} MiB")
-        return content.decode()
-    except (OSError, ValueError) as error:
-        raise unreadable(path, error, advice) from error
+    with _checked_file(path, advice) as file:
+        return _text(file)
 
 
 def read_json(path: Path, *, advice: str) -> dict[str, Any]:
-    """Read a JSON object from a file of unknown origin.
-
-    Args:
-        path: where.
-        advice: what the user can do where it cannot be read.
-
-    Returns:
-        The object: nested at most :data:`MAX_DEPTH` deep, its integers within the range of a float.
-
-    Raises:
-        UsageError: no regular file, too large, not UTF-8, or no such JSON.
-    """
-    text = read_text(path, advice=advice)
-    try:
-        content = parse_json(text)
+    """Read a JSON object from a file of unknown origin, checked as in :func:`parse_json`."""
+    with _checked_file(path, advice) as file:
+        content = parse_json(_text(file))
         if not isinstance(content, dict):
             raise ValueError(f"expected a JSON object, got a {type(content).__name__}")
         return content
-    except ValueError as error:
-        raise unreadable(path, error, advice) from error
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON text of unknown origin.
-
-    Args:
-        text: one JSON value.
-
-    Returns:
-        The value.
-
-    Raises:
-        ValueError: not JSON, nested more than :data:`MAX_DEPTH` deep, or a number of more than 300 digits.
+    """Parse JSON text of unknown origin; ValueError for deep nesting or an integer beyond the range of a float.
 
     >>> parse_json("[" * 200 + "]" * 200)
     Traceback (most recent call last):
@@ -225,33 +168,19 @@ def _parse_int(digits: str) -> int:
 
 
 def read_npz(path: Path, *, advice: str) -> dict[str, np.ndarray]:
-    """Read the arrays of an .npz file of unknown origin; sizes are checked first, no pickle is read.
-
-    Args:
-        path: where.
-        advice: what the user can do where it cannot be read.
-
-    Returns:
-        ``{name: array}``.
-
-    Raises:
-        UsageError: no regular file, no .npz file, or arrays of more than :data:`MAX_ARRAY_BYTES`.
-    """
-    try:
-        with regular_file(path) as file:
-            with zipfile.ZipFile(file) as archive:
-                num_bytes = sum(_claimed_bytes(archive, member) for member in archive.infolist())
-            if num_bytes > MAX_ARRAY_BYTES:
-                raise ValueError(f"its arrays claim {num_bytes} bytes, more than {MAX_ARRAY_BYTES}")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as content:
-                return {name: content[name] for name in content.files}
-    except Exception as error:  # whatever zipfile, its codecs and numpy say of a damaged archive
-        raise unreadable(path, error, advice) from error
+    """Read the arrays of an .npz file of unknown origin; sizes are checked first, no pickle is read."""
+    with _checked_file(path, advice) as file:
+        with zipfile.ZipFile(file) as archive:
+            num_bytes = sum(_claimed_bytes(archive, member) for member in archive.infolist())
+        if num_bytes > MAX_ARRAY_BYTES:
+            raise ValueError(f"its arrays claim {num_bytes} bytes, more than {MAX_ARRAY_BYTES}")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
 
 
 def _claimed_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
-    """Memory that an array of an archive says it needs, by its header and by its entry in the archive."""
+    """Memory that an array of an archive claims, by its header and by its entry in the archive."""
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -262,17 +191,13 @@ def _claimed_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
 
 
 def unreadable(path: Path, error: Exception, advice: str) -> UsageError:
-    """The error that a file cannot be read, in one line: which file, why, and what to do."""
+    """The error of an unreadable file in one line: file, reason and advice."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
     return UsageError(f"cannot read {visible(str(path))} ({visible(reason)[:200]}): {advice}")
 
 
 class LockedError(Exception):
-    """A file is locked by another process.
-
-    Attributes:
-        owner: that process, ``123 on host``.
-    """
+    """A file is locked by another process, the ``owner``, as ``123 on host``."""
 
     def __init__(self, owner: str) -> None:
         super().__init__(f"locked by process {owner}")
@@ -281,18 +206,9 @@ class LockedError(Exception):
 
 @contextlib.contextmanager
 def file_lock(path: Path, *, is_waiting: bool = False) -> Iterator[None]:
-    """Hold a lock that the kernel frees when the process ends, however it ends.
+    """Hold a lock that the kernel frees when the process ends; the file stays, with the owner's process number in it.
 
-    Args:
-        path: the file that is locked, made where missing; it stays, with the owner's process number in it.
-        is_waiting: whether to wait for another owner.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        LockedError: another process holds the lock.
-        UsageError: the file cannot be opened, or is a link.
+    LockedError means another owner, unless ``is_waiting``; UsageError a file that cannot be opened, or is a link.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

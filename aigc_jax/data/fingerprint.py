@@ -14,40 +14,25 @@ from aigc_jax.data.files import visible
 from aigc_jax.types import Data, DataSource
 
 NUM_HASHED = 64
-"""How many evenly spaced examples of a part are hashed, where the data have no checksum of their own."""
+"""Evenly spaced examples of a part that are hashed if the data have no checksum of their own."""
 
 MAX_NAMED = 10
-"""How many classes are named in one line."""
+"""Classes named in one line."""
 
 
 class Fingerprint(NamedTuple):
-    """What a data set holds, in few words. Equal ones are the same data, wherever they lie.
-
-    Attributes:
-        name: of the data set.
-        num_train: number of training examples.
-        num_held_out: number of held-out examples.
-        class_names: what the labels are called, as it can be printed; () where there are none.
-        class_counts: training examples of each class; () where they are not known without reading all.
-        checksum: of the examples.
-    """
+    """Content of a data set in short; equal ones are the same data, wherever they are stored."""
 
     name: str
     num_train: int
     num_held_out: int
     class_names: tuple[str, ...]
-    class_counts: tuple[int, ...]
+    class_counts: tuple[int, ...]  # training examples of each class; () where unknown without reading all
     checksum: str
 
 
 def fingerprint(data: Data) -> Fingerprint:
-    """The fingerprint of an opened data set.
-
-    Args:
-        data: the data set; at most :data:`NUM_HASHED` examples of a part are read.
-
-    Returns:
-        Its fingerprint.
+    """The fingerprint of an opened data set; reads at most :data:`NUM_HASHED` examples of a part.
 
     >>> from aigc_jax.data.digits import digits
     >>> fingerprint(digits()).class_counts
@@ -66,13 +51,7 @@ def fingerprint(data: Data) -> Fingerprint:
 
 
 def summary(data: Data) -> str:
-    """One line on an opened data set: how much there is, its classes, and what was done to it.
-
-    Args:
-        data: the data set.
-
-    Returns:
-        The line.
+    """One line on an opened data set: its size, classes and remarks.
 
     >>> from aigc_jax.data.digits import digits
     >>> summary(digits())
@@ -87,14 +66,7 @@ def summary(data: Data) -> str:
 
 
 def class_changes(old: Fingerprint, new: Fingerprint) -> list[str]:
-    """How the numbers of classes changed their meaning.
-
-    Args:
-        old: of the data that a model was trained on.
-        new: of the data as they are.
-
-    Returns:
-        What changed, in words; [] where each number still means the same class.
+    """Labels whose class changed since training, in words; [] for none.
 
     >>> old = Fingerprint("pets", 9, 1, ("apple", "pear"), (), "")
     >>> class_changes(old, old._replace(class_names=("blue bird", "pear")))
@@ -109,15 +81,7 @@ def class_changes(old: Fingerprint, new: Fingerprint) -> list[str]:
 
 
 def size_changes(old: Fingerprint, new: Fingerprint) -> list[str]:
-    """How the numbers of examples changed.
-
-    Args:
-        old: of the data that a model was trained on.
-        new: of the data as they are.
-
-    Returns:
-        What changed, in words; [] where there are as many of each class.
-    """
+    """Numbers of examples that changed since training, in words; [] for none."""
     changes = [
         f"{now} {what} examples were {before}"
         for what, before, now in (

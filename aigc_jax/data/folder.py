@@ -1,6 +1,6 @@
 """Images in folders, one sub-folder per class: ``DIR/cat/1.png``, ``DIR/dog/2.jpg``.
 
-Two other layouts are taken too: ``DIR/train/cat/1.png`` with ``DIR/test/cat/2.png``, and for models without condition
+Two other layouts are possible: ``DIR/train/cat/1.png`` with ``DIR/test/cat/2.png``, and for models without condition
 images with no class folders at all.
 """
 
@@ -27,22 +27,17 @@ from aigc_jax.data.layout import File, find_images
 from aigc_jax.types import Data, UsageError
 
 MAX_CHECKED = 5000
-"""How many files of a part are read in full on opening. Of a larger part, so many evenly spaced ones."""
+"""Files of a part that are read in full on opening, evenly spaced in a larger one."""
 
 MAX_NAMED = 10
-"""How many broken files are named in a message."""
+"""Broken files named in a message."""
 
 NUM_HASHED = 64
-"""How many evenly spaced files of a part add their content to its checksum."""
+"""Evenly spaced files of a part whose content is in its checksum."""
 
 
 class BrokenImageError(UsageError):
-    """An image file that cannot be read or decoded to its end.
-
-    Attributes:
-        path: which.
-        reason: why, in one line.
-    """
+    """An image file that cannot be read or decoded to its end, and the reason in one line."""
 
     def __init__(self, path: Path, reason: str) -> None:
         self.path = path
@@ -51,7 +46,7 @@ class BrokenImageError(UsageError):
 
     @property
     def name(self) -> str:
-        """The path as it can be printed."""
+        """The path in printable form."""
         return visible(str(self.path))
 
 
@@ -62,7 +57,7 @@ def open_folder(
     is_labelled: bool = True,
     skip_broken: bool = False,
 ) -> Data:
-    """Open a folder of images.
+    """Open a folder of images, brought to ``image_shape``: centre-cropped, resized, converted to grey or RGB.
 
     The classes are the sub-folders in natural order: ``2`` comes before ``10``. Of each class, a tenth of the images,
     and at least one of two, is held out: those whose paths have the smallest checksums, the same on every machine.
@@ -71,17 +66,13 @@ def open_folder(
 
     Args:
         folder: the folder of class folders.
-        image_shape: height, width and channels (1 or 3) to bring every image to: the largest centred part
-            of that aspect ratio, resized; converted to grey or RGB, transparent pixels on white.
-        is_labelled: False takes images that lie in no class folders too, then without labels.
-        skip_broken: leave images out that cannot be read; every file is read for it.
+        image_shape: height, width and channels (1 or 3).
+        is_labelled: False also accepts images in no class folder, then without labels.
+        skip_broken: leave out images that cannot be read, instead of an error; every file is read for it.
 
     Returns:
-        Images uint8 of ``image_shape`` and labels. Its ``remarks`` say what was passed over.
-
-    Raises:
-        UsageError: no such folder, no or empty class folders, nothing to hold out, or images that cannot be
-            decoded. Up to :data:`MAX_CHECKED` images of a part are decoded at once, the others when first used.
+        Images uint8 and labels; ``remarks`` name the files that were passed over. Up to :data:`MAX_CHECKED` images of a
+        part are decoded at once, the others when first used.
     """
     root = Path(folder).expanduser()
     if not os.path.isdir(root):
@@ -116,12 +107,7 @@ def open_folder(
 
 
 class FolderSource:
-    """Image files with labels, decoded when asked for.
-
-    Attributes:
-        files: path and label of each example; the label is None where there are no classes.
-        image_shape: what every image is brought to.
-    """
+    """Image files with labels (None where there are no classes), decoded at each access."""
 
     def __init__(self, files: Sequence[File], image_shape: tuple[int, int, int]) -> None:
         self.files = files
@@ -137,28 +123,17 @@ class FolderSource:
 
     @property
     def labels(self) -> Int[np.ndarray, " num"] | None:
-        """The label of each example, without a look at the images; None where there are no classes."""
+        """The label of each example, without reading the images; None where there are no classes."""
         labels = [label for _, label in self.files if label is not None]
         return np.array(labels, np.int32) if labels else None
 
 
 def read_image(path: Path, image_shape: tuple[int, int, int]) -> UInt8[np.ndarray, "height width channels"]:
-    """Decode an image file and bring it to a shape.
-
-    Args:
-        path: a PNG or JPEG file.
-        image_shape: height, width and channels (1 or 3).
-
-    Returns:
-        uint8 [H, W, C].
-
-    Raises:
-        UsageError: the file cannot be read or decoded to its end.
-    """
+    """Decode a PNG or JPEG file as uint8 of ``image_shape`` (height, width, 1 or 3 channels)."""
     height, width, channels = image_shape
     try:
         with opened_image(path) as image:
-            # Cameras store the picture as the sensor saw it, and with it how they were held.
+            # Cameras store pixels as the sensor has them, and the orientation in EXIF.
             ImageOps.exif_transpose(image, in_place=True)
             shown = shown_pixels(image, channels)
             if shown.size != (width, height):
@@ -170,7 +145,7 @@ def read_image(path: Path, image_shape: tuple[int, int, int]) -> UInt8[np.ndarra
 
 
 class _Part(NamedTuple):
-    """The images of a part that can be read."""
+    """The readable images of a part."""
 
     files: list[File]
     source: CachedSource | None
@@ -178,7 +153,7 @@ class _Part(NamedTuple):
 
 
 def _read_files(files: list[File], image_shape: tuple[int, int, int], *, is_all_read: bool) -> _Part:
-    """Decode images now: a broken one should stop the command, not the training an hour later."""
+    """Decode images now: a broken one must stop the command, not the training an hour later."""
     broken, source = list[BrokenImageError](), None
     while files and source is None:
         try:
@@ -189,7 +164,7 @@ def _read_files(files: list[File], image_shape: tuple[int, int, int], *, is_all_
         return _Part(files, source, broken)
     num_checked = len(files) if is_all_read else MAX_CHECKED
     chosen: Int[np.ndarray, " checked"] = np.unique(np.linspace(0, len(files) - 1, num_checked).astype(int))
-    # Pillow decodes and resizes without Python's lock: threads do help.
+    # Pillow decodes and resizes without Python's lock, so threads are faster.
     with concurrent.futures.ThreadPoolExecutor(4) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such images are refused
         blocks = pool.map(functools.partial(_find_broken, source), np.array_split(chosen, -(-len(chosen) // 64)))
@@ -224,7 +199,7 @@ def _broken_images(broken: Sequence[BrokenImageError]) -> UsageError:
 
 
 def _checksum(files: Sequence[File], root: Path) -> str:
-    """Of the names, labels and sizes of all files and of what is in some: the same wherever the folder lies."""
+    """Checksum of names, labels and sizes of all files and of the content of some, wherever the folder lies."""
     digest = hashlib.sha256()
     for path, label in files:
         name = os.fsencode(path.relative_to(root).as_posix())

@@ -1,4 +1,4 @@
-"""Images as a modality: bytes and floats, grids, PNG files and folders of them."""
+"""The image modality: bytes and floats, grids, PNG files and folders of them."""
 
 from __future__ import annotations
 
@@ -22,37 +22,17 @@ GAP = 2
 """Pixels between the images of a grid, before scaling."""
 
 BACKGROUND = 128
-"""Grey level around the images of a grid, told apart from both black and white images."""
+"""Grey level around the images of a grid, distinct from both black and white images."""
 
 
 def to_float(images: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Bytes to the range that the networks see.
-
-    Args:
-        images: uint8, any shape.
-
-    Returns:
-        float32 of the same shape, 0 -> -1 and 255 -> 1 exactly.
-
-    >>> to_float(np.array([0, 255], np.uint8))
-    array([-1.,  1.], dtype=float32)
-    """
+    """uint8 to float32 in [-1, 1]: 0 -> -1 and 255 -> 1 exactly."""
     # Division, not multiplication by a rounded 1/127.5: 255 must become exactly 1.
     return np.divide(images, np.float32(127.5), dtype=np.float32) - np.float32(1)
 
 
 def to_uint8(images: Float[np.ndarray, "..."] | Float[Array, "..."]) -> UInt8[np.ndarray, "..."]:
-    """The nearest bytes; the inverse of :func:`to_float` on its range.
-
-    Args:
-        images: finite floats; values outside [-1, 1] are clipped.
-
-    Returns:
-        uint8 of the same shape.
-
-    >>> to_uint8(np.array([-1.0, 0.0, 1.5], np.float32))
-    array([  0, 128, 255], dtype=uint8)
-    """
+    """Nearest uint8 of floats, clipped to [-1, 1]; the inverse of :func:`to_float`."""
     levels = (np.asarray(images, np.float32) + np.float32(1)) * np.float32(127.5)
     return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
 
@@ -64,19 +44,7 @@ def make_grid(
     row_labels: Sequence[str] | None = None,
     scale: int = 2,
 ) -> UInt8[np.ndarray, "grid_height grid_width 3"]:
-    """Arrange images in rows, first row first.
-
-    Args:
-        images: grey (1 channel) or RGB (3 channels).
-        num_columns: images per row, >= 1; the last row may be shorter.
-        row_labels: a text for the left of each row; None for none.
-        scale: each pixel becomes scale x scale pixels, >= 1.
-
-    Returns:
-        One RGB image.
-
-    Raises:
-        ValueError: no image, or not one label per row.
+    """One RGB image of grey or RGB images in rows, first row first, each pixel enlarged to ``scale`` x ``scale``.
 
     >>> make_grid(np.zeros((6, 28, 28, 1), np.uint8), 3, scale=1).shape
     (62, 92, 3)
@@ -110,32 +78,14 @@ def _label_column(labels: Sequence[str], height: int, row_height: int) -> UInt8[
 
 
 def to_png(image: UInt8[np.ndarray, "height width channels"]) -> bytes:
-    """The content of a PNG file.
-
-    Args:
-        image: grey (1 channel) or RGB (3 channels).
-
-    Returns:
-        The bytes of the file.
-
-    >>> to_png(np.zeros((2, 2, 1), np.uint8))[1:4]
-    b'PNG'
-    """
+    """The content of a PNG file of a grey or RGB image."""
     content = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(content, format="PNG")
     return content.getvalue()
 
 
 def write_png(path: str | Path, image: UInt8[np.ndarray, "height width channels"]) -> None:
-    """Write a PNG file, whole or not at all.
-
-    Args:
-        path: where; missing folders are made.
-        image: grey (1 channel) or RGB (3 channels).
-
-    Raises:
-        UsageError: the file cannot be written there.
-    """
+    """Write a PNG file, whole or not at all."""
     with whole_file(Path(path)) as file:
         file.write(to_png(image))
 
@@ -150,15 +100,8 @@ def write_png_folder(
 ) -> None:
     """Write images as a folder of PNG files, ``00012.png`` or ``00012_cat.png``, whole or not at all.
 
-    Args:
-        path: the folder; it may exist if it is empty.
-        blocks: the images in their order; one block is in memory at a time.
-        ids: the number of each one's condition; None for none.
-        num: number of images in all blocks.
-        names: of the conditions; () names files by their numbers.
-
-    Raises:
-        UsageError: the folder holds files already, or cannot be written.
+    The folder may exist if it is empty; one block is in memory at a time, ``num`` counts the images in all blocks.
+    Files of conditions without ``names`` have the number of their condition.
     """
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -183,23 +126,14 @@ def write_png_folder(
 
 
 MAX_IN_GRID = 1000
-"""Images of one picture at most."""
+"""Maximum number of images in one picture."""
 
 _TOLERANCE = 1e-3
-"""Floats are taken for values in [-1, 1] when they leave it by no more than this, as rounding does."""
+"""Rounding error by which floats in [-1, 1] may exceed the range."""
 
 
 def load_images(images: np.ndarray) -> Float[np.ndarray, "..."]:
-    """Stored images as models see them.
-
-    Args:
-        images: uint8 [B, H, W, C]; or floats that lie in [-1, 1] already, which pass through.
-
-    Returns:
-        float32 [B, H, W, C] in [-1, 1].
-
-    Raises:
-        UsageError: another dtype or range.
+    """Stored images as models see them: float32 [B, H, W, C] in [-1, 1], from uint8 or floats in that range.
 
     >>> load_images(np.array([[[[0], [255]]]], np.uint8)).ravel()
     array([-1.,  1.], dtype=float32)
@@ -222,17 +156,7 @@ def show_images(
     *,
     real: np.ndarray | None = None,
 ) -> UInt8[np.ndarray, "grid_height grid_width 3"] | None:
-    """Images in a grid: a row per class where the classes are equally many, else rows of ten.
-
-    Args:
-        stored: the images.
-        ids: the class of each; None for unconditional ones.
-        names: of the classes; () writes their numbers.
-        real: of no use here.
-
-    Returns:
-        The picture; None for images that are neither grey nor RGB.
-    """
+    """A grid of images: a row per class if all have equally many, else rows of ten; None if neither grey nor RGB."""
     del real
     if stored.ndim != 4 or stored.shape[-1] not in (1, 3):
         return None
@@ -274,13 +198,10 @@ IMAGE = Modality(
 
 
 def grey_tokens(num_levels: int) -> Modality:
-    """Images of a few grey levels as tokens.
+    """Images of a few grey levels as tokens: models see int32 [B, H, W, C] in 0 ... V - 1, files hold images.
 
     Args:
         num_levels: number of grey levels V, >= 2.
-
-    Returns:
-        A modality of models that see int32 [B, H, W, C] in 0 ... V - 1; files and pictures are those of images.
 
     >>> grey_tokens(2).load(np.array([[[[0], [255]]]], np.uint8)).ravel()
     array([0, 1], dtype=int32)

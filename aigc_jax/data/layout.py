@@ -1,4 +1,4 @@
-"""Which files of a folder are images, of which class, and which of them are held out."""
+"""Search for the image files of a folder: their classes, and which of them are held out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ File = tuple[Path, int | None]
 """An image file and its label, None where there are no classes."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-"""Files that count as images, in upper case too; all others are passed over, and counted."""
+"""Suffixes of images, in upper case too; all other files are passed over, and counted."""
 
 HIDDEN = frozenset(
     {
@@ -32,26 +32,19 @@ HIDDEN = frozenset(
         "thumbs",
     }
 )
-"""What systems, cameras and network storage put into folders, in lower case. Names that begin with a dot are hidden
-too: ``.ipynb_checkpoints``, ``._1.png`` of macOS."""
+"""Folders of systems, cameras and network storage, in lower case. Names that begin with a dot are hidden too:
+``.ipynb_checkpoints``, ``._1.png`` of macOS."""
 
 TRAIN_NAMES = ("train", "training")
 HELD_OUT_NAMES = ("test", "testing", "validation", "valid", "val")
 """Folders of a given split, best first."""
 
 MAX_NAMED = 10
-"""How many kinds of files that are passed over are told apart."""
+"""Kinds of passed-over files that are counted separately."""
 
 
 class Layout(NamedTuple):
-    """The image files of a folder, by part.
-
-    Attributes:
-        train: path and label of each image to train on; the label is None where there are no classes.
-        held_out: the same of the others.
-        class_names: what the labels are called, as it can be printed.
-        remarks: what was taken for what, and what was passed over.
-    """
+    """The image files of a folder, by part, with printable class names and remarks."""
 
     train: list[File]
     held_out: list[File]
@@ -60,7 +53,7 @@ class Layout(NamedTuple):
 
 
 class _Listing(NamedTuple):
-    """What lies in a folder of class folders."""
+    """Content of a folder of class folders."""
 
     classes: dict[str, list[Path]]  # by the folder's name, in natural order; images at any depth
     loose: list[Path]  # images in no class folder
@@ -68,18 +61,7 @@ class _Listing(NamedTuple):
 
 
 def find_images(root: Path, *, is_labelled: bool) -> Layout:
-    """The images of a folder, by part and class.
-
-    Args:
-        root: the folder.
-        is_labelled: False takes images that lie in no class folders too.
-
-    Returns:
-        Which files are images, and of which part and class.
-
-    Raises:
-        UsageError: no or empty class folders, or nothing to hold out.
-    """
+    """The images of a folder, by part and class; ``is_labelled=False`` also accepts images in no class folder."""
     passed_over = collections.Counter[str]()
     folders, images = _entries(root, passed_over)
     split = {folder.name.lower(): folder for folder in folders}
@@ -95,7 +77,7 @@ def find_images(root: Path, *, is_labelled: bool) -> Layout:
 def _find_split(
     root: Path, split: Mapping[str, Path], passed_over: collections.Counter[str], *, is_labelled: bool
 ) -> Layout | None:
-    """The images of ``train`` and ``test`` folders; None for one folder of images that is just called so."""
+    """The images of ``train`` and ``test`` folders; None for a single folder of images with such a name."""
     listings = {name: _list(folder) for name, folder in split.items()}
     first = next(name for name in TRAIN_NAMES if name in split)
     has_classes = any(listings[first].classes.values())
@@ -141,8 +123,9 @@ def _labelled(
     files, others = (
         [(file, labels[name]) for name, files in part.items() for file in files] for part in (train, held_out)
     )
-    told = [f"passed over: {_counts(passed_over)}"] if passed_over else []
-    return Layout(files, others, [visible(name) for name in train if name], [*remarks, *told])
+    if passed_over:
+        remarks = [*remarks, f"passed over: {_counts(passed_over)}"]
+    return Layout(files, others, [visible(name) for name in train if name], remarks)
 
 
 def _list(root: Path) -> _Listing:
@@ -190,7 +173,7 @@ def _hold_out(classes: Mapping[str, list[Path]], root: Path) -> tuple[dict[str, 
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:
-    """A sorting key by which numbers in names are in the order of their values.
+    """Sorting key that orders numbers in names by value.
 
     >>> sorted(["10", "2", "b10", "b9"], key=natural_key)
     ['2', '10', 'b9', 'b10']
@@ -200,11 +183,7 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is no data, by its name.
-
-    >>> is_hidden(".ipynb_checkpoints"), is_hidden("@eaDir"), is_hidden("cat")
-    (True, True, False)
-    """
+    """Whether the name of a file or folder marks it as no data."""
     return name.startswith(".") or name.lower() in HIDDEN
 
 
@@ -233,7 +212,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _entries(folder: Path, passed_over: collections.Counter[str]) -> tuple[list[Path], list[Path]]:
-    """The folders and the images directly in a folder, sorted by name; all else is counted."""
+    """The folders and the images directly in a folder, sorted by name; all other entries are counted."""
     folders, images = list[Path](), list[Path]()
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -257,7 +236,7 @@ def _entries(folder: Path, passed_over: collections.Counter[str]) -> tuple[list[
 
 
 def _holds(test: Callable[[], bool]) -> bool:
-    """What a directory entry is; a link that leads nowhere, or to itself, is nothing."""
+    """Type test of a directory entry; False for a link to nothing or to itself."""
     try:
         return test()
     except OSError:

@@ -1,9 +1,9 @@
-"""From a data source to batches: shuffle, shard, batch, normalise, prefetch, all on grain.
+"""Batches from a data source: shuffle, shard, batch, normalise, prefetch, all on grain.
 
-The order of the examples is one endless stream, each epoch a fresh permutation of all of them. Step t
-takes the t-th ``batch_size`` of it, process p the p-th equal slice of these. Every part is random access,
-so that the batch at step t is a function of (seed, t) alone: a resumed run begins at its step without
-replaying the ones before, and another number of processes sees the same global batches.
+The order of the examples is one endless stream, each epoch a fresh permutation of all of them. Step t takes the t-th
+``batch_size`` of it, process p the p-th equal slice of these. Every part is random access, so that the batch at step t
+is a function of (seed, t) alone: a resumed run begins at its step without replaying the ones before, and another number
+of processes sees the same global batches.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ def batches(
         modality: the kind of the examples.
         start_step: the step whose batch comes first, >= 0.
         process_index: this process, as ``jax.process_index()``.
-        process_count: how many share the global batch, as ``jax.process_count()``.
-        num_threads: threads that prepare batches ahead; 0 prepares each when it is asked for.
+        process_count: processes that share the global batch, as ``jax.process_count()``.
+        num_threads: threads that prepare batches ahead; 0 prepares none ahead.
         prefetch: batches that they prepare ahead.
 
     Returns:
         An iterator of ``{"example": [B, ...], "condition": int32 [B]}`` with B = batch_size / process_count; no
-        ``condition`` where the source has no labels. Its ``get_state`` and
-        ``set_state`` save and restore the place, counted from ``start_step``; ``close`` ends its threads.
+        ``condition`` where the source has no labels. ``get_state`` and ``set_state`` save and restore the position,
+        counted from ``start_step``; ``close`` ends its threads.
 
     Raises:
-        UsageError: ``batch_size`` exceeds the number of examples, or does not divide by ``process_count``; or arrays
+        UsageError: ``batch_size`` exceeds the number of examples, or is not divisible by ``process_count``; or arrays
             are no examples of the modality.
 
     >>> from aigc_jax.data.digits import digits
@@ -74,15 +74,7 @@ def batches(
 
 
 def epoch(source: DataSource, batch_size: int, modality: Modality = IMAGE) -> Iterator[dict[str, np.ndarray]]:
-    """All examples once, in order, for evaluation.
-
-    Args:
-        source: the examples.
-        batch_size: examples per batch, >= 1; the last batch may be smaller.
-        modality: the kind of the examples.
-
-    Yields:
-        Batches as from :func:`batches`.
+    """All examples once, in order, for evaluation; the last batch may be smaller.
 
     >>> from aigc_jax.data.digits import digits
     >>> [len(batch["condition"]) for batch in epoch(digits().held_out, 400)]
@@ -93,23 +85,7 @@ def epoch(source: DataSource, batch_size: int, modality: Modality = IMAGE) -> It
 
 
 def load(source: DataSource, indices: Int[np.ndarray, " batch"], modality: Modality = IMAGE) -> dict[str, np.ndarray]:
-    """One batch of chosen examples, as models see them.
-
-    Args:
-        source: stored examples under the modality's name, their classes under ``label``.
-        indices: which, in any order [B].
-        modality: the kind of the examples.
-
-    Returns:
-        ``example`` [B, ...] and, where the source has labels, ``condition`` int32 [B].
-
-    Raises:
-        UsageError: the source has no such examples, or they are of another dtype or range.
-
-    >>> from aigc_jax.data.digits import digits
-    >>> load(digits().held_out, np.array([5, 3]))["example"].shape
-    (2, 28, 28, 1)
-    """
+    """One batch of chosen examples as models see them: ``example`` and, where the source has labels, ``condition``."""
     fields = take(source, indices)
     if modality.name not in fields:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Points as a modality, and points of the plane as a picture."""
+"""The point modality, and scatter plots of points of the plane."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aigc_jax.data.images import write_png
 from aigc_jax.types import Modality, UsageError
 
 REACH = 2.5
-"""Half the side of a picture: data are of about unit variance."""
+"""Half the side of a picture, for data of about unit variance."""
 
 
 def scatter(
@@ -24,19 +24,9 @@ def scatter(
     real: Float[np.ndarray, "num_real 2"] | None = None,
     reach: float = REACH,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """A picture of points.
+    """Scatter plot of points as an RGB image: colours by label, data (``real``) in grey, limits -reach to reach.
 
-    Args:
-        points: the points; those beyond the frame are drawn as crosses on it, and counted in the title, NaN too.
-        labels: the condition of each, drawn as its colour; None for one colour.
-        real: points of the data, drawn in grey behind.
-        reach: the frame goes from -reach to reach.
-
-    Returns:
-        One RGB image.
-
-    >>> scatter(np.zeros((1, 2), np.float32)).shape
-    (480, 480, 3)
+    Points beyond the limits are crosses on the frame, counted in the title together with NaN.
     """
     # matplotlib is slow to import, and of no use to most commands.
     from matplotlib.backends.backend_agg import FigureCanvasAgg

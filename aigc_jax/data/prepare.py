@@ -1,4 +1,4 @@
-"""``aigc-jax data prepare`` and ``aigc-jax data list``: get data sets, and say which are there."""
+"""Commands ``aigc-jax data prepare`` and ``aigc-jax data list``: download data sets, and list those that are there."""
 
 from __future__ import annotations
 
@@ -22,43 +22,25 @@ SUGGESTED = {
     "mnist": ("10", "28 x 28 x 1", "train 60000, test 10000"),
     "cifar10": ("10", "32 x 32 x 3", "train 50000, test 10000"),
 }
-"""Data sets that ``list_data`` names before they are prepared: classes, shape, examples."""
+"""Suggested data sets of ``list_data``: classes, shape, examples."""
 
 
 class Row(NamedTuple):
-    """One line of ``aigc-jax data list``.
-
-    Attributes:
-        name: what to give as the data set's name.
-        classes: how many, "" where unknown.
-        shape: of one image, as ``28 x 28 x 1``.
-        examples: how many in each split.
-        where: the folder, or how to get it.
-    """
+    """One line of ``aigc-jax data list``."""
 
     name: str
     classes: str
     shape: str
     examples: str
-    where: str
+    where: str  # the folder, or the command that prepares it
 
 
 def prepare(name: str, data_dir: str | None = None) -> str:
     """Download a data set and write it as ``array_record``, with progress bars, without TensorFlow.
 
-    All work is done in a temporary folder inside ``data_dir``: the data set appears in its place when it is
-    complete, or not at all. The downloaded originals are not kept.
-
-    Args:
-        name: ``tfds:NAME``, as in ``tfds:mnist``; ``tfds:NAME/CONFIG`` where there are several forms.
-        data_dir: the folder of prepared data sets; None takes ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
-
-    Returns:
-        One line that says what is now where.
-
-    Raises:
-        UsageError: no such data set, no network, a failed download, or a data set whose preparation needs
-            TensorFlow itself.
+    All work is done in a temporary folder inside ``data_dir``: the data set appears in its place when it is complete,
+    or not at all. The downloaded originals are not kept. ``name`` is ``tfds:NAME``, or ``tfds:NAME/CONFIG`` where there
+    are several forms; the result is one line that says where the data are.
     """
     kind, _, dataset = name.partition(":")
     if kind != "tfds" or not dataset:
@@ -88,14 +70,7 @@ def prepare(name: str, data_dir: str | None = None) -> str:
 
 
 def list_data(data_dir: str | None = None) -> list[Row]:
-    """The data sets that can be trained on, and those that could.
-
-    Args:
-        data_dir: the folder of prepared data sets; None takes ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
-
-    Returns:
-        The embedded digits, every prepared data set of images, suggestions with the command that prepares
-        them, and how to use a folder of images.
+    """The embedded digits, every prepared data set of images, suggestions, and the form of folders.
 
     >>> [row.name for row in list_data("no/such/folder")]
     ['digits', 'tfds:mnist', 'tfds:cifar10', 'folder:DIR']
@@ -170,13 +145,13 @@ def _tfds_name(dataset: str) -> str:
 
 
 def _closest(name: str, known: Sequence[str]) -> str:
-    """Advice to one who mistyped a name."""
+    """Advice for a mistyped name."""
     close = difflib.get_close_matches(name, known) or (known if len(known) < 10 else [])
     return f"did you mean {' or '.join(f'tfds:{match}' for match in close)}?" if close else "check its spelling"
 
 
 def _reason(error: BaseException) -> str:
-    """The cause in one line; ours, where tfds has wrapped one of ours."""
+    """The cause in one line; our own error if tfds has wrapped one."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, UsageError):
         cause = cause.__cause__ or cause.__context__
@@ -185,7 +160,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _describe(folder: Path, name: str) -> Row | None:
-    """What a prepared data set holds; None where it is none of images."""
+    """Content of a prepared data set; None without images."""
     import tensorflow_datasets as tfds
 
     try:

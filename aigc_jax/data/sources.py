@@ -1,4 +1,4 @@
-"""The names of data sets, and what they open."""
+"""Data sets by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aigc_jax.data.tfds_source import open_tfds
 from aigc_jax.types import Data, UsageError
 
 FORMS = "digits, tfds:NAME (for example tfds:mnist), folder:DIR (one sub-folder of images per class) or world:NAME"
-"""What data are called. Worlds are opened by their experiments, the others by ``open_data``."""
+"""Forms of data names. Worlds are opened by their experiments, the others by ``open_data``."""
 
 
 def open_data(
@@ -21,22 +21,22 @@ def open_data(
     num_classes: int | None = 10,
     skip_broken: bool = False,
 ) -> Data:
-    """Open a data set of images by its name. Only local files are looked at.
+    """Open a data set of images by its name, from local files only.
 
     Args:
         name: ``digits`` (embedded), ``tfds:NAME`` (prepared by ``aigc-jax data prepare``), or ``folder:DIR``.
         data_dir: the folder of prepared ``tfds`` data sets; None takes ``$TFDS_DATA_DIR``, else
             ``~/tensorflow_datasets``.
-        image_shape: height, width and channels that the model expects. Images of ``folder:DIR`` are brought
-            to it, those of the others must have it.
-        num_classes: how many classes the model expects; None for a model without condition.
-        skip_broken: leave images of ``folder:DIR`` out that cannot be read.
+        image_shape: height, width and channels of the model. Images of ``folder:DIR`` are brought to it, others must
+            have it.
+        num_classes: of the model; None for a model without condition.
+        skip_broken: leave out images of ``folder:DIR`` that cannot be read.
 
     Returns:
-        Examples ``image`` uint8 [H, W, C] and ``label`` int32 [], without ``label`` where there are none.
+        Images uint8 [H, W, C] and labels int32 [], without labels where there are none.
 
     Raises:
-        UsageError: the name is unknown, the data are not there or damaged, or do not fit the model.
+        UsageError: unknown name, or missing, damaged or unfit data.
 
     >>> data = open_data("digits")
     >>> data.train[0][IMAGE.name].shape, len(data.held_out), data.class_names[9]
@@ -61,7 +61,7 @@ def open_data(
 
 
 def _check_fit(data: Data, image_shape: tuple[int, int, int], num_classes: int | None) -> None:
-    """The data are what the model expects."""
+    """Raise UsageError for data of another shape or number of classes than the model's."""
     shape = data.train[0][IMAGE.name].shape
     if shape != tuple(image_shape):
         raise UsageError(

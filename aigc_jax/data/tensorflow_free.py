@@ -1,11 +1,11 @@
-"""Let tensorflow-datasets download and write data sets where TensorFlow is not installed.
+"""Preparation of data sets by tensorflow-datasets where TensorFlow is not installed.
 
-The library reads and writes ``array_record`` by itself, but a few steps of a preparation call TensorFlow:
-opening files (``tf.io.gfile``), names in archives (``tf.compat.as_text``), and encoding arrays as PNG or JPEG
-(``tf.image``). All of them go through one lazily imported module object; for the time of a preparation it
-gets a stand-in that does these things with the standard library and Pillow. In the same place the downloader
-learns to ask first whether a host answers: by itself it tries again for minutes. These are private names of
-tfds, ``downloader._open_url`` and the ``_module`` of a lazy module: ``pyproject.toml`` bounds its version for them.
+The library reads and writes ``array_record`` by itself, but a few steps of a preparation call TensorFlow: opening files
+(``tf.io.gfile``), names in archives (``tf.compat.as_text``), and encoding arrays as PNG or JPEG (``tf.image``). All of
+them go through one lazily imported module object; for the time of a preparation it gets a stand-in made of the standard
+library and Pillow. The downloader also first checks whether a host answers: by itself it tries again for minutes. These
+are private names of tfds, ``downloader._open_url`` and the ``_module`` of a lazy module: ``pyproject.toml`` bounds its
+version for them.
 """
 
 from __future__ import annotations
@@ -40,11 +40,7 @@ _PORTS = {"http": 80, "https": 443, "ftp": 21}
 
 @contextlib.contextmanager
 def tensorflow_free() -> Iterator[None]:
-    """While entered, ``tfds`` prepares data sets without TensorFlow and fails at once without a network.
-
-    Yields:
-        Nothing. Where TensorFlow is installed it is used, as tfds has it.
-    """
+    """Context in which ``tfds`` needs no TensorFlow (used where installed) and fails at once without a network."""
     from absl import logging
     from tensorflow_datasets.core.download import downloader
     from tensorflow_datasets.core.utils import lazy_imports_utils
@@ -79,14 +75,7 @@ def tensorflow_free() -> Iterator[None]:
 
 
 def check_reachable(url: str) -> None:
-    """Ask whether the host of a URL, or the proxy on the way to it, takes connections.
-
-    Args:
-        url: ``http``, ``https`` or ``ftp``.
-
-    Raises:
-        UsageError: it does not answer within :data:`TIMEOUT` seconds.
-    """
+    """Raise UsageError if the host of a URL, or the proxy before it, accepts no connection within :data:`TIMEOUT`."""
     parts = urllib.parse.urlsplit(url)
     host = parts.hostname or ""
     proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(parts.scheme)
@@ -113,14 +102,7 @@ def check_reachable(url: str) -> None:
 
 
 def check_any_reachable(urls: Iterable[str]) -> None:
-    """Ask whether at least one of the hosts takes connections.
-
-    Args:
-        urls: what might be downloaded; one URL per host is tried, all at the same time.
-
-    Raises:
-        UsageError: none of them answers. No URL at all is no error.
-    """
+    """Raise UsageError if no host of the URLs accepts connections; one URL per host is tried, all at the same time."""
     by_host = {urllib.parse.urlsplit(url).hostname: url for url in urls}
 
     def failure(url: str) -> UsageError | None:
@@ -137,14 +119,14 @@ def check_any_reachable(urls: Iterable[str]) -> None:
 
 
 class _Namespace(types.SimpleNamespace):
-    """A part of the stand-in; what it lacks is a preparation that needs the real TensorFlow."""
+    """A part of the stand-in; a missing name means a preparation that needs the real TensorFlow."""
 
     def __getattr__(self, name: str) -> Any:
         raise UsageError(f"its preparation needs TensorFlow itself (for '{name}'): choose a data set of plain images")
 
 
 def _stand_in() -> _Namespace:
-    """What preparations of image data sets call."""
+    """The functions that preparations of image data sets call."""
     gfile = _Namespace(
         GFile=open,
         exists=os.path.exists,
@@ -169,7 +151,7 @@ def _stand_in() -> _Namespace:
 
 
 def _encode(image: UInt8[np.ndarray, "height width channels"], file_format: str, **options: Any) -> _Namespace:
-    """An image file, in the wrapping of a TensorFlow tensor."""
+    """An image file, wrapped like a TensorFlow tensor."""
     file = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, format=file_format, **options)
     return _Namespace(numpy=file.getvalue)

@@ -21,61 +21,32 @@ from aigc_jax.data.images import IMAGE
 from aigc_jax.types import Data, UsageError
 
 HELD_OUT_SPLITS = ("test", "validation")
-"""Where held-out examples come from, best first; without either, the last tenth of ``train`` is held out."""
+"""Splits of held-out examples, best first; without either, the last tenth of ``train`` is held out."""
 
 NUM_HASHED = 64
-"""How many evenly spaced examples of a part make its checksum."""
+"""Evenly spaced examples of a part in its checksum."""
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
-"""What a version folder is called."""
+"""Names of version folders."""
 
 
 def default_data_dir(data_dir: str | None) -> Path:
-    """The folder of prepared data sets.
-
-    Args:
-        data_dir: as given by the user, or None.
-
-    Returns:
-        ``data_dir``, else ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
-
-    >>> default_data_dir("data").as_posix()
-    'data'
-    """
+    """The folder of prepared data sets: ``data_dir``, else ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``."""
     return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def find_versions(folder: Path) -> list[Path]:
-    """The prepared versions of a data set, oldest first.
-
-    Args:
-        folder: ``DIR/NAME``, ``DIR/NAME/CONFIG``, or one version of these.
-
-    Returns:
-        Folders that hold a ``dataset_info.json``; half-prepared ones have none.
-
-    >>> find_versions(Path("no/such/folder"))
-    []
-    """
+    """Prepared versions of a data set, oldest first, below ``DIR/NAME`` or ``DIR/NAME/CONFIG``, or one given itself."""
     candidates = [folder] if VERSION.fullmatch(folder.name) else folder.glob("*")
     found = [path for path in candidates if VERSION.fullmatch(path.name) and (path / "dataset_info.json").is_file()]
     return sorted(found, key=lambda path: [int(part) for part in path.name.split(".")])
 
 
 def open_tfds(name: str, data_dir: str | None = None) -> Data:
-    """Open a prepared data set of images.
+    """Open a prepared data set of images: ``mnist``, ``emnist/letters``, ``mnist/3.0.1``; newest version by default.
 
-    Args:
-        name: ``mnist``, or with a configuration or a version, ``emnist/letters``, ``mnist/3.0.1``. The newest
-            prepared version is taken where none is named.
-        data_dir: the folder of prepared data sets, see :func:`default_data_dir`.
-
-    Returns:
-        Images uint8 [H, W, C]; ``train`` is the split of that name, ``held_out`` the first of
-        :data:`HELD_OUT_SPLITS` that there is, else the last tenth of ``train``, which ``train`` then lacks.
-
-    Raises:
-        UsageError: not prepared, damaged, in another format, or not images of one shape.
+    ``held_out`` is the first of :data:`HELD_OUT_SPLITS` that exists, else the last tenth of ``train``, which ``train``
+    then lacks. UsageError means not prepared, damaged, in another format, or not images of one shape.
     """
     place = _find(name, default_data_dir(data_dir))
     parts = _read_splits(place)
@@ -85,7 +56,7 @@ def open_tfds(name: str, data_dir: str | None = None) -> Data:
     opened, digest = [], hashlib.sha256()
     for split, rows in _split_rows(place, {split: len(part) for split, part in parts.items()}):
         source = TfdsSource(parts[split], rows, place=place, image_shape=shape, num_classes=len(class_names))
-        # The first record of every file: a truncated file cannot be opened at all, and this is when to say so.
+        # The first record of every file: a truncated file cannot be opened at all, and should fail here.
         starts = {rows.start, *np.cumsum([0, *info.splits[split].shard_lengths])}
         source.take(np.array([start - rows.start for start in starts if start in rows]))
         digest.update(f"{place.folder.name} {split} {rows} {source.checksum()}".encode())
@@ -95,7 +66,7 @@ def open_tfds(name: str, data_dir: str | None = None) -> Data:
 
 
 class Place(NamedTuple):
-    """Where a data set is, for messages that say what to do about it."""
+    """Place of a data set, for messages that say how to mend it."""
 
     name: str
     root: Path
@@ -103,7 +74,7 @@ class Place(NamedTuple):
     command: str
 
     def damaged(self, error: Exception) -> UsageError:
-        """What to raise when the files cannot be read."""
+        """The error of unreadable files."""
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         return UsageError(
             f"tfds:{self.name} in {self.folder} is damaged ({reason}): remove that folder and type {self.command}"
@@ -111,15 +82,7 @@ class Place(NamedTuple):
 
 
 class TfdsSource:
-    """Examples of one split, decoded by Pillow.
-
-    Attributes:
-        records: the split, ``image`` still as it is in the file.
-        rows: which of its records.
-        place: where it is.
-        image_shape: of every image.
-        num_classes: labels are 0 ... num_classes - 1; 0 where there are none.
-    """
+    """Examples of one split, decoded by Pillow; ``num_classes`` is 0 where there are no labels."""
 
     def __init__(
         self, records: Any, rows: range, *, place: Place, image_shape: tuple[int, int, int], num_classes: int
@@ -154,7 +117,7 @@ class TfdsSource:
         return {**batch, "label": label}
 
     def checksum(self) -> str:
-        """Of some evenly spaced examples as they are in the files, whatever decodes them."""
+        """Checksum of some evenly spaced examples as they are in the files, independent of the decoder."""
         examples = self._read(np.unique(np.linspace(0, len(self) - 1, NUM_HASHED).astype(int)))
         return hashlib.sha256(b"".join(example[IMAGE.name] for example in examples)).hexdigest()
 
@@ -183,7 +146,7 @@ def _find(name: str, root: Path) -> Place:
 
 
 def _read_splits(place: Place) -> dict[str, Any]:
-    """All splits by name; their records still hold images as they are in the file."""
+    """All splits by name, with undecoded images."""
     # A long import, and only this source needs it.
     import tensorflow_datasets as tfds
 
@@ -207,7 +170,7 @@ def _read_splits(place: Place) -> dict[str, Any]:
 
 
 def _image_shape(place: Place, features: dict[str, Any]) -> tuple[int, int, int]:
-    """The shape that all images have."""
+    """The common shape of all images."""
     feature = features.get(IMAGE.name)
     if feature is None or len(feature.shape) != 3 or feature.np_dtype != np.uint8:
         raise UsageError(
@@ -221,12 +184,12 @@ def _image_shape(place: Place, features: dict[str, Any]) -> tuple[int, int, int]
 
 
 def _class_names(features: dict[str, Any]) -> Sequence[str]:
-    """What the labels are called, as it can be printed; () where there are none."""
+    """Printable names of the labels; () where there are none."""
     return tuple(visible(name) for name in getattr(features.get("label"), "names", ()))
 
 
 def _split_rows(place: Place, lengths: dict[str, int]) -> list[tuple[str, range]]:
-    """Split and records for training, and for what is held out."""
+    """Split and records of the training part and of the held-out part."""
     num_train = lengths["train"]
     for split in HELD_OUT_SPLITS:
         if lengths.get(split):

@@ -87,5 +87,5 @@ def _worst(held_out: Examples, made: np.ndarray, values: dict[str, np.ndarray]) 
     )
     labels = [["" for _ in chosen], [f"{word} {similarity[index]:.2g}" for index in chosen]]
     groups = [picture(held_out.values[chosen]), picture(held_out.modality.store(made[chosen]))]
-    titles = ["image", "reconstruction"]
+    titles = [held_out.modality.name, "reconstruction"]
     return Gallery("reconstructions", "The worst reconstructions", caption, groups, labels, titles)
