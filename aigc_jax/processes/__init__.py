@@ -1,1 +1,1 @@
-"""Noise processes: how an example is corrupted, and how what a network predicts becomes a denoised example."""
+"""Noise processes, and parameterizations that turn a network's output into a denoised example."""

@@ -11,7 +11,7 @@ from aigc_jax.types import UsageError
 
 
 def with_boundary(process: Process, sigma_data: float = 0.5) -> Parameterization:
-    """EDM preconditioning shifted by sigma_min, so that f(x, sigma_min) = x whatever the network says.
+    """EDM preconditioning shifted by sigma_min, so that f(x, sigma_min) = x for every network.
 
     Args:
         process: a process without scale, :func:`aigc_jax.processes.gaussian.edm`; its t_min is sigma_min.
@@ -20,9 +20,6 @@ def with_boundary(process: Process, sigma_data: float = 0.5) -> Parameterization
     Returns:
         The parameterization: c_skip = sigma_data^2 / ((sigma - sigma_min)^2 + sigma_data^2),
         c_out = sigma_data (sigma - sigma_min) / sqrt(sigma^2 + sigma_data^2).
-
-    Raises:
-        UsageError: ``sigma_data`` is not positive, or t is not the noise level itself.
 
     Reference:
         Song et al., "Consistency Models", 2023, appendix C.

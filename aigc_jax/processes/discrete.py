@@ -24,17 +24,11 @@ from aigc_jax.types import Keys, UsageError
 
 
 class CategoricalProcess(NamedTuple):
-    """A categorical noise process. Data are tokens 0 ... V - 1; the states may be more.
+    """A categorical noise process. Data are tokens 0 ... V - 1; there may be more states."""
 
-    Attributes:
-        keep: probability that a token is still itself at t, falling from 1 at t = 0 to 0 at t = 1.
-        limit: what a token that is not kept is drawn from, and so the distribution at t = 1: float32 [S].
-        vocab_size: V, the number of values that data take, <= S.
-    """
-
-    keep: ScheduleFn
-    limit: np.ndarray
-    vocab_size: int
+    keep: ScheduleFn  # probability that a token is still itself at t, from 1 at t = 0 to 0 at t = 1
+    limit: np.ndarray  # distribution of tokens that are not kept, float32 [S]
+    vocab_size: int  # V <= S
 
     @property
     def num_states(self) -> int:
@@ -42,16 +36,7 @@ class CategoricalProcess(NamedTuple):
         return len(self.limit)
 
     def corrupt(self, x_0: Int[Array, "batch *shape"], keys: Keys, t: Float[Array, " batch"]) -> Array:
-        """Draw x_t.
-
-        Args:
-            x_0: tokens [B, ...].
-            keys: one key per example [B].
-            t: a time for each example [B].
-
-        Returns:
-            States int32 [B, ...].
-        """
+        """Draw x_t, at a time for each example [B], as states int32 [B, ...]."""
 
         def draw(x_0: Array, key: Array, keep: Array) -> Array:
             kept, replaced = jax.random.split(key)
@@ -72,24 +57,17 @@ class CategoricalProcess(NamedTuple):
         )
 
     def likelihood(self, x_t: Int[Array, "batch *shape"], t: Float[Array, " batch"]) -> Array:
-        """The same numbers seen from x_t: q(x_t | x_0) for every token x_0, float32 [B, ..., V]."""
+        """q(x_t | x_0) as a function of x_0, for every token: float32 [B, ..., V]."""
         keep = expand(self.keep(t), x_t)[..., None]
         return keep * jax.nn.one_hot(x_t, self.vocab_size) + (1.0 - keep) * self._limit_at(x_t)[..., None]
 
     def mask_impossible_logits(
         self, logits: Float[Array, "batch *shape vocab"], x_t: Int[Array, "batch *shape"], t: Float[Array, " batch"]
     ) -> Array:
-        """Log probabilities of x_0 without the tokens that cannot have become x_t.
+        """Normalised log probabilities of x_0 [B, ..., V], -inf for tokens that cannot have become x_t.
 
-        Where the limit is a mask, a token that shows is itself: the network need not learn it.
-
-        Args:
-            logits: unnormalised log probabilities of x_0, as of a network [B, ..., V].
-            x_t: states [B, ...].
-            t: times [B], not both of no noise and of a state that no token has.
-
-        Returns:
-            Normalised log probabilities [B, ..., V], -inf where ruled out.
+        Where the limit is a mask, a token that is not masked is known: the network need not learn it. There must be
+        noise at t or x_t must be a token.
 
         Reference:
             Sahoo et al., "Simple and Effective Masked Diffusion Language Models" (MDLM), 2024, section 3.2.3.
@@ -97,19 +75,10 @@ class CategoricalProcess(NamedTuple):
         return jax.nn.log_softmax(logits, where=self.likelihood(x_t, t) > 0)
 
     def reverse(self, log_probs: Float[Array, "batch *shape vocab"], x_t: Array, s: Array, t: Array) -> Array:
-        """The distribution of x_s given x_t and what is believed of x_0: the mean of q(x_s | x_t, x_0) over x_0.
+        """The distribution of x_s given x_t, s < t [B, ..., S]: the mean of q(x_s | x_t, x_0) over the predicted x_0.
 
-        Of a certain x_0 it is the posterior itself; of the exact p(x_0 | x_t) it is the exact p(x_s | x_t), token
-        by token.
-
-        Args:
-            log_probs: log probabilities of x_0 [B, ..., V], as from :meth:`mask_impossible_logits`.
-            x_t: states [B, ...].
-            s: earlier times [B], s < t.
-            t: times [B].
-
-        Returns:
-            float32 [B, ..., S].
+        For a certain x_0 it is the posterior itself; for the exact p(x_0 | x_t) it is the exact p(x_s | x_t), token by
+        token. ``log_probs`` are those of :meth:`mask_impossible_logits`.
 
         Reference:
             Austin et al. 2021, equations 3 and 4.
@@ -126,21 +95,13 @@ class CategoricalProcess(NamedTuple):
     def bound_rate(
         self, log_probs: Float[Array, "batch *shape vocab"], x_0: Array, x_t: Array, t: Float[Array, " batch"]
     ) -> Float[Array, " batch"]:
-        """What the variational bound gains per unit of time: -log p(x_0) <= integral over [0, 1] of its mean over x_t.
+        """Integrand of the variational bound, -log p(x_0) <= integral over [0, 1] of its mean over x_t, in nats [B].
 
-        The divergence between two jump processes that run backwards: the true one, which knows x_0, jumps from x_t
-        to y at a rate r(y), the model at the mean r'(y) of that rate over its p(x_0 | x_t); the divergence per unit
-        of time is the sum over y of r' - r + r log(r / r'). With the exact p(x_0 | x_t) the bound is exact. Where the
-        limit is a mask it is the cross-entropy of the masked tokens, times -keep' / (1 - keep).
-
-        Args:
-            log_probs: log probabilities of x_0 [B, ..., V], as from :meth:`mask_impossible_logits`.
-            x_0: tokens [B, ...].
-            x_t: states [B, ...], drawn from q(x_t | x_0).
-            t: times [B], 0 < t < 1.
-
-        Returns:
-            Nats per unit of time, summed over the tokens of each example [B].
+        The divergence between two jump processes that run backwards: the true one, given x_0, jumps from x_t to y at a
+        rate r(y), the model at the mean r'(y) of that rate over its p(x_0 | x_t); the divergence per unit of time is
+        the sum over y of r' - r + r log(r / r'). With the exact p(x_0 | x_t) the bound is exact. Where the limit is a
+        mask it is the cross-entropy of the masked tokens, times -keep' / (1 - keep). ``log_probs`` are those of
+        :meth:`mask_impossible_logits`, and 0 < t < 1.
 
         Reference:
             Campbell et al. 2022, proposition 2, with the constant that makes it a bound; for the mask, Sahoo et al.
@@ -169,7 +130,7 @@ class CategoricalProcess(NamedTuple):
         return jnp.asarray(self.limit)[x_t]
 
     def _padded(self, values: Array, fill: float = 0.0) -> Array:
-        """[..., V] -> [..., S]: states that no token has."""
+        """[..., V] -> [..., S], filled for the states that are no tokens."""
         widths = [(0, 0)] * (values.ndim - 1) + [(0, self.num_states - self.vocab_size)]
         return jnp.pad(values, widths, constant_values=fill)
 
@@ -190,17 +151,11 @@ def cosine(t: Float[Array, "..."]) -> Array:
 
 
 def absorbing(vocab_size: int, keep: ScheduleFn = linear) -> CategoricalProcess:
-    """Tokens turn into a mask, state ``vocab_size``, one after the other.
+    """Tokens become a mask, state ``vocab_size``.
 
     Args:
-        vocab_size: V >= 2, the number of values that a token has.
+        vocab_size: V >= 2, the number of tokens; there are V + 1 states.
         keep: the schedule, :func:`linear` or :func:`cosine`.
-
-    Returns:
-        The process, of V + 1 states.
-
-    Raises:
-        UsageError: fewer than two values.
 
     Reference:
         Austin et al. 2021, appendix A.2.2.
@@ -213,17 +168,11 @@ def absorbing(vocab_size: int, keep: ScheduleFn = linear) -> CategoricalProcess:
 
 
 def uniform(vocab_size: int, keep: ScheduleFn = linear) -> CategoricalProcess:
-    """Tokens turn into random ones.
+    """Tokens become random ones.
 
     Args:
-        vocab_size: V >= 2, the number of values that a token has.
+        vocab_size: V >= 2, the number of tokens and of states.
         keep: the schedule, :func:`linear` or :func:`cosine`.
-
-    Returns:
-        The process, of V states.
-
-    Raises:
-        UsageError: fewer than two values.
 
     Reference:
         Austin et al. 2021, appendix A.2.1.
@@ -236,18 +185,7 @@ def uniform(vocab_size: int, keep: ScheduleFn = linear) -> CategoricalProcess:
 
 
 def draw_states(key: Array, probs: Float[Array, "*shape states"]) -> Array:
-    """Draw a state from each distribution.
-
-    Args:
-        key: one key.
-        probs: probabilities [..., S], >= 0, normalised or not.
-
-    Returns:
-        int32 [...].
-
-    >>> draw_states(jax.random.key(0), jnp.array([[0.0, 1.0], [1.0, 0.0]]))
-    Array([1, 0], dtype=int32)
-    """
+    """Draw a state int32 [...] from each distribution [..., S], normalised or not."""
     return jax.random.categorical(key, _log(probs)).astype(jnp.int32)
 
 

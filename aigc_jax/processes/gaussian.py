@@ -23,21 +23,13 @@ ScheduleFn = Callable[[Any], Array]
 
 
 class Process(NamedTuple):
-    """A Gaussian noise process.
+    """A Gaussian noise process."""
 
-    Attributes:
-        alpha: scale of the signal, 1 at the data end, never negative.
-        sigma: standard deviation of the noise, increasing in t.
-        time_at: the t at which sigma / alpha has a given value, the inverse of :meth:`noise_ratio`.
-        t_min: the data end, where sampling stops; sigma may be 0 there.
-        t_max: the noise end, where sampling begins; alpha may be 0 there.
-    """
-
-    alpha: ScheduleFn
-    sigma: ScheduleFn
-    time_at: ScheduleFn
-    t_min: float = 0.0
-    t_max: float = 1.0
+    alpha: ScheduleFn  # scale of the signal, 1 at the data end, never negative
+    sigma: ScheduleFn  # standard deviation of the noise, increasing in t
+    time_at: ScheduleFn  # the t at which sigma / alpha has a value, the inverse of noise_ratio
+    t_min: float = 0.0  # data end, where sampling stops; sigma may be 0
+    t_max: float = 1.0  # noise end, where sampling begins; alpha may be 0
 
     def noise_ratio(self, t: Any) -> Array:
         """The noise level of Karras et al., sigma / alpha; infinite where alpha is 0."""
@@ -50,57 +42,26 @@ class Process(NamedTuple):
         return -2.0 * jnp.log(self.noise_ratio(t))
 
     def derivatives(self, t: Array) -> tuple[Array, Array]:
-        """The slopes d alpha / dt and d sigma / dt, elementwise.
-
-        Args:
-            t: float32 of any shape.
-
-        Returns:
-            Two arrays of the shape of ``t``.
-        """
+        """The slopes d alpha / dt and d sigma / dt, elementwise."""
         ones = jnp.ones_like(t)
         return jax.jvp(self.alpha, (t,), (ones,))[1], jax.jvp(self.sigma, (t,), (ones,))[1]
 
     def corrupt(self, x_0: Float[Array, "batch *shape"], epsilon: Array, t: Float[Array, " batch"]) -> Array:
-        """x_t, the example with noise.
-
-        Args:
-            x_0: examples [B, ...].
-            epsilon: standard normal noise of the same shape.
-            t: a time for each example [B].
-
-        Returns:
-            [B, ...].
-        """
+        """x_t = alpha x_0 + sigma epsilon, at a time for each example [B]."""
         return expand(self.alpha(t), x_0) * x_0 + expand(self.sigma(t), x_0) * epsilon
 
 
 class Posterior(NamedTuple):
-    """q(x_s | x_t, x_0) = N(scale_x_t * x_t + scale_x_0 * x_0, std^2), with s < t.
-
-    Attributes:
-        scale_x_t: factor of x_t.
-        scale_x_0: factor of x_0.
-        std: standard deviation of the posterior, "beta tilde" squared-rooted.
-        forward_std: standard deviation of q(x_t | x_s), "beta" squared-rooted: the other common choice.
-    """
+    """q(x_s | x_t, x_0) = N(scale_x_t * x_t + scale_x_0 * x_0, std^2), with s < t."""
 
     scale_x_t: Array
     scale_x_0: Array
-    std: Array
-    forward_std: Array
+    std: Array  # square root of "beta tilde"
+    forward_std: Array  # of q(x_t | x_s), square root of "beta": the other common choice
 
 
 def posterior(process: Process, s: Any, t: Any) -> Posterior:
-    """The Gaussian from which ancestral sampling draws x_s.
-
-    Args:
-        process: the process.
-        s: the earlier time (less noise), any shape.
-        t: the later time, the same shape; alpha(t) may be 0.
-
-    Returns:
-        Its coefficients, each of the shape of ``t``.
+    """The Gaussian q(x_s | x_t, x_0) of ancestral sampling, s < t; alpha(t) may be 0.
 
     Reference:
         Ho et al., "Denoising Diffusion Probabilistic Models", 2020, equations 6 and 7; in continuous time
@@ -120,11 +81,7 @@ def posterior(process: Process, s: Any, t: Any) -> Posterior:
 
 
 def expand(value: Array, like: Array) -> Array:
-    """One value per example, shaped to multiply the examples: [B] -> [B, 1, ...]; a scalar stays as it is.
-
-    >>> expand(jnp.ones(2), jnp.ones((2, 4, 4, 1))).shape
-    (2, 1, 1, 1)
-    """
+    """One value per example, shaped to multiply the examples: [B] -> [B, 1, ...]; a scalar stays as it is."""
     return value.reshape(value.shape + (1,) * (like.ndim - value.ndim)) if value.ndim else value
 
 
@@ -148,7 +105,7 @@ def rectified_flow() -> Process:
 
 
 def edm(sigma_min: float = 0.002, sigma_max: float = 80.0) -> Process:
-    """Noise that is only added: alpha = 1, and t is sigma itself.
+    """Variance exploding in sigma itself: alpha = 1, sigma(t) = t.
 
     Args:
         sigma_min: the smallest noise level on the grids of :mod:`aigc_jax.samplers.grids`, > 0.
@@ -164,7 +121,7 @@ def edm(sigma_min: float = 0.002, sigma_max: float = 80.0) -> Process:
 
 
 def variance_exploding(sigma_min: float = 0.01, sigma_max: float = 50.0) -> Process:
-    """Noise that is only added, on a logarithmic clock: alpha = 1, sigma(t) = sigma_min (sigma_max / sigma_min)^t.
+    """Variance exploding on a logarithmic clock: alpha = 1, sigma(t) = sigma_min (sigma_max / sigma_min)^t.
 
     Args:
         sigma_min: noise at t = 0, > 0.
@@ -235,7 +192,7 @@ def cosine(offset: float = 0.008, t_max: float = 0.9999) -> Process:
 
     Args:
         offset: keeps the noise from being too small near the data.
-        t_max: where sampling begins; at 1 there is no signal, as in ``rectified_flow``.
+        t_max: start of sampling; at 1 there is no signal, as in ``rectified_flow``.
 
     Reference:
         Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models", 2021, equation 17.

@@ -1,7 +1,7 @@
-"""What a network predicts, and what follows from it: all kinds through one canonical pair (x_0, epsilon).
+"""Predictions of a network (x_0, epsilon, v, score, velocity), converted through one canonical pair (x_0, epsilon).
 
-Any two of x_t, x_0 and epsilon determine the third. Each kind of prediction is a linear combination of x_0 and
-epsilon, so 2 N functions serve where N^2 converters would be needed.
+Any two of x_t, x_0 and epsilon determine the third. Each kind of prediction is a linear combination of x_0 and epsilon,
+so 2 N functions serve where N^2 converters would be needed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,7 @@ KINDS: tuple[Kind, ...] = ("x_0", "epsilon", "v", "score", "velocity")
 
 
 class Pair(NamedTuple):
-    """The canonical pair: x_t = alpha x_0 + sigma epsilon.
-
-    Attributes:
-        x_0: the example, [B, ...].
-        epsilon: the noise, [B, ...].
-    """
+    """The canonical pair: x_t = alpha x_0 + sigma epsilon."""
 
     x_0: Array
     epsilon: Array
@@ -36,21 +31,9 @@ class Pair(NamedTuple):
 def to_pair(
     process: Process, kind: Kind, value: Float[Array, "batch *shape"], x_t: Array, t: Float[Array, " batch"]
 ) -> Pair:
-    """The canonical pair that belongs to a prediction.
+    """The canonical pair of a prediction ``value`` made from x_t.
 
-    Args:
-        process: the noise process.
-        kind: what ``value`` is.
-        value: the prediction [B, ...].
-        x_t: what it was made from [B, ...].
-        t: the time of each example [B].
-
-    Returns:
-        x_0 and epsilon. Where x_t does not determine the one that is not given (epsilon without noise, x_0
-        without signal) it is 0.
-
-    Raises:
-        UsageError: there is no such kind.
+    Where x_t does not determine the other one of the pair (epsilon without noise, x_0 without signal) it is 0.
 
     >>> from aigc_jax.processes.gaussian import rectified_flow
     >>> x_t, t = jnp.array([[0.75]]), jnp.array([0.25])
@@ -79,24 +62,7 @@ def to_pair(
 
 
 def from_pair(process: Process, kind: Kind, pair: Pair, t: Float[Array, " batch"]) -> Array:
-    """The quantity of a kind that belongs to a canonical pair: what a network learns to predict.
-
-    Args:
-        process: the noise process.
-        kind: which quantity.
-        pair: x_0 and epsilon [B, ...].
-        t: the time of each example [B].
-
-    Returns:
-        [B, ...]; the score is 0 where there is no noise.
-
-    Raises:
-        UsageError: there is no such kind.
-
-    >>> from aigc_jax.processes.gaussian import rectified_flow
-    >>> from_pair(rectified_flow(), "velocity", Pair(jnp.array([[1.0]]), jnp.array([[3.0]])), jnp.array([0.5]))
-    Array([[2.]], dtype=float32)
-    """
+    """The quantity of a kind for a canonical pair, the target of a network; the score is 0 where there is no noise."""
     alpha, sigma = expand(process.alpha(t), pair.x_0), expand(process.sigma(t), pair.x_0)
     if kind == "x_0":
         return pair.x_0
@@ -113,35 +79,24 @@ def from_pair(process: Process, kind: Kind, pair: Pair, t: Float[Array, " batch"
 
 
 class Parameterization(NamedTuple):
-    """How a raw network becomes a denoiser, and what it is trained to output.
+    """The map from a raw network to a denoiser, and the network's target."""
 
-    Attributes:
-        scale_input: ``(x_t, t) -> network input`` [B, ...].
-        noise_label: ``t -> [B]``, what the network is told of the time; about [0, 1] or a few units wide.
-        to_x_0: ``(output, x_t, t) -> x_0`` [B, ...].
-        target: ``(pair, t) -> the output that would be right`` [B, ...].
-        x_0_per_output: ``t -> d x_0 / d output`` [B]: turns a weight of the error in x_0 into one of the output's.
-    """
-
-    scale_input: Callable[[Array, Array], Array]
-    noise_label: Callable[[Array], Array]
-    to_x_0: Callable[[Array, Array, Array], Array]
-    target: Callable[[Pair, Array], Array]
-    x_0_per_output: Callable[[Array], Array]
+    scale_input: Callable[[Array, Array], Array]  # (x_t, t) -> network input [B, ...]
+    noise_label: Callable[[Array], Array]  # t -> the network's input of time [B], of order 1
+    to_x_0: Callable[[Array, Array, Array], Array]  # (output, x_t, t) -> x_0 [B, ...]
+    target: Callable[[Pair, Array], Array]  # (pair, t) -> the right output [B, ...]
+    x_0_per_output: Callable[[Array], Array]  # t -> d x_0 / d output [B], to convert weights of errors
 
 
 def predict(process: Process, kind: Kind) -> Parameterization:
-    """A network that outputs one of the standard quantities and sees x_t and t as they are.
+    """Parameterization of a network that outputs one of the standard quantities and sees x_t and t as they are.
 
     Args:
         process: the noise process.
-        kind: what the network outputs.
+        kind: the output of the network.
 
     Returns:
         The parameterization. Its noise label is t where t runs over [0, 1], log(t) / 4 where t is sigma.
-
-    Raises:
-        UsageError: there is no such kind.
 
     >>> from aigc_jax.processes.gaussian import rectified_flow
     >>> to_x_0 = predict(rectified_flow(), "velocity").to_x_0
@@ -169,17 +124,10 @@ def predict(process: Process, kind: Kind) -> Parameterization:
 def precondition(process: Process, sigma_data: float = 0.5) -> Parameterization:
     """EDM preconditioning: network input and output have unit variance at every noise level.
 
-    Written for x_t / alpha, so that it holds for every process with signal left.
-
     Args:
-        process: the noise process, alpha > 0 everywhere; :func:`aigc_jax.processes.gaussian.edm` in the paper.
+        process: the noise process, alpha > 0 everywhere (coefficients are those of x_t / alpha);
+            :func:`aigc_jax.processes.gaussian.edm` in the paper.
         sigma_data: standard deviation of the data, > 0.
-
-    Returns:
-        The parameterization.
-
-    Raises:
-        UsageError: ``sigma_data`` is not positive, or the process has no signal left at its end.
 
     Reference:
         Karras et al. 2022, table 1 and equation 7.

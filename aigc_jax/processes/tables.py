@@ -1,4 +1,4 @@
-"""Noise processes given by a table: the betas of a discrete chain, as published code has them.
+"""Noise processes from a table: the betas of a discrete chain, as in published code.
 
 At the times t = i / T of the chain alpha and sigma are the table's own, to the rounding of one float32; between them
 beta is constant. The continuous processes of :mod:`aigc_jax.processes.gaussian` are the limit of many steps, which a
@@ -28,12 +28,6 @@ def discrete_linear(num_steps: int = 1000, beta_min: float = 1e-4, beta_max: flo
         beta_min: the variance that the first step adds, in (0, 1).
         beta_max: that of the last step, in (0, 1); those between are evenly spaced.
 
-    Returns:
-        The process.
-
-    Raises:
-        UsageError: there is no such chain.
-
     Reference:
         Ho et al., "Denoising Diffusion Probabilistic Models", 2020, equation 4 and section 4.
 
@@ -57,7 +51,7 @@ def discrete_linear(num_steps: int = 1000, beta_min: float = 1e-4, beta_max: flo
         return table[step] + (place - step.astype(jnp.float32)) * (table[step + 1] - table[step])
 
     def sigma(t: Any) -> Array:
-        # expm1, not 1 - alpha^2; at t = 0 the square root has no slope, and none is asked for.
+        # expm1, not 1 - alpha^2; at t = 0 the square root has no slope.
         square = -jnp.expm1(2.0 * log_alpha(t))
         return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 

@@ -1,4 +1,4 @@
-"""At which times a denoiser is trained: one random time per example."""
+"""Distributions of training times of a denoiser: one random time per example."""
 
 from __future__ import annotations
 
@@ -18,17 +18,11 @@ TimeSampler = Callable[[Keys], Array]
 
 
 def uniform_times(process: Process, *, num_steps: int | None = None) -> TimeSampler:
-    """Every time alike.
+    """Uniform times between t_min and t_max.
 
     Args:
-        process: its t_min and t_max are the limits.
-        num_steps: where given, only the ``num_steps`` times of DDPM's discrete chain, t = i / num_steps * t_max.
-
-    Returns:
-        The sampler.
-
-    Raises:
-        UsageError: fewer than one step.
+        process: the noise process.
+        num_steps: None, or only the ``num_steps`` times of DDPM's discrete chain, t = i / num_steps * t_max.
 
     Reference:
         Ho et al., "Denoising Diffusion Probabilistic Models", 2020, algorithm 1.
@@ -58,12 +52,6 @@ def logit_normal_times(mean: float = 0.0, std: float = 1.0) -> TimeSampler:
         mean: above 0 for more noise.
         std: > 0.
 
-    Returns:
-        The sampler.
-
-    Raises:
-        UsageError: ``std`` is not positive.
-
     Reference:
         Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis", 2024, equation 19.
 
@@ -83,13 +71,7 @@ def lognormal_times(mean: float = -1.2, std: float = 1.2, *, limits: tuple[float
     Args:
         mean: P_mean of the paper.
         std: P_std of the paper, > 0.
-        limits: the least and largest noise level; the distribution is cut there. None for none.
-
-    Returns:
-        The sampler.
-
-    Raises:
-        UsageError: ``std`` is not positive.
+        limits: the least and largest noise level, which truncate the distribution; None for none.
 
     Reference:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models", 2022, table 1.

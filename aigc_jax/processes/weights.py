@@ -1,4 +1,4 @@
-"""How much the error at each time counts, in units of the network's own output."""
+"""Weights of training times, in units of the network's own output."""
 
 from __future__ import annotations
 
@@ -30,18 +30,12 @@ def simple_weight(t: Array) -> Array:
 
 
 def min_snr_weight(process: Process, parameterization: Parameterization, gamma: float = 5.0) -> WeightFn:
-    """The error in x_0 counts min(SNR, gamma).
+    """Min-SNR weighting: the error in x_0 has the weight min(SNR, gamma).
 
     Args:
         process: the noise process.
-        parameterization: what the network outputs; the weight is converted to it.
+        parameterization: of the network; the weight is converted to its output.
         gamma: the cap, > 0.
-
-    Returns:
-        The weight.
-
-    Raises:
-        UsageError: ``gamma`` is not positive.
 
     Reference:
         Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy", 2023, section 3.4.
@@ -63,11 +57,11 @@ def min_snr_weight(process: Process, parameterization: Parameterization, gamma: 
 
 
 def elbo_weight(process: Process, parameterization: Parameterization) -> WeightFn:
-    """The continuous-time variational bound: the error in x_0 counts -1/2 d SNR / dt.
+    """The continuous-time variational bound: the error in x_0 has the weight -1/2 d SNR / dt.
 
     Args:
         process: the noise process.
-        parameterization: what the network outputs; the weight is converted to it.
+        parameterization: of the network; the weight is converted to its output.
 
     Returns:
         The weight; with times uniform over [t_min, t_max] of length 1 the loss is the diffusion loss in nats

@@ -1,4 +1,4 @@
-"""DDIM and ancestral DDPM: one draw from a Gaussian over x_s given x_t and the denoised x_0."""
+"""DDIM and ancestral DDPM: sampling from a Gaussian over x_s given x_t and the denoised x_0."""
 
 from __future__ import annotations
 
@@ -20,24 +20,10 @@ VarianceFn = Callable[[Array, Array, Condition], Array]
 def ddim(process: Process, *, eta: float = 0.0) -> Solver:
     """DDIM: deterministic for eta = 0 (order 1), the ancestral sampler for eta = 1; one evaluation a step.
 
-    Args:
-        process: the noise process.
-        eta: share of the posterior's standard deviation that is drawn anew, in [0, 1].
-
-    Returns:
-        The solver.
-
-    Raises:
-        UsageError: eta lies outside [0, 1].
+    ``eta`` in [0, 1] is the share of the posterior's standard deviation that is drawn anew.
 
     Reference:
         Song et al., "Denoising Diffusion Implicit Models", 2021, equations 12 and 16.
-
-    >>> import jax
-    >>> from aigc_jax.processes.gaussian import variance_preserving
-    >>> keys, times = jax.random.split(jax.random.key(0), 1), jnp.linspace(1.0, 0.0, 5)
-    >>> ddim(variance_preserving())(lambda x, t, condition: 0 * x + 2, jnp.ones((1, 1)), times, keys)
-    Array([[2.]], dtype=float32)
     """
     if not 0 <= eta <= 1:
         raise UsageError(f"eta must lie in [0, 1], got {eta}: 0 is deterministic DDIM, 1 the ancestral sampler")
@@ -59,26 +45,12 @@ def ddim(process: Process, *, eta: float = 0.0) -> Solver:
 def ancestral(process: Process, *, variance: Literal["posterior", "forward"] | VarianceFn = "posterior") -> Solver:
     """Ancestral sampling of DDPM: x_s from q(x_s | x_t, x_0) at the denoised x_0; one evaluation a step.
 
-    Args:
-        process: the noise process.
-        variance: that of the posterior (beta tilde), of the forward step (beta), or a function that says where
-            between the two, in the logarithm, each element lies: a learned variance.
-
-    Returns:
-        The solver. A step to a time without noise draws none.
-
-    Raises:
-        UsageError: an unknown variance.
+    ``variance`` is that of the posterior (beta tilde), of the forward step (beta), or a function that interpolates
+    between the two logarithms for each element: a learned variance. A step to a time without noise draws none.
 
     Reference:
         Ho et al., "Denoising Diffusion Probabilistic Models", 2020, algorithm 2 and section 3.2; for the learned
         variance Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models", 2021, equation 15.
-
-    >>> import jax
-    >>> from aigc_jax.processes.gaussian import variance_preserving
-    >>> keys, times = jax.random.split(jax.random.key(0), 1), jnp.linspace(1.0, 0.0, 5)
-    >>> ancestral(variance_preserving())(lambda x, t, condition: 0 * x + 2, jnp.ones((1, 1)), times, keys)
-    Array([[2.]], dtype=float32)
     """
     if not callable(variance) and variance not in ("posterior", "forward"):
         raise UsageError(f"expected the variance 'posterior' or 'forward', or a function; got {variance!r}")

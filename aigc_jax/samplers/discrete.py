@@ -1,7 +1,7 @@
-"""From noise to tokens: ancestral sampling of a categorical process, token by token at once.
+"""Ancestral sampling of a categorical process, all tokens of an example at once.
 
-Each step draws x_s from the mean of q(x_s | x_t, x_0) over what the denoiser believes of x_0. It draws the tokens of an
-example independently, so that few steps lose what ties them together; with as many steps as tokens little is lost.
+Each step draws x_s from the mean of q(x_s | x_t, x_0) over the denoiser's p(x_0 | x_t). The tokens of an example are
+drawn independently, so that few steps lose their dependence; with as many steps as tokens little is lost.
 
 Reference:
     Austin et al., "Structured Denoising Diffusion Models in Discrete State-Spaces" (D3PM), 2021, equation 4.
@@ -29,7 +29,7 @@ TokenSolver = Callable[[LogitsFn, Array, Array, Keys, Condition], Array]
 
 @dataclass(frozen=True)
 class TokenSampling:
-    """How tokens are sampled."""
+    """Settings of the sampling of tokens."""
 
     num_steps: int = 64
     """Steps from noise to data, each one evaluation of the network (two with guidance)."""
@@ -38,54 +38,20 @@ class TokenSampling:
 
 
 def token_times(num_steps: int) -> Float[np.ndarray, " time"]:
-    """Evenly spaced times from 1 to 0.
-
-    Args:
-        num_steps: N >= 1.
-
-    Returns:
-        float32 [N + 1].
-
-    Raises:
-        UsageError: no step at all.
-
-    >>> token_times(2)
-    array([1. , 0.5, 0. ], dtype=float32)
-    """
+    """N + 1 evenly spaced times from 1 to 0, N >= 1."""
     if num_steps < 1:
         raise UsageError(f"expected at least one sampling step, got {num_steps}: pass --num-steps 64, say")
     return np.linspace(1.0, 0.0, num_steps + 1, dtype=np.float32)
 
 
 def draw_limit(process: CategoricalProcess, keys: Keys, shape: tuple[int, ...]) -> Int[Array, "batch *shape"]:
-    """The noise that sampling begins with: all mask, or tokens at random.
-
-    Args:
-        process: the process.
-        keys: one key per example [B].
-        shape: shape of one example.
-
-    Returns:
-        States int32 [B, ...].
-
-    >>> from aigc_jax.processes.discrete import absorbing
-    >>> from aigc_jax.rng import example_keys
-    >>> draw_limit(absorbing(2), example_keys(jax.random.key(0), 1), (3,))
-    Array([[2, 2, 2]], dtype=int32)
-    """
+    """Initial noise of sampling, one example per key: all mask, or random tokens."""
     probs = jnp.broadcast_to(process.limit, (*shape, process.num_states))
     return jax.vmap(draw_states, in_axes=(0, None))(keys, probs)
 
 
 def ancestral(process: CategoricalProcess) -> TokenSolver:
-    """Ancestral sampling.
-
-    Args:
-        process: what the denoiser was trained on.
-
-    Returns:
-        The solver, see :data:`TokenSolver`. Example i depends on ``keys[i]`` alone. Where times end at 0, so does all
-        noise.
+    """Ancestral sampling; example i depends on ``keys[i]`` alone. Where times end at 0, so does all noise.
 
     Reference:
         Austin et al. 2021, equation 4; for the mask Sahoo et al., "Simple and Effective Masked Diffusion Language

@@ -1,4 +1,4 @@
-"""DPM-Solver++(2M): second order at one evaluation a step, from the memory of the step before.
+"""DPM-Solver++(2M): second order at one evaluation a step, by memory of the previous step.
 
 Reference:
     Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models", 2022, algorithm 2.
@@ -17,34 +17,17 @@ from aigc_jax.types import Keys
 
 
 class Memory(NamedTuple):
-    """What a step leaves to the next.
-
-    Attributes:
-        x_0: what the denoiser answered [B, ...]; before the first step anything, for its weight is then 0.
-        h: the length of the step in lambda = log(alpha / sigma); infinite before the first step.
-    """
+    """Memory of the previous step; before the first one x_0 has weight 0."""
 
     x_0: Array
-    h: Array
+    h: Array  # length of the step in lambda = log(alpha / sigma); infinite before the first step
 
 
 def dpm_solver(process: Process) -> Solver:
     """The multistep solver of order 2 for data prediction; one evaluation a step.
 
-    Steps of infinite length in lambda (from a time without signal, or to one without noise) and the first step are
-    of order 1, which is exact for them in the limit and needs no special case in the formula.
-
-    Args:
-        process: the noise process.
-
-    Returns:
-        The solver.
-
-    >>> import jax
-    >>> from aigc_jax.processes.gaussian import rectified_flow
-    >>> keys, times = jax.random.split(jax.random.key(0), 1), jnp.linspace(1.0, 0.0, 5)
-    >>> dpm_solver(rectified_flow())(lambda x, t, condition: 0 * x + 2, jnp.ones((1, 1)), times, keys)
-    Array([[2.]], dtype=float32)
+    Steps of infinite length in lambda (from a time without signal, or to one without noise) and the first step are of
+    order 1, which is exact for them in the limit and needs no special case in the formula.
     """
 
     def advance(denoise: DenoiseAt, x: Array, memory: Memory, interval: Interval, keys: Keys) -> tuple[Array, Memory]:

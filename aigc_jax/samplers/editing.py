@@ -1,4 +1,4 @@
-"""Given images changed by a denoiser: unknown pixels made up, or everything but for a resemblance."""
+"""Edits of given examples by a denoiser: in-painting with a mask, image-to-image without."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aigc_jax.samplers.sampling import Sampler
 from aigc_jax.types import Condition, DenoiseFn, Keys
 
 NUM_RESAMPLES = 4
-"""How often each step is made where numbers are kept, so that the new ones fit them."""
+"""How often each step is made under a mask, so that the new numbers fit the kept ones."""
 
 
 def edit(
@@ -32,26 +32,14 @@ def edit(
         denoise: the denoiser; the sampler's guidance is applied to it.
         start: examples [B, ...].
         keys: one key per example [B].
-        condition: int32 [B], the condition of the results; or None.
-        mask: 1 where a number stays, 0 where it is made up; broadcastable to ``start`` and of its rank. None lets all
-            of them change.
+        condition: of the results; None for an unconditional model.
+        mask: 1 where a number stays, 0 where it is generated; broadcastable to ``start`` and of its rank. None changes
+            all.
         strength: share in (0, 1] of the steps that are made, from the example with the noise of the first one.
         num_resamples: how often each step is made under a mask.
 
-    Returns:
-        [B, ...].
-
     Reference:
         Meng et al., "SDEdit", 2022, algorithm 1; Lugmayr et al., "RePaint", 2022, algorithm 1.
-
-    >>> import jax
-    >>> from aigc_jax.processes.gaussian import rectified_flow
-    >>> from aigc_jax.samplers.sampling import make_sampler
-    >>> from aigc_jax.samplers.settings import Sampling
-    >>> sampler = make_sampler(rectified_flow(), Sampling("euler", num_steps=4))
-    >>> keys, mask = jax.random.split(jax.random.key(0), 1), jnp.array([[1.0, 0.0]])
-    >>> edit(sampler, lambda x, t, condition: 0 * x + 2, jnp.array([[5.0, 0.0]]), keys, mask=mask)
-    Array([[5., 2.]], dtype=float32)
     """
     process, plan, solver = sampler.process, sampler.plan, sampler.solver(denoise)
     named = split_by_name(keys, "start", "solver")
@@ -59,7 +47,7 @@ def edit(
     if mask is None:
         return solver(plan.guidance(denoise), x, times, named["solver"], condition)
     if strength == 1:
-        # All is made up: nothing of the numbers that go may leak into the start, which may have some signal left.
+        # The start may have some signal left, and none of the replaced numbers may leak into it.
         blank = start_from(process, plan.times, jnp.zeros_like(start), named["start"], strength)[0]
         x = jnp.where(mask > 0, x, blank)
     kept = repaint(process, solver, start, mask, num_resamples=num_resamples)

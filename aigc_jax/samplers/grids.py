@@ -1,9 +1,9 @@
-"""Time grids: at which N + 1 times, from the noise to the data, a solver stops.
+"""Time grids: the N + 1 times, from the noise to the data, at which a solver stops.
 
 Every grid begins at ``process.t_max`` and ends at the time without noise where the process has one, at
-``process.t_min`` otherwise. In between the grids spread their points evenly in different clocks. A process whose
-noise level sigma / alpha is infinite at its beginning or 0 at its end has neither a logarithm nor a power there:
-the clock then runs between ``sigma_max`` and ``sigma_min``, and the ends are put at their exact times.
+``process.t_min`` otherwise. In between the grids spread their points evenly in different clocks. A process whose noise
+level sigma / alpha is infinite at its beginning or 0 at its end has neither a logarithm nor a power there: the clock
+then runs between ``sigma_max`` and ``sigma_min``, and the ends are put at their exact times.
 """
 
 from __future__ import annotations
@@ -26,11 +26,7 @@ GridName = Literal["uniform", "karras", "logsnr"]
 
 
 def uniform() -> GridFn:
-    """Equal steps in t.
-
-    Returns:
-        The grid. For a process in which the time without noise lies before ``t_min`` (EDM) the last step is the one
-        between the two.
+    """Equal steps in t; if the time without noise lies before ``t_min`` (EDM), the last step joins the two.
 
     >>> from aigc_jax.processes.gaussian import rectified_flow
     >>> uniform()(rectified_flow(), 4)
@@ -52,13 +48,7 @@ def karras(rho: float = 7.0, *, sigma_min: float = 0.002, sigma_max: float = 200
     Args:
         rho: > 0; 7 in the paper.
         sigma_min: the smallest noise level on the grid before the exact end.
-        sigma_max: the largest after the exact beginning. Both only where the process itself goes further.
-
-    Returns:
-        The grid.
-
-    Raises:
-        UsageError: a setting is not positive, or sigma_min is not below sigma_max.
+        sigma_max: the largest after the exact beginning. Both apply only where the process itself goes further.
 
     Reference:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models", 2022, equation 5.
@@ -77,36 +67,13 @@ def karras(rho: float = 7.0, *, sigma_min: float = 0.002, sigma_max: float = 200
 
 
 def karras_spread(high: Array, low: Array, share: Array, rho: float = 7.0) -> Array:
-    """Noise levels from ``high`` to ``low``, evenly spaced in their power 1 / rho.
-
-    Args:
-        high: the first noise level, a scalar.
-        low: the last, a scalar; it may be 0.
-        share: in [0, 1], any shape: how far from the first to the last.
-        rho: > 0.
-
-    Returns:
-        Noise levels of the shape of ``share``.
-
-    >>> karras_spread(jnp.float32(1.0), jnp.float32(0.0), jnp.linspace(0.0, 1.0, 3), 2.0)
-    Array([1.  , 0.25, 0.  ], dtype=float32)
-    """
+    """Noise levels from ``high`` to ``low`` (may be 0) at a ``share`` in [0, 1] of the way in their power 1 / rho."""
     start, end = high ** (1 / rho), low ** (1 / rho)
     return (start + share * (end - start)) ** rho
 
 
 def logsnr(*, sigma_min: float = 0.002, sigma_max: float = 200.0) -> GridFn:
-    """Equal steps in the log signal-to-noise ratio, in which DPM-Solver measures its steps.
-
-    Args:
-        sigma_min: the smallest noise level sigma / alpha on the grid before the exact end.
-        sigma_max: the largest after the exact beginning. Both only where the process itself goes further.
-
-    Returns:
-        The grid.
-
-    Raises:
-        UsageError: a setting is not positive, or sigma_min is not below sigma_max.
+    """Equal steps in the log signal-to-noise ratio, the clock of DPM-Solver; arguments as for :func:`karras`.
 
     Reference:
         Lu et al., "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling", 2022, section 3.4.
@@ -137,7 +104,7 @@ def _noise_level_grid(spread: Callable[[Array, Array, Array], Array], sigma_min:
 
 
 def _now(grid: GridFn) -> GridFn:
-    """A grid that is evaluated where it is asked for, also under jit: its length depends on the process's ends."""
+    """A grid that is evaluated at once, also under jit: its length depends on the process's ends."""
 
     def checked(process: Process, num_steps: int) -> Array:
         if num_steps < 1:
@@ -152,17 +119,6 @@ def _now(grid: GridFn) -> GridFn:
 
 
 def end_time(process: Process) -> Float[Array, ""]:
-    """Where every grid ends.
-
-    Args:
-        process: the noise process.
-
-    Returns:
-        The time without noise; ``t_min`` where there is none that is finite.
-
-    >>> from aigc_jax.processes.gaussian import edm
-    >>> float(end_time(edm()))
-    0.0
-    """
+    """End of every grid: the time without noise; ``t_min`` where there is no finite one."""
     t_min, clean = jnp.asarray(process.t_min), process.time_at(0.0)
     return jnp.where((process.sigma(t_min) > 0) & jnp.isfinite(clean), clean, t_min)

@@ -1,7 +1,7 @@
-"""Guidance: transforms of a denoiser, DenoiseFn -> DenoiseFn, that strengthen what a sample shall follow.
+"""Guidance: transforms of a denoiser, DenoiseFn -> DenoiseFn, that strengthen the effect of the condition.
 
-All combine predictions of x_0. At a given x_t, epsilon, v and the score are affine in x_0 with the same
-coefficients for all predictions, so that u + w (c - u) means the same in each of them.
+All combine predictions of x_0. At a given x_t, epsilon, v and the score are affine in x_0 with the same coefficients
+for all predictions, so that u + w (c - u) means the same in each of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WeightFn = Callable[[Array], Array]
 """``t [B] -> w [B]``: a guidance weight that depends on the noise level, as from :func:`interval`."""
 
 MAX_RATIO = 1000.0
-"""Noise level sigma / alpha beyond which a classifier is asked as if the noise were no more."""
+"""Noise level sigma / alpha to which inputs of a classifier are limited."""
 
 LogProbFn = Callable[[Array, Array, Condition], Array]
 """``(x_t [B, ...], t [B], condition) -> log p(condition | x_t)`` [B]: a classifier that sees noisy examples."""
@@ -27,12 +27,6 @@ LogProbFn = Callable[[Array, Array, Condition], Array]
 
 def chain(*guidances: Guidance) -> Guidance:
     """Several guidances one after the other; the first one sees the bare denoiser.
-
-    Args:
-        *guidances: any number; none returns the denoiser as it is.
-
-    Returns:
-        The guidance.
 
     >>> double = lambda denoise: lambda x, t, condition: 2 * denoise(x, t, condition)
     >>> chain(double, double)(lambda x, t, condition: x)(jnp.ones(1), jnp.ones(1), None)
@@ -53,15 +47,12 @@ def classifier_free(weight: float | WeightFn, *, null: int | None = None, phi: f
     Args:
         weight: w >= 0, or a function of the time. 1 is the conditional model itself and costs one evaluation, 0 the
             unconditional one likewise.
-        null: the condition that means none, ``num_classes``: both predictions are then made in one call, on a batch
-            of twice the size. None calls the denoiser twice, the second time with the condition None.
+        null: the condition that means none, ``num_classes``: both predictions are then made in one call, on a batch of
+            twice the size. None calls the denoiser twice, the second time with the condition None.
         phi: share in [0, 1] of :func:`rescale`.
 
-    Returns:
-        The guidance. It needs a condition.
-
     Raises:
-        UsageError: the weight is negative or phi lies outside [0, 1]; the denoiser is called without a condition.
+        UsageError: negative weight or phi outside [0, 1]; a call of the denoiser without a condition.
 
     Reference:
         Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022, equation 6, whose weight is w - 1.
@@ -95,14 +86,8 @@ def negative_condition(weight: float | WeightFn, negative: int, *, phi: float = 
 
     Args:
         weight: w >= 1, or a function of the time.
-        negative: the condition to keep away from, in [0, num_classes].
+        negative: the condition to avoid, in [0, num_classes].
         phi: share in [0, 1] of :func:`rescale`.
-
-    Returns:
-        The guidance.
-
-    Raises:
-        UsageError: the weight is negative or phi lies outside [0, 1].
 
     Reference:
         Liu et al., "Compositional Visual Generation with Composable Diffusion Models", 2022, section 4.2.
@@ -115,18 +100,12 @@ def negative_condition(weight: float | WeightFn, negative: int, *, phi: float = 
 
 
 def autoguidance(weight: float | WeightFn, weak: DenoiseFn, *, phi: float = 0.0) -> Guidance:
-    """Guidance away from a bad version of the same model: b + w (d - b), under the same condition.
+    """Guidance away from a bad version of the same model: b + w (d - b), also for unconditional models.
 
     Args:
         weight: w >= 1, or a function of the time; 1 is the good model alone.
-        weak: a smaller network, or one trained for less long: what it gets wrong is pushed further away.
+        weak: a smaller network, or one trained for less long, under the same condition.
         phi: share in [0, 1] of :func:`rescale`.
-
-    Returns:
-        The guidance; it works for unconditional models too.
-
-    Raises:
-        UsageError: the weight is negative or phi lies outside [0, 1].
 
     Reference:
         Karras et al., "Guiding a Diffusion Model with a Bad Version of Itself", 2024, equation 3.
@@ -181,15 +160,12 @@ def _check(weight: float | WeightFn, phi: float) -> None:
 
 
 def rescale(guided: Array, plain: Array, phi: float) -> Array:
-    """Give a guided prediction back the contrast of the plain one.
+    """Scale a guided prediction back to the standard deviation, example by example, of the plain one.
 
     Args:
         guided: the guided prediction [B, ...].
         plain: the conditional prediction [B, ...].
         phi: share in [0, 1] of the rescaled prediction in the result.
-
-    Returns:
-        [B, ...]: for phi = 1 with the standard deviation, example by example, of ``plain``.
 
     Reference:
         Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2024, equations 15 and 16.
@@ -207,19 +183,16 @@ def rescale(guided: Array, plain: Array, phi: float) -> Array:
 
 
 def interval(process: Process, weight: float, low: float, high: float) -> WeightFn:
-    """A guidance weight inside a range of noise levels, and 1 (no guidance, no cost) outside.
+    """A guidance weight inside a range of noise levels sigma / alpha, and 1 (no guidance, no cost) outside.
 
     Args:
         process: the noise process.
         weight: w inside.
-        low: the noise level sigma / alpha below which, and at which, there is no guidance; >= 0.
-        high: the noise level above which there is none; ``math.inf`` for no limit.
+        low: there is no guidance at and below it; >= 0.
+        high: there is none above it; ``math.inf`` for no limit.
 
     Returns:
         The weight, for :func:`classifier_free`, :func:`negative_condition` and :func:`autoguidance`.
-
-    Raises:
-        UsageError: the range is empty.
 
     Reference:
         Kynkaanniemi et al., "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in
@@ -250,9 +223,6 @@ def classifier(process: Process, log_prob_fn: LogProbFn, scale: float = 1.0) -> 
 
     Returns:
         The guidance: x_0 moves by scale * sigma^2 / alpha times the gradient.
-
-    Raises:
-        UsageError: the scale is negative.
 
     Reference:
         Dhariwal and Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021, algorithm 2.

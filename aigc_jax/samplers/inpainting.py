@@ -1,4 +1,4 @@
-"""Samples that start from an image: in-painting of unknown pixels, and image-to-image from a partly noised input.
+"""In-painting of unknown pixels, and image-to-image from a partly noised input.
 
 They work on the parts of a sampler, :func:`aigc_jax.samplers.sampling.make_plan`::
 
@@ -20,17 +20,14 @@ from aigc_jax.types import Condition, DenoiseFn, Guidance, Keys, UsageError
 
 
 def keep_known(known: Float[Array, "batch *shape"], mask: Array) -> Guidance:
-    """In-painting as guidance: the known pixels of every prediction are replaced. It works with every solver.
+    """In-painting as guidance, for every solver: the known pixels of every prediction are replaced.
 
-    It costs nothing, but steers the unknown pixels less than their conditional law would: for that law take
-    :func:`repaint` with resamples.
+    It costs nothing, but steers the unknown pixels less than their conditional distribution would: for that use
+    :func:`repaint` with resamples. The sample's known pixels are exact on a grid that ends without noise.
 
     Args:
         known: examples [B, ...]; their unknown pixels do not matter.
-        mask: 1 where a pixel is known, 0 where it is to be made up; broadcastable to ``known`` and of its rank.
-
-    Returns:
-        The guidance. The sample's known pixels are the given ones on a grid that ends without noise.
+        mask: 1 where a pixel is known, 0 where it is generated; broadcastable to ``known`` and of its rank.
 
     >>> guide = keep_known(jnp.array([[5.0, 0.0]]), jnp.array([[1.0, 0.0]]))
     >>> guide(lambda x, t, condition: x)(jnp.ones((1, 2)), jnp.ones(1), None)
@@ -48,34 +45,21 @@ def repaint(
 ) -> Solver:
     """In-painting of states: after each step the known pixels are replaced by noised given ones.
 
-    With resamples each step is made several times, with noise added back in between, which lets the unknown pixels
-    fit the known ones.
+    With resamples each step is made several times, with noise added back in between, which lets the unknown pixels fit
+    the known ones.
 
     Args:
         process: the noise process.
-        inner: the solver, ancestral in the paper. It is called step by step: a multistep method is of order 1 here,
-            and churn counts per step.
+        inner: the solver, ancestral in the paper. It is called step by step: a multistep method is of order 1 here, and
+            churn counts per step.
         known: examples [B, ...].
-        mask: 1 where a pixel is known, 0 where it is to be made up; broadcastable to ``known`` and of its rank.
-        num_resamples: how often each step is made, >= 1; 1 is plain replacement (Song et al. 2021, appendix I.2),
-            10 the paper's.
-
-    Returns:
-        The solver.
-
-    Raises:
-        UsageError: ``num_resamples`` is below 1.
+        mask: 1 where a pixel is known, 0 where it is generated; broadcastable to ``known`` and of its rank.
+        num_resamples: how often each step is made, >= 1; 1 is plain replacement (Song et al. 2021, appendix I.2), 10
+            the paper's.
 
     Reference:
         Lugmayr et al., "RePaint: Inpainting using Denoising Diffusion Probabilistic Models", 2022, algorithm 1
         (jumps of one step).
-
-    >>> from aigc_jax.processes.gaussian import rectified_flow
-    >>> from aigc_jax.samplers.ode import euler
-    >>> flow, keys = rectified_flow(), jax.random.split(jax.random.key(0), 1)
-    >>> solve = repaint(flow, euler(flow), jnp.array([[5.0, 0.0]]), jnp.array([[1.0, 0.0]]))
-    >>> solve(lambda x, t, condition: 0 * x + 2, jnp.ones((1, 2)), jnp.linspace(1.0, 0.0, 5), keys)
-    Array([[5., 2.]], dtype=float32)
     """
     if num_resamples < 1:
         raise UsageError(f"expected num_resamples >= 1, got {num_resamples}: 1 makes each step once")
@@ -103,21 +87,15 @@ def repaint(
 def start_from(
     process: Process, times: Float[Array, " points"], image: Float[Array, "batch *shape"], keys: Keys, strength: float
 ) -> tuple[Array, Float[Array, " rest"]]:
-    """Image-to-image: a noised example to begin with, and the rest of the time grid.
+    """Image-to-image: the noised example at the first of the remaining times, and these times.
 
     Args:
         process: the noise process.
         times: the whole grid, decreasing [N + 1].
         image: the examples to change [B, ...].
         keys: one key per example [B].
-        strength: share in (0, 1] of the steps that are made: 1 forgets the example (but for the signal that the
-            process keeps at its end), little strength changes details.
-
-    Returns:
-        The state at the first of the remaining times [B, ...], and these times.
-
-    Raises:
-        UsageError: the strength lies outside (0, 1].
+        strength: share in (0, 1] of the steps that are made: 1 forgets the example (but for the signal that the process
+            keeps at its end), little strength changes details.
 
     Reference:
         Meng et al., "SDEdit: Guided Image Synthesis and Editing with Stochastic Differential Equations", 2022,

@@ -1,8 +1,8 @@
 """Exact log-likelihoods by the probability-flow ODE and the instantaneous change of variables.
 
 The ODE is integrated on the straight path y = x / (alpha + sigma) = (1 - w) x_0 + w epsilon, w = sigma / (alpha +
-sigma), which every process follows. Its slope dy / dw = (y - x_0) / w has no singularity at either end, other than
-in t, where the slope of sigma may be infinite.
+sigma), which every process follows. Its slope dy / dw = (y - x_0) / w has no singularity at either end, other than in
+t, where the slope of sigma may be infinite.
 
 Reference:
     Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations", 2021, appendix D.2;
@@ -34,7 +34,7 @@ LogLikelihoodFn = Callable[[DenoiseFn, Array, Keys, Condition], Array]
 
 @dataclass(frozen=True)
 class Likelihood:
-    """How log-likelihoods are computed."""
+    """Settings of log-likelihoods."""
 
     num_steps: int = 50
     """Steps of the ODE solver from the data to the noise."""
@@ -47,12 +47,7 @@ class Likelihood:
 
 
 class Point(NamedTuple):
-    """A time on the straight path.
-
-    Attributes:
-        t: the process's own clock.
-        w: sigma / (alpha + sigma), in (0, 1].
-    """
+    """A time t on the straight path, and w = sigma / (alpha + sigma), in (0, 1]."""
 
     t: Array
     w: Array
@@ -63,7 +58,7 @@ FlowFn = Callable[[Array, Point], tuple[Array, Array]]
 
 
 def make_log_likelihood(process: Process, likelihood: Likelihood | None = None) -> LogLikelihoodFn:
-    """Build the log-likelihood of the model that a denoiser and a process define.
+    """The log-likelihood of the model that a denoiser and a process define.
 
     Args:
         process: the noise process.
@@ -72,9 +67,6 @@ def make_log_likelihood(process: Process, likelihood: Likelihood | None = None) 
     Returns:
         ``(denoise, x_0 [B, ...], keys [B], condition) -> log p(x_0)`` in nats [B]. Example i depends on ``keys[i]``
         alone, which draws its Rademacher probes. With probes it is an unbiased estimate of the solver's result.
-
-    Raises:
-        UsageError: a setting is not possible.
 
     Reference:
         Song et al. 2021, equations 39 and 40.
@@ -191,37 +183,17 @@ def _log_normal(y: Array, std: Float[Array, ""]) -> Float[Array, " batch"]:
 
 
 def dequantize(keys: Keys, image: Float[Array, "batch *shape"], level: float = LEVEL) -> Float[Array, "batch *shape"]:
-    """Uniform noise of one grey level, so that images of 8 bits have a density.
-
-    Args:
-        keys: one key per example [B].
-        image: [B, ...], grey levels k scaled to k * level - 1.
-        level: distance between two grey levels.
-
-    Returns:
-        The images plus noise in [-level / 2, level / 2).
+    """Add uniform noise of one grey level: images of discrete levels, scaled to [-1, 1], get a density.
 
     Reference:
         Theis et al., "A note on the evaluation of generative models", 2016, section 3.1.
-
-    >>> noisy = dequantize(jax.random.split(jax.random.key(0), 1), jnp.ones((1, 2)))
-    >>> bool((jnp.abs(noisy - 1) <= LEVEL / 2).all())
-    True
     """
     draw = jax.vmap(lambda key: jax.random.uniform(key, image.shape[1:], image.dtype, -0.5, 0.5))
     return image + level * draw(split_by_name(keys, "dequantize")["dequantize"])
 
 
 def bits_per_dim(log_prob: Float[Array, " batch"], num_dims: int, level: float = LEVEL) -> Float[Array, " batch"]:
-    """Bits per dimension of a discrete image from the log density of the dequantized one.
-
-    Args:
-        log_prob: in nats [B].
-        num_dims: number of pixels times channels.
-        level: distance between two grey levels.
-
-    Returns:
-        In expectation over the dequantization an upper bound on the bits of the discrete image [B].
+    """Bits per dimension of a discrete example, an upper bound in expectation, from the density of the dequantized one.
 
     >>> num_dims, side = 3, 256 * LEVEL  # a density that is constant over all 256 grey levels
     >>> float(bits_per_dim(jnp.array([-num_dims * math.log(side)]), num_dims)[0])

@@ -12,31 +12,19 @@ from aigc_jax.types import Keys
 
 
 def multistep(process: Process) -> Solver:
-    """Jump to the data, add the next level's noise, jump again; one evaluation a step.
+    """Jump to the data, add the next level's noise, jump again; one evaluation a step, no noise in the last.
 
     For a denoiser that maps every point of a path of the probability-flow ODE to its beginning. With an ordinary
     denoiser it is DDIM with all noise drawn anew.
 
-    Args:
-        process: the noise process.
-
-    Returns:
-        The solver. The last step adds no noise.
-
     Reference:
         Song et al., "Consistency Models", 2023, algorithm 1.
-
-    >>> import jax
-    >>> from aigc_jax.processes.gaussian import edm
-    >>> keys, times = jax.random.split(jax.random.key(0), 1), jnp.array([80.0, 0.8, 0.0])
-    >>> multistep(edm())(lambda x, t, condition: 0 * x + 2, jnp.ones((1, 1)), times, keys)
-    Array([[2.]], dtype=float32)
     """
     sigma_min = process.sigma(process.t_min)
 
     def advance(denoise: DenoiseAt, x: Array, carry: tuple, interval: Interval, keys: Keys) -> tuple[Array, tuple]:
         t, s, _ = interval
-        # What is denoised keeps the least noise: line 4 of the algorithm adds sqrt(tau^2 - sigma_min^2) only.
+        # The denoised x keeps the least noise: line 4 of the algorithm adds sqrt(tau^2 - sigma_min^2) only.
         sigma = process.sigma(s)
         fresh = jnp.sqrt(jnp.maximum((sigma - sigma_min) * (sigma + sigma_min), 0.0))
         return process.alpha(s) * denoise(x, t) + fresh * solver.noise(keys, "multistep", x), carry

@@ -20,19 +20,7 @@ from aigc_jax.types import Condition, Keys, UsageError
 
 
 def euler(process: Process) -> Solver:
-    """Euler's method, order 1, one evaluation a step. With ``rectified_flow`` or ``edm`` it is DDIM.
-
-    Args:
-        process: the noise process.
-
-    Returns:
-        The solver.
-
-    >>> from aigc_jax.processes.gaussian import rectified_flow
-    >>> keys, times = jax.random.split(jax.random.key(0), 1), jnp.linspace(1.0, 0.0, 5)
-    >>> euler(rectified_flow())(lambda x, t, condition: 0 * x + 2, jnp.ones((1, 1)), times, keys)
-    Array([[2.]], dtype=float32)
-    """
+    """Euler's method, order 1, one evaluation a step. With ``rectified_flow`` or ``edm`` it is DDIM."""
 
     def advance(denoise: DenoiseAt, x: Array, carry: tuple, interval: Interval, keys: Keys) -> tuple[Array, tuple]:
         return _euler_step(process, pair_at(process, denoise, x, interval.t), x, interval), carry
@@ -41,19 +29,7 @@ def euler(process: Process) -> Solver:
 
 
 def midpoint(process: Process) -> Solver:
-    """The explicit midpoint method, order 2, two evaluations a step.
-
-    Args:
-        process: the noise process.
-
-    Returns:
-        The solver.
-
-    >>> from aigc_jax.processes.gaussian import rectified_flow
-    >>> keys, times = jax.random.split(jax.random.key(0), 1), jnp.linspace(1.0, 0.0, 5)
-    >>> midpoint(rectified_flow())(lambda x, t, condition: 0 * x + 2, jnp.ones((1, 1)), times, keys).round(5)
-    Array([[2.]], dtype=float32)
-    """
+    """The explicit midpoint method, order 2, two evaluations a step."""
 
     def advance(denoise: DenoiseAt, x: Array, carry: tuple, interval: Interval, keys: Keys) -> tuple[Array, tuple]:
         t, s, _ = interval
@@ -78,29 +54,20 @@ def heun(
 ) -> Solver:
     """Heun's method with the churn of EDM, order 2 without churn; two evaluations a step, one in a step to no noise.
 
+    Churn never goes past ``process.t_max``, beyond which no denoiser was trained.
+
     Args:
         process: the noise process.
         churn: S_churn >= 0, how much noise all steps together add and remove; 0 is the plain ODE.
         churn_min: S_tmin, the smallest noise level sigma / alpha at which noise is added.
         churn_max: S_tmax, the largest.
         churn_noise: S_noise, standard deviation of the added noise, about 1.
-        num_steps: N, over which the churn is spread; None for the length of the grid that the solver is given, which
-            is wrong where another solver calls this one step by step.
-
-    Returns:
-        The solver. Churn never goes past ``process.t_max``, beyond which no denoiser was trained.
-
-    Raises:
-        UsageError: a setting is negative.
+        num_steps: N, over which the churn is spread; None for the length of the grid of a call, which is wrong where
+            another solver calls this one step by step.
 
     Reference:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models", 2022, algorithm 2; in t
         for a general process, algorithm 1.
-
-    >>> from aigc_jax.processes.gaussian import edm
-    >>> keys, times = jax.random.split(jax.random.key(0), 1), jnp.array([80.0, 1.0, 0.0])
-    >>> heun(edm(), churn=1.0)(lambda x, t, condition: 0 * x + 2, jnp.ones((1, 1)), times, keys)
-    Array([[2.]], dtype=float32)
     """
     if min(churn, churn_min, churn_max, churn_noise) < 0:
         raise UsageError(f"churn settings must not be negative, got {(churn, churn_min, churn_max, churn_noise)}")

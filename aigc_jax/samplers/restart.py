@@ -1,4 +1,4 @@
-"""Restart sampling: an ODE solver that at some noise levels goes back by adding noise, and down again.
+"""Restart sampling: an ODE solver that goes back by adding noise at some noise levels, and down again.
 
 Going back contracts the errors made so far as an SDE does; the ODE steps in between are as accurate as ever.
 
@@ -24,41 +24,18 @@ from aigc_jax.types import Condition, DenoiseFn, Keys, UsageError
 
 
 class Restart(NamedTuple):
-    """Where to restart, and how often.
+    """Noise levels and number of restarts."""
 
-    Attributes:
-        low: the noise level sigma / alpha from which to go back: the first grid time at or below it.
-        high: the noise level to go back to.
-        num_restarts: K, how many times.
-        num_steps: solver steps on each way down, on a Karras grid.
-    """
-
-    low: float = 0.06
-    high: float = 0.3
+    low: float = 0.06  # sigma / alpha from which to go back: at the first grid time at or below it
+    high: float = 0.3  # sigma / alpha to go back to
     num_restarts: int = 2
-    num_steps: int = 3
+    num_steps: int = 3  # on each way down, on a Karras grid
 
 
 def restart(process: Process, restarts: Sequence[Restart] = (Restart(),), *, inner: Solver | None = None) -> Solver:
-    """A solver with restarts.
+    """A solver with restarts, each of which costs ``num_restarts * num_steps`` more steps.
 
-    Args:
-        process: the noise process.
-        restarts: where and how often.
-        inner: the solver of the ODE; None for Heun. It is called step by step, so that a multistep method is of
-            order 1 here.
-
-    Returns:
-        The solver. Each restart costs its ``num_restarts * num_steps`` steps more.
-
-    Raises:
-        UsageError: a noise interval is not one, or a count is below 1.
-
-    >>> from aigc_jax.processes.gaussian import rectified_flow
-    >>> keys, times = jax.random.split(jax.random.key(0), 1), jnp.linspace(1.0, 0.0, 5)
-    >>> solve = restart(rectified_flow(), [Restart(low=0.5, high=2.0)])
-    >>> solve(lambda x, t, condition: 0 * x + 2, jnp.ones((1, 1)), times, keys).round(5)
-    Array([[2.]], dtype=float32)
+    ``inner`` solves the ODE, by default Heun. It is called step by step, so that a multistep method is of order 1 here.
     """
     for each in restarts:
         if not 0 <= each.low < each.high or min(each.num_restarts, each.num_steps) < 1:

@@ -1,4 +1,4 @@
-"""From settings to a sampler: which solver, on which grid, under which guidance."""
+"""Samplers from settings: solver, time grid and guidance."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DYNAMIC_PERCENTILE = 99.5
 
 @runtime_checkable
 class SamplerFn(Protocol):
-    """Draws samples with a denoiser."""
+    """A function that draws samples with a denoiser."""
 
     def __call__(
         self,
@@ -42,29 +42,16 @@ class SamplerFn(Protocol):
         *,
         noise: Array | None = None,
     ) -> Array:
-        """Draw one sample per key.
+        """Draw one sample [B, *shape] per key; sample i depends on ``keys[i]`` and ``condition[i]`` alone.
 
-        Args:
-            denoise: the denoiser; the sampler's guidance is applied to it.
-            shape: the shape of one sample.
-            keys: one key per sample [B]; sample i depends on ``keys[i]`` and ``condition[i]`` alone.
-            condition: int32 [B], or None.
-            noise: standard normal [B, *shape] to start from; None draws it from the keys.
-
-        Returns:
-            [B, *shape] at the data end of the process.
+        The sampler's guidance is applied to ``denoise``; ``noise`` is standard normal [B, *shape], None draws it from
+        the keys.
         """
         ...
 
 
 class Plan(NamedTuple):
-    """What settings come to, for one process and model.
-
-    Attributes:
-        solver: the solver.
-        times: its grid, decreasing [N + 1].
-        guidance: transform of the denoiser.
-    """
+    """Solver, grid (decreasing [N + 1]) and guidance that settings define for one process and model."""
 
     solver: Solver
     times: Array
@@ -72,12 +59,7 @@ class Plan(NamedTuple):
 
 
 class WithVariance(NamedTuple):
-    """A denoiser that learned the variance of each reverse step too.
-
-    Attributes:
-        denoise: the denoiser.
-        variance: the variance, see :data:`aigc_jax.samplers.ddim.VarianceFn`.
-    """
+    """A denoiser that also learned the variance of each reverse step."""
 
     denoise: DenoiseFn
     variance: VarianceFn
@@ -88,13 +70,7 @@ class WithVariance(NamedTuple):
 
 
 class Sampler(NamedTuple):
-    """A :class:`SamplerFn` made of a plan.
-
-    Attributes:
-        process: the noise process.
-        plan: solver, grid and guidance.
-        solver_of: ``variance -> solver`` of a denoiser :class:`WithVariance`.
-    """
+    """A :class:`SamplerFn` made of a plan; ``solver_of`` makes the solver of a denoiser :class:`WithVariance`."""
 
     process: Process
     plan: Plan
@@ -114,7 +90,7 @@ class Sampler(NamedTuple):
         return self.solver(denoise)(self.plan.guidance(denoise), x, self.plan.times, solver_keys, condition)
 
     def solver(self, denoise: DenoiseFn) -> Solver:
-        """The solver for a denoiser, which takes the variance that the denoiser learned."""
+        """The solver for a denoiser, with the denoiser's learned variance if there is one."""
         return self.solver_of(denoise.variance) if isinstance(denoise, WithVariance) else self.plan.solver
 
     def guided(self, guidance: Guidance) -> Sampler:
@@ -128,27 +104,13 @@ class Sampler(NamedTuple):
 
     @property
     def is_observable(self) -> bool:
-        """Whether one can look on: the solver goes step by step over its grid. Restart does not."""
+        """Whether the solver goes step by step over its grid and can be observed. Restart does not."""
         return isinstance(self.plan.solver, StepSolver)
 
     def observe(
         self, observer: Observer, denoise: DenoiseFn, shape: tuple[int, ...], keys: Keys, condition: Condition = None
     ) -> tuple[Array, Any]:
-        """Draw the samples of a call while an observer looks on.
-
-        Args:
-            observer: see :class:`aigc_jax.samplers.solver.Observer`.
-            denoise: the denoiser.
-            shape: the shape of one sample.
-            keys: one key per sample [B].
-            condition: int32 [B], or None.
-
-        Returns:
-            The samples, and what was seen.
-
-        Raises:
-            UsageError: the sampler is not :attr:`is_observable`.
-        """
+        """Draw the samples of a call; returns them and the observer's result, for an :attr:`is_observable` sampler."""
         solver = self.solver(denoise)
         if not isinstance(solver, StepSolver):
             raise UsageError("restart goes back and forth, so that its steps cannot be observed: use another sampler")
@@ -170,21 +132,7 @@ def make_plan(
     is_bounded: bool = True,
     is_consistency: bool = False,
 ) -> Plan:
-    """Solver, grid and guidance that settings describe: the parts of :func:`make_sampler`.
-
-    Args:
-        process: the noise process that the denoiser was trained with.
-        sampling: the settings.
-        num_classes: number of conditions 0 ... K-1 of the model, whose null condition is K; 0 for an unconditional one.
-        is_bounded: whether examples lie in [-1, 1], so that predictions may be kept there.
-        is_consistency: whether the denoiser is a consistency model: it maps along the paths of the ODE, so that no
-            other sampler than ``multistep`` means anything; and it has not learned to do without its condition.
-
-    Returns:
-        The parts.
-
-    Raises:
-        UsageError: a setting is not possible, or not for this model; before anything compiles.
+    """Solver, grid and guidance of settings, the parts of :func:`make_sampler`, checked before anything compiles.
 
     >>> from aigc_jax.processes.gaussian import rectified_flow
     >>> make_plan(rectified_flow(), Sampling(num_steps=2)).times
@@ -215,7 +163,7 @@ def make_plan(
         guidance = chain(guidance, clip_x_0(percentile=DYNAMIC_PERCENTILE if sampling.threshold == "dynamic" else None))
     times = _grid(sampling)(process, sampling.num_steps)
     if is_consistency and sampling.num_steps > 1:
-        # At the least noise the model is the identity: an evaluation there would be wasted. One more point, less that.
+        # At the least noise the model is the identity, and an evaluation there would be wasted: leave that point out.
         times = _grid(sampling)(process, sampling.num_steps + 1)
         times = jnp.concatenate([times[:-2], times[-1:]])
     return Plan(_solver(process, sampling, None), times, guidance)
@@ -229,20 +177,18 @@ def make_sampler(
     is_bounded: bool = True,
     is_consistency: bool = False,
 ) -> Sampler:
-    """Build the sampler that settings describe.
+    """The sampler of settings. It starts from noise N(0, sigma(t_max)^2), drawn from each sample's key named ``noise``.
 
     Args:
         process: the noise process that the denoiser was trained with.
         sampling: the settings.
         num_classes: number of conditions 0 ... K-1 of the model, whose null condition is K; 0 for an unconditional one.
-        is_bounded: see :func:`make_plan`.
-        is_consistency: see :func:`make_plan`.
-
-    Returns:
-        The sampler. It starts from noise N(0, sigma(t_max)^2), drawn from each sample's key named ``noise``.
+        is_bounded: whether examples lie in [-1, 1], so that predictions may be kept there.
+        is_consistency: whether the denoiser is a consistency model: it maps along the paths of the ODE, so that only
+            the sampler ``multistep`` makes sense; and it was not trained without its condition.
 
     Raises:
-        UsageError: a setting is not possible, or not for this model.
+        UsageError: an impossible setting, or one that is not possible for this model.
 
     >>> import jax
     >>> from aigc_jax.processes.gaussian import rectified_flow
@@ -255,17 +201,7 @@ def make_sampler(
 
 
 def check(sampling: Sampling, num_classes: int = 0) -> None:
-    """Refuse settings that cannot be, before anything compiles.
-
-    Args:
-        sampling: the settings.
-        num_classes: number of conditions of the model; 0 for an unconditional one.
-
-    Raises:
-        UsageError: with one line that says what to do.
-
-    >>> check(Sampling())
-    """
+    """Raise UsageError for impossible settings, before anything compiles."""
     make_plan(rectified_flow(), sampling, num_classes=num_classes)
 
 

@@ -20,19 +20,9 @@ from aigc_jax.types import Keys, UsageError
 def euler_maruyama(process: Process) -> Solver:
     """The Euler-Maruyama method for the reverse SDE, weak order 1; one evaluation a step.
 
-    A step from a time without signal, where the drift is infinite, is drawn from its exact distribution (all that is
-    known of x_0 there is its mean); a step to a time without noise ends at the denoised x_0.
-
-    Args:
-        process: the noise process; its own diffusion g^2 = -sigma^2 d logsnr / dt is what the reverse SDE undoes.
-
-    Returns:
-        The solver.
-
-    >>> from aigc_jax.processes.gaussian import rectified_flow
-    >>> keys, times = jax.random.split(jax.random.key(0), 1), jnp.linspace(1.0, 0.0, 5)
-    >>> euler_maruyama(rectified_flow())(lambda x, t, condition: 0 * x + 2, jnp.ones((1, 1)), times, keys)
-    Array([[2.]], dtype=float32)
+    It reverses the process's own diffusion g^2 = -sigma^2 d logsnr / dt. A step from a time without signal, where the
+    drift is infinite, is drawn from its exact distribution (only the mean of x_0 is known there); a step to a time
+    without noise ends at the denoised x_0.
     """
 
     def advance(denoise: DenoiseAt, x: Array, carry: tuple, interval: Interval, keys: Keys) -> tuple[Array, tuple]:
@@ -60,25 +50,14 @@ def predictor_corrector(process: Process, *, snr: float = 0.16, num_corrections:
 
     Args:
         process: the noise process.
-        snr: r >= 0, the corrector's ratio of step to noise. Its stationary law is wider than it should be by about
-            r^2 in variance where noise prevails; the error vanishes with the noise.
+        snr: r >= 0, the corrector's ratio of step to noise. Its stationary distribution is too wide by about r^2 in
+            variance where noise prevails; the error vanishes with the noise.
         num_corrections: corrector steps, each one evaluation, after each predictor step; none at a time without noise.
-
-    Returns:
-        The solver.
-
-    Raises:
-        UsageError: a setting is negative.
 
     Reference:
         Song et al. 2021, algorithms 4 and 5, step size 2 (r |z| / |score|)^2 with both norms at their expected values,
         sqrt(d) and sqrt(d) / sigma: in few dimensions |score| may be 0, and a mean over the batch would tie its
         examples together.
-
-    >>> from aigc_jax.processes.gaussian import rectified_flow
-    >>> keys, times = jax.random.split(jax.random.key(0), 1), jnp.linspace(1.0, 0.0, 5)
-    >>> predictor_corrector(rectified_flow())(lambda x, t, condition: 0 * x + 2, jnp.ones((1, 1)), times, keys)
-    Array([[2.]], dtype=float32)
     """
     if snr < 0 or num_corrections < 0:
         raise UsageError(f"snr and num_corrections must not be negative, got {snr} and {num_corrections}")

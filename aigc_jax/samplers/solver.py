@@ -1,7 +1,7 @@
-"""What a solver is, the loop that all of them share, and the velocity of the probability-flow ODE.
+"""Solvers of diffusion models: the contract, the common loop, and the velocity of the probability-flow ODE.
 
-A solver carries a state from ``times[0]`` down to ``times[-1]``. It is a ``lax.scan`` over the intervals of the
-time grid, whatever their number: a thousand steps compile as fast as ten.
+A solver carries a state from ``times[0]`` down to ``times[-1]``. It is a ``lax.scan`` over the intervals of the time
+grid, whatever their number: a thousand steps compile as fast as ten.
 
 Reference:
     Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations", 2021, section 4.
@@ -24,34 +24,20 @@ from aigc_jax.types import Condition, DenoiseFn, Keys
 
 @runtime_checkable
 class Solver(Protocol):
-    """Carries a noisy state to a cleaner one. Built by a factory from a process and the method's own options."""
+    """A function from a noisy state to a cleaner one, made by a factory from a process and the method's options."""
 
     def __call__(
         self, denoise: DenoiseFn, x: Array, times: Float[Array, " points"], keys: Keys, condition: Condition = None
     ) -> Array:
-        """Integrate from ``times[0]`` to ``times[-1]``.
+        """Integrate from ``times[0]`` to ``times[-1]``, decreasing; the first may have no signal, the last no noise.
 
-        Args:
-            denoise: the denoiser, guided or not.
-            x: the state at ``times[0]`` [B, ...].
-            times: decreasing [N + 1]; the first may be without signal (alpha = 0), the last without noise.
-            keys: one key per example [B]; sample i depends on ``keys[i]`` alone. A deterministic solver ignores them.
-            condition: int32 [B], or None.
-
-        Returns:
-            The state at ``times[-1]`` [B, ...].
+        Example i depends on ``keys[i]`` alone; a deterministic solver ignores the keys.
         """
         ...
 
 
 class Interval(NamedTuple):
-    """One step of a solver.
-
-    Attributes:
-        t: where it begins, a scalar.
-        s: where it ends, less noise, a scalar.
-        number: int32, 0 for the first step.
-    """
+    """One step of a solver, from t to s with less noise; ``number`` is int32, 0 for the first step."""
 
     t: Array
     s: Array
@@ -62,36 +48,25 @@ DenoiseAt = Callable[[Array, Array], Array]
 """``(x [B, ...], t []) -> x_0`` [B, ...]: a denoiser with its condition, all examples at one time."""
 
 Carry = Any
-"""What a multistep method remembers of the steps before."""
+"""Memory of a multistep method."""
 
 Advance = Callable[[DenoiseAt, Array, Carry, Interval, Keys], tuple[Array, Carry]]
 """``(denoise, x, carry, interval, keys) -> (x, carry)``: one step; ``keys`` [B] are this step's own. Its first call of
-``denoise`` stands outside of any branch or loop: it is what observers see."""
+``denoise`` stands outside of any branch or loop: observers see it."""
 
 
 class Observer(NamedTuple):
-    """Looks on while a solver works, and changes nothing.
+    """A function of a solver's path that does not change its result."""
 
-    Attributes:
-        init: ``(x, times) -> state`` before the first step, from the state [B, ...] there and the grid [N + 1].
-        update: ``(state, x_0, interval) -> state`` after each step, from its first prediction of x_0 [B, ...].
-        compute: ``state -> `` what was seen, [B, ...] each.
-    """
-
-    init: Callable[[Array, Array], Any]
-    update: Callable[[Any, Array, Interval], Any]
-    compute: Callable[[Any], Any]
+    init: Callable[[Array, Array], Any]  # (x [B, ...], times [N + 1]) -> state, before the first step
+    update: Callable[[Any, Array, Interval], Any]  # (state, first prediction of x_0, interval) -> state, after a step
+    compute: Callable[[Any], Any]  # state -> results [B, ...]
 
 
 class StepSolver(NamedTuple):
-    """A :class:`Solver` that repeats one step over the time grid, so that one can look on.
+    """A :class:`Solver` that repeats one step over the time grid, and so can be observed."""
 
-    Attributes:
-        bind: ``(times, condition) -> advance``: the step, for one grid and one condition.
-        init: ``x -> carry`` before the first step.
-    """
-
-    bind: Callable[[Array, Condition], Advance]
+    bind: Callable[[Array, Condition], Advance]  # (times, condition) -> the step
     init: Callable[[Array], Carry] = lambda x: ()
 
     def __call__(
@@ -110,18 +85,9 @@ class StepSolver(NamedTuple):
         *,
         condition: Condition = None,
     ) -> tuple[Array, Any]:
-        """Integrate while an observer looks on.
+        """Integrate with an observer of the first prediction of every step; returns state and observation.
 
-        Args:
-            observer: sees the first prediction of every step.
-            denoise: see :class:`Solver`, as all that follow.
-            x: the state at ``times[0]`` [B, ...].
-            times: decreasing [N + 1].
-            keys: one key per example [B].
-            condition: int32 [B], or None.
-
-        Returns:
-            The state at ``times[-1]``, to the bit the one that a call without observer gives; and what was seen.
+        The state is, to the bit, that of a call without observer.
         """
         advance = self.bind(times, condition)
 
@@ -146,11 +112,11 @@ class StepSolver(NamedTuple):
 
 @jax.custom_jvp
 def _rounded(x: Array, number: Array) -> Array:
-    """The very same number, but an opaque one for the compiler.
+    """The same number, opaque for the compiler.
 
     A product and a sum may become one operation with one rounding, and whether they do depends on what else is made of
-    the product: a sample would change in its last digits when somebody looks on. Nothing is contracted across an
-    operation on integers. (XLA removes ``optimization_barrier`` on CPU before that.)
+    the product: an observer would change the last digits of a sample. Nothing is contracted across an operation on
+    integers. (XLA removes ``optimization_barrier`` on CPU before that.)
     """
     if x.dtype != jnp.float32:
         return x
@@ -164,109 +130,42 @@ def _rounded_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) ->
 
 
 NULL_OBSERVER = Observer(lambda x, times: (), lambda seen, x_0, interval: seen, lambda seen: seen)
-"""Looks at nothing."""
+"""The observer without state."""
 
 
 def make_solver(advance: Advance, init: Callable[[Array], Carry] = lambda x: ()) -> StepSolver:
-    """A solver that repeats one step over the time grid.
-
-    Args:
-        advance: the step.
-        init: ``x -> carry`` before the first step.
-
-    Returns:
-        The solver.
-
-    >>> jump = make_solver(lambda denoise, x, carry, interval, keys: (denoise(x, interval.t), carry))
-    >>> keys, times = jax.random.split(jax.random.key(0), 1), jnp.linspace(1.0, 0.0, 4)
-    >>> jump(lambda x, t, condition: x / 2, jnp.ones((1, 1)), times, keys)
-    Array([[0.125]], dtype=float32)
-    """
+    """A solver that repeats one step over the time grid."""
     return StepSolver(lambda times, condition: advance, init)
 
 
 def fold(keys: Keys, number: int | Int[Array, ""]) -> Keys:
-    """The keys of one step: each example's own, folded with the step's number.
-
-    >>> keys = jax.random.split(jax.random.key(0), 2)
-    >>> bool(fold(keys, 3)[1] == jax.random.fold_in(keys[1], 3))
-    True
-    """
+    """The keys of one step: each example's own, folded with the step's number."""
     return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number)
 
 
 def noise(keys: Keys, name: str, like: Array) -> Array:
-    """Standard normal noise for a state.
-
-    Args:
-        keys: one key per example [B].
-        name: what it is for; two names give independent draws.
-        like: the state [B, ...].
-
-    Returns:
-        An array of the shape and type of ``like``.
-
-    >>> noise(jax.random.split(jax.random.key(0), 2), "corrector", jnp.zeros((2, 3))).shape
-    (2, 3)
-    """
+    """Standard normal noise of the shape and type of a state; different names give independent draws."""
     return normal(split_by_name(keys, name)[name], like.shape[1:]).astype(like.dtype)
 
 
 def pair_at(process: Process, denoise: DenoiseAt, x: Array, t: Float[Array, ""]) -> Pair:
-    """The canonical pair (x_0, epsilon) that a denoiser finds in a state.
-
-    Args:
-        process: the noise process.
-        denoise: the denoiser.
-        x: the state [B, ...].
-        t: its time; alpha(t) may be 0, and where sigma(t) is 0 so is epsilon.
-
-    Returns:
-        x_0 and epsilon = (x - alpha x_0) / sigma, each [B, ...].
-    """
+    """The canonical pair of a denoiser at a state; alpha(t) may be 0, and epsilon is 0 where sigma(t) is."""
     return to_pair(process, "x_0", denoise(x, t), x, jnp.broadcast_to(t, x.shape[:1]))
 
 
 def velocity(process: Process, pair: Pair, t: Float[Array, ""]) -> Array:
-    """The slope dx / dt of the probability-flow ODE.
-
-    Args:
-        process: the noise process.
-        pair: x_0 and epsilon at the state [B, ...].
-        t: the time.
-
-    Returns:
-        alpha'(t) x_0 + sigma'(t) epsilon [B, ...], finite also where alpha is 0.
+    """The slope of the probability-flow ODE: dx / dt = alpha'(t) x_0 + sigma'(t) epsilon, finite also where alpha is 0.
 
     Reference:
         Lipman et al., "Flow Matching for Generative Modeling", 2023, theorem 3; it is Song et al. 2021, equation 13,
         with the score -epsilon / sigma.
-
-    >>> from aigc_jax.processes.gaussian import rectified_flow
-    >>> velocity(rectified_flow(), Pair(jnp.array([[1.0]]), jnp.array([[3.0]])), jnp.float32(1.0))
-    Array([[2.]], dtype=float32)
     """
     alpha_t, sigma_t = process.derivatives(t)
     return alpha_t * pair.x_0 + sigma_t * pair.epsilon
 
 
 def renoise(process: Process, x: Array, interval: Interval, noise: Array) -> Array:
-    """A draw from q(x_t | x_s): noise added to a state at s, so that it is one at the later time t.
-
-    Args:
-        process: the noise process.
-        x: the state at ``interval.s`` [B, ...].
-        interval: from t to s, as of the step that it undoes.
-        noise: standard normal [B, ...].
-
-    Returns:
-        A state at ``interval.t`` [B, ...].
-
-    >>> from aigc_jax.processes.gaussian import edm
-    >>> interval = Interval(jnp.float32(5.0), jnp.float32(3.0), jnp.int32(0))
-    >>> renoise(edm(), jnp.zeros((1, 1)), interval, jnp.ones((1, 1)))
-    Array([[4.]], dtype=float32)
-    """
+    """A draw from q(x_t | x_s): noise added to a state at s, so that it is one at the later time t."""
     alpha_s = process.alpha(interval.s)
     # Where there was no signal none can be scaled: the two times are one.
     ratio = jnp.where(alpha_s > 0, process.alpha(interval.t) / jnp.where(alpha_s > 0, alpha_s, 1.0), 1.0)

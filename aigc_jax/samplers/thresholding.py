@@ -1,4 +1,4 @@
-"""Thresholding: predictions kept inside the range of the data, as a transform of a denoiser."""
+"""Thresholding: a transform of a denoiser that limits predictions to the range of the data."""
 
 from __future__ import annotations
 
@@ -10,19 +10,13 @@ from aigc_jax.types import Condition, DenoiseFn, Guidance, UsageError
 
 
 def clip_x_0(low: float = -1.0, high: float = 1.0, *, percentile: float | None = None) -> Guidance:
-    """Keep predictions inside the range of the data: large guidance weights push them out.
+    """Limit predictions to the range of the data, which large guidance weights exceed.
 
     Args:
         low: the least value of the data.
         high: the largest, > low.
-        percentile: dynamic thresholding in (0, 100]: an example whose deviations from the middle of the range
-            exceed it at this percentile is first shrunk by as much. None clips alone (static thresholding).
-
-    Returns:
-        The guidance.
-
-    Raises:
-        UsageError: the range is empty or the percentile is not one.
+        percentile: dynamic thresholding in (0, 100]: an example whose deviations from the middle of the range exceed it
+            at this percentile is first shrunk by as much. None clips alone (static thresholding).
 
     Reference:
         Saharia et al., "Photorealistic Text-to-Image Diffusion Models with Deep Language Understanding", 2022,
