@@ -1,8 +1,8 @@
 """The key policy: the key comes first, is split once, and is split by name.
 
-One root key per run. The key of step t is ``fold_in(root, t)``; the key of an example is
-``fold_in(step_key, global index)``. So a result depends neither on the batch size nor on the number of
-devices nor on how the work was spread over them, and a resumed run draws what an uninterrupted one draws.
+One root key per run. The key of step t is ``fold_in(root, t)``; the key of an example is ``fold_in(step_key, global
+index)``. So a result depends neither on the batch size nor on the number of devices nor on how the work was spread over
+them, and a resumed run draws the same as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -17,20 +17,7 @@ from aigc_jax.types import Key, Keys, UsageError
 
 
 def as_key(key: Array) -> Array:
-    """A typed key, or an array of keys, also of raw ones as from ``jax.random.PRNGKey``.
-
-    Args:
-        key: typed keys of any shape, or raw ones uint32 [..., words].
-
-    Returns:
-        The typed ones.
-
-    Raises:
-        UsageError: it is no key.
-
-    >>> bool(as_key(jax.random.PRNGKey(0)) == jax.random.key(0))
-    True
-    """
+    """Typed keys from keys of any shape, also from raw ones, uint32 [..., words] as from ``jax.random.PRNGKey``."""
     dtype = getattr(key, "dtype", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
         return key
@@ -40,14 +27,11 @@ def as_key(key: Array) -> Array:
 
 
 def step_key(root: Key, step: int | Int[Array, ""]) -> Key:
-    """The key of one training step.
+    """The key of one training step, which depends on ``root`` and ``step`` alone.
 
     Args:
         root: the run's key, ``jax.random.key(seed)``.
         step: number of steps made before this one, >= 0.
-
-    Returns:
-        A key that depends on ``root`` and ``step`` alone.
 
     >>> import jax
     >>> bool(step_key(jax.random.key(0), 3) == jax.random.fold_in(jax.random.key(0), 3))
@@ -79,14 +63,11 @@ def example_keys(key: Array, index: int | Int[Array, " batch"]) -> Keys:
 
 
 def split_by_name(key: Array, *names: str) -> dict[str, Array]:
-    """Split a key into named ones; a name's key does not depend on which others are asked for.
+    """Split a key into named ones ``{name: key}``; a name's key does not depend on the other names.
 
     Args:
         key: one key, or an array of keys (each is split).
-        *names: what the keys are for.
-
-    Returns:
-        ``{name: key}``, each of the shape of ``key``.
+        *names: purposes of the keys.
 
     >>> import jax
     >>> keys = split_by_name(jax.random.key(0), "latent", "augment")
@@ -100,17 +81,5 @@ def split_by_name(key: Array, *names: str) -> dict[str, Array]:
 
 
 def normal(keys: Keys, shape: tuple[int, ...]) -> Array:
-    """Standard normal numbers, one draw per example.
-
-    Args:
-        keys: one key per example [batch].
-        shape: the shape of one example's draw.
-
-    Returns:
-        float32 [batch, *shape].
-
-    >>> import jax
-    >>> normal(example_keys(jax.random.key(0), 4), (2,)).shape
-    (4, 2)
-    """
+    """Standard normal numbers float32 [batch, *shape], one key per example."""
     return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)

@@ -13,19 +13,7 @@ from aigc_jax.types import PyTree
 
 
 def ema(average: PyTree, new: PyTree, decay: float | Float[Array, ""]) -> PyTree:
-    """Exponential moving average: ``decay * average + (1 - decay) * new``, leaf by leaf.
-
-    Args:
-        average: the average so far.
-        new: the values to add, same structure; counters and flags are not averaged, but taken as they are.
-        decay: in [0, 1]; 0.999 averages over about the last thousand values.
-
-    Returns:
-        The new average.
-
-    >>> ema({"w": 1.0}, {"w": 0.0}, 0.9)
-    {'w': 0.9}
-    """
+    """Exponential moving average ``decay * average + (1 - decay) * new``, leaf by leaf; integers are not averaged."""
 
     def blend(a: Any, b: Any) -> Any:
         return decay * a + (1 - decay) * b if jnp.issubdtype(jnp.result_type(b), jnp.inexact) else b
@@ -34,14 +22,11 @@ def ema(average: PyTree, new: PyTree, decay: float | Float[Array, ""]) -> PyTree
 
 
 def ema_warmup_schedule(decay: float, *, offset: float = 10.0) -> Callable[[Array], Array]:
-    """A schedule for averages that forget their random beginning: min(decay, (1 + t) / (offset + t)) after t steps.
+    """Schedule of the decay of averages that forget their random beginning: min(decay, (1 + t) / (offset + t)).
 
     Args:
         decay: its limit, in [0, 1).
         offset: > 1; the larger, the shorter the average at a given step; 2 is the plain mean of all values so far.
-
-    Returns:
-        ``step -> decay``.
 
     >>> schedule = ema_warmup_schedule(0.999)
     >>> float(schedule(jnp.int32(8))), round(float(schedule(jnp.int32(10**6))), 4)
@@ -56,33 +41,12 @@ def ema_warmup_schedule(decay: float, *, offset: float = 10.0) -> Callable[[Arra
 
 
 def global_norm(tree: PyTree) -> Float[Array, ""]:
-    """Euclidean norm of all leaves together.
-
-    Args:
-        tree: floating point arrays.
-
-    Returns:
-        A float32 scalar, 0 for an empty tree.
-
-    >>> float(global_norm({"a": jnp.array([3.0]), "b": jnp.array([4.0])}))
-    5.0
-    """
+    """Euclidean norm of all leaves together, 0 for an empty tree."""
     return jnp.sqrt(sum((jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)), jnp.float32(0)))
 
 
 def mean_over_axis(tree: PyTree, axis_name: str | None) -> PyTree:
-    """Mean over a device axis, where there is one.
-
-    Args:
-        tree: arrays; integers and booleans must agree on all devices and are passed through a maximum.
-        axis_name: a pmap or shard_map axis; None returns the tree as it is.
-
-    Returns:
-        The same structure, equal on every device.
-
-    >>> mean_over_axis({"w": 1.0}, None)
-    {'w': 1.0}
-    """
+    """Mean over a device axis (None: no change); integers and booleans must agree and pass a maximum."""
     if axis_name is None:
         return tree
 
@@ -94,20 +58,10 @@ def mean_over_axis(tree: PyTree, axis_name: str | None) -> PyTree:
 
 
 def to_varying(tree: PyTree, axis_name: str | None) -> PyTree:
-    """Mark values as each device's own, so that gradients stay local until they are averaged.
+    """Mark values as each device's own (None: no change), so that gradients stay local until they are averaged.
 
-    ``jax.shard_map`` otherwise sums the gradient of a replicated value over the devices by itself, and a
-    later mean gives N times the gradient, silently.
-
-    Args:
-        tree: arrays; those that are each device's own already stay as they are.
-        axis_name: the device axis; None returns the tree as it is.
-
-    Returns:
-        The same values.
-
-    >>> to_varying({"w": 1.0}, None)
-    {'w': 1.0}
+    ``jax.shard_map`` otherwise sums the gradient of a replicated value over the devices by itself, and a later mean
+    gives N times the gradient, silently.
     """
     if axis_name is None:
         return tree

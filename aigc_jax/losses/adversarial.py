@@ -1,7 +1,7 @@
-"""Adversarial objectives: what discriminator and generator make of the logits of real and fake examples.
+"""Adversarial objectives: losses of discriminator and generator from the logits of real and fake examples.
 
-An :class:`Objective` is data: two functions of (real logits, fake logits) that return one value per example.
-All are written for minimisation. C(x) is the discriminator's logit, sigma the logistic function.
+An :class:`Objective` is data: two functions of (real logits, fake logits) that return one value per example. All are
+written for minimisation. C(x) is the discriminator's logit, sigma the logistic function.
 """
 
 from __future__ import annotations
@@ -20,28 +20,21 @@ Logits = Float[Array, " batch"]
 
 
 class Objective(NamedTuple):
-    """A pair of losses for a two-player game.
-
-    Attributes:
-        discriminator: (real logits [B], fake logits [B]) -> loss per example [B].
-        generator: (real logits [B], fake logits [B]) -> loss per example [B].
-        uses_real: whether the generator's loss depends on the real logits (relativistic objectives).
-    """
+    """A pair of losses for a two-player game, each (real logits [B], fake logits [B]) -> loss per example [B]."""
 
     discriminator: Callable[[Logits, Logits], Logits]
     generator: Callable[[Logits, Logits], Logits]
-    uses_real: bool = False
+    uses_real: bool = False  # whether the generator's loss depends on the real logits (relativistic objectives)
 
 
 def minimax(*, smoothing: float = 0.0) -> Objective:
     """The zero-sum game: D maximises E log sigma(C(x)) + E log(1 - sigma(C(G(z)))), G minimises it.
 
-    Args:
-        smoothing: one-sided label smoothing s in [0, 1): the target for real examples is 1 - s
-            (Salimans et al. 2016, section 3.4); fakes keep the target 0.
+    The generator's gradient vanishes where the discriminator is sure.
 
-    Returns:
-        An :class:`Objective`. Its generator gradient vanishes where the discriminator is sure.
+    Args:
+        smoothing: one-sided label smoothing s in [0, 1): the target for real examples is 1 - s (Salimans et al. 2016,
+            section 3.4); fakes keep the target 0.
 
     Reference:
         Goodfellow et al., "Generative Adversarial Networks", 2014, equation 1.
@@ -58,9 +51,6 @@ def non_saturating(*, smoothing: float = 0.0) -> Objective:
     Args:
         smoothing: one-sided label smoothing in [0, 1), see :func:`minimax`.
 
-    Returns:
-        An :class:`Objective`.
-
     Reference:
         Goodfellow et al., "Generative Adversarial Networks", 2014, section 3.
 
@@ -71,13 +61,10 @@ def non_saturating(*, smoothing: float = 0.0) -> Objective:
 
 
 def least_squares(*, smoothing: float = 0.0) -> Objective:
-    """Squared distance of the logit to the targets a = 0 (fake), b = 1 (real), c = 1 (what G wants).
+    """Squared distance of the logit to the targets a = 0 (fake), b = 1 (real), c = 1 (for G).
 
     Args:
         smoothing: one-sided label smoothing in [0, 1): b = 1 - smoothing.
-
-    Returns:
-        An :class:`Objective`.
 
     Reference:
         Mao et al., "Least Squares Generative Adversarial Networks", 2017, equations 2 and 9.
@@ -95,9 +82,6 @@ def least_squares(*, smoothing: float = 0.0) -> Objective:
 def hinge() -> Objective:
     """D minimises E max(0, 1 - C(x)) + E max(0, 1 + C(G(z))), G minimises -E C(G(z)).
 
-    Returns:
-        An :class:`Objective`.
-
     Reference:
         Miyato et al., "Spectral Normalization for Generative Adversarial Networks", 2018, equations 16 and 17.
 
@@ -113,11 +97,8 @@ def hinge() -> Objective:
 def wasserstein() -> Objective:
     """D minimises E C(G(z)) - E C(x), G minimises -E C(G(z)); C must be kept Lipschitz.
 
-    Keep it so with :func:`aigc_jax.algorithms.gan.clip_weights` (the paper) or
+    Do so with :func:`aigc_jax.algorithms.gan.clip_weights` (the paper) or
     :func:`aigc_jax.losses.regularizers.gradient_penalty`.
-
-    Returns:
-        An :class:`Objective`.
 
     Reference:
         Arjovsky et al., "Wasserstein GAN", 2017, equations 2 and 3.
@@ -133,11 +114,8 @@ def relativistic_average(*, smoothing: float = 0.0, axis_name: str | None = None
 
     Args:
         smoothing: one-sided label smoothing in [0, 1), see :func:`minimax`; applied to D only.
-        axis_name: the device axis over which the batch is spread, so that the averages are those of the
-            global batch; None under jit.
-
-    Returns:
-        An :class:`Objective` whose generator loss uses the real logits as well.
+        axis_name: the device axis over which the batch is spread, so that the averages are those of the global batch;
+            None under jit.
 
     Reference:
         Jolicoeur-Martineau, "The relativistic discriminator", 2019, equations 7 to 10 (RaSGAN).
@@ -161,15 +139,12 @@ def relativistic_average(*, smoothing: float = 0.0, axis_name: str | None = None
 def feature_matching(
     real: Float[Array, "batch feature"], fake: Float[Array, "batch feature"], *, axis_name: str | None = None
 ) -> Float[Array, " batch"]:
-    """|E f(x) - E f(G(z))|^2: the generator's fakes shall have the features of real examples, on average.
+    """|E f(x) - E f(G(z))|^2 of a hidden layer f of the discriminator, the same value for each example.
 
     Args:
-        real: a hidden layer of the discriminator on real examples.
-        fake: the same layer on fakes.
+        real: f of real examples.
+        fake: f of fakes.
         axis_name: the device axis over which the batch is spread; None under jit.
-
-    Returns:
-        The same value for each example of the batch.
 
     Reference:
         Salimans et al., "Improved Techniques for Training GANs", 2016, section 3.1.

@@ -1,4 +1,4 @@
-"""Augmentation as a transform of a loss: the batch is changed, the loss never knows."""
+"""Augmentation as a transform of a loss."""
 
 from __future__ import annotations
 
@@ -17,13 +17,10 @@ AugmentFn = Callable[[Float[Array, "batch height width channel"], Array], Float[
 
 
 def augmented(augment_fn: AugmentFn) -> LossTransform:
-    """Evaluate a loss on randomly changed images.
+    """Transform of a loss: evaluate it on randomly changed images.
 
     Args:
         augment_fn: the change, for example :func:`random_affine` with its ranges bound.
-
-    Returns:
-        A loss transform.
 
     >>> loss_fn = lambda params, state, batch, key: (batch["example"].sum(axis=(1, 2, 3)), (state, {}))
     >>> negated = augmented(lambda images, keys: -images)(loss_fn)
@@ -63,10 +60,7 @@ def random_affine(
         max_scale: relative, either way: 0.15 scales by 0.85 to 1.15.
         max_shear: tangent of the angle, either way.
         max_shift: pixels, either way and along both axes.
-        fill: value of what comes from outside the image.
-
-    Returns:
-        Images of the same shape.
+        fill: value of pixels from outside the image.
 
     >>> images = jnp.ones((2, 4, 4, 1))
     >>> random_affine(images, jax.random.split(jax.random.key(0)), max_shift=0.0, fill=1.0).min()

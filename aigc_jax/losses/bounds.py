@@ -1,4 +1,4 @@
-"""Bounds of log p(x) by importance sampling, and what keeps a latent from being ignored."""
+"""Bounds of log p(x) by importance sampling, and remedies against a latent that is ignored."""
 
 from __future__ import annotations
 
@@ -17,48 +17,22 @@ LogWeightsFn = Callable[[Keys], Array]
 
 
 class Bounds(NamedTuple):
-    """Lower bounds of log p(x) from the same draws of the latent.
+    """Lower bounds of log p(x), in nats [B], from the same draws of the latent."""
 
-    Attributes:
-        elbo: L_1, nats [B]: the mean of the log weights.
-        importance: L_k, nats [B], never below ``elbo``.
-    """
-
-    elbo: Array
-    importance: Array
+    elbo: Array  # L_1, the mean of the log weights
+    importance: Array  # L_k, never below the elbo
 
 
 def draw_keys(keys: Keys, index: Array) -> Keys:
-    """One key per example and draw; draw j's does not depend on how many there are.
-
-    Args:
-        keys: one key per example [B].
-        index: the draws' numbers, int32 [n].
-
-    Returns:
-        Key array [B, n], entry (i, j) being ``fold_in(keys[i], index[j])``.
-
-    >>> from aigc_jax.rng import example_keys
-    >>> draw_keys(example_keys(jax.random.key(0), 2), jnp.arange(3)).shape
-    (2, 3)
-    """
+    """Keys ``fold_in(keys[i], index[j])`` [B, n] of example i and draw j, whatever the number of draws."""
     return jax.vmap(jax.vmap(jax.random.fold_in, in_axes=(None, 0)), in_axes=(0, None))(keys, index)
 
 
 def log_mean_exp(log_weights: Float[Array, "batch num"]) -> Float[Array, " batch"]:
-    """L_k of k log weights.
-
-    Args:
-        log_weights: log p(x, z_j) - log q(z_j | x).
-
-    Returns:
-        log (1/k) sum_j exp(log w_j).
+    """L_k of k log weights: log (1/k) sum_j exp(log w_j).
 
     Reference:
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016, equation 8.
-
-    >>> round(float(log_mean_exp(jnp.log(jnp.array([[1.0, 3.0]])))[0]), 4)  # log 2
-    0.6931
     """
     return jax.nn.logsumexp(log_weights, axis=1) - math.log(log_weights.shape[1])
 
@@ -66,18 +40,8 @@ def log_mean_exp(log_weights: Float[Array, "batch num"]) -> Float[Array, " batch
 def importance_bound(log_weights_fn: LogWeightsFn, keys: Keys, *, num_samples: int, chunk_size: int = 50) -> Bounds:
     """E[L_k] <= log p(x), of any model with a recognition network, rising with k to log p(x).
 
-    Args:
-        log_weights_fn: the model, see :data:`LogWeightsFn`; for example
-            ``lambda keys: model.log_weights(params, image, condition, keys)``.
-        keys: one key per example [B].
-        num_samples: k >= 1.
-        chunk_size: draws that are computed at once; memory only, the result does not depend on it.
-
-    Returns:
-        L_1 and L_k.
-
-    Raises:
-        UsageError: a number is below 1.
+    ``keys`` [B] is one key per example; ``chunk_size`` draws are computed at once, which changes memory, not the
+    result.
 
     Reference:
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016, theorem 1.
@@ -106,16 +70,13 @@ def importance_bound(log_weights_fn: LogWeightsFn, keys: Keys, *, num_samples: i
 
 
 def free_bits(kl: Float[Array, "batch *shape"], minimum: float) -> Float[Array, "batch *shape"]:
-    """No reward for a KL below a minimum, so that a latent may be used before it pays.
+    """max(lambda, KL): no reward for a KL below a minimum, so that a latent may be used before it pays.
 
-    Of each example by itself: the paper's mean over a minibatch would make the loss depend on the batch.
+    It is that of each example: the paper's mean over a minibatch would make the loss depend on the batch.
 
     Args:
         kl: of each coordinate of the latent, nats.
         minimum: lambda >= 0, nats per coordinate; 0 changes nothing.
-
-    Returns:
-        max(lambda, KL).
 
     Reference:
         Kingma et al., "Improved Variational Inference with Inverse Autoregressive Flow", 2016, equation 15.
@@ -127,17 +88,11 @@ def free_bits(kl: Float[Array, "batch *shape"], minimum: float) -> Float[Array, 
 
 
 def kl_warmup(beta: float, num_steps: int) -> Callable[[Array], Array]:
-    """The weight of the KL, rising linearly from near 0 to ``beta``.
+    """Schedule of the weight of the KL, rising linearly from near 0 to ``beta``.
 
     Args:
         beta: the final weight >= 0; 1 is the bound itself.
-        num_steps: steps that the rise takes; 0 for the final weight at once.
-
-    Returns:
-        A schedule of the number of steps made.
-
-    Raises:
-        UsageError: a number is negative.
+        num_steps: steps of the rise; 0 for the final weight at once.
 
     Reference:
         Bowman et al., "Generating Sentences from a Continuous Space", 2016, section 3.1; the weight beta of

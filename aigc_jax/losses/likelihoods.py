@@ -1,7 +1,7 @@
-"""What a decoder's outputs say of an image: log-likelihoods in nats per example, and the images they stand for.
+"""Likelihoods: the distribution of an image given a decoder's outputs; log-likelihoods are in nats per example.
 
-A :class:`Likelihood` reads ``num_outputs`` numbers of the decoder for each pixel, and knows how to score an
-image, what the mean image is and how to draw one.
+A :class:`Likelihood` reads ``num_outputs`` numbers of the decoder for each pixel, and gives the log-likelihood of an
+image, the mean image and samples.
 """
 
 from __future__ import annotations
@@ -19,36 +19,24 @@ from aigc_jax.types import Keys, UsageError
 
 
 class Likelihood(NamedTuple):
-    """The distribution of an image given a decoder's outputs, pixels independent of each other.
+    """The distribution of an image given a decoder's outputs, pixels independent of each other."""
 
-    Attributes:
-        log_prob: ``(outputs [B, ..., C * num_outputs], image [B, ..., C]) -> nats [B]``.
-        mean: ``outputs -> image`` in [-1, 1].
-        sample: ``(outputs, keys [B]) -> image`` in [-1, 1], noise included.
-        num_outputs: numbers that it reads for each pixel and colour.
-        is_discrete: whether ``log_prob`` is of discrete pixels, so that bits per dimension have a meaning.
-    """
-
-    log_prob: Callable[[Array, Array], Array]
-    mean: Callable[[Array], Array]
-    sample: Callable[[Array, Keys], Array]
-    num_outputs: int
-    is_discrete: bool
+    log_prob: Callable[[Array, Array], Array]  # (outputs [B, ..., C * num_outputs], image [B, ..., C]) -> nats [B]
+    mean: Callable[[Array], Array]  # outputs -> image in [-1, 1]
+    sample: Callable[[Array, Keys], Array]  # (outputs, keys [B]) -> image in [-1, 1], noise included
+    num_outputs: int  # numbers for each pixel and colour
+    is_discrete: bool  # of discrete pixels, so that bits per dimension have a meaning
 
 
 def gaussian(std: float | None = None, *, min_std: float = 0.01) -> Likelihood:
-    """Normal pixels, of one fixed variance or of a variance that the decoder says for each pixel.
+    """Normal pixels, of one fixed variance or of a variance that the decoder predicts for each pixel.
+
+    It is a density: its nats may be positive.
 
     Args:
         std: the fixed standard deviation > 0, where pixels span [-1, 1]; None learns one per pixel.
-        min_std: the least standard deviation that can be learned, > 0: without one, the density of a pixel
-            that never changes has no bound.
-
-    Returns:
-        The likelihood, a density: its nats may be positive.
-
-    Raises:
-        UsageError: a standard deviation is not above 0.
+        min_std: the least standard deviation that can be learned, > 0: without one, the density of a pixel that never
+            changes has no bound.
 
     Reference:
         Kingma and Welling, "Auto-Encoding Variational Bayes", 2014, appendix C.2.
@@ -91,12 +79,6 @@ def discretized_logistic(scale: float | None = None, *, num_levels: int = 256, m
         scale: the fixed scale > 0, where pixels span [-1, 1]; None learns one per pixel.
         num_levels: number of grey levels, pixels being 2 k / (num_levels - 1) - 1 for whole k.
         min_scale: the least scale that can be learned, > 0.
-
-    Returns:
-        The likelihood, a probability: its nats are never positive.
-
-    Raises:
-        UsageError: a scale is not above 0, or there are fewer than two levels.
 
     Reference:
         Kingma et al., "Improved Variational Inference with Inverse Autoregressive Flow", 2016, equation 10;
@@ -148,13 +130,10 @@ def discretized_logistic(scale: float | None = None, *, num_levels: int = 256, m
 
 
 def bernoulli() -> Likelihood:
-    """Black or white pixels; the decoder's outputs are logits of white.
+    """Black or white pixels, -1 and 1; the decoder's outputs are logits of white.
 
-    A grey pixel (image + 1) / 2 = p counts as the mean over a pixel that is white with probability p: the bound
-    of that random binary image in expectation, not a likelihood of the grey one. See :func:`binarize`.
-
-    Returns:
-        The likelihood, of pixels -1 and 1.
+    A grey pixel (image + 1) / 2 = p counts as the mean over a pixel that is white with probability p: the bound of that
+    random binary image in expectation, not a likelihood of the grey one. See :func:`binarize`.
 
     >>> round(float(bernoulli().log_prob(jnp.zeros((1, 3)), jnp.array([[1.0, -1.0, 1.0]]))[0]), 4)  # 3 log(1/2)
     -2.0794
@@ -180,82 +159,33 @@ def bernoulli() -> Likelihood:
 
 
 def binarize(image: Float[Array, "batch *shape"], keys: Keys) -> Float[Array, "batch *shape"]:
-    """Draw each pixel black or white: "dynamic binarization".
-
-    Args:
-        image: in [-1, 1]; a pixel becomes 1 with probability (image + 1) / 2.
-        keys: one key per example [B].
-
-    Returns:
-        Pixels -1 and 1.
+    """Dynamic binarization: each pixel becomes 1 with probability (image + 1) / 2, else -1.
 
     Reference:
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016, section 5.1, after
         Salakhutdinov and Murray, "On the Quantitative Analysis of Deep Belief Networks", 2008.
-
-    >>> from aigc_jax.rng import example_keys
-    >>> binarize(jnp.array([[-1.0, 1.0]]), example_keys(jax.random.key(0), 1))
-    Array([[-1.,  1.]], dtype=float32)
     """
     noise = jax.vmap(lambda key: jax.random.uniform(key, image.shape[1:]))(keys)
     return jnp.where(noise < 0.5 * (image + 1.0), 1.0, -1.0).astype(image.dtype)
 
 
 def standard_normal_log_prob(x: Float[Array, "batch *shape"]) -> Float[Array, " batch"]:
-    """Log density of N(0, I), the prior of latents.
-
-    Args:
-        x: the latents.
-
-    Returns:
-        Nats [B].
-
-    >>> float(standard_normal_log_prob(jnp.zeros((1, 2)))[0])  # -log(2 pi)
-    -1.837877...
-    """
+    """Log density in nats [B] of N(0, I), the prior of latents."""
     return normal_log_prob(x, jnp.zeros(()), jnp.zeros(()))
 
 
 def normal_log_prob(x: Float[Array, "batch *shape"], mean: Array, logvar: Array) -> Float[Array, " batch"]:
-    """Log density of a diagonal Gaussian.
-
-    Args:
-        x: where.
-        mean: of the Gaussian, broadcast against x.
-        logvar: its log variance, likewise.
-
-    Returns:
-        Nats [B].
-
-    >>> x = jnp.array([[1.0]])
-    >>> float(normal_log_prob(x, x, jnp.zeros((1, 1)))[0])  # -log(2 pi) / 2
-    -0.918938...
-    """
+    """Log density in nats [B] of a diagonal Gaussian."""
     return sum_per_example(-0.5 * (jnp.square(x - mean) * jnp.exp(-logvar) + logvar + math.log(2 * math.pi)))
 
 
 def bits_per_dim(nll: Float[Array, " batch"], num_dims: int) -> Float[Array, " batch"]:
-    """Nats per image to bits per dimension.
-
-    Args:
-        nll: negative log-likelihood in nats.
-        num_dims: numbers in an image, H * W * C.
-
-    Returns:
-        Bits; 8 for 256 equally likely levels.
-
-    >>> round(float(bits_per_dim(jnp.array([12 * 256 * math.log(2)]), 384)[0]), 6)
-    8.0
-    """
+    """Nats per image to bits per dimension; 8 for 256 equally likely levels."""
     return nll / (num_dims * math.log(2.0))
 
 
 def sum_per_example(x: Float[Array, "batch *shape"]) -> Float[Array, " batch"]:
-    """Sum over all axes but the first.
-
-    >>> sum_per_example(jnp.ones((2, 3, 4)))
-    Array([12., 12.], dtype=float32)
-    """
+    """Sum over all axes but the first."""
     return jnp.sum(_flat(x), axis=1)
 
 

@@ -10,38 +10,16 @@ from jaxtyping import Array
 
 
 def gaussian_kl(mean: Array, logvar: Array, other_mean: Array, other_logvar: Array) -> Array:
-    """KL(N(mean, e^logvar) || N(other_mean, e^other_logvar)), elementwise.
-
-    Args:
-        mean: of the first, any shape.
-        logvar: of the first, broadcast against it.
-        other_mean: of the second.
-        other_logvar: of the second.
-
-    Returns:
-        Nats, >= 0, of the broadcast shape.
-
-    >>> float(gaussian_kl(jnp.float32(1), jnp.float32(0), jnp.float32(0), jnp.float32(0)))
-    0.5
-    """
+    """KL(N(mean, e^logvar) || N(other_mean, e^other_logvar)) in nats, elementwise."""
     ratio = jnp.exp(logvar - other_logvar)
     return 0.5 * (other_logvar - logvar + ratio - 1.0 + jnp.square(mean - other_mean) * jnp.exp(-other_logvar))
 
 
 def discretized_gaussian(x: Array, mean: Array, logvar: Array, *, num_levels: int = 256) -> Array:
-    """Log probability of pixels under a Gaussian binned to grey levels, elementwise.
+    """Log probability of pixels in [-1, 1] under a Gaussian binned to grey levels, elementwise.
 
     Exact in any tail, without the floor (of 1e-12, or 27.6 nats) of published code, so that it has a slope where a
-    model is worst.
-
-    Args:
-        x: pixels in [-1, 1] that are k / ((num_levels - 1) / 2) - 1 for whole k.
-        mean: of the Gaussian, any shape.
-        logvar: its log variance, broadcast against it.
-        num_levels: number of grey levels; the outermost bins reach to infinity.
-
-    Returns:
-        Nats, <= 0.
+    model is worst. The outermost bins reach to infinity.
 
     Reference:
         Ho et al., "Denoising Diffusion Probabilistic Models", 2020, equation 13.

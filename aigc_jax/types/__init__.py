@@ -1,8 +1,8 @@
-"""The contracts: everything that one room of the library may know of another.
+"""The contracts between the rooms of the library.
 
-A method (a GAN, a VAE, a diffusion model) is an :class:`Algorithm`: a tuple of pure functions. It is
-built from one or more :class:`Player` entries by :func:`aigc_jax.players.make_step`; the trainer, the
-sampler and the report see nothing but the :class:`Algorithm`. This package imports nothing else of ours.
+A method (a GAN, a VAE, a diffusion model) is an :class:`Algorithm`: a tuple of pure functions. It is built from one or
+more :class:`Player` entries by :func:`aigc_jax.players.make_step`; the trainer, the sampler and the report see nothing
+but the :class:`Algorithm`. This package imports nothing else of ours.
 """
 
 from aigc_jax.types.algorithm import (

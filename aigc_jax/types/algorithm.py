@@ -21,20 +21,17 @@ class StepFn(Protocol):
 
 @runtime_checkable
 class SampleFn(Protocol):
-    """Draws samples from a trained model."""
+    """A function that draws samples from a trained model."""
 
     def __call__(self, variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
-        """Draw ``num_samples`` samples.
+        """Draw ``num_samples`` samples, images as float32 [num_samples, H, W, C] in [-1, 1].
 
         Args:
             variables: the trained model.
-            key: one key, or a key array [num_samples] with one key per sample. Sample i depends on its
-                own key alone (``fold_in(key, i)`` for a single key), never on ``num_samples``.
-            num_samples: how many.
+            key: one key, or a key array [num_samples] with one key per sample. Sample i depends on its own key alone
+                (``fold_in(key, i)`` for a single key), never on ``num_samples``.
+            num_samples: number of samples.
             condition: int32 [num_samples], or None for an unconditional model.
-
-        Returns:
-            The samples, images as float32 [num_samples, H, W, C] in [-1, 1].
         """
         ...
 
@@ -50,32 +47,22 @@ Guidance = Callable[[DenoiseFn], DenoiseFn]
 
 
 class Autoencoder(NamedTuple):
-    """Both ways of a model with an encoder.
+    """Both ways of a model with an encoder."""
 
-    Attributes:
-        encode: ``(variables, batch, key or keys) -> latents`` [B, ...].
-        decode: ``(variables, latents, condition) -> samples``.
-    """
-
-    encode: Callable[[Variables, Batch, Array], Array]
-    decode: Callable[[Variables, Array, Condition], Array]
+    encode: Callable[[Variables, Batch, Array], Array]  # (variables, batch, key or keys) -> latents [B, ...]
+    decode: Callable[[Variables, Array, Condition], Array]  # (variables, latents, condition) -> samples
 
 
 class Latents(NamedTuple):
-    """The latents that ``sample`` starts from: ``sample(v, key, n, c) == generate(v, draw(key, n), key, c)``.
+    """The initial latents of ``sample``: ``sample(v, key, n, c) == generate(v, draw(key, n), key, c)``."""
 
-    Attributes:
-        draw: ``(key or keys [num], num) -> latents [num, ...]``, standard normal: drawn by ``sample`` before all else.
-        generate: ``(variables, latents [B, ...], key or keys [B], condition) -> samples``.
-    """
-
-    draw: Callable[[Array, int], Array]
-    generate: Callable[[Variables, Array, Array, Condition], Array]
+    draw: Callable[[Array, int], Array]  # (key or keys [num], num) -> standard normal latents [num, ...]
+    generate: Callable[[Variables, Array, Array, Condition], Array]  # (variables, latents, key or keys, condition)
 
 
 @runtime_checkable
 class DrawFn(Protocol):
-    """Draws samples with any denoiser by the sampler of a model."""
+    """A function that draws samples by a model's sampler with any denoiser."""
 
     def __call__(
         self,
@@ -89,43 +76,33 @@ class DrawFn(Protocol):
         strength: float = 1.0,
         observer: Any = None,
     ) -> tuple[Array, Any]:
-        """Draw one sample per key.
+        """Draw one sample per key; returns the samples, and the observer's result, None without one.
 
         Args:
             denoise: the denoiser, that of the model or another one.
             keys: one key per sample [B].
             condition: of each sample; None for an unconditional model.
-            noise: standard normal [B, ...] to start from; None draws it from the keys.
+            noise: initial standard normal noise [B, ...]; None draws it from the keys.
             start: examples [B, ...] to change; None makes samples from noise alone.
-            mask: 1 where a number of ``start`` stays, 0 where it is made up; None: all may change.
+            mask: 1 where a number of ``start`` stays, 0 where it is generated; None: all may change.
             strength: share in (0, 1] of the noise that ``start`` gets; the less, the more the result resembles it.
-            observer: watches the solver, see :class:`aigc_jax.samplers.solver.Observer`.
-
-        Returns:
-            The samples, and what the observer gives, None without one.
+            observer: of the solver, see :class:`aigc_jax.samplers.solver.Observer`.
         """
         ...
 
 
 class Denoising(NamedTuple):
-    """The sampler and the denoiser of a model that learned to denoise, each by itself.
+    """The sampler and the denoiser of a model that learned to denoise, as separate parts.
 
-    With them come samples (``draw(denoiser(variables), keys, condition)[0]``), the floor of the exact denoiser
-    (``draw`` with a world's), scores of trajectories (``observer``), in-painting and image-to-image (``start``).
-
-    Attributes:
-        process: the noise process, with ``alpha(t)`` and ``sigma(t)``.
-        denoiser: ``variables -> denoiser``.
-        draw: the sampler, see :class:`DrawFn`.
-        num_steps: steps that an observer sees; 0 where the sampler cannot be observed.
-        is_in_latents: whether ``denoiser`` works on latents, which ``draw`` decodes at its end.
+    They give samples (``draw(denoiser(variables), keys, condition)[0]``), the floor of the exact denoiser (``draw``
+    with a world's), scores of trajectories (``observer``), in-painting and image-to-image (``start``).
     """
 
-    process: Any
+    process: Any  # the noise process, with alpha(t) and sigma(t)
     denoiser: Callable[[Variables], DenoiseFn]
     draw: DrawFn
-    num_steps: int = 0
-    is_in_latents: bool = False
+    num_steps: int = 0  # steps that an observer sees; 0 for a sampler that cannot be observed
+    is_in_latents: bool = False  # the denoiser works on latents, which draw decodes at its end
 
 
 ScoreFn = Callable[[Variables, Array, Condition, Array], Array]
@@ -133,31 +110,25 @@ ScoreFn = Callable[[Variables, Array, Condition, Array], Array]
 
 
 class Detector(NamedTuple):
-    """What a trained model says of the reliability of given samples, its own or another model's.
+    """A trained model's score of the reliability of given samples, its own or another model's."""
 
-    Attributes:
-        score: one number per sample, float32 [B]; higher is less reliable. Sample i's depends on ``keys[i]`` alone.
-        is_typical_best: whether examples should score as real ones do, neither lower nor higher (a likelihood).
-            The score to judge by is then the distance to the middle of real examples' scores.
-    """
-
-    score: ScoreFn
-    is_typical_best: bool = False
+    score: ScoreFn  # float32 [B], higher is less reliable; sample i's depends on keys[i] alone
+    is_typical_best: bool = False  # as of a likelihood: judge by the distance to the middle of real examples' scores
 
 
 class Algorithm(NamedTuple):
-    """A trainable model as pure functions: all that trainer, sampler and report ever see.
+    """A trainable model as pure functions: the contract of trainer, sampler and report.
 
     Attributes:
         init: ``(key, batch) -> TrainState``; only the shapes of ``batch`` matter.
         step: ``(state, batch, key) -> (state, metrics)``.
         sample: ``(variables, key, num_samples, condition) -> samples``, or None (a classifier has none).
-        evaluate: ``(variables, batch, key) -> {name: array with one row per example}``, or None. ``key`` is one
-            key, or a key array with one per example.
-        autoencoder: see :class:`Autoencoder`; None for a model without an encoder.
-        latents: see :class:`Latents`; None where samples start from no one latent.
-        denoising: see :class:`Denoising`; None for a model that does not denoise.
-        detectors: scores of given samples by name, see :class:`Detector`; {} for none.
+        evaluate: ``(variables, batch, key) -> {name: array with one row per example}``, or None. ``key`` is one key, or
+            a key array with one per example.
+        autoencoder: None for a model without an encoder.
+        latents: None for a model whose samples start from no single latent.
+        denoising: None for a model that does not denoise.
+        detectors: scores of given samples by name; {} for none.
     """
 
     init: Callable[[Key, Batch], TrainState]

@@ -1,4 +1,4 @@
-"""What every contract is made of: names for arrays, the user's mistake, the players of a game and their state."""
+"""Basic types of the contracts: arrays, usage errors, players of a game and their state."""
 
 from __future__ import annotations
 
@@ -25,45 +25,41 @@ Metrics = dict[str, Array]
 """Named scalars (or per-example arrays, averaged by ``make_step``) that a step reports."""
 
 Variables = Mapping[str, PyTree]
-"""What a trained model is: ``{"params": {...}, "model_state": {...}}``, the EMA weights where there are any."""
+"""A trained model: ``{"params": {...}, "model_state": {...}}``, the EMA weights where there are any."""
 
 Condition = PyTree
 """The condition of each sample: class labels int32 [B], arrays of prompts, or None for an unconditional model."""
 
 
 NUM_TOKENS = "num_tokens"
-"""The row of ``evaluate`` of a model over tokens that says over how many of them the nats of an example are spread."""
+"""Number of tokens of each example, in ``evaluate`` of a model over tokens."""
 
 
 class UsageError(ValueError):
-    """A mistake that the user can mend.
+    """A mistake of the user, who can mend it.
 
-    Its message is one line that says what was expected, what came and what to do. The command line prints
-    it without a traceback and exits with status 2; every other exception is a defect of the library.
+    Its message is one line with the expected value, the actual one and advice. The command line prints it without a
+    traceback and exits with status 2; every other exception is a defect of the library.
     """
 
-    # Users know it by the name that they import.
+    # The public name, in tracebacks.
     __module__ = "aigc_jax.types"
 
 
 class Weighted(NamedTuple):
-    """Losses of examples that do not all weigh the same, such as sequences of different lengths.
+    """Losses of examples with unequal weights, such as sequences of different lengths.
 
     ``make_step`` minimises sum(weight * loss) / sum(weight) over the whole batch: exactly so over micro-batches and
     devices, however the weights are spread over them.
-
-    Attributes:
-        loss: of each example [B]; of a sequence, the mean over its tokens.
-        weight: of each example [B], >= 0; of a sequence, its number of tokens.
     """
 
-    loss: Array
-    weight: Array
+    loss: Array  # of each example [B]; of a sequence, the mean over its tokens
+    weight: Array  # of each example [B], >= 0; of a sequence, its number of tokens
 
 
 @runtime_checkable
 class LossFn(Protocol):
-    """What a player minimises: a function of all parameters that returns one value per example."""
+    """The loss of a player: a function of all parameters that returns one value per example."""
 
     def __call__(
         self, params: PyTree, model_state: PyTree, batch: Batch, key: Key
@@ -71,11 +67,11 @@ class LossFn(Protocol):
         """Evaluate the loss.
 
         Args:
-            params: the parameters of *all* players, ``{name: tree}``. ``make_step`` differentiates with
-                respect to the player's own entry only, so that no ``stop_gradient`` is needed.
-            model_state: the non-trained state of all players (batch statistics, spectral norm vectors),
-                ``{name: tree}``. During the loss it also holds ``model_state["step"]``, the int32 number
-                of steps made so far, for schedules. It must come back with the same structure.
+            params: the parameters of *all* players, ``{name: tree}``. ``make_step`` differentiates with respect to the
+                player's own entry only, so that no ``stop_gradient`` is needed.
+            model_state: the non-trained state of all players (batch statistics, spectral norm vectors), ``{name:
+                tree}``. During the loss it also holds ``model_state["step"]``, the int32 number of steps made so far,
+                for schedules. The returned one has the same structure.
             batch: the examples. ``batch["index"]`` (int32 [B]) is each one's index in the global batch.
             key: the key of this update. The key of an example is ``fold_in(key, batch["index"][i])``
                 (:func:`aigc_jax.rng.example_keys`).
@@ -93,7 +89,7 @@ LossTransform = Callable[[LossFn], LossFn]
 
 
 class Player(NamedTuple):
-    """Who moves, what it minimises, how it moves.
+    """A player of a game: its loss and its optimiser.
 
     Attributes:
         name: its entry in ``params``, ``opt_state`` and ``model_state``; ``step`` is reserved.
@@ -109,7 +105,7 @@ class Player(NamedTuple):
 
 
 class TrainState(struct.PyTreeNode):
-    """Everything that training carries from one step to the next: plain pytrees, no key inside.
+    """The state of training between steps: plain pytrees, no key inside.
 
     Attributes:
         step: number of steps made, int32 scalar.
@@ -117,8 +113,7 @@ class TrainState(struct.PyTreeNode):
         opt_state: ``{player: optimiser state}``.
         model_state: ``{player: batch statistics and the like}``.
         ema_params: exponential moving average of those entries of ``params`` that it names; {} for none.
-        ema_model_state: the same average of their ``model_state``: batch statistics belong to the weights that
-            made them.
+        ema_model_state: the same average of their ``model_state``: batch statistics belong to their weights.
     """
 
     # Not Int[Array, ""]: a tree of shapes, of numpy arrays or of shardings is built of this class too.

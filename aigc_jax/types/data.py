@@ -1,4 +1,4 @@
-"""What a model is trained and measured on: examples, worlds of a decidable truth, experiments, metrics."""
+"""Data sets, worlds with an exact oracle, experiments and metrics."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Data(NamedTuple):
         name: as in reports, ``digits``, ``tfds:mnist``, ``folder:NAME``.
         train: the examples to train on.
         held_out: examples that no training sees.
-        class_names: what the labels 0 ... K-1 are called; () where there are no labels.
-        remarks: what a user needs to know of how it was opened, such as files that were passed over.
-        checksum: changes with the examples, and not with where they lie; None to compute it from examples.
+        class_names: names of the labels 0 ... K-1; () where there are no labels.
+        remarks: how it was opened, for the user, such as files that were passed over.
+        checksum: changes with the examples, and not with their place; None to compute it from examples.
     """
 
     name: str
@@ -64,60 +64,44 @@ class Data(NamedTuple):
 
 
 class World(NamedTuple):
-    """Data with a decidable truth: examples without end, and a judgement of any sample that needs no model.
+    """A synthetic data set with an exact oracle: unlimited examples, and a judgement of any sample without a model.
 
-    Attributes:
-        name: as in configs and reports, ``world:ring8``.
-        num_modes: K, the number of modes; they are the conditions.
-        mode_weights: the probability of each mode.
-        violation_names: what can be wrong with a sample; entry 0 is ``valid``.
-        sample: ``(key or keys, num_samples, condition int32 [num_samples] or None) -> examples [num_samples, ...]``;
-            condition None draws the modes too. Example i depends on its own key alone.
-        violation: ``examples [N, ...] -> int32 [N]``, an index of ``violation_names``; 0 where nothing is wrong.
-        mode: ``examples [N, ...] -> int32 [N]``, the mode that each is of or nearest to.
-        log_prob: ``examples [N, ...] -> log density in nats [N]``, or None where it is not known.
-        denoise: ``(x_t [N, ...], alpha [N], sigma [N], condition or None) -> E[x_0 | x_t]`` of the world itself, for
-            x_t = alpha x_0 + sigma epsilon: the perfect denoiser, or None where it is not known.
-        withheld: modes that training data never show, so that a model must combine what it knows; () for none.
-        attributes: ``{attribute: names of its values}`` of all that an example shows beside its mode, or that modes
-            combine; {} for nothing.
-        mode_attributes: ``{attribute: int32 [num_modes]}``: the value that each mode demands; modes leave those
-            attributes free that are not in it.
-        read: ``examples [N, ...] -> {attribute: int32 [N]}``: the value that each example shows, -1 for none.
+    Example i of ``sample`` depends on its own key alone; condition None draws the modes too. Modes leave those
+    attributes free that are not in ``mode_attributes``.
     """
 
-    name: str
-    num_modes: int
-    mode_weights: Sequence[float]
-    violation_names: Sequence[str]
-    sample: Callable[[Array, int, Condition], Array]
-    violation: Callable[[Array], Array]
-    mode: Callable[[Array], Array]
-    log_prob: Callable[[Array], Array] | None = None
-    denoise: ExactDenoiseFn | None = None
-    withheld: Sequence[int] = ()
-    attributes: Mapping[str, Sequence[str]] = {}
-    mode_attributes: Mapping[str, np.ndarray] = {}
-    read: Callable[[Array], dict[str, Array]] | None = None
+    name: str  # as in configs and reports, ``world:ring8``
+    num_modes: int  # K; modes are the conditions
+    mode_weights: Sequence[float]  # probabilities
+    violation_names: Sequence[str]  # entry 0 is ``valid``
+    sample: Callable[[Array, int, Condition], Array]  # (key or keys, num_samples, condition) -> examples
+    violation: Callable[[Array], Array]  # examples [N, ...] -> index of violation_names, int32 [N]
+    mode: Callable[[Array], Array]  # examples [N, ...] -> own or nearest mode, int32 [N]
+    log_prob: Callable[[Array], Array] | None = None  # examples [N, ...] -> log density in nats [N], if known
+    denoise: ExactDenoiseFn | None = None  # the exact denoiser, if known
+    withheld: Sequence[int] = ()  # legal modes that are not in the training data
+    attributes: Mapping[str, Sequence[str]] = {}  # {attribute: names of its values}, combined or left free by modes
+    mode_attributes: Mapping[str, np.ndarray] = {}  # {attribute: value of each mode, int32 [num_modes]}
+    read: Callable[[Array], dict[str, Array]] | None = None  # examples -> {attribute: int32 [N]}, -1 for unreadable
 
     def is_valid(self, examples: Array) -> Array:
-        """Whether nothing is wrong with each example: bool [N]."""
+        """Whether each example has no violation: bool [N]."""
         return self.violation(examples) == 0
 
 
 class Experiment(NamedTuple):
-    """What the ``build(config)`` of a config file returns.
+    """The result of ``build(config)`` of a config file.
 
     Attributes:
-        algorithm: the model and how it is trained.
-        open_data: opens the data set; called by commands that need it, and by none that do not.
+        algorithm: the model and its training.
+        open_data: opens the data set; called only by commands that need it.
         batch_spec: shape and dtype of one batch as ``jax.ShapeDtypeStruct`` leaves, for ``algorithm.init``: ``example``
             and, for a conditional model, ``condition``.
         modality: the kind of its examples.
-        conditions: what samples can be asked for; None for an unconditional model.
-        world: judges samples exactly, for data of which the truth is decidable; None where a model must.
+        conditions: of its samples; None for an unconditional model.
+        world: exact judge of samples; None for data without one.
         judges: names of the configs of classifiers that judge samples, trained on the same data: the first gives
-            features too, the second a second opinion; () where none can.
+            features too, the second a second opinion; () for none.
     """
 
     algorithm: Algorithm
@@ -143,5 +127,5 @@ class Experiment(NamedTuple):
         return None if self.conditions is None else self.conditions.ids(start, num)
 
     def to_condition(self, ids: Array | None) -> Condition:
-        """What the algorithm is given for numbered conditions, see :attr:`Conditions.array`; None for None."""
+        """The algorithm's input for numbered conditions, see :attr:`Conditions.array`; None for None."""
         return None if ids is None or self.conditions is None else self.conditions.array(ids)

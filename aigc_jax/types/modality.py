@@ -1,4 +1,4 @@
-"""The kind of an example, and numbered conditions: the only places that know what data and conditions are."""
+"""Modalities and numbered conditions: the only contracts that know the kind of data and conditions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aigc_jax.types.base import PyTree
 
 @runtime_checkable
 class ShowFn(Protocol):
-    """Shows examples to people."""
+    """A function that shows examples to people."""
 
     def __call__(
         self,
@@ -23,24 +23,20 @@ class ShowFn(Protocol):
         *,
         real: np.ndarray | None = None,
     ) -> np.ndarray | list[str] | None:
-        """Show stored examples [N, ...].
+        """Show stored examples: a picture, uint8 [H, W, 3], or a line of text each; None for shapes without a picture.
 
         Args:
-            stored: the examples, as :attr:`Modality.store` leaves them.
+            stored: the examples [N, ...], from :attr:`Modality.store`.
             ids: the number of each one's condition; None for unconditional ones.
             names: of the conditions; () shows their numbers.
-            real: examples of the data, for a modality that draws them behind.
-
-        Returns:
-            A picture, uint8 [H, W, 3]; or a line of text per example; or None where examples of this shape cannot be
-            shown.
+            real: examples of the data, for a modality that draws them in the background.
         """
         ...
 
 
 @runtime_checkable
 class WriteFn(Protocol):
-    """Writes samples to a file or folder, whole or not at all."""
+    """A function that writes samples to a file or folder, whole or not at all."""
 
     def __call__(
         self,
@@ -60,19 +56,19 @@ class Modality(NamedTuple):
 
     Attributes:
         name: the entry of data sources and of samples.npz: ``image``, ``tokens``, ``point``.
-        load: ``stored examples [B, ...] -> what models see`` (uint8 -> float32 in [-1, 1]); raises UsageError for
+        load: ``stored examples [B, ...] -> inputs of models`` (uint8 -> float32 in [-1, 1]); raises UsageError for
             arrays of another dtype or range.
-        store: ``what models make [B, ...] -> stored examples``, rounded and clipped: what files and reports hold.
-        num_levels: number of values that a stored number can have, 256 for images of 8 bits; None for real numbers.
-        bounds: least and greatest value that models see; None for data without limits.
-        distance: ``stored [N, ...] -> float32 [N, D]``, vectors whose Euclidean distance means something; None where
-            none does, as for token ids.
-        picture: ``stored [N, ...] -> uint8 [N, H, W, 1 or 3]``, a picture of each example; None where there is none.
+        store: ``samples of models [B, ...] -> stored examples`` of files and reports, rounded and clipped.
         show: many examples at once, for pages, logs and terminals.
-        num_shown: examples that ``show`` is given.
         writers: ``{suffix: function that writes samples}``, ``""`` for a folder; the first one is the default.
-        dtype: of what models see; int32 for tokens.
-        facts: what else a reader of files needs, such as the sample rate.
+        num_levels: number of values of a stored number, 256 for images of 8 bits; None for real numbers.
+        bounds: least and greatest input of models; None for data without limits.
+        distance: ``stored [N, ...] -> float32 [N, D]``, vectors with a meaningful Euclidean distance; None for data
+            without one, such as token ids.
+        picture: ``stored [N, ...] -> uint8 [N, H, W, 1 or 3]``, a picture of each example; None for none.
+        num_shown: number of examples for ``show``.
+        dtype: of inputs of models; int32 for tokens.
+        facts: other facts for readers of files, such as the sample rate.
     """
 
     name: str
@@ -99,8 +95,7 @@ class Conditions(NamedTuple):
 
     Attributes:
         names: of the conditions 0 ... K - 1.
-        array: ``ids int32 [B] -> the conditions that the algorithm is given``: the class labels themselves, prompts,
-            embeddings.
+        array: ``ids int32 [B] -> conditions of the algorithm``: class labels, prompts, embeddings.
 
     >>> Conditions(["cat", "dog"]).ids(3, 4)
     array([1, 0, 1, 0], dtype=int32)
