@@ -1,8 +1,8 @@
-"""From players to a training step: the only place that takes a training gradient.
+"""Training step of a game of players: the only place that takes a training gradient.
 
-A VAE, a diffusion model and an autoregressive model are games of one player, a GAN of two. Whatever the
-game, a step does the same: each player in turn differentiates its loss in its own parameters, averages the
-gradient over micro-batches and devices, and moves by its optimiser; then the weight averages follow.
+A VAE, a diffusion model and an autoregressive model are games of one player, a GAN of two. In every game each player in
+turn differentiates its loss in its own parameters, averages the gradient over micro-batches and devices, and moves by
+its optimiser; then the weight averages follow.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from jaxtyping import Array
 
 from aigc_jax.rng import as_key
 from aigc_jax.tree import ema, global_norm, mean_over_axis, to_varying
-from aigc_jax.types import Batch, Key, Metrics, Player, PyTree, StepFn, TrainState, UsageError, Weighted
+from aigc_jax.types import Batch, Key, LossFn, Metrics, Player, PyTree, StepFn, TrainState, UsageError, Weighted
 
 WEIGHT = "weight"
-"""The metric of weighted losses that says their mean weight, see :class:`aigc_jax.types.Weighted`."""
+"""The metric of the mean weight of weighted losses, see :class:`aigc_jax.types.Weighted`."""
 
 
 def init_state(
@@ -32,10 +32,8 @@ def init_state(
         players: the players of the game.
         params: ``{player: parameters}``.
         model_state: ``{player: batch statistics and the like}``, {} for none.
-        ema_names: players whose weights are averaged over time.
-
-    Returns:
-        A :class:`TrainState` at step 0. Averages are copies: a donated state must not hold a buffer twice.
+        ema_names: players whose weights are averaged over time; the averages are copies, so that the state can be
+            donated.
 
     >>> player = Player("model", lambda params, state, batch, key: (batch["x"], (state, {})), optax.sgd(0.1))
     >>> int(init_state([player], {"model": jnp.ones(3)}, {}).step)
@@ -57,22 +55,21 @@ def make_step(
     """Build the training step of a game.
 
     Args:
-        players: who moves, in this order. The batch is dealt into as many equal hands as the most active
-            player has updates (n_critic); update k of any player trains on hand k, so that a critic sees
-            fresh examples at each update.
-        ema_decay: decay of the averages in ``state.ema_params``, a number in [0, 1] or a schedule of the
-            number of steps made; None leaves them as they are.
+        players: who moves, in this order. The batch is split into max(num_updates) minibatches; update k of each player
+            uses minibatch k, so that a critic never sees an example twice.
+        ema_decay: decay of the averages in ``state.ema_params``, a number in [0, 1] or a schedule of the number of
+            steps made; None leaves them as they are.
         axis_name: the device axis under pmap or shard_map; None under plain jit and jit over a mesh.
-        num_microbatches: evaluate each gradient in this many equal pieces and average them: the same step
-            with less memory (batch statistics are then those of a micro-batch).
+        num_microbatches: evaluate each gradient in this many equal pieces and average them: the same step with less
+            memory (batch statistics are then those of a micro-batch).
 
     Returns:
         ``(state, batch, key) -> (state, metrics)``; metrics are named ``player/metric`` and include each
         player's ``loss`` and ``grad_norm``.
 
     Raises:
-        UsageError: two players share a name, a name is reserved, a count is below 1, or a decay is not in [0, 1].
-            The step itself raises it when the batch cannot be dealt evenly.
+        UsageError: two players share a name, a name is reserved, a count is below 1, or a decay is not in [0, 1]. The
+            step itself raises it when the batch cannot be split evenly.
 
     >>> def loss_fn(params, model_state, batch, key):
     ...     return jnp.square(params["model"] - batch["x"]), (model_state, {})
@@ -85,22 +82,22 @@ def make_step(
     _check(players, num_microbatches)
     if isinstance(ema_decay, float | int) and not 0 <= ema_decay <= 1:
         raise UsageError(f"ema_decay must lie in [0, 1], got {ema_decay}: 0.999 averages over about a thousand steps")
-    num_hands = max(player.num_updates for player in players)
+    num_minibatches = max(player.num_updates for player in players)
 
     def step(state: TrainState, batch: Batch, key: Key) -> tuple[TrainState, Metrics]:
-        hands = _deal(_with_index(batch, axis_name), num_hands, "updates")
+        minibatches = _split_batch(_with_index(batch, axis_name), num_minibatches, "updates")
         params, opt_state, model_state = dict(state.params), dict(state.opt_state), state.model_state
         metrics: Metrics = {}
         for number, player in enumerate(players):
             reports = []
             for k in range(player.num_updates):
-                hand = jax.tree.map(lambda leaf, k=k: leaf[:, k], hands)
+                minibatch = jax.tree.map(lambda leaf, k=k: leaf[:, k], minibatches)
                 update_key = jax.random.fold_in(jax.random.fold_in(key, number), k)
                 grads, model_state, report = _gradient(
                     player,
                     params,
                     {**model_state, "step": state.step},
-                    hand,
+                    minibatch,
                     update_key,
                     axis_name=axis_name,
                     num_microbatches=num_microbatches,
@@ -122,10 +119,26 @@ def make_step(
     return lambda state, batch, key: _with_automatic_sharding(step, state, batch, as_key(key))
 
 
-def _with_automatic_sharding(step: StepFn, state: TrainState, batch: Batch, key: Key) -> tuple[TrainState, Metrics]:
-    """Make a step; on arrays of an explicit mesh, JAX's default, with shardings inside that the compiler chooses.
+def single_player(
+    name: str,
+    loss_fn: LossFn,
+    tx: optax.GradientTransformation,
+    init_fn: Callable[[Key, Batch], PyTree],
+    *,
+    ema_decay: float | Callable[[Array], Array] | None,
+    num_microbatches: int,
+    axis_name: str | None,
+) -> tuple[Callable[[Key, Batch], TrainState], StepFn]:
+    """``init`` and ``step`` of a method of one player without model state; ``init_fn`` gives its parameters."""
+    players, ema_names = [Player(name, loss_fn, tx)], () if ema_decay is None else (name,)
+    step = make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches)
+    return lambda key, batch: init_state(players, {name: init_fn(key, batch)}, {}, ema_names=ema_names), step
 
-    Otherwise every reshape and every look-up of a network of anybody's would have to say where its result lies.
+
+def _with_automatic_sharding(step: StepFn, state: TrainState, batch: Batch, key: Key) -> tuple[TrainState, Metrics]:
+    """Make a step with shardings that the compiler chooses, also on arrays of an explicit mesh, JAX's default.
+
+    Otherwise every reshape and every look-up of a user's network would have to name the sharding of its result.
     """
     shardings = [jax.typeof(leaf).sharding for leaf in jax.tree.leaves(batch)]
     explicit = [each for each in shardings if jax.sharding.AxisType.Explicit in each.mesh.axis_types]
@@ -169,7 +182,7 @@ def _gradient(
         carry = jax.tree.map(jnp.add, total, grads), model_state
         return carry, jax.tree.map(jnp.mean, metrics)
 
-    pieces = _deal(batch, num_microbatches, "micro-batches")
+    pieces = _split_batch(batch, num_microbatches, "micro-batches")
     carry = jax.tree.map(jnp.zeros_like, params[player.name]), {k: v for k, v in model_state.items() if k != "step"}
     if num_microbatches == 1:
         carry, metrics = accumulate(carry, jax.tree.map(lambda leaf: leaf[:, 0], pieces))
@@ -191,8 +204,8 @@ def _with_index(batch: Batch, axis_name: str | None) -> Batch:
     return {**batch, "index": start + jnp.arange(size, dtype=jnp.int32)}
 
 
-def _deal(batch: Batch, num: int, what: str) -> Batch:
-    """[B, ...] -> [B / num, num, ...]: example i goes to hand i % num, on however many devices."""
+def _split_batch(batch: Batch, num: int, what: str) -> Batch:
+    """[B, ...] -> [B / num, num, ...]: example i is in minibatch i % num, on any number of devices."""
     size = jax.tree.leaves(batch)[0].shape[0]
     if size % num:
         raise UsageError(

@@ -1,42 +1,62 @@
-"""What VAEs of one level share, however they are trained: the model, its bounds, its samples, its latents."""
+"""The latent-variable model of VAEs with one level: networks, bounds, samples and latents, however it is trained."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
+from aigc_jax.algorithms.detecting import NUM_DRAWS, elbo_detector
 from aigc_jax.algorithms.networks import as_condition, condition_of, init_network
-from aigc_jax.losses.bounds import LogWeightsFn, importance_bound
+from aigc_jax.losses.bounds import LogWeightsFn, free_bits, importance_bound
 from aigc_jax.losses.likelihoods import (
     Likelihood,
     binarize,
     bits_per_dim,
     normal_log_prob,
     standard_normal_log_prob,
+    sum_per_example,
 )
+from aigc_jax.players import single_player
 from aigc_jax.rng import example_keys, normal, split_by_name
-from aigc_jax.types import Batch, Condition, Key, Keys, PyTree, UsageError, Variables
+from aigc_jax.types import (
+    Algorithm,
+    Autoencoder,
+    Batch,
+    Condition,
+    Key,
+    Keys,
+    Latents,
+    LossFn,
+    Metrics,
+    PyTree,
+    UsageError,
+    Variables,
+)
 
 NAME = "vae"
 """The player's name in params."""
 
+MEANING = "means, then log variances, in one array"
+
 
 class Model(NamedTuple):
-    """A latent-variable model and its recognition network: all of a VAE but how it is trained.
+    """A latent-variable model and its recognition network, without a training method.
 
     p(z) = N(0, I), p(x | z) is the likelihood of the decoder's outputs, q(z | x) = N(mean, e^logvar) of the encoder.
 
-    Attributes:
+    Args:
         encoder: Linen module ``(image, condition) -> [B, ..., 2 Z]``: means, then log variances.
         decoder: Linen module ``(latent, condition) -> [B, H, W, C * likelihood.num_outputs]``.
         latent_shape: shape of one latent, Z its last entry.
         likelihood: from :mod:`aigc_jax.losses.likelihoods`.
-        num_classes: number of classes that both networks are told; 0 for an unconditional model.
-        is_binarized: whether the pixels are drawn black or white at each look: dynamic binarization.
+        num_classes: classes of both networks; 0 for an unconditional model.
+        is_binarized: whether the pixels are drawn black or white at each use: dynamic binarization.
         num_importance_samples: k of the bound L_k that ``evaluate`` gives as ``-nll``; up to thousands.
         chunk_size: draws of the latent that ``evaluate`` computes at once; memory only.
         is_pixel_sampled: whether samples have the likelihood's noise, instead of being its means.
@@ -54,32 +74,10 @@ class Model(NamedTuple):
 
     def init(self, key: Key, batch: Batch) -> PyTree:
         """Initial parameters; only the shapes of the batch matter."""
-        keys, image = split_by_name(key, "encoder", "decoder"), batch["example"]
-        condition = condition_of(batch, self.num_classes)
-        latent = jnp.zeros((image.shape[0], *self.latent_shape))
-        return {
-            "encoder": init_network(
-                "encoder",
-                self.encoder,
-                keys["encoder"],
-                image,
-                condition,
-                expected=(len(image), *self.latent_shape[:-1], 2 * self.latent_shape[-1]),
-                meaning="means, then log variances, in one array",
-            )["params"],
-            "decoder": init_network(
-                "decoder",
-                self.decoder,
-                keys["decoder"],
-                latent,
-                condition,
-                expected=(*image.shape[:-1], image.shape[-1] * self.likelihood.num_outputs),
-                meaning="the likelihood's numbers",
-            )["params"],
-        }
+        return init_pair(self, key, batch, encoded_dim=2 * self.latent_shape[-1], meaning=MEANING)
 
     def preprocess(self, batch: Batch, keys: Keys) -> tuple[Array, Condition]:
-        """The images as the model sees them, binarized by ``keys`` where it is a model of binary images."""
+        """The images, binarized by ``keys`` in a model of binary images, and the condition."""
         image = batch["example"]
         if self.is_binarized:
             image = binarize(image, split_by_name(keys, "binarize")["binarize"])
@@ -92,7 +90,7 @@ class Model(NamedTuple):
         return mean, logvar
 
     def outputs(self, params: PyTree, latent: Array, condition: Condition) -> Array:
-        """What the decoder says of each pixel."""
+        """The decoder's numbers for each pixel."""
         return apply(self.decoder, params["decoder"], latent, condition)
 
     def log_weights(
@@ -117,7 +115,7 @@ class Model(NamedTuple):
         return normal(split_by_name(example_keys(key, num_samples), "latent")["latent"], self.latent_shape)
 
     def generate(self, variables: Variables, latents: Array, key: Array, condition: Condition) -> Array:
-        """Decode latents [B, *latent_shape], and draw pixels where samples are drawn to the pixel."""
+        """Decode latents [B, *latent_shape], and draw pixels if ``is_pixel_sampled``."""
         condition = as_condition(condition, len(latents), self.num_classes)
         outputs = self.outputs(variables["params"][NAME], latents, condition)
         if not self.is_pixel_sampled:
@@ -138,7 +136,7 @@ class Model(NamedTuple):
         )
 
     def encode(self, variables: Variables, batch: Batch, key: Array) -> Array:
-        """Posterior means [B, *latent_shape] of the images as they are: nothing is drawn, nor binarised."""
+        """Posterior means [B, *latent_shape] of the images as they are, without noise or binarization."""
         del key
         return self.posterior(variables["params"][NAME], batch["example"], condition_of(batch, self.num_classes))[0]
 
@@ -146,6 +144,65 @@ class Model(NamedTuple):
         """Mean images in [-1, 1] of latents [B, *latent_shape]."""
         condition = as_condition(condition, len(latents), self.num_classes)
         return self.likelihood.mean(self.outputs(variables["params"][NAME], latents, condition))
+
+
+def init_pair(model: Any, key: Key, batch: Batch, *, encoded_dim: int, meaning: str) -> PyTree:
+    """Initial parameters of the encoder and the decoder of a model; only the shapes of the batch matter."""
+    keys, image, condition = (
+        split_by_name(key, "encoder", "decoder"),
+        batch["example"],
+        condition_of(batch, model.num_classes),
+    )
+    latent = jnp.zeros((len(image), *model.latent_shape))
+    outputs = (*image.shape[:-1], image.shape[-1] * model.likelihood.num_outputs)
+    networks = (
+        ("encoder", model.encoder, image, (*latent.shape[:-1], encoded_dim), meaning),
+        ("decoder", model.decoder, latent, outputs, "the likelihood's numbers"),
+    )
+    return {
+        name: init_network(name, network, keys[name], x, condition, expected=shape, meaning=words)["params"]
+        for name, network, x, shape, words in networks
+    }
+
+
+def weighted_bound(
+    log_likelihood: Array, kl: Array, *, beta: float | Callable[[Array], Array], minimum_kl: float, step: Array
+) -> tuple[Array, Metrics]:
+    """Negative bound of each example with weighted KLs [B, ...] and free bits, and its metrics."""
+    weight = beta(step) if callable(beta) else jnp.float32(beta)
+    losses = weight * sum_per_example(free_bits(kl, minimum_kl)) - log_likelihood
+    return losses, {"elbo": log_likelihood - sum_per_example(kl), "log_likelihood": log_likelihood, "beta": weight}
+
+
+def check_weights(beta: float | Callable[[Array], Array], minimum_kl: float) -> None:
+    """Raise UsageError for negative weights of :func:`weighted_bound`."""
+    if not minimum_kl >= 0 or (not callable(beta) and not beta >= 0):
+        raise UsageError(f"expected beta >= 0 and minimum_kl >= 0, got {beta} and {minimum_kl}: use 1 and 0")
+
+
+def model_algorithm(
+    model: Model,
+    loss_fn: LossFn,
+    tx: optax.GradientTransformation,
+    *,
+    ema_decay: float | Callable[[Array], Array] | None,
+    num_microbatches: int,
+    axis_name: str | None,
+) -> Algorithm:
+    """The algorithm that trains a model by a loss."""
+    check_bound(model.latent_shape, model.num_importance_samples, model.chunk_size)
+    init, step = single_player(
+        NAME, loss_fn, tx, model.init, ema_decay=ema_decay, num_microbatches=num_microbatches, axis_name=axis_name
+    )
+    return Algorithm(
+        init,
+        step,
+        model.sample,
+        model.evaluate,
+        Autoencoder(model.encode, model.decode),
+        Latents(model.latent, model.generate),
+        detectors={"elbo": elbo_detector(model._replace(num_importance_samples=NUM_DRAWS).evaluate, model.num_classes)},
+    )
 
 
 def bound_rows(
@@ -157,24 +214,7 @@ def bound_rows(
     num_importance_samples: int = 1,
     chunk_size: int = 50,
 ) -> dict[str, Array]:
-    """What an evaluation says of each example, from the bounds of its log-likelihood.
-
-    Args:
-        log_weights_fn: see :data:`aigc_jax.losses.bounds.LogWeightsFn`.
-        keys: one key per example [B].
-        likelihood: whether bits per dimension have a meaning.
-        num_dims: numbers in an image.
-        num_importance_samples: k.
-        chunk_size: draws at once.
-
-    Returns:
-        ``elbo`` and ``nll`` = -L_k in nats and, of discrete pixels, ``bits_per_dim``; each [B].
-
-    >>> from aigc_jax.losses.likelihoods import bernoulli
-    >>> keys = example_keys(jax.random.key(0), 2)
-    >>> bound_rows(lambda keys: jnp.full(keys.shape, -3.0), keys, likelihood=bernoulli(), num_dims=4)["nll"]
-    Array([3., 3.], dtype=float32)
-    """
+    """``elbo`` and ``nll`` = -L_k in nats and, of discrete pixels, ``bits_per_dim`` of each example [B]."""
     keys = split_by_name(keys, "latent")["latent"]
     bounds = importance_bound(log_weights_fn, keys, num_samples=num_importance_samples, chunk_size=chunk_size)
     rows = {"elbo": bounds.elbo, "nll": -bounds.importance}
@@ -182,16 +222,7 @@ def bound_rows(
 
 
 def check_bound(latent_shape: tuple[int, ...], num_importance_samples: int, chunk_size: int) -> None:
-    """Refuse a latent or a bound that cannot be, before anything is trained.
-
-    Args:
-        latent_shape: shape of one latent.
-        num_importance_samples: k of the bound that an evaluation gives.
-        chunk_size: draws computed at once.
-
-    Raises:
-        UsageError: one of them is below 1.
-    """
+    """Raise UsageError for an impossible latent or bound, before anything is trained."""
     if not latent_shape or min(latent_shape) < 1:
         raise UsageError(f"expected latents of at least one number, got the shape {latent_shape}: use 8")
     if min(num_importance_samples, chunk_size) < 1:
@@ -202,19 +233,7 @@ def check_bound(latent_shape: tuple[int, ...], num_importance_samples: int, chun
 
 
 def apply(module: nn.Module, params: PyTree, *inputs: Array | None) -> Array:
-    """The output of a network that has parameters only.
-
-    Args:
-        module: the network, of one array out.
-        params: its parameters.
-        *inputs: its arguments.
-
-    Returns:
-        The array.
-
-    >>> float(apply(nn.Dense(1), {"kernel": jnp.ones((2, 1)), "bias": jnp.zeros(1)}, jnp.ones((1, 2)))[0, 0])
-    2.0
-    """
+    """The output of a network that has parameters only."""
     outputs = module.apply({"params": params}, *inputs)
     assert isinstance(outputs, jax.Array)  # for the type checker: no mutable collections, so no tuple
     return outputs

@@ -1,4 +1,4 @@
-"""A classifier: a game of one player that generates nothing, but judges what others generate."""
+"""A classifier: a game of one player that generates nothing, but judges samples."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from aigc_jax.players import init_state, make_step
-from aigc_jax.types import Algorithm, Batch, Key, LossTransform, Metrics, Player, PyTree, TrainState, Variables
+from aigc_jax.players import single_player
+from aigc_jax.types import Algorithm, Batch, Key, LossTransform, Metrics, PyTree, Variables
 
 NAME = "classifier"
 
@@ -53,10 +53,6 @@ def classifier(
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["condition"])
         return losses, (model_state, {"accuracy": accuracy})
 
-    def init(key: Key, batch: Batch) -> TrainState:
-        params = {NAME: net.init(key, batch["example"])["params"]}
-        return init_state(players, params, {}, ema_names=() if ema_decay is None else (NAME,))
-
     def evaluate(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
         del key
         logits, features = net.apply({"params": variables["params"][NAME]}, batch["example"])
@@ -66,6 +62,13 @@ def classifier(
             rows["is_correct"] = jnp.argmax(logits, axis=-1) == batch["condition"]
         return rows
 
-    players = [Player(NAME, transform(loss_fn), tx)]
-    step = make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches)
+    init, step = single_player(
+        NAME,
+        transform(loss_fn),
+        tx,
+        lambda key, batch: net.init(key, batch["example"])["params"],
+        ema_decay=ema_decay,
+        num_microbatches=num_microbatches,
+        axis_name=axis_name,
+    )
     return Algorithm(init=init, step=step, evaluate=evaluate)

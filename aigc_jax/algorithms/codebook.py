@@ -16,40 +16,19 @@ Vectors = Float[Array, "num_vectors dim"]
 
 
 class Codebook(NamedTuple):
-    """The codes and the averages that they are made of.
+    """The codes, and the averages from which they are computed.
 
     Shares instead of the paper's counts: they depend neither on the batch size nor on the number of devices.
-
-    Attributes:
-        codes: e, [M, D] = sums / usage.
-        usage: average share of all positions that took each code [M], N of the paper by the number of positions.
-        sums: average over all positions of the vectors that took each code [M, D], m of the paper likewise.
-        frequencies: average share of examples that had each code at each position [P, M].
     """
 
-    codes: Float[Array, "num_codes dim"]
-    usage: Float[Array, " num_codes"]
-    sums: Float[Array, "num_codes dim"]
-    frequencies: Float[Array, "position num_codes"]
+    codes: Float[Array, "num_codes dim"]  # e = sums / usage
+    usage: Float[Array, " num_codes"]  # average share of all positions with each code
+    sums: Float[Array, "num_codes dim"]  # average over all positions of the vectors with each code
+    frequencies: Float[Array, "position num_codes"]  # average share of examples with each code at each position
 
 
 def new_codebook(num_codes: int, dim: int, num_positions: int) -> Codebook:
-    """A codebook that nobody uses yet: all its codes are dead.
-
-    Args:
-        num_codes: M >= 2.
-        dim: D, length of a code.
-        num_positions: P, positions of a latent map.
-
-    Returns:
-        The codebook.
-
-    Raises:
-        UsageError: there are not two codes to choose from.
-
-    >>> new_codebook(4, 2, 9).frequencies.shape
-    (9, 4)
-    """
+    """An unused codebook: all its codes are dead."""
     if num_codes < 2:
         raise UsageError(f"a codebook needs two codes or more, got {num_codes}: use 512")
     codes = jnp.zeros((num_codes, dim))
@@ -58,20 +37,10 @@ def new_codebook(num_codes: int, dim: int, num_positions: int) -> Codebook:
 
 
 def nearest(vectors: Vectors, codes: Float[Array, "num_codes dim"]) -> Int[Array, " num_vectors"]:
-    """The nearest code of each vector.
-
-    Args:
-        vectors: [N, D].
-        codes: [M, D].
-
-    Returns:
-        Their numbers, int32 [N]; the first of those equally near.
+    """The nearest code of each vector, int32 [N]; the first of those equally near.
 
     Reference:
         van den Oord et al. 2017, equation 1.
-
-    >>> nearest(jnp.array([[0.9], [0.2]]), jnp.array([[0.0], [1.0]]))
-    Array([1, 0], dtype=int32)
     """
     # Centred, and in full precision on every accelerator: codes far from 0 would lose all digits of their distances.
     centre = jnp.mean(codes, axis=0, keepdims=True)
@@ -89,25 +58,12 @@ def draw_vectors(
     *,
     axis_name: str | None = None,
 ) -> Vectors:
-    """Vectors of random positions of random examples of the whole batch, the same on every device.
+    """Vectors [num, D] of random positions of random examples of the whole batch, the same on every device.
 
-    Args:
-        vectors: the encoder's outputs on this device.
-        key: the key of this update, the same on every device.
-        index: each example's index in the global batch.
-        num: how many to draw, with repetition.
-        axis_name: the device axis; None where all examples are here.
-
-    Returns:
-        [num, D].
-
-    >>> vectors = jnp.arange(6.0).reshape(3, 2, 1)
-    >>> drawn = draw_vectors(vectors, jax.random.key(0), jnp.arange(3), 4)
-    >>> drawn.shape, bool(jnp.isin(drawn, vectors).all())
-    ((4, 1), True)
+    ``key`` is the same on every device, ``index`` is each example's index in the global batch.
     """
     keys = split_by_name(key, "example", "position")
-    # Each example bids for each code under its own key: so the winner does not depend on how examples are spread.
+    # Each example bids for each code under its own key: the winner does not depend on how examples are spread.
     bids = jax.vmap(lambda key: jax.random.uniform(key, (num,)))(example_keys(keys["example"], index))
     position = jax.random.randint(keys["position"], (num,), 0, vectors.shape[1])
     winner, bid = jnp.argmax(bids, axis=0), jnp.max(bids, axis=0)
@@ -121,22 +77,10 @@ def draw_vectors(
 
 
 def restart(book: Codebook, is_dead: Bool[Array, " num_codes"], vectors: Vectors) -> Codebook:
-    """Put new codes in the place of dead ones, as if each had had an even share of use.
-
-    Args:
-        book: the codebook.
-        is_dead: which codes.
-        vectors: the new code of each [M, D].
-
-    Returns:
-        The codebook.
+    """Replace dead codes by ``vectors`` [M, D], each with an even share of use.
 
     Reference:
         Dhariwal et al., "Jukebox: A Generative Model for Music", 2020, section 3.2.
-
-    >>> book = restart(new_codebook(2, 1, 1), jnp.array([True, False]), jnp.full((2, 1), 3.0))
-    >>> book.codes[:, 0], book.usage
-    (Array([3., 0.], dtype=float32), Array([0.5, 0. ], dtype=float32))
     """
     share, column = 1.0 / len(is_dead), is_dead[:, None]
     return book._replace(
@@ -154,17 +98,7 @@ def update(
     decay: float,
     axis_name: str | None = None,
 ) -> tuple[Codebook, Float[Array, " num_codes"]]:
-    """Let every code move towards the mean of the vectors that took it.
-
-    Args:
-        book: the codebook.
-        vectors: the encoder's outputs on this device.
-        index: the code that each took, int32 [B * P].
-        decay: gamma in [0, 1).
-        axis_name: the device axis; None where all examples are here.
-
-    Returns:
-        The codebook, and the share of this batch's positions that took each code [M].
+    """Move every code towards the mean of its vectors; also the share of this batch's positions of each code [M].
 
     Reference:
         van den Oord et al. 2017, equations 6 to 8 (appendix A.1).
@@ -185,6 +119,6 @@ def update(
         return decay * average + (1.0 - decay) * new
 
     usage, sums = blend(book.usage, share), blend(book.sums, sums)
-    is_known = usage > 1e-20  # a code that nobody takes fades, and its mean with it
+    is_known = usage > 1e-20  # the average of an unused code fades, and its mean with it
     codes = jnp.where(is_known[:, None], sums / jnp.where(is_known, usage, 1.0)[:, None], book.codes)
     return Codebook(codes, usage, sums, blend(book.frequencies, frequencies)), share

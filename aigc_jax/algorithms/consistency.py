@@ -16,26 +16,17 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from aigc_jax.algorithms.denoiser import (
-    PLAYER,
-    Denoiser,
-    corrupt,
-    make_denoising,
-    make_latents,
-    make_sample_fn,
-)
-from aigc_jax.algorithms.detecting import renoise_detectors
-from aigc_jax.players import init_state, make_step
+from aigc_jax.algorithms.denoiser import PLAYER, Denoiser, corrupt, denoising_algorithm, make_denoising
 from aigc_jax.processes.gaussian import Process, expand
 from aigc_jax.processes.times import TimeSampler, lognormal_times
 from aigc_jax.samplers.sampling import Sampler
-from aigc_jax.types import Algorithm, Batch, DenoiseFn, Key, Metrics, Player, PyTree, UsageError
+from aigc_jax.types import Algorithm, Batch, DenoiseFn, Key, Metrics, PyTree, UsageError
 
 
 class Curriculum(NamedTuple):
-    """How many noise levels are told apart: few at first, twice as many after each stage.
+    """Number of noise levels over time: few at first, twice as many after each stage.
 
-    Attributes:
+    Args:
         num_steps: K, training steps in all.
         first: s_0, intervals at the beginning.
         last: s_1, intervals at the end.
@@ -89,9 +80,6 @@ def consistency(
     Returns:
         The algorithm. Batches as for :func:`aigc_jax.algorithms.flow_matching.flow_matching`.
 
-    Raises:
-        UsageError: the curriculum has no interval, or fewer at its end than at its beginning.
-
     >>> from aigc_jax.nets.mlp import MLPDenoiser
     >>> from aigc_jax.processes.boundary import with_boundary
     >>> from aigc_jax.processes.gaussian import edm
@@ -132,31 +120,22 @@ def consistency(
         distance = jnp.sqrt(squared + huber**2) - huber
         return distance / (t - s), (model_state, {"distance": distance, "num_intervals": num_intervals})
 
-    # Not offered by itself: no other denoiser maps along the paths of the ODE.
-    players, denoising = [Player(PLAYER, loss_fn, tx)], make_denoising(denoiser, sampler)
-    ema_names = () if ema_decay is None else (PLAYER,)
-    return Algorithm(
-        init=lambda key, batch: init_state(players, {PLAYER: denoiser.init(key, batch)}, {}, ema_names=ema_names),
-        step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
-        sample=make_sample_fn(denoising),
-        latents=make_latents(denoiser, denoising),
-        detectors=renoise_detectors(denoiser),
-    )
+    # Its denoising is not offered: no other denoiser maps along the paths of the ODE.
+    return denoising_algorithm(
+        denoiser,
+        make_denoising(denoiser, sampler),
+        loss_fn,
+        tx,
+        ema_decay=ema_decay,
+        num_microbatches=num_microbatches,
+        axis_name=axis_name,
+    )._replace(denoising=None)
 
 
 def neighbours(
     process: Process, t: Float[Array, " batch"], num_intervals: Array | float, rho: float = 7.0
 ) -> tuple[Array, Array]:
-    """The two neighbouring noise levels of a grid between which each time lies.
-
-    Args:
-        process: its t_min and t_max are the ends of the grid.
-        t: noise levels [B]; those outside count as the first or last interval.
-        num_intervals: intervals of the grid.
-        rho: the grid is even in t^(1 / rho).
-
-    Returns:
-        The lower and the upper one, each [B].
+    """The two neighbouring noise levels of a grid between which each time lies; those outside count as its ends.
 
     Reference:
         Karras et al. 2022, equation 5; Song and Dhariwal 2023, equation 10, in the form of a draw.

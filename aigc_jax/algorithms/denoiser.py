@@ -1,4 +1,4 @@
-"""What all methods that learn to denoise share: a network in its process, corrupted batches, samples, likelihoods."""
+"""Common parts of methods that learn to denoise: network and process, corrupted batches, samples, likelihoods."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
+from aigc_jax.algorithms.detecting import NUM_DRAWS
 from aigc_jax.algorithms.networks import as_condition, condition_of, init_network
+from aigc_jax.guards.renoise import check_level, renoise_stability
+from aigc_jax.players import single_player
 from aigc_jax.processes.gaussian import Process
 from aigc_jax.processes.prediction import Pair, Parameterization
 from aigc_jax.processes.times import TimeSampler
@@ -21,15 +25,17 @@ from aigc_jax.samplers.likelihood import LogLikelihoodFn, bits_per_dim, dequanti
 from aigc_jax.samplers.sampling import Sampler
 from aigc_jax.samplers.solver import Observer
 from aigc_jax.types import (
+    Algorithm,
     Batch,
     Condition,
     DenoiseFn,
     Denoising,
+    Detector,
     Key,
     Keys,
     Latents,
+    LossFn,
     PyTree,
-    SampleFn,
     UsageError,
     Variables,
 )
@@ -38,28 +44,28 @@ PLAYER = "denoiser"
 """The one player's name in params and model_state."""
 
 RENOISE_LEVELS = (0.8, 0.3, 0.1)
-"""Of images in [-1, 1]. On digits any level below 1 finds blends of two, and 0.8 to 1.2 finds the subtlest of what was
-planted, the upper half of one on the lower half of another, best: AUC 0.82, where 0.1 has 0.62 and 4 has 0.60."""
+"""Of images in [-1, 1]. On digits any level below 1 finds blends of two, and 0.8 to 1.2 is best for the subtlest
+planted fault, the upper half of one on the lower half of another: AUC 0.82, where 0.1 has 0.62 and 4 has 0.60."""
 
 POINT_LEVELS = (0.1, 0.05, 0.25)
 """Of points: one to five standard deviations of a mode, where that is 0.05 as in the worlds of this library."""
 
 
 class Denoiser(NamedTuple):
-    """A network and what makes a denoiser of it.
+    """A network, and its use as a denoiser.
 
-    Attributes:
+    Args:
         net: Linen module ``(x [B, ...], noise_label [B], condition, *, keys) -> output``; keys are those of the
             dropout, one per example, None for none.
-        process: how examples are corrupted.
-        parameterization: what the network outputs.
+        process: the noise process.
+        parameterization: the meaning of the network's output.
         shape: shape of one example.
         num_classes: number of classes, 0 for an unconditional model; class ``num_classes`` stands for no condition.
-        bounds: limits that samples are clipped to; None for data without limits.
+        bounds: limits to which samples are clipped; None for data without limits.
         num_levels: number of values of a stored number, 256 for images of 8 bits: they are dequantised for likelihoods,
             which are then in bits per dimension too; None for real numbers.
-        renoise_levels: noise levels sigma / alpha at which samples are noised again to see whether they are stable; the
-            first is the default, the others are there to be chosen from (:mod:`aigc_jax.guards.renoise`).
+        renoise_levels: noise levels sigma / alpha of the detectors of :mod:`aigc_jax.guards.renoise`, the default
+            first.
     """
 
     net: nn.Module
@@ -103,7 +109,7 @@ class Denoiser(NamedTuple):
         return jnp.asarray(output)
 
     def denoise_fn(self, variables: Variables) -> DenoiseFn:
-        """The denoiser of trained weights, ``(x_t, t, condition) -> x_0``: what samplers and guidance take."""
+        """The denoiser of trained weights, ``(x_t, t, condition) -> x_0``."""
         params, num_channels = variables["params"][PLAYER], self.shape[-1]
 
         def denoise(x_t: Array, t: Array, condition: Condition) -> Array:
@@ -115,37 +121,19 @@ class Denoiser(NamedTuple):
 
 
 class Corrupted(NamedTuple):
-    """A training batch with noise.
-
-    Attributes:
-        x_t: corrupted examples [B, ...].
-        t: their times [B].
-        pair: x_0 and epsilon [B, ...].
-        condition: classes [B], some of them replaced by "no condition"; None for an unconditional model.
-        keys: keys of the dropout [B].
-    """
+    """A training batch with noise."""
 
     x_t: Array
     t: Array
     pair: Pair
-    condition: Condition
-    keys: Keys
+    condition: Condition  # some of them replaced by "no condition"
+    keys: Keys  # of the dropout
 
 
 def corrupt(
     denoiser: Denoiser, batch: Batch, key: Key, *, time_sampler: TimeSampler, condition_dropout: float
 ) -> Corrupted:
-    """Give each example of a batch its own time and noise.
-
-    Args:
-        denoiser: the network and its process.
-        batch: the examples.
-        key: the key of this update.
-        time_sampler: draws the times.
-        condition_dropout: probability in [0, 1) that a condition is hidden, for classifier-free guidance.
-
-    Returns:
-        The corrupted batch.
+    """Give each example of a batch its own time and noise, and hide its condition with a probability in [0, 1).
 
     Reference:
         Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022, algorithm 1.
@@ -169,15 +157,9 @@ def mean_square(error: Array) -> Float[Array, " batch"]:
 def make_denoising(
     denoiser: Denoiser, sampler: Sampler, denoiser_of: Callable[[Variables], DenoiseFn] | None = None
 ) -> Denoising:
-    """The ``denoising`` of an algorithm.
+    """The ``denoising`` of an algorithm; samples are clipped to the denoiser's bounds.
 
-    Args:
-        denoiser: the trained network.
-        sampler: from noise to samples.
-        denoiser_of: ``variables -> denoiser``, one with a learned variance; None for that of ``denoiser``.
-
-    Returns:
-        See :class:`aigc_jax.types.Denoising`. Samples are clipped to the denoiser's bounds.
+    ``denoiser_of``, ``variables -> denoiser``, gives one with a learned variance; None is that of ``denoiser``.
     """
 
     def draw(
@@ -205,17 +187,24 @@ def make_denoising(
     return Denoising(denoiser.process, denoiser_of or denoiser.denoise_fn, draw, num_steps)
 
 
-def make_sample_fn(denoising: Denoising) -> SampleFn:
-    """The ``sample`` of an algorithm that learned to denoise: its sampler with its own denoiser."""
+def denoising_algorithm(
+    denoiser: Denoiser,
+    denoising: Denoising,
+    loss_fn: LossFn,
+    tx: optax.GradientTransformation,
+    *,
+    log_likelihood: LogLikelihoodFn | None = None,
+    ema_decay: float | Callable[[Array], Array] | None,
+    num_microbatches: int,
+    axis_name: str | None,
+) -> Algorithm:
+    """The algorithm that trains a denoiser by a loss; its latents are the noise of unit variance at the start."""
+    init, step = single_player(
+        PLAYER, loss_fn, tx, denoiser.init, ema_decay=ema_decay, num_microbatches=num_microbatches, axis_name=axis_name
+    )
 
     def sample(variables: Variables, key: Array, num_samples: int, condition: Condition = None) -> Array:
         return denoising.draw(denoising.denoiser(variables), example_keys(key, num_samples), condition)[0]
-
-    return sample
-
-
-def make_latents(denoiser: Denoiser, denoising: Denoising) -> Latents:
-    """The ``latents`` of an algorithm that learned to denoise: the noise that samples start from, of unit variance."""
 
     def draw(key: Array, num_samples: int) -> Array:
         # As drawn by aigc_jax.samplers.sampling.Sampler.
@@ -225,21 +214,23 @@ def make_latents(denoiser: Denoiser, denoising: Denoising) -> Latents:
         keys = example_keys(key, latents.shape[0])
         return denoising.draw(denoising.denoiser(variables), keys, condition, noise=latents)[0]
 
-    return Latents(draw, generate)
+    return Algorithm(
+        init=init,
+        step=step,
+        sample=sample,
+        evaluate=None if log_likelihood is None else _evaluate_fn(denoiser, log_likelihood),
+        latents=Latents(draw, generate),
+        denoising=denoising,
+        detectors=renoise_detectors(denoiser),
+    )
 
 
-def make_evaluate_fn(
+def _evaluate_fn(
     denoiser: Denoiser, log_likelihood: LogLikelihoodFn
 ) -> Callable[[Variables, Batch, Array], dict[str, Array]]:
-    """The ``evaluate`` of an algorithm that learned to denoise: exact likelihoods by the probability-flow ODE.
+    """Exact ``nll`` in nats by the probability-flow ODE; ``bits_per_dim`` too for levels, dequantised uniformly.
 
-    Args:
-        denoiser: the trained network.
-        log_likelihood: the ODE and its trace estimator.
-
-    Returns:
-        ``(variables, batch, key) -> {"nll": nats [B]}``, and ``bits_per_dim`` for images, which are dequantised
-        uniformly: the bound on the discrete pixels' likelihood of Theis et al. 2016, section 3.1.
+    The latter is the bound on the discrete pixels' likelihood of Theis et al. 2016, section 3.1.
     """
 
     def evaluate(variables: Variables, batch: Batch, key: Array) -> dict[str, Array]:
@@ -254,3 +245,27 @@ def make_evaluate_fn(
         return {"nll": bits * (num_dims * math.log(2.0)), "bits_per_dim": bits}
 
     return evaluate
+
+
+def renoise_detectors(denoiser: Denoiser) -> dict[str, Detector]:
+    """Re-noise stability under a trained denoiser: ``renoise`` at its first level, ``renoise_0.5`` and so on at others.
+
+    Without a given condition it scores under "no condition", which a model learns only if conditions are hidden in
+    training.
+    """
+
+    def detector(level: float) -> Detector:
+        check_level(denoiser.process, level)
+
+        def score(variables: Variables, samples: Array, condition: Condition, keys: Keys) -> Array:
+            if condition is None and denoiser.num_classes:
+                condition = jnp.full(samples.shape[0], denoiser.num_classes)
+            denoise = denoiser.denoise_fn(variables)
+            return renoise_stability(
+                denoiser.process, denoise, samples, keys, condition, level=level, num_draws=NUM_DRAWS
+            )
+
+        return Detector(score)
+
+    names = ["renoise", *(f"renoise_{level:g}" for level in denoiser.renoise_levels[1:])]
+    return {name: detector(level) for name, level in zip(names, denoiser.renoise_levels, strict=True)}

@@ -1,4 +1,4 @@
-"""Detectors that trained models bring along: what denoisers, bounds and trajectories say of a sample's reliability."""
+"""Detectors of trained models: scores of the reliability of given samples from bounds of the likelihood."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from aigc_jax.algorithms.denoiser import Denoiser
-from aigc_jax.guards.renoise import check_level, renoise_stability
 from aigc_jax.types import Batch, Condition, Detector, Keys, Variables
 
 EvaluateFn = Callable[[Variables, Batch, Array], dict[str, Array]]
@@ -20,48 +18,11 @@ NUM_DRAWS = 8
 """Draws of the noise, or of the latent, for one score."""
 
 
-def renoise_detectors(denoiser: Denoiser) -> dict[str, Detector]:
-    """Re-noise stability under a trained denoiser, at each of its ``renoise_levels``.
-
-    Args:
-        denoiser: the network. It scores under the condition that is given, and under "no condition" where none is: a
-            model that was trained without hiding conditions has not learned that.
-
-    Returns:
-        ``renoise`` for the first level, ``renoise_0.5`` and so on for the others.
-
-    Raises:
-        UsageError: a level is none of the process.
-    """
-
-    def detector(level: float) -> Detector:
-        check_level(denoiser.process, level)
-
-        def score(variables: Variables, samples: Array, condition: Condition, keys: Keys) -> Array:
-            if condition is None and denoiser.num_classes:
-                condition = jnp.full(samples.shape[0], denoiser.num_classes)
-            denoise = denoiser.denoise_fn(variables)
-            return renoise_stability(
-                denoiser.process, denoise, samples, keys, condition, level=level, num_draws=NUM_DRAWS
-            )
-
-        return Detector(score)
-
-    names = ["renoise", *(f"renoise_{level:g}" for level in denoiser.renoise_levels[1:])]
-    return {name: detector(level) for name, level in zip(names, denoiser.renoise_levels, strict=True)}
-
-
 def elbo_detector(evaluate: EvaluateFn, num_classes: int = 0, *, null: int | None = None) -> Detector:
-    """The negative variational bound of samples, in nats, of which typical is best.
+    """The negative variational bound of samples, ``elbo`` or ``nll`` of ``evaluate``, in nats; typical is best.
 
-    Args:
-        evaluate: of a model of images, giving ``elbo`` or ``nll``.
-        num_classes: of the model; 0 for an unconditional one.
-        null: the condition that stands for "no condition"; None for a model without one, which then takes the mean
-            over all classes: log p(x) = log (1 / K) sum p(x | c), K times the work.
-
-    Returns:
-        The detector, for the name ``elbo``.
+    ``null`` is the model's "no condition"; without one (None), samples without a condition get the mean over all
+    classes: log p(x) = log (1 / K) sum p(x | c), K times the work.
     """
 
     def nll(variables: Variables, samples: Array, condition: Condition, keys: Keys) -> Array:

@@ -1,7 +1,6 @@
-"""Denoising diffusion: regress what was added to an example, and sample by taking it away step by step.
+"""Denoising diffusion (DDPM, EDM): regress the noise of an example, and sample by removing it step by step.
 
-One file for DDPM and EDM: they differ in the process, the parameterization, the times and the weight, which
-are arguments.
+The variants differ in the process, the parameterization, the times and the weight, which are arguments.
 
 Reference:
     Ho et al., "Denoising Diffusion Probabilistic Models", 2020, algorithm 1; Nichol and Dhariwal, "Improved
@@ -25,22 +24,18 @@ from aigc_jax.algorithms.denoiser import (
     Corrupted,
     Denoiser,
     corrupt,
+    denoising_algorithm,
     make_denoising,
-    make_evaluate_fn,
-    make_latents,
-    make_sample_fn,
     mean_square,
 )
-from aigc_jax.algorithms.detecting import renoise_detectors
 from aigc_jax.losses.variational import discretized_gaussian, gaussian_kl
-from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.gaussian import expand, posterior
 from aigc_jax.processes.times import TimeSampler, uniform_times
 from aigc_jax.processes.weights import WeightFn, simple_weight
 from aigc_jax.samplers.ddim import VarianceFn
 from aigc_jax.samplers.likelihood import LogLikelihoodFn
 from aigc_jax.samplers.sampling import Sampler, WithVariance
-from aigc_jax.types import Algorithm, Batch, Condition, DenoiseFn, Key, Metrics, Player, PyTree, UsageError, Variables
+from aigc_jax.types import Algorithm, Batch, Condition, DenoiseFn, Key, Metrics, PyTree, UsageError, Variables
 
 Objective = Literal["simple", "vlb", "hybrid"]
 """L_simple; the variational bound in nats per dimension, without the prior's term, which has nothing to learn; L_simple
@@ -68,12 +63,12 @@ def diffusion(
     """A diffusion model as an :class:`aigc_jax.types.Algorithm`.
 
     Args:
-        denoiser: the network, its process and what it outputs. For ``vlb`` and ``hybrid`` it outputs twice the
+        denoiser: the network, its process and parameterization. For ``vlb`` and ``hybrid`` it outputs twice the
             channels: behind the prediction, the place of each log variance between its two limits.
         tx: its optimiser.
         sampler: from noise to samples, :func:`aigc_jax.samplers.sampling.make_sampler`; a learned variance takes the
             place of that of its settings.
-        log_likelihood: what ``evaluate`` computes; None for no ``evaluate``.
+        log_likelihood: of ``evaluate``; None for no ``evaluate``.
         time_sampler: times of the training examples; None for uniform ones. ``vlb`` and ``hybrid`` always take the
             discrete chain's.
         weight: of the squared error at each time, from :mod:`aigc_jax.processes.weights`.
@@ -86,9 +81,6 @@ def diffusion(
 
     Returns:
         The algorithm. Batches hold ``example`` [B, ...] and, for a conditional model, ``condition`` int32 [B].
-
-    Raises:
-        UsageError: there is no such objective.
 
     >>> from aigc_jax.nets.mlp import MLPDenoiser
     >>> from aigc_jax.processes.gaussian import edm
@@ -128,36 +120,26 @@ def diffusion(
     def with_variance(variables: Variables) -> DenoiseFn:
         return WithVariance(denoiser.denoise_fn(variables), _variance_fn(denoiser, variables))
 
-    players = [Player(PLAYER, loss_fn, tx)]
-    denoising = make_denoising(denoiser, sampler, None if is_simple else with_variance)
-    ema_names = () if ema_decay is None else (PLAYER,)
-    return Algorithm(
-        init=lambda key, batch: init_state(players, {PLAYER: denoiser.init(key, batch)}, {}, ema_names=ema_names),
-        step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
-        sample=make_sample_fn(denoising),
-        evaluate=None if log_likelihood is None else make_evaluate_fn(denoiser, log_likelihood),
-        latents=make_latents(denoiser, denoising),
-        denoising=denoising,
-        detectors=renoise_detectors(denoiser),
+    return denoising_algorithm(
+        denoiser,
+        make_denoising(denoiser, sampler, None if is_simple else with_variance),
+        loss_fn,
+        tx,
+        log_likelihood=log_likelihood,
+        ema_decay=ema_decay,
+        num_microbatches=num_microbatches,
+        axis_name=axis_name,
     )
 
 
 def bound_term(
     denoiser: Denoiser, noisy: Corrupted, output: Array, fraction: Array, *, num_steps: int
 ) -> Float[Array, " batch"]:
-    """L_{i-1} of the variational bound at the time t = i / num_steps of each example.
+    """L_{i-1} of the variational bound at the time t = i / num_steps of each example, in nats per dimension [B].
 
-    Args:
-        denoiser: its process and parameterization.
-        noisy: the corrupted batch; times on the discrete chain.
-        output: the network's prediction [B, ...].
-        fraction: where the log variance lies between that of the posterior (-1) and that of the forward step (1),
-            elementwise [B, ...]; values outside are allowed.
-        num_steps: T.
-
-    Returns:
-        Nats per dimension [B]: a KL divergence between Gaussians, and for i = 1 the negative log likelihood of the
-        pixels (of the Gaussian's density where the data are no images).
+    It is a KL divergence between Gaussians, and for i = 1 the negative log likelihood of the pixels (of the Gaussian's
+    density where the data are no images). ``fraction`` is the place of the log variance between that of the posterior
+    (-1) and that of the forward step (1), elementwise; values outside are allowed.
 
     Reference:
         Ho et al. 2020, equation 5; the variance, Nichol and Dhariwal 2021, equation 15.
@@ -180,18 +162,7 @@ def bound_term(
 def reverse_step(
     denoiser: Denoiser, x_t: Array, t: Array, output: Array, fraction: Array, *, num_steps: int
 ) -> tuple[Array, Array]:
-    """Mean and log variance of p(x_s | x_t), one step of a chain of ``num_steps``.
-
-    Args:
-        denoiser: its process and parameterization.
-        x_t: examples with noise [B, ...].
-        t: their times i / num_steps * t_max [B].
-        output: the network's prediction [B, ...].
-        fraction: see :func:`bound_term`.
-        num_steps: length of the chain.
-
-    Returns:
-        Two arrays [B, ...].
+    """Mean and log variance of p(x_s | x_t), one step of a chain of ``num_steps``, at t = i / num_steps * t_max.
 
     Reference:
         Nichol and Dhariwal 2021, equations 10 and 15. The first posterior has no width; like theirs, its lower limit
@@ -209,7 +180,7 @@ def reverse_step(
 
 
 def _variance_fn(denoiser: Denoiser, variables: Variables) -> VarianceFn:
-    """The learned variance, one more pass of the network: where it lies between its limits, in [0, 1]."""
+    """The learned variance, by one more pass of the network: its place between its limits, in [0, 1]."""
 
     def share(x_t: Array, t: Array, condition: Condition) -> Array:
         output = denoiser.output(variables["params"][PLAYER], x_t, t, condition)
@@ -219,5 +190,5 @@ def _variance_fn(denoiser: Denoiser, variables: Variables) -> VarianceFn:
 
 
 def _simple(denoiser: Denoiser, noisy: Corrupted, output: Array, weight: WeightFn) -> Float[Array, " batch"]:
-    """Equation 14 of Ho et al., with a weight, for whatever the network outputs."""
+    """Equation 14 of Ho et al., with a weight, for any output of the network."""
     return weight(noisy.t) * mean_square(output - denoiser.parameterization.target(noisy.pair, noisy.t))

@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Int
 
 from aigc_jax.algorithms.detecting import elbo_detector
 from aigc_jax.algorithms.networks import as_condition, condition_of, init_network
-from aigc_jax.players import init_state, make_step
+from aigc_jax.players import single_player
 from aigc_jax.processes.discrete import CategoricalProcess
 from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.samplers.discrete import TokenSampling, ancestral, draw_limit, token_times
@@ -36,7 +36,6 @@ from aigc_jax.types import (
     Key,
     Keys,
     Metrics,
-    Player,
     PyTree,
     SampleFn,
     UsageError,
@@ -47,16 +46,16 @@ PLAYER = "denoiser"
 """The one player's name in params and model_state."""
 
 MARGIN = 1e-5
-"""The bound is not looked at nearer to t = 0 and t = 1: float32 has lost 1 - keep, or keep, there."""
+"""Least distance of times from 0 and 1, where float32 has lost 1 - keep, or keep."""
 
 
 class TokenDenoiser(NamedTuple):
-    """A network, and what makes a denoiser of tokens of it.
+    """A network, and its use as a denoiser of tokens.
 
-    Attributes:
+    Args:
         net: Linen module ``(x [B, ..., C * S], noise_label [B], condition, *, keys) -> [B, ..., C * V]``: one-hot
             states in, logits of x_0 out; ``keys`` are those of the dropout, None for none.
-        process: how tokens are corrupted; its vocabulary is that of the tokens.
+        process: the noise process; its vocabulary is that of the tokens.
         shape: of one example, [..., C]: (height, width, channels) of an image, (length,) of a sequence.
         num_classes: number of classes, 0 for an unconditional model; class ``num_classes`` stands for no condition.
     """
@@ -93,7 +92,7 @@ class TokenDenoiser(NamedTuple):
     def logits(
         self, params: PyTree, x_t: Array, t: Float[Array, " batch"], condition: Condition, keys: Keys | None = None
     ) -> Float[Array, "batch ... vocab"]:
-        """What the network says of x_0, before :meth:`CategoricalProcess.mask_impossible_logits`."""
+        """The network's logits of x_0, before :meth:`CategoricalProcess.mask_impossible_logits`."""
         one_hot = jax.nn.one_hot(x_t, self.process.num_states)
         x = one_hot.reshape(*x_t.shape[:-1], -1)
         output = jnp.asarray(self.net.apply({"params": params}, x, t, condition, keys=keys))
@@ -126,7 +125,7 @@ def discrete_diffusion(
         denoiser: the network and its process.
         tx: its optimiser.
         sampling: how many steps, and how much guidance; None for the defaults.
-        num_times: times, one in each of so many equal parts of [0, 1], at which ``evaluate`` looks at the bound.
+        num_times: times of the bound in ``evaluate``, one in each of so many equal parts of [0, 1].
         condition_dropout: probability in [0, 1) that a condition is hidden, for classifier-free guidance.
         ema_decay: decay of the weight average that ``sample`` uses; None for none.
         num_microbatches: see :func:`aigc_jax.players.make_step`.
@@ -136,9 +135,6 @@ def discrete_diffusion(
         The algorithm. Batches hold ``example`` int32 [B, ...] in 0 ... V - 1 and, for a conditional model,
         ``condition`` int32 [B]. ``evaluate`` gives an unbiased estimate of a bound from above: ``nll`` in nats and
         ``bits_per_dim``, per token; and ``num_tokens``.
-
-    Raises:
-        UsageError: a number is out of range, or guidance was asked for without a condition.
 
     >>> from aigc_jax.nets.unet import UNet
     >>> from aigc_jax.processes.discrete import absorbing
@@ -166,11 +162,12 @@ def discrete_diffusion(
         losses = denoiser.bound_rate(params[PLAYER], batch["example"], t, condition, keys)
         return losses, (model_state, {"bits_per_dim": losses / (num_dims * math.log(2.0))})
 
-    players = [Player(PLAYER, loss_fn, tx)]
-    ema_names = () if ema_decay is None else (PLAYER,)
+    init, step = single_player(
+        PLAYER, loss_fn, tx, denoiser.init, ema_decay=ema_decay, num_microbatches=num_microbatches, axis_name=axis_name
+    )
     return Algorithm(
-        init=lambda key, batch: init_state(players, {PLAYER: denoiser.init(key, batch)}, {}, ema_names=ema_names),
-        step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
+        init,
+        step,
         sample=_make_sample_fn(denoiser, sampling),
         evaluate=evaluate,
         detectors={"elbo": elbo_detector(evaluate, denoiser.num_classes, null=denoiser.num_classes)},
@@ -180,22 +177,11 @@ def discrete_diffusion(
 def spread_times(key: Key, index: Int[Array, " batch"]) -> Float[Array, " batch"]:
     """Random times, each uniform in [0, 1), that together leave no large gap: less noise in the mean of a batch.
 
-    Steps of the golden ratio around a circle, from a random start. So an example's time depends on its index alone,
-    not on how large the batch is, as equal steps would.
-
-    Args:
-        key: one key for all.
-        index: each example's index in the global batch.
-
-    Returns:
-        float32 [B].
+    Steps of the golden ratio around a circle, from a random start: an example's time depends on its index in the global
+    batch alone, not on the batch size, as equal steps would.
 
     Reference:
         Kingma et al., "Variational Diffusion Models", 2021, appendix I.1, whose sampler takes equal steps.
-
-    >>> times = jnp.sort(spread_times(jax.random.key(0), jnp.arange(8)))
-    >>> bool(jnp.diff(times).max() < 0.24)
-    True
     """
     # 2^32 over the golden ratio, in integers that wrap around: exact for every index.
     position = index.astype(jnp.uint32) * jnp.uint32(2654435769) + jax.random.bits(key, (), jnp.uint32)

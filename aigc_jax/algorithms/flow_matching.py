@@ -18,20 +18,16 @@ from aigc_jax.algorithms.denoiser import (
     RENOISE_LEVELS,
     Denoiser,
     corrupt,
+    denoising_algorithm,
     make_denoising,
-    make_evaluate_fn,
-    make_latents,
-    make_sample_fn,
     mean_square,
 )
-from aigc_jax.algorithms.detecting import renoise_detectors
-from aigc_jax.players import init_state, make_step
 from aigc_jax.processes.gaussian import rectified_flow
 from aigc_jax.processes.prediction import predict
 from aigc_jax.processes.times import TimeSampler, logit_normal_times
 from aigc_jax.samplers.likelihood import LogLikelihoodFn
 from aigc_jax.samplers.sampling import Sampler
-from aigc_jax.types import Algorithm, Batch, Key, Metrics, Player, PyTree
+from aigc_jax.types import Algorithm, Batch, Key, Metrics, PyTree
 
 
 def rectified_flow_denoiser(
@@ -52,9 +48,6 @@ def rectified_flow_denoiser(
         bounds: see :class:`aigc_jax.algorithms.denoiser.Denoiser`; images of 8 bits are the default.
         num_levels: likewise.
         renoise_levels: likewise.
-
-    Returns:
-        The denoiser.
     """
     process = rectified_flow()
     velocity = predict(process, "velocity")
@@ -79,7 +72,7 @@ def flow_matching(
         denoiser: the network and its path, :func:`rectified_flow_denoiser`.
         tx: its optimiser.
         sampler: from noise to samples, :func:`aigc_jax.samplers.sampling.make_sampler`.
-        log_likelihood: what ``evaluate`` computes; None for no ``evaluate``.
+        log_likelihood: of ``evaluate``; None for no ``evaluate``.
         time_sampler: times of the training examples; None for logit-normal ones (Esser et al. 2024).
         condition_dropout: probability in [0, 1) that a condition is hidden, for classifier-free guidance.
         ema_decay: decay of the weight average that ``sample`` uses; None for none.
@@ -111,14 +104,13 @@ def flow_matching(
         # path of a denoiser has its own target.
         return mean_square(velocity - denoiser.parameterization.target(noisy.pair, noisy.t)), (model_state, {})
 
-    players, denoising = [Player(PLAYER, loss_fn, tx)], make_denoising(denoiser, sampler)
-    ema_names = () if ema_decay is None else (PLAYER,)
-    return Algorithm(
-        init=lambda key, batch: init_state(players, {PLAYER: denoiser.init(key, batch)}, {}, ema_names=ema_names),
-        step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
-        sample=make_sample_fn(denoising),
-        evaluate=None if log_likelihood is None else make_evaluate_fn(denoiser, log_likelihood),
-        latents=make_latents(denoiser, denoising),
-        denoising=denoising,
-        detectors=renoise_detectors(denoiser),
+    return denoising_algorithm(
+        denoiser,
+        make_denoising(denoiser, sampler),
+        loss_fn,
+        tx,
+        log_likelihood=log_likelihood,
+        ema_decay=ema_decay,
+        num_microbatches=num_microbatches,
+        axis_name=axis_name,
     )

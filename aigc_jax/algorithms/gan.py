@@ -41,7 +41,7 @@ from aigc_jax.types import (
 class GANNetworks(NamedTuple):
     """The two networks of a GAN, and the functions of them that losses and regularisers need.
 
-    Attributes:
+    Args:
         generator: Linen module ``(latent [B, Z], condition, *, train) -> images`` in [-1, 1].
         discriminator: Linen module ``(images, condition, *, train) -> (logits [B], features [B, F])``.
         latent_dim: Z, the length of the standard normal latent.
@@ -73,11 +73,11 @@ class GANNetworks(NamedTuple):
         return self.discriminate(params, model_state, images, batch)[0][0]
 
     def fakes(self, params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> Array:
-        """The fakes that the losses see under the same key: where R2 penalises."""
+        """The fakes of the losses under the same key: the points of R2."""
         return self.generate(params, model_state, batch, key)[0]
 
     def between(self, params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> Array:
-        """Points between each real example and its fake: where the WGAN gradient penalty penalises."""
+        """Points between each real example and its fake, of the WGAN gradient penalty."""
         keys = split_by_name(_keys(key, batch), "interpolate")["interpolate"]
         return interpolate(batch["example"], self.fakes(params, model_state, batch, key), keys)
 
@@ -99,7 +99,7 @@ def gan(
 
     Args:
         networks: generator and discriminator.
-        objective: what they play for, from :mod:`aigc_jax.losses.adversarial`.
+        objective: losses of both, from :mod:`aigc_jax.losses.adversarial`.
         generator_tx: the generator's optimiser.
         discriminator_tx: the discriminator's optimiser; end it with :func:`clip_weights` for the original
             Wasserstein GAN.
@@ -109,7 +109,7 @@ def gan(
         feature_matching_weight: weight >= 0 of :func:`aigc_jax.losses.adversarial.feature_matching` in the
             generator's loss. In the paper it stands alone: then also pass
             ``objective._replace(generator=lambda real, fake: 0.0 * fake)``.
-        ema_decay: decay of the generator's weight average, which is what ``sample`` uses; None for none.
+        ema_decay: decay of the generator's weight average, which ``sample`` uses; None for none.
         num_microbatches: see :func:`aigc_jax.players.make_step`.
         axis_name: the device axis under pmap or shard_map, None under jit.
 
@@ -143,7 +143,7 @@ def gan(
     ) -> tuple[Array, tuple[PyTree, Metrics]]:
         fake, model_state = networks.generate(params, model_state, batch, key)
         (fake_logits, fake_features), model_state = networks.discriminate(params, model_state, fake, batch)
-        real_logits, real_features = fake_logits, fake_features  # never looked at unless evaluated below
+        real_logits, real_features = fake_logits, fake_features  # not used unless evaluated below
         if objective.uses_real or feature_matching_weight:
             (real_logits, real_features), model_state = networks.discriminate(
                 params, model_state, batch["example"], batch
@@ -174,9 +174,6 @@ def clip_weights(limit: float) -> optax.GradientTransformation:
 
     Args:
         limit: > 0; the paper uses 0.01.
-
-    Returns:
-        A transformation of updates.
 
     Reference:
         Arjovsky et al., "Wasserstein GAN", 2017, algorithm 1, line 7.
@@ -214,33 +211,25 @@ def _init(networks: GANNetworks, key: Key, batch: Batch, axis_name: str | None) 
     keys = split_by_name(key, "generator", "discriminator")
     image, condition = batch["example"], networks.condition(batch)
     latent = jnp.zeros((image.shape[0], networks.latent_dim))
+    pair = (
+        ("generator", networks.generator, latent, image.shape, "images"),
+        ("discriminator", networks.discriminator, image, ((len(image),), (len(image), None)), "(logits, features)"),
+    )
     variables = {
-        "generator": init_network(
-            "generator",
-            networks.generator,
-            keys["generator"],
-            latent,
+        name: init_network(
+            name,
+            network,
+            keys[name],
+            x,
             condition,
-            expected=image.shape,
-            meaning="images",
+            expected=shape,
+            meaning=words,
             num_classes=networks.num_classes,
             has_state=True,
             axis_name=axis_name,
             train=True,
-        ),
-        "discriminator": init_network(
-            "discriminator",
-            networks.discriminator,
-            keys["discriminator"],
-            image,
-            condition,
-            expected=((len(image),), (len(image), None)),
-            meaning="(logits, features)",
-            num_classes=networks.num_classes,
-            has_state=True,
-            axis_name=axis_name,
-            train=True,
-        ),
+        )
+        for name, network, x, shape, words in pair
     }
     params = {name: tree["params"] for name, tree in variables.items()}
     model_state = {name: {k: v for k, v in tree.items() if k != "params"} for name, tree in variables.items()}
@@ -281,7 +270,7 @@ def _critic(networks: GANNetworks) -> ScoreFn:
             condition = None if condition is None else condition[None]
             return -_logits(networks, variables, image[None], condition)[0]
 
-        # Each by itself: a discriminator that compares the images of a batch would tell of its neighbours.
+        # Each by itself: a discriminator that compares the images of a batch would score its neighbours too.
         return jax.vmap(alone)(samples, condition)
 
     return score

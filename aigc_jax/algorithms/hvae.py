@@ -16,14 +16,13 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from aigc_jax.algorithms.autoencoder import bound_rows, check_bound
+from aigc_jax.algorithms.autoencoder import bound_rows, check_bound, check_weights, weighted_bound
 from aigc_jax.algorithms.detecting import NUM_DRAWS, elbo_detector
 from aigc_jax.algorithms.networks import as_condition, condition_of
-from aigc_jax.losses.bounds import free_bits
 from aigc_jax.losses.likelihoods import Likelihood, binarize, normal_log_prob, sum_per_example
 from aigc_jax.losses.variational import gaussian_kl
 from aigc_jax.nets.ladder import Gaussian, Ladder, LadderLatentFn, Level
-from aigc_jax.players import init_state, make_step
+from aigc_jax.players import single_player
 from aigc_jax.rng import example_keys, normal, split_by_name
 from aigc_jax.types import (
     Algorithm,
@@ -33,10 +32,7 @@ from aigc_jax.types import (
     Key,
     Keys,
     Metrics,
-    Player,
     PyTree,
-    TrainState,
-    UsageError,
     Variables,
 )
 
@@ -44,12 +40,12 @@ NAME = "hvae"
 
 
 class Model(NamedTuple):
-    """A ladder and its likelihood: all of a hierarchical VAE but how it is trained.
+    """A ladder and its likelihood, without a training method.
 
-    Attributes:
-        ladder: the network, with ``num_outputs`` as the likelihood wants it.
+    Args:
+        ladder: the network, with the ``num_outputs`` of the likelihood.
         likelihood: from :mod:`aigc_jax.losses.likelihoods`.
-        is_binarized: whether the pixels are drawn black or white at each look.
+        is_binarized: whether the pixels are drawn black or white at each use.
         num_importance_samples: k of the bound L_k that ``evaluate`` gives as ``-nll``.
         chunk_size: draws of the latents that ``evaluate`` computes at once; memory only.
     """
@@ -66,7 +62,7 @@ class Model(NamedTuple):
         return self.ladder.init(key, _means, condition, image=batch["example"])["params"]
 
     def preprocess(self, batch: Batch, keys: Keys) -> tuple[Array, Condition]:
-        """The images as the model sees them, binarized by ``keys`` where it is a model of binary images."""
+        """The images, binarized by ``keys`` in a model of binary images, and the condition."""
         image = batch["example"]
         if self.is_binarized:
             image = binarize(image, split_by_name(keys, "binarize")["binarize"])
@@ -122,14 +118,14 @@ class Model(NamedTuple):
         )
 
     def encode(self, variables: Variables, batch: Batch, key: Array) -> Array:
-        """Posterior means of all levels, from the image to the top, each under the means above it: [B, Z]."""
+        """Posterior means of all levels, from the image to the top, each given the means above it: [B, Z]."""
         del key  # nothing is drawn, nor binarised
         image, condition = batch["example"], condition_of(batch, self.ladder.num_classes)
         _, levels = self.run_ladder(variables["params"][NAME], _means, condition, image=image)
         return jnp.concatenate([level.latent.reshape(len(image), -1) for level in levels], axis=1)
 
     def decode(self, variables: Variables, latents: Array, condition: Condition) -> Array:
-        """Mean images in [-1, 1] of latents [B, Z] as ``encode`` gives them."""
+        """Mean images in [-1, 1] of latents [B, Z] from ``encode``."""
         condition = as_condition(condition, len(latents), self.ladder.num_classes)
         shapes = self.ladder.latent_shapes()
         parts = jnp.split(latents, np.cumsum([np.prod(shape) for shape in shapes])[:-1].tolist(), axis=1)
@@ -169,9 +165,6 @@ def hvae(
         ``condition`` int32 [B]. Reported are ``elbo``, ``log_likelihood`` and ``kl_level_0`` (next to the image) and so
         on, each exact given the latents above it.
 
-    Raises:
-        UsageError: beta or minimum_kl is negative.
-
     >>> from aigc_jax.losses.likelihoods import bernoulli
     >>> model = Model(Ladder((8, 8, 1), (4, 4), (1, 2, 3)), bernoulli())
     >>> algorithm = hvae(model, optax.sgd(1e-3))
@@ -181,8 +174,7 @@ def hvae(
     (6, 27)
     """
     check_bound(tuple(model.ladder.latent_dims), model.num_importance_samples, model.chunk_size)
-    if not minimum_kl >= 0 or (not callable(beta) and not beta >= 0):
-        raise UsageError(f"expected beta >= 0 and minimum_kl >= 0, got {beta} and {minimum_kl}: use 1 and 0")
+    check_weights(beta, minimum_kl)
 
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:
         keys = example_keys(key, batch["index"])
@@ -193,17 +185,14 @@ def hvae(
         kls = [
             sum_per_example(gaussian_kl(*posterior, *prior)) for _, prior, posterior in levels if posterior is not None
         ]
-        kl = jnp.stack(kls, axis=1)
-        weight = beta(model_state["step"]) if callable(beta) else jnp.float32(beta)
-        losses = weight * jnp.sum(free_bits(kl, minimum_kl), axis=1) - log_likelihood
-        metrics = {"elbo": log_likelihood - jnp.sum(kl, axis=1), "log_likelihood": log_likelihood, "beta": weight}
+        losses, metrics = weighted_bound(
+            log_likelihood, jnp.stack(kls, axis=1), beta=beta, minimum_kl=minimum_kl, step=model_state["step"]
+        )
         return losses, (model_state, metrics | {f"kl_level_{level}": value for level, value in enumerate(kls)})
 
-    def init(key: Key, batch: Batch) -> TrainState:
-        return init_state(players, {NAME: model.init(key, batch)}, {}, ema_names=() if ema_decay is None else (NAME,))
-
-    players = [Player(NAME, loss_fn, tx)]
-    step = make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches)
+    init, step = single_player(
+        NAME, loss_fn, tx, model.init, ema_decay=ema_decay, num_microbatches=num_microbatches, axis_name=axis_name
+    )
     return Algorithm(
         init,
         step,
@@ -222,18 +211,7 @@ def _means(level: int, prior: Gaussian, posterior: Gaussian | None) -> Array:
 
 
 def drawn(keys: Keys) -> LadderLatentFn:
-    """Draw each latent of a ladder: from the posterior where there is one, else from the prior.
-
-    Args:
-        keys: one key per example [B].
-
-    Returns:
-        A function for :class:`aigc_jax.nets.ladder.Ladder`.
-
-    >>> keys, prior = example_keys(jax.random.key(0), 2), (jnp.zeros((2, 3)), jnp.zeros((2, 3)))
-    >>> bool(jnp.any(drawn(keys)(0, prior, None) != drawn(keys)(1, prior, None)))  # each level has its own noise
-    True
-    """
+    """Draw each latent of a ladder under one key per example: from the posterior, else from the prior."""
 
     def latent_fn(level: int, prior: Gaussian, posterior: Gaussian | None) -> Array:
         mean, logvar = posterior or prior

@@ -13,12 +13,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from aigc_jax.algorithms.autoencoder import NAME, Model, check_bound
-from aigc_jax.algorithms.detecting import NUM_DRAWS, elbo_detector
+from aigc_jax.algorithms.autoencoder import NAME, Model, model_algorithm
 from aigc_jax.losses.bounds import draw_keys, log_mean_exp
-from aigc_jax.players import init_state, make_step
 from aigc_jax.rng import example_keys, split_by_name
-from aigc_jax.types import Algorithm, Autoencoder, Batch, Key, Latents, Metrics, Player, PyTree, TrainState, UsageError
+from aigc_jax.types import Algorithm, Batch, Key, Metrics, PyTree, UsageError
 
 
 def iwae(
@@ -45,9 +43,6 @@ def iwae(
         ``condition`` int32 [B]. Reported are ``elbo`` (the mean log weight) and ``effective_samples``,
         (sum w)^2 / sum w^2, from 1 to k.
 
-    Raises:
-        UsageError: there is no draw.
-
     >>> from aigc_jax.losses.likelihoods import bernoulli
     >>> from aigc_jax.nets.vae import MLPDecoder, MLPEncoder
     >>> model = Model(MLPEncoder((3,), (8,)), MLPDecoder((4, 4, 1), (8,)), (3,), bernoulli())
@@ -58,7 +53,6 @@ def iwae(
     >>> bool(1 <= metrics["vae/effective_samples"] <= 5)
     True
     """
-    check_bound(model.latent_shape, model.num_importance_samples, model.chunk_size)
     if num_importance_samples < 1:
         raise UsageError(f"expected num_importance_samples >= 1, got {num_importance_samples}: use 1 for a plain VAE")
 
@@ -74,17 +68,6 @@ def iwae(
         }
         return -log_mean_exp(log_weights), (model_state, metrics)
 
-    def init(key: Key, batch: Batch) -> TrainState:
-        return init_state(players, {NAME: model.init(key, batch)}, {}, ema_names=() if ema_decay is None else (NAME,))
-
-    players = [Player(NAME, loss_fn, tx)]
-    step = make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches)
-    return Algorithm(
-        init,
-        step,
-        model.sample,
-        model.evaluate,
-        Autoencoder(model.encode, model.decode),
-        Latents(model.latent, model.generate),
-        detectors={"elbo": elbo_detector(model._replace(num_importance_samples=NUM_DRAWS).evaluate, model.num_classes)},
+    return model_algorithm(
+        model, loss_fn, tx, ema_decay=ema_decay, num_microbatches=num_microbatches, axis_name=axis_name
     )

@@ -1,4 +1,4 @@
-"""Latent diffusion: any generative method, trained on what a trained autoencoder makes of the examples.
+"""Latent diffusion: any generative method, trained on the latents of a trained autoencoder.
 
 Reference:
     Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion Models", 2022, section 3.
@@ -37,13 +37,12 @@ def latent_diffusion(
 
     Args:
         inner: the method that learns the latents: its batches hold latents as ``example`` [B, ...].
-        autoencoder: a method with an ``autoencoder``. Its encoder sees the class where it takes one; it gives
-            means, which do not depend on its key.
+        autoencoder: a method with an ``autoencoder`` whose encoder gives means, which do not depend on its key.
         autoencoder_variables: its trained weights; they stay as they are and are no part of the state.
         scale: multiplies the latents, so that their standard deviation is about 1.
 
     Returns:
-        The algorithm. Batches hold what the autoencoder encodes, samples are what it decodes.
+        The algorithm. Batches hold inputs of the encoder, samples are outputs of the decoder.
 
     Raises:
         UsageError: the autoencoder cannot encode or decode, or the scale is not positive.

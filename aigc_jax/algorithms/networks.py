@@ -1,4 +1,4 @@
-"""Checks of the networks and conditions that users give: one line that says what was expected and what came."""
+"""Checks of the networks and conditions of users: one line with the expected and the actual value."""
 
 from __future__ import annotations
 
@@ -32,26 +32,11 @@ def init_network(
     axis_name: str | None = None,
     **options: Any,
 ) -> PyTree:
-    """Initialise a network, and check that it takes and gives what its method needs.
+    """Initialise a network, and check that its inputs and outputs are those of its method.
 
-    Args:
-        role: what the method calls it.
-        module: the network.
-        key: of its initial parameters.
-        *inputs: its inputs.
-        expected: the shape of its output.
-        meaning: the output in words.
-        num_classes: of the method, compared with the network's own field of this name; None for no comparison.
-        has_state: whether the method carries collections besides the parameters, as those of batch norm.
-        axis_name: the device axis over which its batch statistics are averaged, None for none.
-        **options: its keyword arguments.
-
-    Returns:
-        Its variables.
-
-    Raises:
-        UsageError: it is no Linen module, does not take the inputs, gives something else, or needs what the method
-            does not carry.
+    ``role`` is its name in the method, ``expected`` the shape of its output, ``meaning`` the output in words. Its own
+    field ``num_classes`` must equal that of the method, if given. ``has_state`` methods carry collections besides the
+    parameters, such as those of batch norm, which is averaged over ``axis_name``.
 
     >>> x = jnp.zeros((2, 3))
     >>> init_network("net", nn.Dense(4), jax.random.key(0), x, expected=(2, 5), meaning="logits")
@@ -90,47 +75,17 @@ def init_network(
 
 
 def condition_of(batch: Batch, num_classes: int) -> Condition:
-    """The condition of each example of a batch.
-
-    Args:
-        batch: the examples.
-        num_classes: of the model; 0 for an unconditional one.
-
-    Returns:
-        ``batch["condition"]``, or None for an unconditional model.
-
-    Raises:
-        UsageError: the model is conditional and the batch has no conditions.
-
-    >>> condition_of({}, 0) is None
-    True
-    """
+    """The condition of each example of a batch, None for an unconditional model."""
     if num_classes and "condition" not in batch:
         found = ", ".join(map(repr, batch))
-        raise UsageError(
-            f"this model is told the class, one of {num_classes}, but the batch has {found} and no 'condition': add it"
-        )
+        raise UsageError(f"this model has {num_classes} classes, but the batch has {found} and no 'condition': add it")
     return batch["condition"] if num_classes else None
 
 
 def as_condition(condition: Any, num: int, num_classes: int, *, num_values: int | None = None) -> Condition:
-    """The condition of each of a number of samples.
+    """The condition of each of ``num`` samples, from one for each or one for all; None for an unconditional model.
 
-    Args:
-        condition: as given to ``sample`` or ``decode``: one for each sample, or a number for all of them.
-        num: number of samples.
-        num_classes: of the model; 0 for an unconditional one.
-        num_values: how many classes there are to ask for, "no condition" included where it is one; None for
-            ``num_classes``.
-
-    Returns:
-        Conditions [num, ...], or None for an unconditional model.
-
-    Raises:
-        UsageError: the condition does not fit.
-
-    >>> as_condition(2, 3, 5)
-    Array([2, 2, 2], dtype=int32)
+    ``num_values`` counts "no condition" too, where it is a class.
     """
     if (condition is not None) != bool(num_classes):
         wanted = "a condition for each sample" if num_classes else "no condition"
@@ -149,9 +104,7 @@ def as_condition(condition: Any, num: int, num_classes: int, *, num_values: int 
         values = np.asarray(condition)  # also where a jitted function closes over it
         low, high = int(values.min()), int(values.max())
         if low < 0 or high >= limit:
-            raise UsageError(
-                f"classes are 0 ... {num_classes - 1}, got {low if low < 0 else high}: ask for one of them"
-            )
+            raise UsageError(f"classes are 0 ... {num_classes - 1}, got {low if low < 0 else high}: pass one of them")
     return condition
 
 

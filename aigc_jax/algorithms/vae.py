@@ -12,14 +12,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from aigc_jax.algorithms.autoencoder import NAME, Model, check_bound
-from aigc_jax.algorithms.detecting import NUM_DRAWS, elbo_detector
-from aigc_jax.losses.bounds import free_bits
+from aigc_jax.algorithms.autoencoder import NAME, Model, check_weights, model_algorithm, weighted_bound
 from aigc_jax.losses.likelihoods import sum_per_example
 from aigc_jax.losses.variational import gaussian_kl
-from aigc_jax.players import init_state, make_step
 from aigc_jax.rng import example_keys, normal, split_by_name
-from aigc_jax.types import Algorithm, Autoencoder, Batch, Key, Latents, Metrics, Player, PyTree, TrainState, UsageError
+from aigc_jax.types import Algorithm, Batch, Key, Metrics, PyTree
 
 
 def vae(
@@ -48,9 +45,6 @@ def vae(
         The algorithm. Batches hold ``example`` float32 [B, H, W, C] in [-1, 1] and, for a conditional model,
         ``condition`` int32 [B]. ``evaluate`` is :meth:`Model.evaluate`.
 
-    Raises:
-        UsageError: beta or minimum_kl is negative.
-
     >>> import jax
     >>> from aigc_jax.losses.likelihoods import bernoulli
     >>> from aigc_jax.nets.vae import MLPDecoder, MLPEncoder
@@ -62,9 +56,7 @@ def vae(
     >>> algorithm.autoencoder.encode(state.variables, batch, jax.random.key(2)).shape
     (6, 3)
     """
-    check_bound(model.latent_shape, model.num_importance_samples, model.chunk_size)
-    if not minimum_kl >= 0 or (not callable(beta) and not beta >= 0):
-        raise UsageError(f"expected beta >= 0 and minimum_kl >= 0, got {beta} and {minimum_kl}: use 1 and 0")
+    check_weights(beta, minimum_kl)
 
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:
         keys, own = example_keys(key, batch["index"]), params[NAME]
@@ -74,23 +66,9 @@ def vae(
         outputs = model.outputs(own, mean + jnp.exp(0.5 * logvar) * noise, condition)
         log_likelihood = model.likelihood.log_prob(outputs, image)
         kl = gaussian_kl(mean, logvar, jnp.zeros(()), jnp.zeros(()))
-        weight = beta(model_state["step"]) if callable(beta) else jnp.float32(beta)
-        losses = weight * sum_per_example(free_bits(kl, minimum_kl)) - log_likelihood
-        kl = sum_per_example(kl)
-        metrics = {"elbo": log_likelihood - kl, "log_likelihood": log_likelihood, "kl": kl, "beta": weight}
-        return losses, (model_state, metrics)
+        losses, metrics = weighted_bound(log_likelihood, kl, beta=beta, minimum_kl=minimum_kl, step=model_state["step"])
+        return losses, (model_state, {**metrics, "kl": sum_per_example(kl)})
 
-    def init(key: Key, batch: Batch) -> TrainState:
-        return init_state(players, {NAME: model.init(key, batch)}, {}, ema_names=() if ema_decay is None else (NAME,))
-
-    players = [Player(NAME, loss_fn, tx)]
-    step = make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches)
-    return Algorithm(
-        init,
-        step,
-        model.sample,
-        model.evaluate,
-        Autoencoder(model.encode, model.decode),
-        Latents(model.latent, model.generate),
-        detectors={"elbo": elbo_detector(model._replace(num_importance_samples=NUM_DRAWS).evaluate, model.num_classes)},
+    return model_algorithm(
+        model, loss_fn, tx, ema_decay=ema_decay, num_microbatches=num_microbatches, axis_name=axis_name
     )

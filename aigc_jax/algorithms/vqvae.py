@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from aigc_jax.algorithms.autoencoder import apply
+from aigc_jax.algorithms.autoencoder import apply, init_pair
 from aigc_jax.algorithms.codebook import Codebook, draw_vectors, nearest, new_codebook, restart, update
 from aigc_jax.algorithms.detecting import elbo_detector
-from aigc_jax.algorithms.networks import as_condition, condition_of, init_network
+from aigc_jax.algorithms.networks import as_condition, condition_of
 from aigc_jax.losses.likelihoods import Likelihood, bits_per_dim, sum_per_example
 from aigc_jax.players import init_state, make_step
 from aigc_jax.rng import example_keys, split_by_name
@@ -48,17 +48,17 @@ SMOOTHING = 1e-3
 class Model(NamedTuple):
     """The networks, the likelihood and the codebook's size.
 
-    Samples take the code of each position from how often training saw it there, independently of all others: the
-    simplest prior there is, whose samples are as incoherent as that sounds. A prior over maps of codes (an
-    autoregressive or a diffusion model on ``encode``) belongs on top.
+    Samples draw the code of each position from its frequency there in training, independently of all others: the
+    simplest prior, whose samples are incoherent. A prior over maps of codes (an autoregressive or a diffusion model on
+    ``encode``) belongs on top.
 
-    Attributes:
+    Args:
         encoder: Linen module ``(image, condition) -> [B, h, w, D]``, ``num_outputs=1``.
         decoder: Linen module ``(latent [B, h, w, D], condition) -> [B, H, W, C * likelihood.num_outputs]``.
         latent_shape: (h, w, D).
         likelihood: from :mod:`aigc_jax.losses.likelihoods`.
         num_codes: M.
-        num_classes: number of classes that both networks are told; 0 for an unconditional model.
+        num_classes: classes of both networks; 0 for an unconditional model.
     """
 
     encoder: nn.Module
@@ -69,30 +69,8 @@ class Model(NamedTuple):
     num_classes: int = 0
 
     def init(self, key: Key, batch: Batch) -> tuple[PyTree, PyTree]:
-        """Initial parameters, and a codebook that nobody uses yet."""
-        keys, image = split_by_name(key, "encoder", "decoder"), batch["example"]
-        condition = condition_of(batch, self.num_classes)
-        latent = jnp.zeros((image.shape[0], *self.latent_shape))
-        params = {
-            "encoder": init_network(
-                "encoder",
-                self.encoder,
-                keys["encoder"],
-                image,
-                condition,
-                expected=latent.shape,
-                meaning="vectors",
-            )["params"],
-            "decoder": init_network(
-                "decoder",
-                self.decoder,
-                keys["decoder"],
-                latent,
-                condition,
-                expected=(*image.shape[:-1], image.shape[-1] * self.likelihood.num_outputs),
-                meaning="the likelihood's numbers",
-            )["params"],
-        }
+        """Initial parameters, and an unused codebook."""
+        params = init_pair(self, key, batch, encoded_dim=self.latent_shape[-1], meaning="vectors")
         height, width, dim = self.latent_shape
         return params, new_codebook(self.num_codes, dim, height * width)._asdict()
 
@@ -108,7 +86,7 @@ class Model(NamedTuple):
         return self._images(variables, state["codes"][index].reshape(-1, *self.latent_shape), condition)
 
     def evaluate(self, variables: Variables, batch: Batch, key: Array) -> dict[str, Array]:
-        """``elbo`` = log p(x | z) + log p(z) at the codes z of x, ``nll``, ``mse`` and perhaps ``bits_per_dim``."""
+        """``elbo`` = log p(x | z) + log p(z) at the codes z, ``nll``, ``mse``, ``bits_per_dim`` of discrete pixels."""
         del key
         state, image = variables["model_state"][NAME], batch["example"]
         condition, latents = condition_of(batch, self.num_classes), self.encode(variables, batch, None)
@@ -168,9 +146,6 @@ def vqvae(
         The algorithm. Batches hold ``example`` float32 [B, H, W, C] in [-1, 1] and, for a conditional model,
         ``condition`` int32 [B]. Reported are ``log_likelihood``, ``commitment``, ``perplexity`` (of the batch's codes,
         from 1 to M) and ``restarts``. ``evaluate`` is :meth:`Model.evaluate`.
-
-    Raises:
-        UsageError: a number is out of range.
 
     >>> from aigc_jax.losses.likelihoods import gaussian
     >>> from aigc_jax.nets.vae import ConvDecoder, ConvEncoder

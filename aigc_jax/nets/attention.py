@@ -12,27 +12,22 @@ from jaxtyping import Array, Float
 from aigc_jax.types import UsageError
 
 AttentionKind = Literal["auto", "xla", "cudnn"]
+"""cudnn is the fused kernel (flash attention), on NVIDIA GPUs in 16 bits alone, which never makes the matrix of weights
+[B, heads, L, L]; xla makes it; auto is cudnn where :func:`has_fused_attention`."""
 
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention of each sequence, all positions at once.
-
-    Attributes:
-        head_width: d, channels per head; the number of channels must be a multiple of it. 0 for a single head.
-        out_init: initial weights of the last layer; zeros in a U-Net.
-        kind: "cudnn" is the fused kernel (flash attention), on NVIDIA GPUs in 16 bits alone, which never makes the
-            matrix of weights [B, heads, L, L]; "xla" makes it; "auto" is "cudnn" where :func:`has_fused_attention`.
-        dtype: of the computation; parameters stay float32 and so does the softmax.
 
     Reference:
         Vaswani et al., "Attention Is All You Need", 2017, equation 1; Dao et al., "FlashAttention: Fast and
         Memory-Efficient Exact Attention with IO-Awareness", 2022.
     """
 
-    head_width: int = 64
-    out_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()
+    head_width: int = 64  # channels per head; 0 for a single head
+    out_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()  # of the last layer; zeros in a U-Net
     kind: AttentionKind = "auto"
-    dtype: Any = jnp.float32
+    dtype: Any = jnp.float32  # of the computation; parameters and softmax stay float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch length channel"]) -> Float[Array, "batch length channel"]:
@@ -54,19 +49,7 @@ class SelfAttention(nn.Module):
 
 
 def has_fused_attention(device: Any, head_width: int, dtype: Any) -> bool:
-    """Whether cuDNN's fused attention computes this on every GPU of the device's kind.
-
-    Args:
-        device: the device that computes.
-        head_width: channels per head.
-        dtype: of queries, keys and values.
-
-    Returns:
-        True for 16 bits and heads of up to 128 channels, a multiple of 8, on NVIDIA GPUs since Ampere.
-
-    >>> has_fused_attention(jax.devices("cpu")[0], 64, jnp.bfloat16)
-    False
-    """
+    """Whether cuDNN's fused attention computes this on every GPU of the device's kind (NVIDIA since Ampere)."""
     if device.platform != "gpu" or "cuda" not in device.client.platform_version:
         return False
     is_half = jnp.dtype(dtype) in (jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float16))
@@ -74,7 +57,7 @@ def has_fused_attention(device: Any, head_width: int, dtype: Any) -> bool:
 
 
 def _default_device() -> Any:
-    """The device on which this process computes; all of its devices are of one kind."""
+    """The device of this process's computations; all of its devices are of one kind."""
     chosen = getattr(jax.config, "jax_default_device", None)
     if chosen is None:
         return jax.local_devices()[0]

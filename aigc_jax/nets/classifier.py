@@ -1,4 +1,4 @@
-"""A small convolutional classifier whose last hidden layer serves as features."""
+"""A small convolutional classifier; its last hidden layer gives the features."""
 
 from __future__ import annotations
 
@@ -12,17 +12,11 @@ from aigc_jax.nets.norm import Norm
 
 
 class ConvClassifier(nn.Module):
-    """Pairs of 3 x 3 convolutions with layer norm, each pair halving the resolution, then one hidden layer.
-
-    Attributes:
-        num_classes: number of logits.
-        widths: channels of each pair.
-        num_features: units of the hidden layer.
-    """
+    """Pairs of 3 x 3 convolutions with layer norm, each pair halving the resolution, then one hidden layer."""
 
     num_classes: int = 10
-    widths: Sequence[int] = (16, 32)
-    num_features: int = 64
+    widths: Sequence[int] = (16, 32)  # channels of each pair
+    num_features: int = 64  # units of the hidden layer
 
     @nn.compact
     def __call__(

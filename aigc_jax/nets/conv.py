@@ -18,11 +18,11 @@ from aigc_jax.types import UsageError
 class ConvGenerator(nn.Module):
     """A linear layer to a quarter of the size, then sub-pixel convolutions up to the image.
 
-    Attributes:
+    Args:
         image_shape: (height, width, channels) of the output; sides must be multiples of four.
         width: channels at the smallest resolution, halved at each doubling of the sides; a multiple of four.
         norm: normalisation after every layer but the last.
-        num_classes: number of classes, 0 for an unconditional generator.
+        num_classes: 0 for an unconditional generator.
         axis_name: device axis for cross-device batch norm.
 
     Reference:
@@ -61,10 +61,10 @@ class ConvGenerator(nn.Module):
 class ConvDiscriminator(nn.Module):
     """Strided convolutions without batch norm, then one linear layer to the features and the logit.
 
-    Attributes:
+    Args:
         widths: channels after each halving of the resolution.
         num_features: units of the last hidden layer.
-        num_classes: number of classes, 0 for an unconditional discriminator.
+        num_classes: 0 for an unconditional discriminator.
         minibatch_kernels: see :class:`aigc_jax.nets.discriminator.MinibatchDiscrimination`, 0 for none.
         use_spectral_norm: divide weights by their largest singular value.
         axis_name: device axis for minibatch discrimination.

@@ -1,4 +1,4 @@
-"""The parts that all discriminators share: the head that makes a logit, and minibatch discrimination."""
+"""Common parts of discriminators: the head with the logit, and minibatch discrimination."""
 
 from __future__ import annotations
 
@@ -11,23 +11,18 @@ from aigc_jax.nets.norm import spectral
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Append to each example's features how close the rest of the batch is.
+    """Append to each example's features its closeness to the rest of the batch.
 
-    With M_i = f(x_i) T in R^{B x C}: c_b(x_i, x_j) = exp(-|M_ib - M_jb|_1), o(x_i)_b = sum over j != i of
-    c_b(x_i, x_j), divided here by the number of other examples so that the scale does not depend on the batch
-    size. A generator that always draws the same picture is seen through.
-
-    Attributes:
-        num_kernels: B, the number of features appended.
-        kernel_dim: C.
-        axis_name: device axis over which the batch is spread: examples are compared with the global batch.
+    With M_i = f(x_i) T in R^{B x C}: c_b(x_i, x_j) = exp(-|M_ib - M_jb|_1), o(x_i)_b = sum over j != i of c_b(x_i,
+    x_j), divided here by the number of other examples so that the scale does not depend on the batch size. It reveals a
+    generator that always draws the same picture. ``axis_name`` is the device axis of the global batch.
 
     Reference:
         Salimans et al., "Improved Techniques for Training GANs", 2016, section 3.2.
     """
 
-    num_kernels: int = 16
-    kernel_dim: int = 5
+    num_kernels: int = 16  # B, the number of features appended
+    kernel_dim: int = 5  # C
     axis_name: str | None = None
 
     @nn.compact
@@ -44,12 +39,6 @@ class MinibatchDiscrimination(nn.Module):
 
 class Head(nn.Module):
     """From features to one logit: psi(f) + <embed(condition), f>, the projection discriminator.
-
-    Attributes:
-        num_classes: number of classes; 0 for an unconditional discriminator.
-        minibatch_kernels: features added by :class:`MinibatchDiscrimination`, 0 for none.
-        use_spectral_norm: divide weights by their largest singular value.
-        axis_name: see :class:`MinibatchDiscrimination`.
 
     Reference:
         Miyato and Koyama, "cGANs with Projection Discriminator", 2018, equation 4.

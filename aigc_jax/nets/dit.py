@@ -21,21 +21,10 @@ _init = nn.initializers.xavier_uniform()
 
 
 def grid_positions(rows: int, columns: int, features: int) -> Float[Array, "position feature"]:
-    """Fixed positions of a grid: half of the channels are waves of the row, half waves of the column.
-
-    Args:
-        rows: number of rows.
-        columns: number of columns.
-        features: F, a multiple of four.
-
-    Returns:
-        float32 [rows * columns, F], row by row.
+    """Fixed positions of a grid, row by row: half of the channels are waves of the row, half waves of the column.
 
     Reference:
         Peebles and Xie, "Scalable Diffusion Models with Transformers", 2023, section 3.2, "patchify".
-
-    >>> grid_positions(2, 3, 8).shape
-    (6, 8)
     """
     row, column = jnp.meshgrid(
         jnp.arange(rows, dtype=jnp.float32), jnp.arange(columns, dtype=jnp.float32), indexing="ij"
@@ -45,13 +34,6 @@ def grid_positions(rows: int, columns: int, features: int) -> Float[Array, "posi
 
 class TransformerBlock(nn.Module):
     """Attention and a perceptron, each behind a modulated norm and a gate; all gates are zero at the start.
-
-    Attributes:
-        head_width: channels per attention head.
-        mlp_ratio: hidden units of the perceptron by channels.
-        dropout: probability of zero in what is added to the stream.
-        attention: see :class:`aigc_jax.nets.attention.SelfAttention`.
-        dtype: of the computation.
 
     Reference:
         Peebles and Xie, "Scalable Diffusion Models with Transformers", 2023, figure 3, "adaLN-Zero".
@@ -86,17 +68,9 @@ class TransformerBlock(nn.Module):
 class DiT(nn.Module):
     """Diffusion transformer. The defaults are DiT-S; B is width 768, L is 1024 x 24, XL is 1152 x 28 of 16 heads.
 
-    Attributes:
-        patch_size: pixels a side of a token.
-        width: channels of a token, a multiple of ``head_width`` and of four.
-        depth: number of blocks.
-        head_width: channels per attention head.
-        mlp_ratio: hidden units of each block's perceptron by ``width``.
-        dropout: probability of zero in blocks, in force where dropout keys are given.
-        num_classes: K; 0 for a network without conditions. Condition K, or None, is "no condition".
-        out_channels: channels of the output; None for as many as the input has.
-        attention: see :class:`aigc_jax.nets.attention.SelfAttention`.
-        dtype: of the computation (``jnp.bfloat16`` on accelerators); parameters and output stay float32.
+    Fields are those of :class:`DiTSettings`. Condition ``num_classes``, or None, is "no condition"; ``num_classes`` 0
+    is a network without conditions. ``out_channels`` None is as many as the input has. Parameters and output stay
+    float32.
 
     Reference:
         Peebles and Xie, "Scalable Diffusion Models with Transformers", 2023, section 3.2 and table 1.
@@ -153,7 +127,7 @@ class DiT(nn.Module):
 
 
 def _modulations(num_outputs: int, embedding: Array, dtype: Any) -> list[Array]:
-    """Shifts, scales and gates [B, 1, C] from one dense layer that starts at zero; of the module that calls this."""
+    """Shifts, scales and gates [B, 1, C] from one dense layer that starts at zero, of the calling module."""
     features = num_outputs * embedding.shape[-1]
     layer = nn.Dense(features, dtype=dtype, kernel_init=nn.initializers.zeros, name="modulation")
     return jnp.split(layer(jax.nn.silu(embedding))[:, None, :], num_outputs, axis=-1)
@@ -186,15 +160,12 @@ class DiTSettings:
 
 
 def make_dit(settings: DiTSettings, *, num_classes: int, out_channels: int | None = None) -> DiT:
-    """Build the network that settings describe.
+    """The network of settings.
 
     Args:
         settings: the settings.
         num_classes: number of conditions, 0 for none.
         out_channels: channels of the output; None for as many as the input has.
-
-    Returns:
-        The module.
 
     >>> make_dit(DiTSettings(depth=6), num_classes=10).depth
     6

@@ -1,4 +1,4 @@
-"""Dropout whose mask belongs to the example: neither the batch size nor the devices change it."""
+"""Dropout with a mask per example, independent of batch size and devices."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from aigc_jax.types import Keys
 
 
 class Dropout(nn.Module):
-    """Set values to zero with a probability, and divide the others by the probability of being kept.
+    """Set values to zero with probability ``rate``, and divide the others by the probability of being kept.
 
-    Flax's own dropout draws one mask for the whole batch; here each example's mask is drawn from its own key
-    and the layer's path in the network.
-
-    Attributes:
-        rate: probability of zero, in [0, 1).
+    Flax's own dropout draws one mask for the whole batch; here each example's mask is drawn from its own key and the
+    layer's path in the network.
 
     Reference:
         Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014, section 10.

@@ -1,4 +1,4 @@
-"""From a condition or a noise level to a vector."""
+"""Embeddings of conditions and noise levels."""
 
 from __future__ import annotations
 
@@ -11,12 +11,7 @@ from jaxtyping import Array, Float, Int
 
 
 class WithClass(nn.Module):
-    """Append a learned vector of the class to each latent.
-
-    Attributes:
-        num_classes: number of classes.
-        features: length of the vector.
-    """
+    """Append a learned vector of the class to each latent."""
 
     num_classes: int
     features: int = 32
@@ -34,21 +29,12 @@ class WithClass(nn.Module):
 def sinusoids(
     position: Float[Array, " batch"], features: int, *, max_period: float = 10_000.0
 ) -> Float[Array, "batch feature"]:
-    """Cosines and sines of a number at geometrically spaced frequencies: [cos(w_k p), sin(w_k p)].
+    """Cosines and sines of a number at geometrically spaced frequencies: [cos(w_k p), sin(w_k p)], float32 [B, F].
 
-    Args:
-        position: [B], any range; frequencies run from 1 down to 1 / ``max_period``, so it should span hundreds.
-        features: F, even.
-        max_period: the longest wave is 2 pi times this.
-
-    Returns:
-        float32 [B, F].
+    Frequencies run from 1 down to 1 / ``max_period``, so positions should span hundreds.
 
     Reference:
         Vaswani et al., "Attention Is All You Need", 2017, section 3.5.
-
-    >>> sinusoids(jnp.zeros(1), 4)
-    Array([[1., 1., 0., 0.]], dtype=float32)
     """
     half = features // 2
     frequencies = jnp.exp(-jnp.log(max_period) * jnp.arange(half, dtype=jnp.float32) / half)
@@ -57,13 +43,9 @@ def sinusoids(
 
 
 class NoiseEmbedding(nn.Module):
-    """What a network is told of the noise level and the class: two dense layers on waves, plus a learned vector.
+    """Embedding of noise level and class: two dense layers on waves, plus a learned vector.
 
-    Attributes:
-        features: length of the result.
-        num_waves: number of waves of the noise label, even; 0 for ``features`` of them.
-        num_classes: K; 0 for a network without conditions. Row K of the table is "no condition".
-        dtype: of the computation; parameters stay float32.
+    Row ``num_classes`` of the table is "no condition"; ``num_classes`` 0 is a network without conditions.
 
     Reference:
         Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", 2020, appendix B; Dhariwal and Nichol,
@@ -72,7 +54,7 @@ class NoiseEmbedding(nn.Module):
     """
 
     features: int
-    num_waves: int = 0
+    num_waves: int = 0  # waves of the noise label, even; 0 for as many as features
     num_classes: int = 0
     dtype: Any = jnp.float32
 

@@ -1,4 +1,4 @@
-"""The Inception network that published Fréchet distances and Inception scores are computed with.
+"""The Inception network of published Fréchet distances and Inception scores.
 
 It is neither the paper's nor torchvision's: TensorFlow's graph of 2015-12-05 with 1008 logits, whose average pooling
 leaves the padding out, whose last block pools by the maximum where the paper has the mean, and which enlarges images
@@ -23,19 +23,12 @@ PRECISION = jax.lax.Precision.HIGHEST
 
 
 class Conv(NamedTuple):
-    """A convolution with a ReLU.
-
-    Attributes:
-        name: as in the published weight file.
-        width: channels that it makes.
-        kernel: height and width.
-        strides: 2 halves the resolution, without padding; 1 keeps it, with padding.
-    """
+    """A convolution with a ReLU, named as in the published weight file."""
 
     name: str
     width: int
     kernel: tuple[int, int] = (1, 1)
-    strides: int = 1
+    strides: int = 1  # 2 halves the resolution, without padding; 1 keeps it, with padding
 
 
 Step = Conv | Literal["mean", "max", "max half"] | tuple[Conv, Conv]
@@ -163,13 +156,6 @@ def enlarge(image: Float[Array, "batch height width channel"], side: int) -> Flo
     """Bilinear resizing as in TensorFlow 1: pixel i of the result lies at ``i * size / side``, no half-pixel centres.
 
     Shrinking is not smoothed, as in the published network: shrink larger images by a good filter before.
-
-    Args:
-        image: any size.
-        side: height and width of the result.
-
-    Returns:
-        The images.
 
     Reference:
         Parmar, Zhang & Zhu, "On Aliased Resizing and Surprising Subtleties in GAN Evaluation", 2022, section 3.

@@ -20,13 +20,7 @@ Gaussian = tuple[Array, Array]
 
 
 class Level(NamedTuple):
-    """What happened at one level.
-
-    Attributes:
-        latent: z_l, the one that was chosen.
-        prior: p(z_l | z_>l).
-        posterior: q(z_l | z_>l, x); None where there is no image.
-    """
+    """The latent z_l of one level, its prior p(z_l | z_>l), and q(z_l | z_>l, x), None without an image."""
 
     latent: Array
     prior: Gaussian
@@ -34,22 +28,22 @@ class Level(NamedTuple):
 
 
 LadderLatentFn = Callable[[int, Gaussian, Gaussian | None], Array]
-"""``(level, prior, posterior) -> latent``: draws it, takes a mean, or gives one that is known."""
+"""``(level, prior, posterior) -> latent``: a draw, a mean, or a given latent."""
 
 
 class Ladder(nn.Module):
     """A vector on top, then a map of latents at each resolution, coarse to fine.
 
-    Levels are numbered from the image, 0, to the top. The posterior of a map is its prior, moved: the network
-    says by how much, so that a level that moves nothing costs nothing.
+    Levels are numbered from the image, 0, to the top. The posterior of a map is its prior, moved by the output of the
+    network, so that a level that moves nothing costs nothing.
 
-    Attributes:
+    Args:
         image_shape: (height, width, channels) of the image.
         widths: channels after each halving of the sides; so many levels of maps.
         latent_dims: length of the latent at each level (per position of a map), one more than there are widths.
         num_blocks: residual blocks at each resolution, on either way.
         num_outputs: numbers for each pixel and colour.
-        num_classes: number of classes, 0 for an unconditional model.
+        num_classes: 0 for an unconditional model.
 
     Reference:
         Sønderby et al., "Ladder Variational Autoencoders", 2016, figure 1 (b); the residual posterior of Vahdat and
@@ -78,17 +72,9 @@ class Ladder(nn.Module):
         image: Float[Array, "batch height width channel"] | None = None,
         num: int = 1,
     ) -> tuple[Float[Array, "batch height width outputs"], list[Level]]:
-        """Go down the ladder; up first where there is an image.
+        """Outputs and levels, from the image to the top, of a run down the ladder; up first where there is an image.
 
-        Args:
-            latent_fn: gives the latent of each level, see :data:`LadderLatentFn`.
-            condition: the classes.
-            image: the images, for the posteriors; None to generate.
-            num: how many to generate.
-
-        Returns:
-            ``num_outputs`` numbers for each pixel and colour, and what happened at each level, from the image to
-            the top.
+        ``latent_fn`` gives the latent of each level; ``num`` is the number of examples without an image.
         """
         self._check()
         seen = [None] * len(self.widths)
@@ -125,7 +111,7 @@ class Ladder(nn.Module):
         return x.reshape(num, rows, columns, self.widths[-1]), Level(latent, prior, posterior)
 
     def _map(self, level: int, latent_fn: LadderLatentFn, x: Array, seen: Array | None) -> Level:
-        """A map of latents under what is above it and, with an image, what was seen on the way up."""
+        """A map of latents given the levels above and, with an image, the features of the way up."""
         dim = self.latent_dims[level]
         prior = _halves(nn.Conv(2 * dim, (1, 1), name=f"prior_{level}")(nn.silu(x)))
         posterior = None

@@ -17,24 +17,18 @@ class MixerClassifier(nn.Module):
     Sides that are no multiples of the patch are continued by their border. Unlike a
     :class:`aigc_jax.nets.classifier.ConvClassifier` it has no neighbourhoods: each patch meets all others at once.
 
-    Attributes:
-        num_classes: number of logits.
-        patch_size: pixels a side of a token.
-        width: channels of a token.
-        depth: number of blocks.
-        num_features: units of the hidden layer.
-
     Reference:
         Tolstikhin et al., "MLP-Mixer: An all-MLP Architecture for Vision", 2021, equation 1. Here with ReLU, hidden
-        layers twice as wide as a token, and at the end a layer in the place of the mean over tokens: of few
-        training images it learns more.
+        layers twice as wide as a token, and at the end a layer in the place of the mean over tokens: it learns more
+            from
+        few training images.
     """
 
     num_classes: int = 10
-    patch_size: int = 4
-    width: int = 32
+    patch_size: int = 4  # pixels a side of a token
+    width: int = 32  # channels of a token
     depth: int = 1
-    num_features: int = 64
+    num_features: int = 64  # units of the hidden layer
 
     @nn.compact
     def __call__(
@@ -58,5 +52,5 @@ def _norm(x: Array) -> Array:
 
 
 def _perceptron(x: Array, width: int) -> Array:
-    """One hidden layer over the last axis; of the module that calls this."""
+    """One hidden layer over the last axis, of the calling module."""
     return jnp.asarray(nn.Dense(x.shape[-1])(jax.nn.relu(nn.Dense(width)(x))))

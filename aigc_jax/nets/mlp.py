@@ -1,4 +1,4 @@
-"""Fully connected networks: a GAN pair for any image size, and a denoiser of points. The plainest that work."""
+"""Fully connected networks: a GAN pair for any image size, and a denoiser of points."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from aigc_jax.types import Keys
 class MLPGenerator(nn.Module):
     """Linear 128-256-512-1024 with LeakyReLU 0.2, then tanh.
 
-    Attributes:
+    Args:
         image_shape: (height, width, channels) of the output.
         widths: units of the hidden layers.
         norm: normalisation after every hidden layer but the first.
-        num_classes: number of classes, 0 for an unconditional generator.
+        num_classes: 0 for an unconditional generator.
         axis_name: device axis for cross-device batch norm.
     """
 
@@ -53,9 +53,9 @@ class MLPGenerator(nn.Module):
 class MLPDiscriminator(nn.Module):
     """The generator's layers in reverse: Linear 1024-512-256-128 with LeakyReLU 0.2, then one logit.
 
-    Attributes:
+    Args:
         widths: units of the hidden layers.
-        num_classes: number of classes, 0 for an unconditional discriminator.
+        num_classes: 0 for an unconditional discriminator.
         minibatch_kernels: see :class:`aigc_jax.nets.discriminator.MinibatchDiscrimination`, 0 for none.
         use_spectral_norm: divide weights by their largest singular value.
         axis_name: device axis for minibatch discrimination.
@@ -80,11 +80,11 @@ class MLPDiscriminator(nn.Module):
 
 
 class MLPDenoiser(nn.Module):
-    """Layers on points [B, D], each told of noise level and class; the last one starts at zero.
+    """Layers on points [B, D], each modulated by noise level and class; the last one starts at zero.
 
     A layer as wide as the one before adds to it, any other replaces it.
 
-    Attributes:
+    Args:
         widths: units of the hidden layers.
         dropout: probability of zero in hidden layers, in force where dropout keys are given.
         num_classes: K; 0 for a network without conditions. Condition K, or None, is "no condition".
@@ -107,16 +107,13 @@ class MLPDenoiser(nn.Module):
         *,
         keys: Keys | None = None,
     ) -> Float[Array, "batch channel2"]:
-        """Noisy points [B, D], noise labels [B] and classes [B] -> [B, out_channels], float32.
-
-        ``keys`` is one dropout key per example, None for no dropout.
-        """
+        """Points [B, D], noise labels and classes [B] -> [B, out_channels] float32; ``keys`` are those of dropout."""
         num_out = self.out_channels or x.shape[-1]
         embedding = NoiseEmbedding(max(self.widths), 0, self.num_classes, dtype=self.dtype)(noise_label, condition)
         h = x.astype(self.dtype)
         for layer, width in enumerate(self.widths):
-            told = nn.Dense(width, dtype=self.dtype, name=f"modulation_{layer}")(jax.nn.silu(embedding))
-            new = jax.nn.silu(nn.Dense(width, dtype=self.dtype, name=f"hidden_{layer}")(h) + told)
+            modulation = nn.Dense(width, dtype=self.dtype, name=f"modulation_{layer}")(jax.nn.silu(embedding))
+            new = jax.nn.silu(nn.Dense(width, dtype=self.dtype, name=f"hidden_{layer}")(h) + modulation)
             new = Dropout(self.dropout)(new, keys)
             h = h + new if layer and h.shape[-1] == width else new
         h = nn.Dense(num_out, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="out")(h)

@@ -1,4 +1,4 @@
-"""Normalisation whose scale and shift follow from an embedding: how a denoiser hears of noise level and class."""
+"""Normalisation with scale and shift from an embedding: the input of noise level and class to a denoiser."""
 
 from __future__ import annotations
 
@@ -15,14 +15,8 @@ ModulatedNormKind = Literal["group", "layer", "rms"]
 class ModulatedNorm(nn.Module):
     """Normalise, then (1 + scale) x + shift with scale and shift linear in an embedding.
 
-    "group" takes its statistics over all positions and a group of channels; "layer" and "rms" over the channels of
-    each position, rms without subtracting the mean. Statistics are float32 whatever the input.
-
-    Attributes:
-        kind: where the statistics are taken.
-        has_affine: whether there is a learned scale and bias besides the embedding's.
-        num_groups: groups of "group", at most; no group gets fewer than four channels.
-        dtype: of the result.
+    "group" takes its statistics over all positions and a group of channels; "layer" and "rms" over the channels of each
+    position, rms without subtracting the mean. Statistics are float32 whatever the input.
 
     Reference:
         Wu and He, "Group Normalization", 2018, equation 2; Dhariwal and Nichol, "Diffusion Models Beat GANs on Image
@@ -30,8 +24,8 @@ class ModulatedNorm(nn.Module):
     """
 
     kind: ModulatedNormKind = "group"
-    has_affine: bool = True
-    num_groups: int = 32
+    has_affine: bool = True  # a learned scale and bias besides the embedding's
+    num_groups: int = 32  # of "group", at most; no group gets fewer than four channels
     dtype: Any = jnp.float32
 
     @nn.compact

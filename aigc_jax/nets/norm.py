@@ -13,19 +13,10 @@ NormKind = Literal["none", "layer", "batch"]
 
 
 def spectral(layer: nn.Module, *inputs: Array, train: bool, enabled: bool = True) -> Array:
-    """Apply a layer with its weights divided by their largest singular value.
+    """Apply a layer with its weights divided by their largest singular value; not ``enabled``, as it is.
 
-    The power iteration's vector u is kept in the ``batch_stats`` collection and moves one step at each call
-    in training; gradients go through sigma(W) = u^T W v with u and v held fixed.
-
-    Args:
-        layer: a Linen layer with a kernel or an embedding.
-        *inputs: the layer's arguments.
-        train: whether u moves.
-        enabled: False applies the layer as it is.
-
-    Returns:
-        The layer's output.
+    The power iteration's vector u is kept in the ``batch_stats`` collection and moves one step at each call in
+    training; gradients go through sigma(W) = u^T W v with u and v held fixed.
 
     Reference:
         Miyato et al., "Spectral Normalization for Generative Adversarial Networks", 2018, algorithm 1.
@@ -47,15 +38,11 @@ class LayerNorm(nn.LayerNorm):
 
 
 class Norm(nn.Module):
-    """Normalisation of activations, conditional on the class if one is given.
+    """Normalisation of activations: "layer" over the channels of each position, "batch" over batch and positions.
 
-    With a condition, scale and bias are looked up per class, as in the class-conditional batch norm of
-    Dumoulin et al. 2017 ("A Learned Representation for Artistic Style", equation 5).
-
-    Attributes:
-        kind: "none", "layer" (over the channels of each position) or "batch" (over batch and positions).
-        num_classes: number of classes, used when a condition is given.
-        axis_name: device axis over which batch statistics are averaged ("cross-device batch norm").
+    With a condition, scale and bias are looked up per class, as in the class-conditional batch norm of Dumoulin et al.
+    2017 ("A Learned Representation for Artistic Style", equation 5). Batch statistics are averaged over the device axis
+    ``axis_name``.
     """
 
     kind: NormKind = "layer"

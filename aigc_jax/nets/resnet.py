@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from aigc_jax.nets.discriminator import Head
 from aigc_jax.nets.norm import Norm, NormKind, spectral
+from aigc_jax.nets.patches import double
 from aigc_jax.types import UsageError
 
 _init = nn.initializers.glorot_uniform()
@@ -19,14 +20,7 @@ _residual_init = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")  # 
 
 
 class UpBlock(nn.Module):
-    """Norm, ReLU, up-sample, convolve, twice over; beside it an up-sampled shortcut.
-
-    Attributes:
-        width: output channels.
-        norm: normalisation before each ReLU.
-        num_classes: number of classes, 0 for none.
-        axis_name: device axis for cross-device batch norm.
-    """
+    """Norm, ReLU, up-sample, convolve, twice over; plus an up-sampled shortcut."""
 
     width: int
     norm: NormKind = "batch"
@@ -42,24 +36,17 @@ class UpBlock(nn.Module):
         def activate(x: Array) -> Array:
             return nn.relu(Norm(self.norm, self.num_classes, self.axis_name)(x, condition, train=train))
 
-        shortcut = nn.Conv(self.width, (1, 1), kernel_init=_init)(_double(x))
-        x = nn.Conv(self.width, (3, 3), kernel_init=_residual_init)(_double(activate(x)))
+        shortcut = nn.Conv(self.width, (1, 1), kernel_init=_init)(double(x))
+        x = nn.Conv(self.width, (3, 3), kernel_init=_residual_init)(double(activate(x)))
         return nn.Conv(self.width, (3, 3), kernel_init=_residual_init)(activate(x)) + shortcut
 
 
 class DownBlock(nn.Module):
-    """ReLU, convolve, ReLU, convolve, perhaps down-sample; beside it a shortcut.
-
-    Attributes:
-        width: output channels.
-        is_first: whether the input is an image: no ReLU before the first convolution.
-        is_halved: whether the sides are halved, by average pooling.
-        use_spectral_norm: divide weights by their largest singular value.
-    """
+    """ReLU, convolve, ReLU, convolve, perhaps down-sample; plus a shortcut."""
 
     width: int
-    is_first: bool = False
-    is_halved: bool = True
+    is_first: bool = False  # the input is an image: no ReLU before the first convolution
+    is_halved: bool = True  # by average pooling
     use_spectral_norm: bool = True
 
     @nn.compact
@@ -85,11 +72,11 @@ class DownBlock(nn.Module):
 class ResNetGenerator(nn.Module):
     """A linear layer to an eighth of the size, three :class:`UpBlock`, then tanh.
 
-    Attributes:
+    Args:
         image_shape: (height, width, channels) of the output; sides must be multiples of eight.
         width: channels of every block, 256 in the paper.
         norm: normalisation, class-conditional where there are classes.
-        num_classes: number of classes, 0 for an unconditional generator.
+        num_classes: 0 for an unconditional generator.
         axis_name: device axis for cross-device batch norm.
     """
 
@@ -120,9 +107,9 @@ class ResNetGenerator(nn.Module):
 class ResNetDiscriminator(nn.Module):
     """Two halving blocks, two that keep the size, ReLU, the sum over positions, and the head.
 
-    Attributes:
+    Args:
         width: channels of every block, 128 in the paper.
-        num_classes: number of classes, 0 for an unconditional discriminator.
+        num_classes: 0 for an unconditional discriminator.
         minibatch_kernels: see :class:`aigc_jax.nets.discriminator.MinibatchDiscrimination`, 0 for none.
         use_spectral_norm: divide weights by their largest singular value.
         axis_name: device axis for minibatch discrimination.
@@ -146,11 +133,6 @@ class ResNetDiscriminator(nn.Module):
         features = jnp.sum(nn.relu(x), axis=(1, 2))
         head = Head(self.num_classes, self.minibatch_kernels, self.use_spectral_norm, self.axis_name)
         return head(features, condition, train=train), features
-
-
-def _double(x: Float[Array, "batch height width channel"]) -> Float[Array, "batch height2 width2 channel"]:
-    """Nearest-neighbour up-sampling by two."""
-    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
 def _average(x: Float[Array, "batch height width channel"]) -> Float[Array, "batch height2 width2 channel"]:

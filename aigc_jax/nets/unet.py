@@ -15,33 +15,27 @@ from aigc_jax.nets.attention import AttentionKind, SelfAttention
 from aigc_jax.nets.dropout import Dropout
 from aigc_jax.nets.embeddings import NoiseEmbedding
 from aigc_jax.nets.modulation import ModulatedNorm, ModulatedNormKind
-from aigc_jax.nets.patches import from_patches, to_patches
+from aigc_jax.nets.patches import double, from_patches, halve, to_patches
 from aigc_jax.types import Keys, UsageError
 
 Resampling = Literal["none", "down", "up"]
 ResamplingKind = Literal["block", "conv", "patch"]
+"""Inside residual blocks (ADM); by a convolution (DDPM); by a dense layer on patches of two by two positions, which
+also changes the width at once."""
 
 
 class ResidualBlock(nn.Module):
     """Norm, SiLU, convolve, norm modulated by the embedding, SiLU, dropout, convolve from zero; plus the input.
-
-    Attributes:
-        width: output channels.
-        resampling: whether the sides are halved or doubled, inside the block and on its shortcut.
-        dropout: probability of zero before the last convolution.
-        norm: see :class:`aigc_jax.nets.modulation.ModulatedNorm`.
-        is_scale_shift: the embedding scales and shifts after the norm (ADM); False adds it before (DDPM).
-        dtype: of the computation.
 
     Reference:
         Dhariwal and Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021, section 3.
     """
 
     width: int
-    resampling: Resampling = "none"
+    resampling: Resampling = "none"  # inside the block and on its shortcut
     dropout: float = 0.0
     norm: ModulatedNormKind = "group"
-    is_scale_shift: bool = True
+    is_scale_shift: bool = True  # the embedding scales and shifts after the norm (ADM); False adds it before (DDPM)
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -71,24 +65,9 @@ class ResidualBlock(nn.Module):
 class UNet(nn.Module):
     """U-Net with ADM's residual blocks. Defaults are ADM's; the options make it DDPM's, or cheap on CPU.
 
-    Attributes:
-        width: channels of the first level.
-        channel_multipliers: channels of each level by ``width``; the sides halve from level to level.
-        num_blocks: residual blocks per level on the way down.
-        is_symmetric: as many blocks on the way up, which see the outputs of blocks again; False (ADM, DDPM): one more
-            per level, which see the halved maps and the first one again.
-        attention_resolutions: heights of feature maps with attention after each block; the middle always has it.
-        head_width: channels per attention head; 0 for a single head.
-        dropout: probability of zero in residual blocks, in force where dropout keys are given.
-        num_classes: K; 0 for a network without conditions. Condition K, or None, is "no condition".
-        out_channels: channels of the output; None for as many as the input has.
-        patch_size: squares of so many pixels a side become channels at the input and pixels again at the output.
-        norm: "group"; "rms" normalises each position by itself.
-        is_scale_shift: see :class:`ResidualBlock`.
-        resampling: how sides halve and double: inside residual "block"s (ADM); by a "conv"olution (DDPM); by a dense
-            layer on "patch"es of two by two positions, the cheapest, which also changes the width at once.
-        attention: see :class:`aigc_jax.nets.attention.SelfAttention`.
-        dtype: of the computation (``jnp.bfloat16`` on accelerators); parameters and output stay float32.
+    Fields are those of :class:`UNetSettings`, where not said otherwise. The middle always has attention. Condition
+    ``num_classes``, or None, is "no condition"; ``num_classes`` 0 is a network without conditions. ``out_channels``
+    None is as many as the input has. Parameters and output stay float32.
 
     Reference:
         Dhariwal and Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021, section 3 and table 1; Ho, Jain,
@@ -105,7 +84,7 @@ class UNet(nn.Module):
     out_channels: int | None = None
     patch_size: int = 1
     norm: ModulatedNormKind = "group"
-    is_scale_shift: bool = True
+    is_scale_shift: bool = True  # see ResidualBlock
     resampling: ResamplingKind = "block"
     is_symmetric: bool = False
     attention: AttentionKind = "auto"
@@ -137,7 +116,7 @@ class UNet(nn.Module):
         return from_patches(h.astype(jnp.float32), self.patch_size)
 
     def _levels(self, h: Array, embedding: Array, keys: Keys | None) -> Array:
-        """The way down, the middle, and the way up, which sees the stops of the way down again."""
+        """The way down, the middle, and the way up with the skip connections."""
         skips = [] if self.is_symmetric else [h]
         widths = [self.width * multiplier for multiplier in self.channel_multipliers]
         for level, width in enumerate(widths):
@@ -183,44 +162,13 @@ class UNet(nn.Module):
         return from_patches(nn.Dense(4 * width, dtype=self.dtype)(h), 2)
 
     def _check(self, x: Array) -> None:
-        """Refuse what cannot be halved, before anything compiles."""
+        """Refuse sides that cannot be halved, before anything compiles."""
         multiple = self.patch_size * 2 ** (len(self.channel_multipliers) - 1)
         if x.shape[1] % multiple or x.shape[2] % multiple:
             raise UsageError(
                 f"this U-Net needs sides that are multiples of {multiple}, got {x.shape[1]} x {x.shape[2]}: "
                 "pad the images or use fewer levels"
             )
-
-
-def halve(x: Float[Array, "batch height width channel"]) -> Float[Array, "batch height2 width2 channel"]:
-    """Means of squares of two by two.
-
-    Args:
-        x: [B, H, W, C], sides even.
-
-    Returns:
-        [B, H / 2, W / 2, C].
-
-    >>> halve(jnp.arange(4.0).reshape(1, 2, 2, 1)).item()
-    1.5
-    """
-    # Four strided views: a reduction over the middle axes of a reshape is slower on CPU.
-    return 0.25 * (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2])
-
-
-def double(x: Float[Array, "batch height width channel"]) -> Float[Array, "batch height2 width2 channel"]:
-    """Nearest-neighbour up-sampling by two.
-
-    Args:
-        x: [B, H, W, C].
-
-    Returns:
-        [B, 2 H, 2 W, C].
-
-    >>> double(jnp.ones((1, 3, 4, 2))).shape
-    (1, 6, 8, 2)
-    """
-    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
 @dataclass(frozen=True)
@@ -254,15 +202,12 @@ class UNetSettings:
 
 
 def make_unet(settings: UNetSettings, *, num_classes: int, out_channels: int | None = None) -> UNet:
-    """Build the network that settings describe.
+    """The network of settings.
 
     Args:
         settings: the settings.
         num_classes: number of conditions, 0 for none.
         out_channels: channels of the output; None for as many as the input has.
-
-    Returns:
-        The module.
 
     >>> make_unet(UNetSettings(width=32), num_classes=10).width
     32

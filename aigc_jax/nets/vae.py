@@ -1,8 +1,7 @@
 """Encoders and decoders of autoencoders: fully connected ones, and convolutional residual ones.
 
 An encoder gives ``num_outputs`` numbers for each coordinate of the latent (2: mean and log variance), a decoder
-``num_outputs`` numbers for each pixel and colour, side by side along the last axis. What they mean is the
-business of the method that uses them.
+``num_outputs`` numbers for each pixel and colour, side by side along the last axis.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from aigc_jax.types import UsageError
 class MLPEncoder(nn.Module):
     """Tanh layers 200-200, then one linear layer.
 
-    Attributes:
+    Args:
         latent_shape: shape of one latent.
         widths: units of the hidden layers.
         num_outputs: numbers for each coordinate of the latent.
-        num_classes: number of classes, 0 for an unconditional encoder.
+        num_classes: 0 for an unconditional encoder.
 
     Reference:
         Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016, section 5.1.
@@ -55,12 +54,12 @@ class MLPEncoder(nn.Module):
 class MLPDecoder(nn.Module):
     """The mirror of :class:`MLPEncoder`.
 
-    Attributes:
+    Args:
         image_shape: (height, width, channels) of the image.
         widths: units of the hidden layers.
         num_outputs: numbers for each pixel and colour.
-        num_classes: number of classes, 0 for an unconditional decoder.
-        output_bias: what the last layer says at first; the logit of a mean pixel saves the first epochs.
+        num_classes: 0 for an unconditional decoder.
+        output_bias: initial output of the last layer; the logit of a mean pixel saves the first epochs.
     """
 
     image_shape: tuple[int, int, int] = (28, 28, 1)
@@ -81,11 +80,7 @@ class MLPDecoder(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Norm, SiLU, convolve, add the class, twice over, beside the identity.
-
-    Attributes:
-        num_classes: number of classes, 0 for none.
-    """
+    """Norm, SiLU, convolve, add the class, twice over, plus the identity."""
 
     num_classes: int = 0
 
@@ -102,13 +97,7 @@ class ResidualBlock(nn.Module):
 
 
 class ConvTrunk(nn.Module):
-    """Halve the sides by a strided convolution, then residual blocks; once for each width.
-
-    Attributes:
-        widths: channels after each halving.
-        num_blocks: residual blocks at each resolution.
-        num_classes: number of classes, 0 for none.
-    """
+    """Halve the sides by a strided convolution, then residual blocks; once for each width."""
 
     widths: Sequence[int] = (32, 64)
     num_blocks: int = 1
@@ -132,12 +121,12 @@ class ConvTrunk(nn.Module):
 class ConvEncoder(nn.Module):
     """:class:`ConvTrunk`, then one layer to the latent: a vector, or a map at the smallest resolution.
 
-    Attributes:
+    Args:
         latent_shape: (Z,), or (H / 2^n, W / 2^n, Z) where n widths halve the sides n times.
         widths: channels after each halving.
         num_blocks: residual blocks at each resolution.
         num_outputs: numbers for each coordinate of the latent.
-        num_classes: number of classes, 0 for an unconditional encoder.
+        num_classes: 0 for an unconditional encoder.
     """
 
     latent_shape: tuple[int, ...] = (50,)
@@ -163,12 +152,12 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """The mirror of :class:`ConvEncoder`; sub-pixel convolutions double the sides.
 
-    Attributes:
+    Args:
         image_shape: (height, width, channels) of the image.
         widths: channels at each resolution, the largest resolution first, as in the encoder.
         num_blocks: residual blocks at each resolution.
         num_outputs: numbers for each pixel and colour.
-        num_classes: number of classes, 0 for an unconditional decoder.
+        num_classes: 0 for an unconditional decoder.
     """
 
     image_shape: tuple[int, int, int] = (28, 28, 1)
@@ -200,17 +189,7 @@ class ConvDecoder(nn.Module):
 
 
 def check_sides(sides: Sequence[int], widths: Sequence[int]) -> None:
-    """Refuse an image whose sides cannot be halved once for each width.
-
-    Args:
-        sides: height and width.
-        widths: channels after each halving.
-
-    Raises:
-        UsageError: there is no width, or a side is not a multiple of 2^n.
-
-    >>> check_sides((28, 28), (32, 64))
-    """
+    """Raise UsageError for an image whose sides cannot be halved once for each width."""
     factor = 1 << len(widths)
     if not widths or any(side % factor for side in sides):
         raise UsageError(

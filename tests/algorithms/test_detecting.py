@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from aigc_jax.algorithms.denoiser import Denoiser, make_denoising
-from aigc_jax.algorithms.detecting import elbo_detector, renoise_detectors
+from aigc_jax.algorithms.denoiser import Denoiser, make_denoising, renoise_detectors
+from aigc_jax.algorithms.detecting import elbo_detector
 from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
 from aigc_jax.algorithms.latent_diffusion import latent_diffusion
 from aigc_jax.guards.trajectory import trajectory_observer

@@ -14,7 +14,9 @@ def factories():
         module = importlib.import_module(f"aigc_jax.algorithms.{info.name}")
         for name, function in inspect.getmembers(module, inspect.isfunction):
             is_own = function.__module__ == module.__name__ and not name.startswith("_")
-            if is_own and "Algorithm" in str(inspect.signature(function).return_annotation):
+            signature = inspect.signature(function)
+            # Common parts of several methods take their loss as an argument.
+            if is_own and "Algorithm" in str(signature.return_annotation) and "loss_fn" not in signature.parameters:
                 yield function
 
 
