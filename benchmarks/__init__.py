@@ -1,1 +1,1 @@
-"""Benchmarks: comparisons with other libraries, and the results that docs/results.md quotes."""
+"""Benchmarks: comparisons with other libraries, and the commands behind docs/results."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +13,10 @@ from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.ranking import roc_auc, roc_curve
 
 Judged = Mapping[tuple[str, int | None, str], Mapping[str, np.ndarray]]
-"""``(setting, training seed or None for the exact denoiser, sampler) -> what was drawn and what was said of it``."""
+"""``(setting, training seed or None for the exact denoiser, sampler) -> samples and their scores``."""
 
 KEPT = 0.96
-"""Share of the valid samples that a filter lets pass, as in the paper's headline."""
+"""Share of the valid samples that pass a filter, as in the paper's headline."""
 RELEASED, RENOISE = "variance 0-9", "renoise 3"
 RADII = (6, 10, 15)
 """Standard deviations from every mode beyond which a sample counts as a hallucination; the first is the headline's."""
@@ -24,7 +24,7 @@ NAMES = {"ancestral": "DDPM", "ddim": "DDIM"}
 
 
 class Quality(NamedTuple):
-    """How well a score tells hallucinations from valid samples.
+    """Quality of a score as a detector of hallucinations.
 
     Attributes:
         auc: area under the ROC curve, with the ends of its interval.
@@ -92,22 +92,20 @@ def rates_table(judged: Judged) -> None:
 
 
 def detectors_table(judged: Judged) -> None:
-    """AUC, and what is removed when 96 % of the valid samples are kept, for each seed."""
-    heads = ["variance, last 10", "variance, best window", "re-noise, t = 2", "re-noise, best level"]
-    print(f"| world, schedule | sampler | seed | {' | '.join(f'{head}: AUC | removed' for head in heads)} |")
-    print("|---|---|---:|" + "---|" * (2 * len(heads)))
-    for setting, sampler, sources in groups(judged):
-        seeds = {source: one for source, one in sources.items() if source is not None}
-        window, level = (best(kind, seeds) or (kind, -1) for kind in ("variance", "renoise"))
-        for seed, one in seeds.items():
-            cells = [
-                *_cells(one, RELEASED),
-                *_cells(one, *window, seed),
-                *_cells(one, RENOISE),
-                *_cells(one, *level, seed),
-            ]
-            print(f"| {setting} | {NAMES[sampler]} | {seed} | {' | '.join(cells)} |")
-    print()
+    """A table per detector: AUC, and the share removed when 96 % of the valid samples are kept, for each seed."""
+    for kind, default, heads in (
+        ("variance", RELEASED, ("variance, last 10", "variance, best window")),
+        ("renoise", RENOISE, ("re-noise, t = 2", "re-noise, best level")),
+    ):
+        print(f"| world, schedule | sampler | seed | {' | '.join(f'{head}: AUC | removed' for head in heads)} |")
+        print("|---|---|---:|---|---|---|---|")
+        for setting, sampler, sources in groups(judged):
+            seeds = {source: one for source, one in sources.items() if source is not None}
+            chosen = best(kind, seeds) or (kind, -1)
+            for seed, one in seeds.items():
+                cells = [*_cells(one, default), *_cells(one, *chosen, seed)]
+                print(f"| {setting} | {NAMES[sampler]} | {seed} | {' | '.join(cells)} |")
+        print()
 
 
 def _cells(one: Mapping[str, np.ndarray], score: str, chosen_on: int = -1, seed: int | None = None) -> list[str]:
@@ -124,20 +122,23 @@ def spreads_table(judged: Judged) -> None:
     one = next(one for (_, source, _), one in judged.items() if source is not None)
     names = [name for name in one if name.startswith(("variance", "renoise "))]
     names.sort(key=lambda name: (not name.startswith("variance"), [int(n) for n in name.split(" ")[1].split("-")]))
-    print(f"| world, schedule | sampler | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}")
-    for setting, sampler, sources in groups(judged):
-        cells = [spread(sources, name, RADII[0]) for name in names]
-        print(f"| {setting} | {NAMES[sampler]} | {' | '.join(cells)} |")
+    _by_group(judged, [(name, name, RADII[0]) for name in names])
     print()
 
 
 def radii_table(judged: Judged) -> None:
-    """AUC of both detectors for stricter ideas of a hallucination, least and largest over the seeds."""
-    heads = [f"{name}, {radius} sigma" for name in ("variance, last 10", "re-noise") for radius in RADII]
-    print(f"| world, schedule | sampler | {' | '.join(heads)} |\n|---|---|{'---|' * len(heads)}")
-    for setting, sampler, sources in groups(judged):
-        cells = [spread(sources, score, radius) for score in (RELEASED, RENOISE) for radius in RADII]
-        print(f"| {setting} | {NAMES[sampler]} | {' | '.join(cells)} |")
+    """AUC of both detectors for stricter definitions of a hallucination, least and largest over the seeds."""
+    scores = (("variance, last 10", RELEASED), ("re-noise", RENOISE))
+    _by_group(judged, [(f"{name}, {radius} sigma", score, radius) for name, score in scores for radius in RADII])
+
+
+def _by_group(judged: Judged, rows: Sequence[tuple[str, str, int]]) -> None:
+    """A row for each (title, score, radius), a column for each setting and sampler."""
+    columns = list(groups(judged))
+    heads = [f"{setting}, {NAMES[sampler]}" for setting, sampler, _ in columns]
+    print(f"| score | {' | '.join(heads)} |\n|---|{'---|' * len(heads)}")
+    for title, score, radius in rows:
+        print(f"| {title} | {' | '.join(spread(sources, score, radius) for _, _, sources in columns)} |")
 
 
 def spread(sources: Mapping[int | None, Mapping[str, np.ndarray]], score: str, radius: int) -> str:

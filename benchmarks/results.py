@@ -1,9 +1,9 @@
-"""Commands that print the tables of docs/results.md.
+"""Commands that print the tables of docs/results.
 
 python -m benchmarks.results orders
 python -m benchmarks.results closed-forms
-python -m benchmarks.results curves runs/flow_digits --out docs/curves.png
-python -m benchmarks.results interpolation --out runs/interpolation --plots docs
+python -m benchmarks.results curves runs/flow_digits --out docs/results/fd_evaluations.png
+python -m benchmarks.results interpolation --out runs/interpolation --plots docs/results
 """
 
 from __future__ import annotations

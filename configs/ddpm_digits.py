@@ -2,7 +2,7 @@
 
 Command: aigc-jax train ddpm_digits
 Measured after 3,000 steps on 2 CPU cores: class agreement 63.8 % at guidance 1.5 and 16 steps: epsilon at high noise
-teaches the classes slowly. docs/results.md has it beside flow_digits and edm_digits; --prediction v is worth a try.
+teaches the classes slowly (docs/results/samplers.md has all three methods); --prediction v is worth a try.
 
 Linear beta and the simple loss of Ho et al. 2020, optionally weighted by min-SNR (Hang et al. 2023); the network of
 flow_digits; sampled by DPM-Solver++. --sampler ancestral --num-steps 1000 is the paper's own sampler.

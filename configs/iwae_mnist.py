@@ -3,7 +3,7 @@
 Command: aigc-jax train iwae_mnist --data-dir DIR    (first: aigc-jax data prepare tfds:mnist --data-dir DIR)
          aigc-jax train iwae_mnist --num-importance-samples 1 ...    the VAE beside it
 Measured on 2 CPU cores, far short of the paper's budget: k = 1, 50 passes with --schedule cosine: L_5000 of 1,000 test
-images 91.06 nats (89.54 to 92.59); k = 50, 15 passes: 91.98 (90.45 to 93.52). docs/results.md has the table.
+images 91.06 nats (89.54 to 92.59); k = 50, 15 passes: 91.98 (90.45 to 93.52). See docs/results/likelihood.md.
 
 The paper's protocol: 784-200-200-50 and back, tanh, Adam(0.9, 0.999, 1e-4), batches of 20, pixels drawn anew at each
 look, 3^i passes over the data at 0.001 * 10^(-i/7) for i = 0 ... 7: 3,280 passes, 9.84 million steps. Test NLL in

@@ -41,3 +41,17 @@ def test_every_function_of_the_metrics_page_exists(name):
 @pytest.mark.parametrize("path", re.findall(r"\]\((?!http)([^)#]+)\)", README))
 def test_links_lead_somewhere(path):
     assert (ROOT / path).exists()
+
+
+def test_links_of_documents_lead_to_files():
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    assert len(pages) > 10
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+            assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_tables_of_results_have_at_most_eight_columns():
+    for page in (ROOT / "docs" / "results").glob("*.md"):
+        for line in page.read_text().splitlines():
+            assert not line.startswith("|") or line.count("|") <= 9, f"{page.name}: {line}"

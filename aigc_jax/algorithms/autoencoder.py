@@ -167,11 +167,12 @@ def init_pair(model: Any, key: Key, batch: Batch, *, encoded_dim: int, meaning: 
 
 def weighted_bound(
     log_likelihood: Array, kl: Array, *, beta: float | Callable[[Array], Array], minimum_kl: float, step: Array
-) -> tuple[Array, Metrics]:
-    """Negative bound of each example with weighted KLs [B, ...] and free bits, and its metrics."""
+) -> tuple[Array, Array, Metrics]:
+    """Loss of each example, the negative bound with weighted KLs [B, ...] and free bits; its total KL; metrics."""
     weight = beta(step) if callable(beta) else jnp.float32(beta)
     losses = weight * sum_per_example(free_bits(kl, minimum_kl)) - log_likelihood
-    return losses, {"elbo": log_likelihood - sum_per_example(kl), "log_likelihood": log_likelihood, "beta": weight}
+    total = sum_per_example(kl)
+    return losses, total, {"elbo": log_likelihood - total, "log_likelihood": log_likelihood, "beta": weight}
 
 
 def check_weights(beta: float | Callable[[Array], Array], minimum_kl: float) -> None:

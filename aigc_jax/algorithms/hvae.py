@@ -185,7 +185,7 @@ def hvae(
         kls = [
             sum_per_example(gaussian_kl(*posterior, *prior)) for _, prior, posterior in levels if posterior is not None
         ]
-        losses, metrics = weighted_bound(
+        losses, _, metrics = weighted_bound(
             log_likelihood, jnp.stack(kls, axis=1), beta=beta, minimum_kl=minimum_kl, step=model_state["step"]
         )
         return losses, (model_state, metrics | {f"kl_level_{level}": value for level, value in enumerate(kls)})

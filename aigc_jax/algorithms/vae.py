@@ -13,7 +13,6 @@ import optax
 from jaxtyping import Array
 
 from aigc_jax.algorithms.autoencoder import NAME, Model, check_weights, model_algorithm, weighted_bound
-from aigc_jax.losses.likelihoods import sum_per_example
 from aigc_jax.losses.variational import gaussian_kl
 from aigc_jax.rng import example_keys, normal, split_by_name
 from aigc_jax.types import Algorithm, Batch, Key, Metrics, PyTree
@@ -66,8 +65,10 @@ def vae(
         outputs = model.outputs(own, mean + jnp.exp(0.5 * logvar) * noise, condition)
         log_likelihood = model.likelihood.log_prob(outputs, image)
         kl = gaussian_kl(mean, logvar, jnp.zeros(()), jnp.zeros(()))
-        losses, metrics = weighted_bound(log_likelihood, kl, beta=beta, minimum_kl=minimum_kl, step=model_state["step"])
-        return losses, (model_state, {**metrics, "kl": sum_per_example(kl)})
+        losses, total, metrics = weighted_bound(
+            log_likelihood, kl, beta=beta, minimum_kl=minimum_kl, step=model_state["step"]
+        )
+        return losses, (model_state, {**metrics, "kl": total})
 
     return model_algorithm(
         model, loss_fn, tx, ema_decay=ema_decay, num_microbatches=num_microbatches, axis_name=axis_name

@@ -1,6 +1,6 @@
 """Recommendations: rules from measurements to remedies, as printed at the end of a report.
 
-They are rules of thumb from measured effects (docs/results.md): measure again after each. A rule whose measurements are
+They are rules of thumb from measured effects (docs/results): measure again after each. A rule whose measurements are
 missing recommends nothing; a command is printed only where one command does it.
 """
 
