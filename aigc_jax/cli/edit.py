@@ -65,7 +65,8 @@ def edit(arguments: Edit) -> int:
         image = np.repeat(experiment.modality.load(read_exact(arguments.image, shape)[None]), num, axis=0)
     rows = [image, *(edit_fn(image, condition, 3 * arguments.seed, row) for row in range(3))]
     options = {name: getattr(arguments, name) for name in ("keep", "strength", "seed", "num")}
-    options |= {name: file.stem for name in ("image", "mask") if (file := getattr(arguments, name)) is not None}
+    files = dict(image=arguments.image, mask=arguments.mask)
+    options |= {name: file.stem for name, file in files.items() if file is not None}
     options |= {**named_class(number, names_of(experiment)), **arguments.overrides}
     out = arguments.out or default_out(arguments, "edit", options)
     write_png(out, make_grid(experiment.modality.store(np.concatenate(rows)), num, row_labels=["given", *["made"] * 3]))

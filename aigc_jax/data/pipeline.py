@@ -39,7 +39,7 @@ def batches(
     """Endless training batches.
 
     Args:
-        source: the examples: a data source, or arrays, ``(images, labels)`` or ``{"image": ..., "label": ...}``.
+        source: the examples: a data source, or arrays, ``(images, labels)`` or a mapping from ``image`` and ``label``.
         batch_size: examples in the global batch, over all processes.
         seed: the order; any integer.
         modality: the kind of the examples.

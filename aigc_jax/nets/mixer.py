@@ -20,8 +20,7 @@ class MixerClassifier(nn.Module):
     Reference:
         Tolstikhin et al., "MLP-Mixer: An all-MLP Architecture for Vision", 2021, equation 1. Here with ReLU, hidden
         layers twice as wide as a token, and at the end a layer in the place of the mean over tokens: it learns more
-            from
-        few training images.
+        from few training images.
     """
 
     num_classes: int = 10
