@@ -58,14 +58,7 @@ class Config(ImageConfig):
 
 
 def build(config: Config) -> Experiment:
-    """Compose the experiment.
-
-    Args:
-        config: its settings.
-
-    Returns:
-        The experiment, ready for :func:`aigc_jax.train.loop.train`.
-    """
+    """Compose the experiment."""
     if config.num_classes is None:
         raise UsageError("a classifier needs classes, got --num-classes None: pass their number")
     net, usual_rate = _net(config, config.num_classes)

@@ -61,14 +61,7 @@ class Config(ImageConfig):
 
 
 def build(config: Config) -> Experiment:
-    """Compose the experiment.
-
-    Args:
-        config: its settings.
-
-    Returns:
-        The experiment, ready for :func:`aigc_jax.train.loop.train`.
-    """
+    """Compose the experiment."""
     process = {"absorbing": absorbing, "uniform": uniform}[config.process](config.num_levels)
     net = make_unet(
         config.net, num_classes=config.num_classes or 0, out_channels=config.image_shape[-1] * config.num_levels

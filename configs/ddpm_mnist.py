@@ -58,14 +58,7 @@ class Config(ImageConfig):
 
 
 def build(config: Config) -> Experiment:
-    """Compose the experiment.
-
-    Args:
-        config: its settings.
-
-    Returns:
-        The experiment, ready for :func:`aigc_jax.train.loop.train`.
-    """
+    """Compose the experiment."""
     classes, process, is_learned = config.num_classes or 0, cosine(), config.objective != "simple"
     num_channels = config.image_shape[-1]
     net = make_unet(config.net, num_classes=classes, out_channels=2 * num_channels if is_learned else None)

@@ -56,14 +56,7 @@ class Config(ImageConfig):
 
 
 def build(config: Config) -> Experiment:
-    """Compose the experiment.
-
-    Args:
-        config: its settings.
-
-    Returns:
-        The experiment, ready for :func:`aigc_jax.train.loop.train`.
-    """
+    """Compose the experiment."""
     classes = config.num_classes or 0
     denoiser = rectified_flow_denoiser(
         make_dit(config.net, num_classes=classes), config.image_shape, num_classes=classes

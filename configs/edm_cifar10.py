@@ -68,14 +68,7 @@ class Config(ImageConfig):
 
 
 def build(config: Config) -> Experiment:
-    """Compose the experiment.
-
-    Args:
-        config: its settings.
-
-    Returns:
-        The experiment, ready for :func:`aigc_jax.train.loop.train`.
-    """
+    """Compose the experiment."""
     classes, process = config.num_classes or 0, edm()
     net, parameterization = make_unet(config.net, num_classes=classes), precondition(process, config.sigma_data)
     schedule = optax.linear_schedule(0.0, config.learning_rate, max(config.num_warmup_steps, 1))

@@ -66,14 +66,7 @@ class Config(TrainConfig):
 
 
 def build(config: Config) -> Experiment:
-    """Compose the experiment.
-
-    Args:
-        config: its settings.
-
-    Returns:
-        The experiment, ready for :func:`aigc_jax.train.loop.train`.
-    """
+    """Compose the experiment."""
     world, classes = open_world(config.data), config.num_classes or 0
     shape = example_shape(world)
     denoiser = rectified_flow_denoiser(

@@ -57,14 +57,7 @@ class Config(ImageConfig):
 
 
 def build(config: Config) -> Experiment:
-    """Compose the experiment.
-
-    Args:
-        config: its settings.
-
-    Returns:
-        The experiment, ready for :func:`aigc_jax.train.loop.train`.
-    """
+    """Compose the experiment."""
     denoiser = make_denoiser(config)
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, min(config.num_warmup_steps, config.steps // 2), config.steps

@@ -55,17 +55,7 @@ class Config(ImageConfig):
 
 
 def build(config: Config) -> Experiment:
-    """Compose the experiment.
-
-    Args:
-        config: its settings.
-
-    Returns:
-        The experiment, ready for :func:`aigc_jax.train.loop.train`.
-
-    Raises:
-        UsageError: the autoencoder's run cannot be loaded, or is one of other images.
-    """
+    """Compose the experiment."""
     classes = config.num_classes or 0
     theirs, autoencoder, variables = load_pretrained(
         config.autoencoder, importlib.import_module("aigc_jax.configs.vae_mnist")

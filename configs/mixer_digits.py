@@ -27,12 +27,5 @@ class Config(classifier_digits.Config):
 
 
 def build(config: Config) -> Experiment:
-    """Compose the experiment.
-
-    Args:
-        config: its settings.
-
-    Returns:
-        The experiment, ready for :func:`aigc_jax.train.loop.train`.
-    """
+    """Compose the experiment."""
     return classifier_digits.build(config)

@@ -54,14 +54,7 @@ class Config(ImageConfig):
 
 
 def build(config: Config) -> Experiment:
-    """Compose the experiment.
-
-    Args:
-        config: its settings.
-
-    Returns:
-        The experiment, ready for :func:`aigc_jax.train.loop.train`.
-    """
+    """Compose the experiment."""
     classes, axis = config.num_classes or 0, axis_name(config.parallel)
     networks = GANNetworks(
         ResNetGenerator(config.image_shape, config.generator_width, num_classes=classes, axis_name=axis),

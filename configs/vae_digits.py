@@ -67,14 +67,7 @@ class Config(ImageConfig):
 
 
 def build(config: Config) -> Experiment:
-    """Compose the experiment.
-
-    Args:
-        config: its settings.
-
-    Returns:
-        The experiment, ready for :func:`aigc_jax.train.loop.train`.
-    """
+    """Compose the experiment."""
     classes, latent_shape = config.num_classes or 0, (config.latent_dim,)
     model = Model(
         MLPEncoder(latent_shape, config.widths, num_classes=classes),

@@ -75,14 +75,7 @@ class Config(ImageConfig):
 
 
 def build(config: Config) -> Experiment:
-    """Compose the experiment.
-
-    Args:
-        config: its settings.
-
-    Returns:
-        The experiment, ready for :func:`aigc_jax.train.loop.train`.
-    """
+    """Compose the experiment."""
     classes, likelihood = config.num_classes or 0, _likelihood(config.likelihood)
     model = Model(
         ConvEncoder(config.latent_shape, config.widths, config.num_blocks, num_classes=classes),

@@ -65,14 +65,7 @@ class Config(ImageConfig):
 
 
 def build(config: Config) -> Experiment:
-    """Compose the experiment.
-
-    Args:
-        config: its settings.
-
-    Returns:
-        The experiment, ready for :func:`aigc_jax.train.loop.train`.
-    """
+    """Compose the experiment."""
     classes, likelihood = config.num_classes or 0, discretized_logistic()
     height, width, _ = config.image_shape
     halvings = len(config.widths)

@@ -5,6 +5,7 @@ All of them number samples as :mod:`aigc_jax.inference.sampling` does, so that s
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +45,7 @@ def make_exact_sample_fn(experiment: Experiment, variables: Variables, seed: int
         return jnp.where(expand(process.sigma(t), x_0) > 0, x_0, x_t)
 
     compiled = jax.jit(lambda index, ids: draw(denoise, example_keys(key, index), experiment.to_condition(ids))[0])
-    return blockwise(lambda index, ids: compiled(index, ids))
+    return blockwise(compiled)
 
 
 def make_score_fn(
@@ -85,19 +86,4 @@ def make_trajectory_fn(
         keys, condition = example_keys(key, index), experiment.to_condition(ids)
         return denoising.draw(denoising.denoiser(variables), keys, condition, observer=observer)
 
-    def draw(start: int, condition: np.ndarray | None, num: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        blocks: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
-        for first in range(start - start % BLOCK, start + num, BLOCK):
-            index = np.arange(first, first + BLOCK)
-            given = None if condition is None else jnp.asarray(condition[np.clip(index - start, 0, num - 1)], jnp.int32)
-            samples, scores = compiled(variables, jnp.asarray(index, jnp.int32), given)
-            is_wanted = (index >= start) & (index < start + num)
-            kept = {name: np.asarray(score)[is_wanted] for name, score in scores.items()}
-            blocks.append((np.asarray(samples)[is_wanted], kept))
-        names = blocks[0][1]
-        return (
-            np.concatenate([samples for samples, _ in blocks]),
-            {name: np.concatenate([scores[name] for _, scores in blocks]) for name in names},
-        )
-
-    return draw
+    return blockwise(functools.partial(compiled, variables))

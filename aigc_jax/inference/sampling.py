@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -88,21 +88,22 @@ def sample_key(seed: int) -> jax.Array:
     return split_by_name(jax.random.key(seed), "sample")["sample"]
 
 
-def blockwise(block_fn: Callable[[jax.Array, jax.Array | None], jax.Array], block_size: int = BLOCK) -> SampleBlocksFn:
-    """Any range of a sequence that is computed in blocks which begin at multiples of their size.
+def blockwise(block_fn: Callable[[jax.Array, jax.Array | None], Any], block_size: int = BLOCK) -> Callable[..., Any]:
+    """Any range of a sequence, of arrays or trees of them, computed in blocks that begin at multiples of their size.
 
     >>> blockwise(lambda index, condition: 10 * index, 4)(3, None, 3)
     array([30, 40, 50], dtype=int32)
     """
 
-    def draw(start: int, condition: np.ndarray | None, num: int) -> np.ndarray:
+    def draw(start: int, condition: np.ndarray | None, num: int) -> Any:
         blocks = []
         for first in range(start - start % block_size, start + num, block_size):
             index = np.arange(first, first + block_size)
             given = None if condition is None else jnp.asarray(condition[np.clip(index - start, 0, num - 1)], jnp.int32)
-            block = np.asarray(block_fn(jnp.asarray(index, jnp.int32), given))
-            blocks.append(block[(index >= start) & (index < start + num)])
-        return np.concatenate(blocks)
+            is_wanted = (index >= start) & (index < start + num)
+            block = block_fn(jnp.asarray(index, jnp.int32), given)
+            blocks.append(jax.tree.map(lambda values, wanted=is_wanted: np.asarray(values)[wanted], block))
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
 
     return draw
 

@@ -79,36 +79,19 @@ class Sampling:
 
 
 class Evaluations(NamedTuple):
-    """What one sample costs.
+    """What one sample costs."""
 
-    Attributes:
-        num_denoise: calls of the denoiser: NFE as papers count it.
-        num_network: forward passes of the network for one example: twice as many under classifier-free guidance.
-    """
-
-    num_denoise: int
-    num_network: int
+    num_denoise: int  # calls of the denoiser: NFE as papers count it
+    num_network: int  # forward passes of the network for one example: twice as many under classifier-free guidance
 
 
 def num_evaluations(
     sampling: Sampling, is_guided: bool | None = None, *, process: Process | None = None
 ) -> Evaluations:
-    """Network evaluations per sample.
+    """Network evaluations per sample; a guidance interval needs fewer than counted here.
 
-    Args:
-        sampling: the settings.
-        is_guided: whether each denoising needs two forward passes; None decides by the guidance weight. A guidance
-            interval needs fewer than counted here.
-        process: the noise process; None for one that has a time without noise, as all but variance exploding have.
-
-    Returns:
-        Both counts.
-
-    Raises:
-        UsageError: an unknown sampler.
-
-    >>> num_evaluations(Sampling("heun", num_steps=18, guidance=2.0))
-    Evaluations(num_denoise=35, num_network=70)
+    ``is_guided`` None decides by the guidance weight. ``process`` None is one that has a time without noise, as all but
+    variance exploding have.
     """
     check_names(sampling)
     n, is_clean = sampling.num_steps, process is None or bool(process.sigma(end_time(process)) == 0)
@@ -126,12 +109,6 @@ def num_evaluations(
 
 def check_names(sampling: Sampling) -> None:
     """Refuse names that do not exist.
-
-    Args:
-        sampling: the settings.
-
-    Raises:
-        UsageError: an unknown sampler, grid or threshold.
 
     >>> check_names(Sampling())
     """

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol, runtime_checkable
+from typing import IO, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -44,40 +44,31 @@ class Record(NamedTuple):
     time: float  # seconds since 1970
 
 
-@runtime_checkable
-class Sink(Protocol):
-    """A destination of metrics."""
+class Sink:
+    """A destination of metrics; what a sink does not take, it ignores."""
 
     def advance(self, step: int) -> None:
         """Count a step."""
-        ...
 
     def write(self, record: Record) -> None:
         """Log the metrics of a step."""
-        ...
 
     def draw(self, step: int, grid: np.ndarray) -> None:
         """Log a grid of samples, uint8 [H, W, 3]."""
-        ...
 
     def flush(self) -> None:
         """Write all that was logged, so that it outlives the process."""
-        ...
 
     def close(self) -> None:
         """Flush, and close the files."""
-        ...
 
 
-class JsonLines:
+class JsonLines(Sink):
     """``metrics.jsonl``: one JSON object per record; NaN and infinity, which JSON lacks, become null."""
 
     def __init__(self, path: Path, start_step: int) -> None:
         truncate_log(path, start_step)
         self._file = path.open("a", encoding="utf-8")
-
-    def advance(self, step: int) -> None:
-        """Do nothing between records."""
 
     def write(self, record: Record) -> None:
         """Append one line."""
@@ -86,9 +77,6 @@ class JsonLines:
         line = {"step": record.step, "metrics": metrics, **timings, "time": round(record.time, 3)}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
-
-    def draw(self, step: int, grid: np.ndarray) -> None:
-        """Leave grids to the other sinks."""
 
     def flush(self) -> None:
         """Flush the file."""
@@ -99,7 +87,7 @@ class JsonLines:
         self._file.close()
 
 
-class TensorBoard:
+class TensorBoard(Sink):
     """TensorBoard events in ``RUN/tensorboard``; the steps that a resumed run repeats are hidden.
 
     Events are written at once. tensorboardX's own writer holds them in the queue of a thread: its ``flush`` leaves
@@ -118,9 +106,6 @@ class TensorBoard:
         for record in history:
             if record.step >= first:
                 self.write(record)
-
-    def advance(self, step: int) -> None:
-        """Do nothing between records."""
 
     def write(self, record: Record) -> None:
         """Write one point per metric, and two for the throughput."""
@@ -194,7 +179,7 @@ def _events(file: IO[bytes]) -> Iterator[Event]:
 _MAX_EVENT_BYTES = 2**28
 
 
-class WeightsAndBiases:
+class WeightsAndBiases(Sink):
     """Weights & Biases, where asked for. Its own process takes what is logged, and outlives this one."""
 
     def __init__(self, project: str, run: Path, values: Mapping[str, Any]) -> None:
@@ -211,18 +196,9 @@ class WeightsAndBiases:
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
 
-    def advance(self, step: int) -> None:
-        """Do nothing between records."""
-
     def write(self, record: Record) -> None:
         """Log the metrics of a step."""
         self._run.log({**record.metrics, _THROUGHPUT: record.steps_per_s, "step": record.step})
-
-    def draw(self, step: int, grid: np.ndarray) -> None:
-        """Leave grids in the run directory."""
-
-    def flush(self) -> None:
-        """Do nothing: W&B's own process has the metrics already."""
 
     def close(self) -> None:
         """End the upload."""
@@ -245,7 +221,7 @@ def _wandb_id(run: Path, project: str) -> str:
     return run_id
 
 
-class Progress:
+class Progress(Sink):
     """A bar with throughput, remaining time and the latest metrics; plain lines where there is no terminal."""
 
     def __init__(self, start_step: int, num_steps: int) -> None:
@@ -276,12 +252,6 @@ class Progress:
             left = (self._num_steps - record.step) / record.steps_per_s
             parts.append(f"{tqdm.format_interval(left)} left")
         self._print(*parts, *shown)
-
-    def draw(self, step: int, grid: np.ndarray) -> None:
-        """Leave grids to the other sinks."""
-
-    def flush(self) -> None:
-        """Do nothing: every line was flushed."""
 
     def close(self) -> None:
         """Leave the bar as it is and go to a new line."""

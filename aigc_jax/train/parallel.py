@@ -39,7 +39,6 @@ CompiledStep = Callable[[TrainState, Batch, Key], tuple[TrainState, Metrics]]
 class Parallel(NamedTuple):
     """How to get things onto the devices, run a step there, and get the state back."""
 
-    num_devices: int  # over how many devices the batch is split, those of other processes included
     check_batch: Callable[[Mapping[str, jax.ShapeDtypeStruct]], None]
     """Raises ``UsageError`` where a global batch of such shapes cannot be split over the devices."""
     put_state: Callable[[PyTree], PyTree]  # copies a plain pytree (a state, a key) to every device
@@ -119,7 +118,7 @@ def make_parallel(mode: ParallelMode, devices: Sequence[Device] | None = None) -
     def check_batch(spec: Mapping[str, jax.ShapeDtypeStruct]) -> None:
         _check_split({name: each.shape[0] // jax.process_count() for name, each in spec.items()}, len(local))
 
-    return Parallel(len(devices), check_batch, put_state, put_batch, compile_step, _one_copy)
+    return Parallel(check_batch, put_state, put_batch, compile_step, _one_copy)
 
 
 def _mesh(devices: Sequence[Device]) -> Mesh:
