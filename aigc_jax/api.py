@@ -13,7 +13,7 @@ import numpy as np
 from aigc_jax.cli.common import condition_number
 from aigc_jax.cli.train import train_config
 from aigc_jax.inference.sampling import make_sample_fn
-from aigc_jax.runs import load_config
+from aigc_jax.runs import load_config, replaced, settings_of
 from aigc_jax.runs import load_run as read_run
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import Algorithm, Experiment, UsageError, Variables
@@ -78,11 +78,19 @@ class TrainedRun(NamedTuple):
 
         Returns:
             The report, which is also written to ``path / "report"``.
+
+        Raises:
+            UsageError: there is no such option, or a value is out of range.
         """
         from aigc_jax.cli.evaluate import Evaluate, evaluate_run
         from aigc_jax.report.files import read_report
 
-        own = {field.name for field in dataclasses.fields(Evaluate)}
+        settings = settings_of(self.config, "sampling")
+        own, group = (
+            [field.name for field in dataclasses.fields(each)] if each else [] for each in (Evaluate, settings)
+        )
+        if unknown := [name for name in options if name not in own + group]:
+            raise UsageError(f"expected options of {', '.join(own + group)}; got {', '.join(unknown)}")
         overrides = {name: value for name, value in options.items() if name not in own}
         options = {name: value for name, value in options.items() if name in own}
         evaluate_run(Evaluate(self.path, num_samples=num_samples, overrides=overrides, **options))
@@ -132,19 +140,7 @@ def train(config: str | TrainConfig, *, workdir: str | Path | None = None, **ove
     """
     name = config if isinstance(config, str) else type(config).__module__.rpartition(".")[2]
     module = load_config(name)
-    settings = _replaced(module.Config() if isinstance(config, str) else config, overrides)
+    settings = replaced(module.Config() if isinstance(config, str) else config, overrides)
     folder = Path("runs") / Path(name).stem if workdir is None else Path(workdir)
     train_config(module, name, settings, workdir=folder, resume_command=shlex.join(["aigc-jax", "train", name]))
     return load_run(folder, config_file=name if name.endswith(".py") else None)
-
-
-def _replaced(settings: Any, overrides: dict[str, Any]) -> Any:
-    """Settings with some of them replaced, by groups too."""
-    known = [field.name for field in dataclasses.fields(settings)]
-    for name, value in overrides.items():
-        if name not in known:
-            raise UsageError(f"expected one of the settings {', '.join(known)}; got {name!r}")
-        group = getattr(settings, name)
-        if isinstance(value, dict) and dataclasses.is_dataclass(group):
-            overrides = {**overrides, name: _replaced(group, value)}
-    return dataclasses.replace(settings, **overrides)

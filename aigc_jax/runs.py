@@ -78,7 +78,7 @@ def load_run(
         config_file: the config file, for a run of one that is not shipped.
         data: the name of the data now, if they were moved; else they are looked for where they were at training.
         data_dir: the folder of prepared tfds data now, likewise.
-        overrides: ``{group: {setting: value}}``, see :func:`override`.
+        overrides: ``{group: {setting: value}}``, see :func:`replaced`.
     """
     if not re.fullmatch("latest|best|[0-9]{1,18}", checkpoint):
         raise UsageError(f"expected --checkpoint latest, best or a step; got {checkpoint!r}")
@@ -86,8 +86,7 @@ def load_run(
     # One device suffices to sample, however many trained.
     values = {**located(run, read_run(run).values, data=data, data_dir=data_dir), "parallel": "jit"}
     config: TrainConfig = config_from_values(module.Config, values)
-    for group, settings in (overrides or {}).items():
-        config = override(config, group, settings)
+    config = replaced(config, {group: settings for group, settings in (overrides or {}).items() if settings})
     experiment, shapes = rebuild(run, module, config)
     experiment = experiment._replace(open_data=functools.partial(checked_data, run, config, experiment.open_data))
     record = read_record(run)
@@ -138,19 +137,23 @@ def settings_of(config: TrainConfig, group: str) -> Any:
     return settings if dataclasses.is_dataclass(settings) else None
 
 
-def override(config: TrainConfig, group: str, settings: Mapping[str, Any]) -> TrainConfig:
-    """A configuration with some settings of one of its groups replaced; UsageError where they do not fit."""
-    if not settings:
-        return config
-    own = settings_of(config, group)
-    if own is None:
-        raise UsageError(f"this run has no {group} settings: leave {', '.join(settings)} out")
-    names = [field.name for field in dataclasses.fields(own)]
-    if unknown := [name for name in settings if name not in names]:
-        raise UsageError(f"expected {group} settings of {', '.join(names)}; got {', '.join(unknown)}")
-    changed = dataclasses.replace(own, **settings)
+def replaced(settings: Any, changes: Mapping[str, Any]) -> Any:
+    """Settings with some of them replaced, those of a group by a mapping; UsageError for an unknown one.
+
+    >>> replaced(TrainConfig(), {"steps": 3}).steps
+    3
+    """
+    known = [field.name for field in dataclasses.fields(settings)]
+    values = {}
+    for name, value in changes.items():
+        if name not in known:
+            raise UsageError(f"expected one of the settings {', '.join(known)}; got {name!r}")
+        group = getattr(settings, name)
+        is_group = isinstance(value, Mapping) and dataclasses.is_dataclass(group)
+        values[name] = replaced(group, value) if is_group else value
+    changed = dataclasses.replace(settings, **values)
     check_ranges(changed)
-    return dataclasses.replace(config, **{group: changed})
+    return changed
 
 
 def reported_settings(config: TrainConfig, group: str) -> dict[str, Any]:

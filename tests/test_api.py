@@ -51,3 +51,9 @@ def test_run_refuses_impossible_samples(run):
         run.sample(2, condition=[1])
     with pytest.raises(UsageError):
         run.sample(0)
+
+
+def test_run_refuses_options_of_evaluate_that_it_does_not_have(run):
+    for name in ("guidance", "gates"):
+        with pytest.raises(UsageError, match=f"single_judge.*; got {name}$"):
+            run.evaluate(4, **{name: 2})

@@ -32,7 +32,7 @@ from aigc_jax.inference.sampling import (
     compile_sampler_family,
     make_sample_fn,
 )
-from aigc_jax.runs import load_run, option_words, override, run_module
+from aigc_jax.runs import load_run, option_words, replaced, run_module
 from aigc_jax.samplers.settings import Sampling, num_evaluations
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
@@ -244,7 +244,7 @@ def _detectors(loaded: LoadedRun, denoiser: LoadedRun | None) -> list[NamedDetec
 
 def with_sampling(loaded: LoadedRun, settings: Mapping[str, Any]) -> SampleBlocksFn:
     """The run's samples under other settings of its sampler."""
-    return make_sample_fn(loaded.build(override(loaded.config, "sampling", settings)), loaded.variables, loaded.seed)
+    return make_sample_fn(loaded.build(replaced(loaded.config, {"sampling": settings})), loaded.variables, loaded.seed)
 
 
 def _sweeps(loaded: LoadedRun, transformed: TransformedSampler | None, left_out: dict[str, str]) -> Iterator[Sweep]:
@@ -296,7 +296,7 @@ def _sampler_variants(loaded: LoadedRun) -> Iterator[Variant]:
     for name in dict.fromkeys((sampling.sampler, *SAMPLERS)):
         for num_steps in NUM_STEPS:
             settings = {"sampler": name, "num_steps": num_steps}
-            config = override(loaded.config, "sampling", settings)
+            config = replaced(loaded.config, {"sampling": settings})
             cost = num_evaluations(config.sampling).num_network  # pyright: ignore[reportAttributeAccessIssue]
             yield Variant(name, cost, with_sampling(loaded, settings))
             # Under guidance even the exact denoiser leaves the data distribution: it is then no floor.

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aigc_jax.data.pipeline import load
+from aigc_jax.inference.sampling import check_seed
 from aigc_jax.progress import Progress
 from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.types import NUM_TOKENS, DataSource, Experiment, UsageError, Variables
@@ -32,7 +33,10 @@ def likelihood_rows(
     Examples are taken in a fixed random order, since files are often sorted by class; the key of each is ``fold_in`` of
     its index.
     """
-    _check(num_examples, seed, batch_size)
+    check_seed(seed)
+    for option, value in (("num-examples", num_examples), ("batch-size", batch_size)):
+        if value < 1:
+            raise UsageError(f"expected --{option} 1 or more, got {value}")
     evaluate = experiment.algorithm.evaluate
     if evaluate is None or experiment.algorithm.sample is None:
         raise UsageError("this run holds a model without a likelihood: name the run of a VAE or a diffusion model, say")
@@ -42,7 +46,6 @@ def likelihood_rows(
     names = _names(jax.eval_shape(evaluate, variables, dict(experiment.batch_spec), jax.random.key(0)))
     order = np.random.default_rng(0).permutation(len(source))[:num_examples]
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    # disable=None: no bar where nobody watches (a file, a pipe).
     with Progress(len(order), "likelihood", "example") as bar:
         for start in range(0, len(order), batch_size):
             index = order[start : start + batch_size]
@@ -63,11 +66,3 @@ def _names(rows: Mapping[str, Any]) -> list[str]:
             "diffusion model, say"
         )
     return [*names, NUM_TOKENS] if NUM_TOKENS in rows else names
-
-
-def _check(num_examples: int, seed: int, batch_size: int) -> None:
-    for name, value in (("num-examples", num_examples), ("batch-size", batch_size)):
-        if value < 1:
-            raise UsageError(f"expected --{name} 1 or more, got {value}")
-    if not 0 <= seed < 2**32:
-        raise UsageError(f"expected 0 <= seed < 2**32, got {seed}: pass another --seed")

@@ -95,7 +95,7 @@ def make_path_fn(
         return path_speed(features, lambda z: decode(z.reshape(ends[0].shape)), (flat[0], flat[1]), t)
 
     # The weights of the classifier are arguments of the program too, not constants in it.
-    return _by_number(experiment, _compiled(experiment, variables, seed, speeds, classifier_variables))
+    return _of_first(experiment, variables, seed, speeds, classifier_variables)
 
 
 def make_change_fn(experiment: Experiment, variables: Variables, seed: int) -> Callable[[int], np.ndarray]:
@@ -109,17 +109,13 @@ def make_change_fn(experiment: Experiment, variables: Variables, seed: int) -> C
         directions = normal(split_by_name(keys, "direction")["direction"], latents.shape[1:])
         return unit_change(decode, latents, directions)
 
-    return _by_number(experiment, _compiled(experiment, variables, seed, changes))
+    return _of_first(experiment, variables, seed, changes)
 
 
-def _compiled(
-    experiment: Experiment,
-    variables: Variables,
-    seed: int,
-    make: Callable[..., jax.Array],
-    *more: Variables,
-) -> Callable[[jax.Array, jax.Array | None], jax.Array]:
-    """Blocks of ``make(draw latents, decode latents, keys of the samples, *more)``."""
+def _of_first(
+    experiment: Experiment, variables: Variables, seed: int, make: Callable[..., jax.Array], *more: Variables
+) -> Callable[[int], np.ndarray]:
+    """``num -> make(draw latents, decode latents, keys, *more)`` of the first samples, the conditions in turn."""
     latent, generate = _latents(experiment)
     key = sample_key(seed)
 
@@ -128,21 +124,11 @@ def _compiled(
         keys, condition = example_keys(key, index), experiment.to_condition(ids)
         return make(latent, lambda z: generate(variables, z, keys, condition), keys, *more)
 
-    return lambda index, condition: block(variables, index, condition, *more)
+    draw = blockwise(lambda index, ids: block(variables, index, ids, *more))
+    return lambda num: draw(0, experiment.condition_ids(0, num), num)
 
 
 def _latents(experiment: Experiment) -> Latents:
     if experiment.algorithm.latents is None:
         raise UsageError("this model does not start from a single latent: name a GAN, a VAE or a flow")
     return experiment.algorithm.latents
-
-
-def _by_number(
-    experiment: Experiment, block_fn: Callable[[jax.Array, jax.Array | None], jax.Array]
-) -> Callable[[int], np.ndarray]:
-    """The first so many of what is computed in blocks, the classes in turn."""
-
-    def first(num: int) -> np.ndarray:
-        return blockwise(block_fn)(0, experiment.condition_ids(0, num), num)
-
-    return first

@@ -16,8 +16,7 @@ from aigc_jax.cli.parsing import parse_with_settings
 from aigc_jax.cli.sample import Sample
 from aigc_jax.data.pipeline import load
 from aigc_jax.rng import split_by_name
-from aigc_jax.runs import load_run, override
-from aigc_jax.train.config import TrainConfig
+from aigc_jax.runs import load_config, load_run, replaced
 from aigc_jax.types import UsageError
 from tests.runs import TINY
 
@@ -189,8 +188,15 @@ def test_setting_named_like_an_option_of_the_command_keeps_its_group():
     )
 
 
-def test_a_model_without_the_group_is_left_as_it_is():
-    config = TrainConfig(steps=3)
-    assert override(config, "sampling", {}) is config
-    with pytest.raises(UsageError, match="no likelihood settings: leave num_steps out"):
-        override(config, "likelihood", {"num_steps": 3})
+def test_replaced_settings_are_known_and_in_range():
+    config = load_config("flow_digits").Config()
+    assert replaced(config, {}) == config
+    changed = replaced(config, {"steps": 3, "sampling": {"num_steps": 7}})
+    assert (changed.steps, changed.sampling.num_steps, changed.sampling.sampler) == (3, 7, "dpm_solver")
+    for changes, says in (
+        ({"likelihoods": {"num_steps": 3}}, "got 'likelihoods'"),
+        ({"sampling": {"temperature": 3}}, "expected one of the settings sampler, num_steps.*got 'temperature'"),
+        ({"sampling": {"num_steps": 0}}, "num_steps >= 1, got 0"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            replaced(config, changes)
