@@ -1,6 +1,6 @@
 """From names to experiments: configs by name, runs from their directories, training on opened data.
 
-The layer between the command line and the library: what a notebook would do by hand.
+The layer between the command line and the library.
 """
 
 from __future__ import annotations

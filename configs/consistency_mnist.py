@@ -47,9 +47,9 @@ class Config(ImageConfig):
     teacher_guidance: float = 1.5
     """Classifier-free guidance weight of the teacher."""
     first_intervals: int = 10
-    """Noise intervals told apart at the beginning."""
+    """Number of noise intervals at the beginning."""
     last_intervals: int = 1280
-    """Noise intervals told apart at the end."""
+    """Number of noise intervals at the end."""
     sigma_data: float = 0.6
     """Standard deviation of the data."""
     learning_rate: float = 2e-4

@@ -41,7 +41,7 @@ class Config(ImageConfig):
     sample_every: int = 5000
     """Steps between sample grids; 0 for none."""
     learning_rate: float = 4e-4
-    """AdamW's step size after the first steps, without weight decay unless asked for."""
+    """AdamW's step size after the first steps, without weight decay by default."""
     num_warmup_steps: int = 1000
     """Steps over which the step size rises."""
     weight_decay: float = 0.0

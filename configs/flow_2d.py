@@ -1,4 +1,4 @@
-"""Flow matching on points of the plane whose density is known: what a model hallucinates, counted exactly.
+"""Flow matching on points of the plane whose density is known: hallucinations are counted exactly.
 
 Command: aigc-jax train flow_2d
 Measured on 2 busy CPU cores: 71 s; valid samples 99.4 % (99.2 to 99.6, n = 5000), 8 of 8 modes, mean log density 1.18
@@ -7,7 +7,7 @@ With --data world:grid25: 38 s; valid samples 80.1 % (78.9 to 81.2), 25 of 25 mo
 
 Straight paths (Lipman et al. 2023) on a ring of eight Gaussians or a grid of 25, which judge the samples themselves:
 aigc-jax evaluate reports the share of samples that are of no mode (hallucinations, most of them between two modes),
-the modes that are reached, and the mean log density beside that of real points. aigc-jax likelihood prints the
+the modes that are reached, and the mean log density next to that of real points. aigc-jax likelihood prints the
 model's own nats, which cannot fall below the entropy of the world.
 """
 
@@ -50,7 +50,7 @@ class Config(TrainConfig):
     data: str = "world:ring8"
     """A world of points, in any dimension: world:ring8, world:grid25, world:line3, world:mixture16 ..."""
     num_classes: int | None = None
-    """The number of modes, for a model that is told the mode; None for one that is not."""
+    """The number of modes, for a model conditioned on the mode; None for an unconditional one."""
     learning_rate: float = 2e-3
     """Adam's largest step size; it rises over the first steps and falls along a cosine."""
     num_warmup_steps: int = 200
@@ -58,7 +58,7 @@ class Config(TrainConfig):
     ema_decay: float = 0.999
     """Decay of the weight average."""
     condition_dropout: float = 0.1
-    """Share of the examples trained without their mode, for a model that is told it."""
+    """Share of the examples trained without their mode, for a conditional model."""
     widths: tuple[int, ...] = (128, 128, 128, 128)
     """Units of the hidden layers."""
     sampling: Sampling = field(default_factory=lambda: Sampling("heun", 20))

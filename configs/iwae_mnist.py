@@ -1,7 +1,7 @@
 """Importance-weighted autoencoder on binarized MNIST: Burda, Grosse and Salakhutdinov 2016, one stochastic layer.
 
 Command: aigc-jax train iwae_mnist --data-dir DIR    (first: aigc-jax data prepare tfds:mnist --data-dir DIR)
-         aigc-jax train iwae_mnist --num-importance-samples 1 ...    the VAE beside it
+         aigc-jax train iwae_mnist --num-importance-samples 1 ...    the VAE to compare with
 Measured on 2 CPU cores, far short of the paper's budget: k = 1, 50 passes with --schedule cosine: L_5000 of 1,000 test
 images 91.06 nats (89.54 to 92.59); k = 50, 15 passes: 91.98 (90.45 to 93.52). See docs/results/likelihood.md.
 

@@ -3,8 +3,8 @@
 Command: aigc-jax train vae_mnist --data-dir DIR    (first: aigc-jax data prepare tfds:mnist --data-dir DIR)
 Measured: not run to its end here; a shortened run is part of the tests.
 
-A residual encoder and decoder (28 -> 14 -> 7), told the class; Gaussian pixels of a fixed deviation, which sets how
-much the latents must keep. Samples from its own prior are poor, as they are of any autoencoder with so large a
+A residual encoder and decoder (28 -> 14 -> 7), conditioned on the class; Gaussian pixels of a fixed deviation, which
+sets how much the latents must keep. Samples from its own prior are poor, as they are of any autoencoder with so large a
 latent: draw the latents by latent diffusion (configs/latent_diffusion_mnist.py). ``--latent-shape 32`` gives a vector.
 """
 

@@ -24,7 +24,7 @@ Run = Annotated[Path, tyro.conf.Positional]
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A trained run: what every command on one takes."""
+    """A trained run: the options of all commands on one."""
 
     run: Run
     """The run directory."""

@@ -19,12 +19,12 @@ from aigc_jax.types import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class Edit(Adjusted):
-    """Change held-out images, or an own one: make up what is not kept, or all of each, as much as --strength says."""
+    """Change held-out images or an own one: make up the part that is not kept, or all of each, by --strength."""
 
     image: Path | None = None
     """A PNG or JPEG file to change --num times, of the size of the model's images; None for held-out images."""
     mask: Path | None = None
-    """A PNG or JPEG file of the same size: white is made up, black stays. None for what --keep says."""
+    """A PNG or JPEG file of the same size: white is made up, black stays. None for --keep."""
     num: int = 10
     """Number of images."""
     keep: Literal["nothing", "left", "right", "top", "bottom"] = "nothing"

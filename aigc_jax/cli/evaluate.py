@@ -155,7 +155,7 @@ def command_line(arguments: Evaluate, **changes: Any) -> str:
 
 
 def train_longer(run: Path, config_file: Path | None) -> str:
-    """The command line that trains a run for twice as many steps; "" where it cannot be told."""
+    """The command line that trains a run for twice as many steps; "" where there is none."""
     described = read_run(run)
     name = str(config_file) if config_file else described.config
     module = load_config(name)

@@ -1,4 +1,4 @@
-"""The command ``aigc-jax latents``: what an autoencoder keeps of an image, and what its latents mean."""
+"""The command ``aigc-jax latents``: reconstructions, interpolations and traversals of an autoencoder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Picture = UInt8[np.ndarray, "height width 3"]
 
 @dataclasses.dataclass(frozen=True)
 class Latents(Trained):
-    """Draw what an autoencoder makes of held-out images: reconstructions, interpolations, traversals of the latent."""
+    """Draw reconstructions, interpolations and latent traversals of held-out images by an autoencoder."""
 
     num_examples: int = 500
     """Number of images, or all where there are fewer; the spread of the latents is measured on them."""

@@ -28,7 +28,7 @@ class Likelihood(Adjusted):
 
 
 def likelihood(arguments: Likelihood) -> int:
-    """Measure how likely a run finds examples, print it, and write it beside the report."""
+    """Measure the likelihood of examples, print it, and write it to the folder of the report."""
     experiment, values, variables = load(arguments)
     data = experiment.open_data()
     rows = likelihood_rows(

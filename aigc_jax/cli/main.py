@@ -34,7 +34,7 @@ usage: aigc-jax COMMAND ...
   evaluate RUN      measure how far a run can be relied on, and write its report
   compare RUN RUN   put the reports of evaluated runs side by side, with paired differences
   likelihood RUN    how likely a run finds held-out examples: nats, bits/dim
-  latents RUN       what an autoencoder makes of held-out images
+  latents RUN       reconstructions, interpolations and traversals of an autoencoder
   data list         which data there is           data prepare tfds:NAME   download and write it
   info              versions, devices and the shipped experiments
   completion SHELL  a script that completes commands and options in bash or zsh: source <(aigc-jax completion bash)
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = command()
     except KeyboardInterrupt:
         status = _interrupted()
-    except Exception as error:  # the last resort: whatever happened is told in one line
+    except Exception as error:  # the last resort: any error is one line
         status = _report(error)
     if argv is None and status:
         _end_process(status)
@@ -204,7 +204,7 @@ def use_compilation_cache() -> None:
 
     from aigc_jax.data.files import cache_dir
 
-    # An entry that cannot be read or written is compiled anew; nobody needs to hear of it.
+    # An entry that cannot be read or written is compiled anew.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]: made at run time
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "programs"))
@@ -230,7 +230,7 @@ def _prepare_train(words: list[str]) -> Callable[[], int]:
         raise UsageError(f"expected a config first: aigc-jax train CONFIG, with CONFIG one of {names} or a .py file")
     name, rest = words[0], words[1:]
     module = load_config(name)
-    # The experiment's own fields come to the top level beside --workdir: --steps 2000, not --config.steps 2000.
+    # The experiment's own fields come to the top level, next to --workdir: --steps 2000, not --config.steps 2000.
     command = dataclasses.make_dataclass(
         "Train",
         [

@@ -27,7 +27,7 @@ class Sample(Adjusted):
     seed: int = 0
     """Which sequence of samples."""
     out: Path | None = None
-    """A .png grid, an .npz file or a folder of PNG files (of what is no image: .npz, .txt ...); None for a file in the
+    """A .png grid, an .npz file or a folder of PNG files (of other examples: .npz, .txt ...); None for a file in the
     run's samples folder."""
 
 

@@ -1,4 +1,4 @@
-"""The settings of a sampler, and what a sample costs under them."""
+"""The settings of a sampler, and the cost of a sample under them."""
 
 from __future__ import annotations
 

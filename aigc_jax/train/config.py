@@ -45,7 +45,7 @@ class TrainConfig:
     eval_every: int = 0
     """Steps between evaluations; 0 for none."""
     best_metric: str | None = None
-    """Name of the evaluated metric whose best checkpoint is kept beside the newest ones."""
+    """Name of the evaluated metric whose best checkpoint is kept besides the newest ones."""
     best_mode: Literal["min", "max"] = "max"
     """Whether the best value of best_metric is the smallest or the largest."""
     data: str = "digits"

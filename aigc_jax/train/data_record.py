@@ -104,8 +104,8 @@ def checked_data(run: Path, config: TrainConfig, open_data: Callable[[], Data]) 
         )
     sizes = size_changes(old, new)
     if sizes:
-        told = f"warning: the data changed since {visible(str(run))} was trained ({'; '.join(sizes)}): held-out"
-        print(f"{told} examples may have been trained on", file=sys.stderr)
+        text = f"warning: the data changed since {visible(str(run))} was trained ({'; '.join(sizes)}): held-out"
+        print(f"{text} examples may have been trained on", file=sys.stderr)
     else:
         _warn_of_contents(run, old, new)
     return data

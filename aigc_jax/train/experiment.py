@@ -30,7 +30,7 @@ def image_experiment(
             ``config.batch_size`` examples.
 
     Returns:
-        The experiment; its data is opened only when asked for.
+        The experiment; its data is opened only when needed.
 
     Raises:
         UsageError: there is no such world, or its images or modes are not what the model expects.
@@ -68,7 +68,7 @@ def point_experiment(
         num_classes: the number of modes for a model that is conditioned on the mode, None for one that is not.
 
     Returns:
-        The experiment; examples are drawn only when asked for, always the same ones.
+        The experiment; examples are drawn only when needed, always the same ones.
 
     Raises:
         UsageError: the world is one of images, or ``num_classes`` is not the number of its modes.
@@ -84,7 +84,7 @@ def point_experiment(
 
 
 def _check_images(world: World, config: ImageConfig) -> None:
-    """The world's examples are what the model expects; if not, all that must be passed is said at once."""
+    """Refuse a world whose examples the model does not expect; the error names all options to pass."""
     if modality_of(world) is not IMAGE:
         raise UsageError(f"{world.name} holds points, and this model makes images: pass --data world:shapes")
     shape = example_shape(world)

@@ -45,7 +45,7 @@ class Record(NamedTuple):
 
 
 class Sink:
-    """A destination of metrics; what a sink does not take, it ignores."""
+    """A destination of metrics; by default each call is ignored."""
 
     def advance(self, step: int) -> None:
         """Count a step."""
@@ -180,11 +180,11 @@ _MAX_EVENT_BYTES = 2**28
 
 
 class WeightsAndBiases(Sink):
-    """Weights & Biases, where asked for. Its own process takes what is logged, and outlives this one."""
+    """Weights & Biases. Its own process takes what is logged, and outlives this one."""
 
     def __init__(self, project: str, run: Path, values: Mapping[str, Any]) -> None:
         try:
-            import wandb  # pyright: ignore[reportMissingImports]: an optional extra, imported when asked for
+            import wandb  # pyright: ignore[reportMissingImports]: an optional extra
         except ImportError:
             raise UsageError(
                 f"logging to the wandb project {project!r} needs wandb: pip install 'aigc-jax[wandb]'"

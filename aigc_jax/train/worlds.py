@@ -17,7 +17,7 @@ from aigc_jax.types import Data, DataSource, Modality, World
 from aigc_jax.worlds.catalog import WORLDS, open_world
 
 NUM_POINTS = (50_000, 10_000)
-"""Points that a world is asked for, to train on and held out."""
+"""Points of a world to train on and held out."""
 
 NUM_IMAGES = (5_000, 1_000)
 """The same of images."""
