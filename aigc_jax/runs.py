@@ -216,7 +216,7 @@ def run_training(
         batches=batches_from,
         name=name,
         evaluate_fn=evaluate_fn,
-        on_start=lambda state, _: record_data(workdir, config, data, is_resumed=int(state.step) > 0),
+        on_start=lambda state: record_data(workdir, config, data, is_resumed=int(state.step) > 0),
         resume_command=resume_command,
         schedule_steps=schedule_steps,
         devices=devices,

@@ -59,7 +59,7 @@ def train(
     batches: Callable[[int], Iterator[HostBatch]],
     name: str = "custom",
     evaluate_fn: EvaluateFn | None = None,
-    on_start: Callable[[TrainState, Parallel], None] | None = None,
+    on_start: Callable[[TrainState], None] | None = None,
     resume_command: str = "the same command",
     devices: Sequence[Device] | None = None,
     schedule_steps: int | None = None,
@@ -100,7 +100,7 @@ def train(
         state = checkpoints.restore_latest(shapes)
         state = initial_state(experiment, config.seed) if state is None else state
         if on_start is not None:
-            on_start(state, parallel)
+            on_start(state)
         start = int(state.step)
         if start >= config.steps:
             return TrainResult(state, start, 0.0, 0.0, 0.0, None)

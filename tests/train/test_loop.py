@@ -187,8 +187,8 @@ def test_changed_settings_are_refused_and_a_longer_run_goes_on(tmp_path):
 def test_grids_checkpoints_and_logs_come_when_due(tmp_path):
     config = ToyConfig(steps=5, sample_every=2, log_every=2, checkpoint_every=0)
     started = []
-    result = run(tmp_path, config, on_start=lambda state, parallel: started.append((int(state.step), parallel[0])))
-    assert started == [(0, 1)]
+    result = run(tmp_path, config, on_start=lambda state: started.append(int(state.step)))
+    assert started == [0]
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == [
         f"step_{step:08d}.png" for step in (2, 4, 5)
     ]
