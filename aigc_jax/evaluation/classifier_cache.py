@@ -66,7 +66,7 @@ def _read(entry: Entry) -> tuple[Variables | None, str | None]:
         return None, None
     try:
         content = read_json(entry.folder / FILE, advice="it is trained anew")
-        if content.get("identity") != _plain(entry.identity) or content.get("step") != entry.steps:
+        if content.get("identity") != json.loads(json.dumps(entry.identity)) or content.get("step") != entry.steps:
             return None, "it is another classifier"
         variables = load_variables(entry.folder, entry.shapes, which=entry.steps)
     except UsageError as error:
@@ -126,7 +126,3 @@ def _checksum(variables: Variables) -> str:
         digest.update(f"{jax.tree_util.keystr(path)} {array.shape} {array.dtype} ".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _plain(values: Mapping[str, Any]) -> Any:
-    return json.loads(json.dumps(values))

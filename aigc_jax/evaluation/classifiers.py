@@ -18,14 +18,7 @@ from aigc_jax.data.fingerprint import fingerprint
 from aigc_jax.data.images import IMAGE
 from aigc_jax.data.pipeline import load
 from aigc_jax.evaluation.classifier_cache import Entry, load_or_train
-from aigc_jax.evaluation.judge import (
-    Judge,
-    classifier_judge,
-    no_judge,
-    with_features,
-    with_second_opinion,
-    world_judge,
-)
+from aigc_jax.evaluation.judge import Judge, classifier_judge, no_judge, with_features, with_second_opinion, world_judge
 from aigc_jax.evaluation.model import AccuracyFn
 from aigc_jax.inference.inception import ENCODER_NAME, make_inception_encoder
 from aigc_jax.inference.sampling import make_encode_fn

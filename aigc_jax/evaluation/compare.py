@@ -69,16 +69,15 @@ def compare(runs: Sequence[ComparedRun]) -> tuple[list[Table], list[Difference]]
 
 
 def _check_paired(first: ComparedRun, other: ComparedRun) -> None:
-    for what in ("data", "judge", "num_samples"):
-        ours, theirs = getattr(first.report, what), getattr(other.report, what)
+    reports = first.report, other.report
+    pairs = {name: [getattr(report, name) for report in reports] for name in ("data", "judge", "num_samples")}
+    pairs["--seed"] = [report.facts.get("seed") for report in reports]
+    for name, (ours, theirs) in pairs.items():
         if ours != theirs:
             raise UsageError(
-                f"{first.name} was evaluated with {what} {ours}, {other.name} with {theirs}: evaluate both alike"
+                f"{first.name} was evaluated with {name} {ours}, {other.name} with {theirs}: evaluate both alike"
             )
-    ours, theirs = (each.report.facts.get("seed") for each in (first, other))
-    if ours != theirs:
-        raise UsageError(f"{first.name} was evaluated with --seed {ours}, {other.name} with {theirs}: use one seed")
-    ours, theirs = (each.report.facts.get("data checksum") for each in (first, other))
+    ours, theirs = (report.facts.get("data checksum") for report in reports)
     if ours and theirs and ours != theirs:
         raise UsageError(
             f"{first.name} and {other.name} were evaluated on different data that are both called {first.report.data}: "

@@ -62,25 +62,11 @@ def evaluate(
     commands: Commands | None = None,
     on_progress: Callable[[str], None] = lambda stage: None,
 ) -> Evaluation:
-    """Evaluate a model.
+    """Evaluate a model: the report, and what is known of each sample.
 
-    Sample i has condition ``i % num_classes``. Distances compare n samples with n held-out examples, and n training
-    examples with the same held-out ones; n is as large as the sets allow.
-
-    Args:
-        model: the model.
-        judge: the judge of its samples, see :class:`aigc_jax.evaluation.judge.Judge`.
-        data: real examples, and their classes where there are any.
-        settings: the extent of the evaluation.
-        gates: the limits that the user sets, see :mod:`aigc_jax.report.gates`.
-        commands: the command lines of the run, for recommendations.
-        on_progress: called with the name of each stage as it begins.
-
-    Returns:
-        The report; ``left_out`` has the reason for each measurement that could not be made.
-
-    Raises:
-        UsageError: no samples are asked for, samples hold NaN or Inf, or the judge has other classes.
+    Distances compare n samples with n held-out examples, and n training examples with the same held-out ones; n is as
+    large as the sets allow. ``on_progress`` is called with the name of each stage as it begins. Raises UsageError where
+    no samples are requested, samples hold NaN or Inf, or the judge has other classes.
     """
     if settings.num_samples < 1:
         raise UsageError(f"expected at least 1 sample to evaluate, got {settings.num_samples}: raise --num-samples")

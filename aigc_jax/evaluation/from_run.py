@@ -205,7 +205,11 @@ def _paired_variants(
     else:
         twice = with_sampling(loaded, {"num_steps": 2 * num_steps})
         yield PairedVariant("step_consistency", f"{2 * num_steps} steps for {num_steps}", twice)
-    half = sampler(jax.tree.map(_to_bfloat16, loaded.variables), seed)
+
+    def rounded(leaf: Any) -> Any:
+        return leaf.astype(jnp.bfloat16).astype(leaf.dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    half = sampler(jax.tree.map(rounded, loaded.variables), seed)
     yield PairedVariant("half_precision", "weights rounded to bfloat16", half)
 
 
@@ -222,10 +226,6 @@ def earlier_checkpoint(
     step = min(earlier_steps, key=lambda step: abs(2 * step - last))
     variables = load_variables(loaded.run, abstract_state(loaded.experiment), which=step)
     yield PairedVariant("checkpoint_consistency", f"checkpoint of step {step}", sampler(variables, loaded.seed))
-
-
-def _to_bfloat16(leaf: Any) -> Any:
-    return leaf.astype(jnp.bfloat16).astype(leaf.dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
 def _detectors(loaded: LoadedRun, denoiser: LoadedRun | None) -> list[NamedDetector]:

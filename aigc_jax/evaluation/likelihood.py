@@ -23,6 +23,7 @@ from jaxtyping import Float
 
 from aigc_jax.data.files import write_text
 from aigc_jax.metrics.likelihood import mean_likelihood, perplexity
+from aigc_jax.report.figures import plain
 from aigc_jax.types import NUM_TOKENS
 
 FORMAT = 1
@@ -54,14 +55,21 @@ def mean_rows(rows: Mapping[str, Float[np.ndarray, " num"]]) -> dict[str, MeanRo
 
 def likelihood_lines(means: Mapping[str, MeanRow]) -> list[str]:
     """The lines that the command line prints, one per row."""
-    return [f"{name:13} {_text(row)}" for name, row in means.items()]
+    lines = []
+    for name, row in means.items():
+        digits = 4 if row.unit in ("bits/dim", "per token") else 2
+        interval = ""
+        if row.low is not None and row.high is not None:
+            interval = f"95 % interval {row.low:.{digits}f} to {row.high:.{digits}f}, "
+        lines.append(f"{name:13} {row.value:.{digits}f} {row.unit}  ({interval}n = {row.n})")
+    return lines
 
 
 def write_likelihood(
     run_dir: str | Path, means: Mapping[str, MeanRow], *, data: str, split: str, seed: int, settings: Mapping[str, Any]
 ) -> Path:
     """Write ``report/likelihood.json`` in the run directory, whole or not at all; returns its path."""
-    rows = {name: {k: _number(v) for k, v in row._asdict().items()} for name, row in means.items()}
+    rows = {name: plain(row) for name, row in means.items()}
     content = {"format": FORMAT, "data": data, "split": split, "seed": seed, "settings": dict(settings), "rows": rows}
     file = Path(run_dir) / "report" / "likelihood.json"
     write_text(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -83,16 +91,3 @@ def _perplexity(nll: np.ndarray, num_tokens: np.ndarray) -> MeanRow:
     found = metric.compute(metric.update(metric.init(), nll, np.asarray(num_tokens, np.int64)))
     low, high = (end if math.isfinite(end) else None for end in (found["low"], found["high"]))
     return MeanRow("perplexity, or its bound", "per token", found["perplexity"], low, high, found["n"])
-
-
-def _text(row: MeanRow) -> str:
-    digits = 4 if row.unit in ("bits/dim", "per token") else 2
-    interval = ""
-    if row.low is not None and row.high is not None:
-        interval = f"95 % interval {row.low:.{digits}f} to {row.high:.{digits}f}, "
-    return f"{row.value:.{digits}f} {row.unit}  ({interval}n = {row.n})"
-
-
-def _number(value: Any) -> Any:
-    """JSON has no NaN."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

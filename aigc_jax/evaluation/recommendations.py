@@ -195,14 +195,5 @@ def _reproducible(findings: Findings) -> Recommendation | None:
     return Recommendation("More data, a weight average, or a deterministic sampler, for models that agree", reason)
 
 
-RULES: Sequence[Rule] = (
-    _consistency,
-    _copying,
-    _sampler,
-    _adherence,
-    _over_guided,
-    _coverage,
-    _filter,
-    _reproducible,
-)
+RULES: Sequence[Rule] = (_consistency, _copying, _sampler, _adherence, _over_guided, _coverage, _filter, _reproducible)
 """The rules, most urgent first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -17,7 +17,7 @@ from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.neighbors import Manifold, manifold
 from aigc_jax.metrics.precision_recall import Overlap, overlap
 from aigc_jax.report.figures import Figure
-from aigc_jax.report.measurements import CriterionName, Measurement, measure
+from aigc_jax.report.measurements import CriterionName, Details, Measurement, measure
 from aigc_jax.report.schema import Check
 from aigc_jax.types import Data, UsageError
 
@@ -162,31 +162,10 @@ class Section(NamedTuple):
     """``{name: number}`` that recommendations need beyond measurements and figures."""
 
 
-def proportion(
-    name: str,
-    count: int,
-    n: int,
-    *,
-    reference: float | None = None,
-    reference_title: str = "",
-    is_proxy: bool = False,
-    detail: str = "",
-    note: str = "",
-) -> Measurement:
+def proportion(name: str, count: int, n: int, *, note: str = "", **details: Unpack[Details]) -> Measurement:
     """A measurement that is a share of n samples, with its exact interval; see :func:`measure`."""
-    low, high = clopper_pearson(count, n)
-    return measure(
-        name,
-        count / n,
-        n,
-        low=low,
-        high=high,
-        reference=reference,
-        reference_title=reference_title,
-        is_proxy=is_proxy,
-        detail=detail,
-        note=note,
-    )
+    details["low"], details["high"] = clopper_pearson(count, n)
+    return measure(name, count / n, n, note=note, **details)
 
 
 def reason(error: UsageError) -> str:

@@ -99,12 +99,7 @@ class CorrectedAgreement(NamedTuple):
 
 
 def corrected_agreement(
-    sample_counts: Counts,
-    real_counts: Counts,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    confidence: float = 0.95,
-    seed: int = 0,
+    sample_counts: Counts, real_counts: Counts, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> CorrectedAgreement:
     """Class agreement without the classifier's own errors, and its interval.
 
@@ -120,7 +115,6 @@ def corrected_agreement(
         sample_counts: of samples, rows the condition (``confusion`` of :func:`class_agreement`).
         real_counts: of held-out real examples, rows their label.
         num_resamples: of the bootstrap.
-        confidence: of the interval, in (0, 1).
         seed: of the resamples.
 
     Returns:
@@ -152,11 +146,11 @@ def corrected_agreement(
     # A class without samples has no weight, even where it is NaN.
     agreement = float(np.clip(estimate[shares > 0] @ shares[shares > 0], 0.0, 1.0))
     draws = _resampled_estimates(samples, real, num_resamples=num_resamples, seed=seed)
-    low, high = percentile_interval(draws[:, shares > 0] @ shares[shares > 0], confidence)
+    low, high = percentile_interval(draws[:, shares > 0] @ shares[shares > 0])
     # The worse the classifier may be, the better the samples may be: its interval counts the other way round.
     for counts, sign in ((samples, 1.0), (real, -1.0)):
         right, total = int(np.trace(counts)), int(counts.sum())
-        ends = [sign * (end - right / total) for end in clopper_pearson(right, total, confidence)]
+        ends = [sign * (end - right / total) for end in clopper_pearson(right, total)]
         low, high = min(low, agreement + min(ends)), max(high, agreement + max(ends))
     per_class = np.where(asked > 0, np.clip(estimate, 0.0, 1.0), np.nan)
     return CorrectedAgreement(agreement, max(low, 0.0), min(high, 1.0), per_class, int(asked.sum()))

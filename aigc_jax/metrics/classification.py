@@ -1,7 +1,4 @@
-"""Quality of a classifier on examples with known classes: accuracy, F1, precision-recall area, calibration.
-
-Accuracy alone hides small classes: never naming a class of 6 % leaves it at 94 %.
-"""
+"""Quality of a classifier on examples with known classes: accuracy, F1, precision-recall area, calibration."""
 
 from __future__ import annotations
 

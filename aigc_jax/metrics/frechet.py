@@ -134,7 +134,6 @@ def fd(real: Features, fake: Features) -> float:
         The distance, see :func:`frechet_distance` for its bias.
 
     Raises:
-        ValueError: no [N, d] of numbers, or features of different lengths.
         UsageError: too few examples, or features that are not finite.
 
     >>> round(fd(np.array([[0.0], [2.0]]), np.array([[3.0], [5.0]])), 12)
@@ -164,7 +163,6 @@ def frechet_infinity(real: Features, fake: Features, *, num_points: int = 15, se
         The value. Not clamped: it may be slightly negative.
 
     Raises:
-        ValueError: no [N, d] of numbers, or features of different lengths.
         UsageError: half of a set is no more than d examples, or features that are not finite.
 
     Reference:

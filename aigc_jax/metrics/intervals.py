@@ -82,15 +82,12 @@ class PairedDifference(NamedTuple):
     high: float
 
 
-def paired_difference(
-    a: Bool[np.ndarray, " num"], b: Bool[np.ndarray, " num"], confidence: float = 0.95
-) -> PairedDifference:
-    """Share of a minus that of b, with an interval that never has width 0: pairs that agree leave a doubt.
+def paired_difference(a: Bool[np.ndarray, " num"], b: Bool[np.ndarray, " num"]) -> PairedDifference:
+    """Share of a minus that of b, with a 95 % interval that never has width 0: pairs that agree leave a doubt.
 
     Args:
         a: whether the event occurs in each sample of the one run.
         b: the same samples of the other.
-        confidence: of the interval, in (0, 1).
 
     Returns:
         The difference and its interval, from Wilson's intervals of both shares and their correlation.
@@ -112,7 +109,7 @@ def paired_difference(
     if not n:
         raise UsageError("expected samples of both runs, at least one, got none: evaluate with --num-samples 1000")
     both, only_a, only_b, neither = (int(np.sum(each)) for each in (a & b, a & ~b, ~a & b, ~a & ~b))
-    z = float(norm.ppf(0.5 + confidence / 2))
+    z = float(norm.ppf(0.975))
     p, q = (both + only_a) / n, (both + only_b) / n
     (low_p, high_p), (low_q, high_q) = _wilson(p, n, z), _wilson(q, n, z)
     margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
@@ -152,17 +149,15 @@ def bootstrap_interval(
     num: int,
     *,
     num_resamples: int = NUM_RESAMPLES,
-    confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a statistic of independent examples.
+    """Percentile bootstrap interval (95 %) of a statistic of independent examples.
 
     Args:
         statistic_fn: indices of the examples of a resample, drawn with replacement -> the statistic, NaN where the
             resample leaves it undetermined.
         num: number of examples, >= 1.
         num_resamples: how many resamples to draw.
-        confidence: in (0, 1).
         seed: of the resamples; the same seed gives the same interval.
 
     Returns:
@@ -183,4 +178,4 @@ def bootstrap_interval(
         raise UsageError("expected at least one example to resample, got none")
     rng = np.random.default_rng(seed)
     draws = [statistic_fn(rng.integers(0, num, num)) for _ in range(num_resamples)]
-    return percentile_interval(np.asarray(draws, np.float64), confidence)
+    return percentile_interval(np.asarray(draws, np.float64))

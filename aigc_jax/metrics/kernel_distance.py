@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from aigc_jax.metrics.checks import Features, checked, checked_features
-from aigc_jax.metrics.neighbors import BLOCK_SIZE, tiles
+from aigc_jax.metrics.neighbors import tiles
 from aigc_jax.progress import Progress
 from aigc_jax.types import UsageError
 
@@ -45,7 +45,6 @@ def kid(
         The distance.
 
     Raises:
-        ValueError: no [N, d] of numbers, or features of different lengths.
         UsageError: fewer examples than a subset has, or features that are not finite.
 
     Reference:
@@ -73,7 +72,7 @@ def kid(
     return KernelDistance(float(values.mean()), float(values.std()))
 
 
-def cmmd(real: Features, fake: Features, *, sigma: float = 10.0, block_size: int = BLOCK_SIZE) -> float:
+def cmmd(real: Features, fake: Features, *, sigma: float = 10.0) -> float:
     """CLIP maximum mean discrepancy: 1000 times the biased MMD² with a Gaussian kernel, of normalised embeddings.
 
     Embeddings are divided by their length, so that all kernel values lie between 0.98 and 1 for ``sigma`` = 10: only
@@ -83,7 +82,6 @@ def cmmd(real: Features, fake: Features, *, sigma: float = 10.0, block_size: int
         real: embeddings [N, d].
         fake: embeddings [M, d].
         sigma: width of the kernel ``exp(-|x - y|^2 / (2 sigma^2))``.
-        block_size: rows and columns of a tile of distances (:mod:`aigc_jax.metrics.neighbors`).
 
     Returns:
         The distance, >= 0 but for rounding. Biased upwards: on average by ``1000 (1 - E k) (1 / N + 1 / M)`` for sets
@@ -102,9 +100,9 @@ def cmmd(real: Features, fake: Features, *, sigma: float = 10.0, block_size: int
     x, y = (normalized(features) for features in checked_features(real=real, fake=fake))
     sums = [0.0, 0.0]
     for number, points in enumerate((x, y)):
-        for tile in tiles(points, block_size=block_size, title="CMMD"):
+        for tile in tiles(points, title="CMMD"):
             sums[number] += (1.0 if tile.rows == tile.columns else 2.0) * _below_one(tile.squares, sigma)
-    between = sum(_below_one(tile.squares, sigma) for tile in tiles(x, y, block_size=block_size, title="CMMD"))
+    between = sum(_below_one(tile.squares, sigma) for tile in tiles(x, y, title="CMMD"))
     mmd = sums[0] / len(x) ** 2 + sums[1] / len(y) ** 2 - 2.0 * between / (len(x) * len(y))
     return CMMD_SCALE * mmd
 

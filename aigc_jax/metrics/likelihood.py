@@ -60,13 +60,7 @@ def mean_likelihood(num_dims: int) -> Metric:
         n, unit = state.num_examples, num_dims * math.log(2)
         deviation = math.sqrt(state.scatter / (n - 1) / n) if n > 1 else math.nan
         value, reach = (state.mean if n else math.nan) / unit, float(norm.ppf(0.975)) * deviation / unit
-        return {
-            "nll": value * unit,
-            "bits_per_dim": value,
-            "low": value - reach,
-            "high": value + reach,
-            "n": n,
-        }
+        return {"nll": value * unit, "bits_per_dim": value, "low": value - reach, "high": value + reach, "n": n}
 
     return Metric(lambda: LikelihoodState(0, 0.0, 0.0), update, _merge, compute)
 
@@ -126,14 +120,9 @@ def perplexity() -> Metric:
         )
         nats, tokens = nats.astype(np.float64), tokens.astype(np.int64)
         total_bytes = float(given[0].sum()) if given else math.nan if len(nats) else 0.0
-        products = (
-            float(nats.sum()),
-            int(tokens.sum()),
-            float(nats @ nats),
-            float(nats @ tokens),
-            int(tokens @ tokens),
-        )
-        return merge(state, PerplexityState(len(nats), total_bytes, *products))
+        products = float(nats @ nats), float(nats @ tokens), int(tokens @ tokens)
+        sums = float(nats.sum()), int(tokens.sum()), *products
+        return merge(state, PerplexityState(len(nats), total_bytes, *sums))
 
     def merge(a: PerplexityState, b: PerplexityState) -> PerplexityState:
         return jax.tree.map(operator.add, a, b)

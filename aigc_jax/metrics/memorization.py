@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from scipy.stats import betabinom, norm, rankdata
 
 from aigc_jax.metrics.checks import Features, checked, checked_features
-from aigc_jax.metrics.neighbors import BLOCK_SIZE, Neighbors, nearest, nearest_others
+from aigc_jax.metrics.neighbors import BLOCK_SIZE, nearest, nearest_others
 from aigc_jax.types import UsageError
 
 MIN_PER_CELL = 20
@@ -77,13 +77,7 @@ class Copies(NamedTuple):
 
 
 def memorization(
-    train: Features,
-    held_out: Features,
-    samples: Features,
-    *,
-    num_neighbors: int = 50,
-    alpha: float = 0.5,
-    block_size: int = BLOCK_SIZE,
+    train: Features, held_out: Features, samples: Features, *, num_neighbors: int = 50, alpha: float = 0.5
 ) -> Memorization:
     """Distances to the training set, authenticity, and calibrated distances, of samples and of held-out examples.
 
@@ -93,13 +87,11 @@ def memorization(
         samples: features of samples [M, d].
         num_neighbors: n, nearest training examples whose mean distance calibrates a distance, in 1 ... N.
         alpha: factor of their mean distance. It does not change which samples :func:`flag_copies` flags.
-        block_size: rows and columns of a tile of distances (:mod:`aigc_jax.metrics.neighbors`).
 
     Returns:
         The distances of each sample and each held-out example.
 
     Raises:
-        ValueError: no [N, d] of numbers, or features of different lengths.
         UsageError: fewer than n training examples, or features that are not finite.
 
     Reference:
@@ -112,12 +104,15 @@ def memorization(
     ([1, 2], 0.5, 0.0)
     """
     train, held_out, samples = checked_features(train=train, held_out=held_out, samples=samples)
-    gaps = nearest_others(train, 1, block_size=block_size, title="train-train").distances[:, 0]
+    gaps = nearest_others(train, 1, title="train-train").distances[:, 0]
 
     def closeness(queries: np.ndarray, title: str) -> TrainingDistances:
-        found = nearest(queries, train, num_neighbors, block_size=block_size, title=title)
+        found = nearest(queries, train, num_neighbors, title=title)
         first, distances = found.indices[:, 0], found.distances[:, 0]
-        return TrainingDistances(first, distances, _ratios(found, alpha), gaps[first] < distances)
+        # 0 where even the last of the neighbours coincides: a copy of a duplicate.
+        mean = alpha * found.distances.mean(axis=1)
+        ratios = np.divide(distances, mean, out=np.zeros(len(mean)), where=mean > 0)
+        return TrainingDistances(first, distances, ratios, gaps[first] < distances)
 
     return Memorization(closeness(samples, "samples-train"), closeness(held_out, "held out-train"))
 
@@ -161,12 +156,6 @@ def flag_copies(result: Memorization, *, rate: float = 0.01) -> Copies:
     return Copies(is_flagged, threshold, rank / (len(held_out) + 1), num_flagged / num, p_value)
 
 
-def _ratios(found: Neighbors, alpha: float) -> np.ndarray:
-    """Calibrated distances; 0 where even the last of the neighbours coincides: a copy of a duplicate."""
-    mean = alpha * found.distances.mean(axis=1)
-    return np.divide(found.distances[:, 0], mean, out=np.zeros(len(mean)), where=mean > 0)
-
-
 class DataCopying(NamedTuple):
     """The test of each cell and their average."""
 
@@ -196,13 +185,7 @@ class DataCopying(NamedTuple):
 
 
 def data_copying(
-    train: Features,
-    held_out: Features,
-    samples: Features,
-    result: Memorization,
-    *,
-    num_cells: int = 10,
-    seed: int = 0,
+    train: Features, held_out: Features, samples: Features, result: Memorization, *, num_cells: int = 10, seed: int = 0
 ) -> DataCopying:
     """Three-sample test of data copying, in cells around k means of the training set.
 
@@ -261,14 +244,19 @@ def _k_means(features: np.ndarray, num: int, seed: int) -> Float64[np.ndarray, "
     rng, squares = np.random.default_rng(seed), np.full(len(features), np.inf)
     centers = features[rng.integers(len(features), size=1)].astype(np.float64)
     while len(centers) < num:
-        squares = np.minimum(squares, _squared_distances(features, centers[-1]))
+        last = centers[-1]
+        distances = _by_block(lambda x: np.einsum("nd,nd->n", x - last, x - last), features)  # noqa: B023
+        squares = np.minimum(squares, distances)
         if not squares.any():
             break
         chosen = rng.choice(len(features), size=1, p=squares / squares.sum())
         centers = np.concatenate([centers, features[chosen].astype(np.float64)])
     before = np.full(len(features), -1)
     for _ in range(NUM_ITERATIONS):
-        cells = _nearest_centers(features, centers)
+        origin = centers.mean(axis=0)
+        moved = centers - origin
+        halves = 0.5 * np.einsum("kd,kd->k", moved, moved)
+        cells = _by_block(lambda x: np.argmin(halves - (x - origin) @ moved.T, axis=1), features)  # noqa: B023
         if np.array_equal(cells, before):
             break
         for cell in np.unique(cells):  # an empty one keeps its centre
@@ -281,22 +269,6 @@ def _by_block(function: Callable[[np.ndarray], np.ndarray], features: np.ndarray
     """A function of each example, in float64: of a block at a time, since a whole copy may be too large."""
     starts = range(0, len(features), BLOCK_SIZE)
     return np.concatenate([function(features[i : i + BLOCK_SIZE].astype(np.float64)) for i in starts])
-
-
-def _nearest_centers(features: np.ndarray, centers: np.ndarray) -> Int64[np.ndarray, " num_examples"]:
-    """The nearest of a few centres for each example."""
-    origin = centers.mean(axis=0)
-    moved = centers - origin
-    half_squares = 0.5 * np.einsum("kd,kd->k", moved, moved)
-    return _by_block(lambda block: np.argmin(half_squares - (block - origin) @ moved.T, axis=1), features)
-
-
-def _squared_distances(features: np.ndarray, center: np.ndarray) -> Float64[np.ndarray, " num_examples"]:
-    def squares(block: np.ndarray) -> np.ndarray:
-        difference = block - center
-        return np.einsum("nd,nd->n", difference, difference)
-
-    return _by_block(squares, features)
 
 
 def mann_whitney_z(a: Float[np.ndarray, " num_a"], b: Float[np.ndarray, " num_b"]) -> float:

@@ -93,22 +93,18 @@ class Manifold(NamedTuple):
         return self.distances[:, k - 1]
 
 
-def manifold(
-    features: Features | Manifold, k: int = 5, *, block_size: int = BLOCK_SIZE, title: str = "manifold"
-) -> Manifold:
+def manifold(features: Features | Manifold, k: int = 5, *, title: str = "manifold") -> Manifold:
     """The manifold of a set of features, to be passed to several metrics.
 
     Args:
         features: [N, d], N > k; a manifold is returned as it is.
         k: number of neighbours, >= 1: the largest that any metric asks for.
-        block_size: as of :func:`nearest`.
         title: of the progress bar, which is shown on a terminal only.
 
     Returns:
         The manifold.
 
     Raises:
-        ValueError: no [N, d] of numbers.
         UsageError: fewer than k + 1 examples, or features that are not finite.
 
     >>> manifold(np.array([[0.0], [1.0], [1.0], [5.0]]), 2).radii(2).tolist()
@@ -117,7 +113,7 @@ def manifold(
     if isinstance(features, Manifold):
         return features
     (values,) = checked_features(features=features)
-    return Manifold(values, nearest_others(values, k, block_size=block_size, title=title).distances)
+    return Manifold(values, nearest_others(values, k, title=title).distances)
 
 
 def features_of(given: Features | Manifold) -> Features:
@@ -140,9 +136,12 @@ def tiles(
     total = len(row_blocks) * len(column_blocks) - skipped
     with Progress(total, title, "tile") as bar:
         for number, rows in enumerate(row_blocks):
-            left = _left(queries[rows], center)
+            # Rows [-2 x, |x|^2, 1] times [y, 1, |y|^2] are |x - y|^2.
+            x, norms = _centered(queries[rows], center)
+            left = np.concatenate([-2.0 * x, norms, np.ones_like(norms)], axis=1)
             for columns in column_blocks[number if is_symmetric else 0 :]:
-                squares = left @ _right(points[columns], center).T
+                y, norms = _centered(points[columns], center)
+                squares = left @ np.concatenate([y, np.ones_like(norms), norms], axis=1).T
                 yield Tile(rows, columns, np.maximum(squares, 0.0, out=squares))
                 bar.update()
 
@@ -156,18 +155,8 @@ def _blocks(num: int, block_size: int) -> list[slice]:
     return [slice(start, min(start + block_size, num)) for start in range(0, num, block_size)]
 
 
-def _left(block: np.ndarray, center: np.ndarray) -> np.ndarray:
-    """Rows [-2 x, |x|^2, 1] for the product with [y, 1, |y|^2], which is |x - y|^2; the norms rounded down."""
-    x, squares = _centered(block, center)
-    return np.concatenate([-2.0 * x, squares, np.ones_like(squares)], axis=1)
-
-
-def _right(block: np.ndarray, center: np.ndarray) -> np.ndarray:
-    y, squares = _centered(block, center)
-    return np.concatenate([y, np.ones_like(squares), squares], axis=1)
-
-
 def _centered(block: np.ndarray, center: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features less the centre, and their squared norms [num, 1], rounded down."""
     x = block.astype(np.float64) - center
     # A sum of d + 2 products errs by (d + 2) eps / 2 of the sum of their sizes, which is at most 2 (|x|^2 + |y|^2), as
     # 2 x.y <= |x|^2 + |y|^2. The norms and the centring err by less: four times that leaves a margin.

@@ -28,9 +28,7 @@ class PathLength(NamedTuple):
 
 
 def interpolate(
-    latent_0: Float[Array, "batch latent"],
-    latent_1: Float[Array, "batch latent"],
-    t: Float[Array, " batch"],
+    latent_0: Float[Array, "batch latent"], latent_1: Float[Array, "batch latent"], t: Float[Array, " batch"]
 ) -> Float[Array, "batch latent"]:
     """Spherical interpolation of two latents: along the great circle at constant speed, as Gaussians lie near a sphere.
 
@@ -93,10 +91,7 @@ def path_speed(
 
 
 def path_length(
-    speeds: Float[np.ndarray, " num"] | Float[Array, " num"],
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
+    speeds: Float[np.ndarray, " num"] | Float[Array, " num"], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> PathLength:
     """Mean of squared speeds without the smallest and the largest 1 %, and its 95 % bootstrap interval.
 
@@ -109,7 +104,6 @@ def path_length(
         The path length, in units of features and latents: compare those of one encoder only.
 
     Raises:
-        ValueError: no [N] of numbers.
         UsageError: there are no pairs, or one whose speed is NaN or Inf.
 
     >>> path_length(np.append(np.ones(199), 1e6), num_resamples=10).value

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from aigc_jax.metrics.checks import Features, checked_features
-from aigc_jax.metrics.neighbors import BLOCK_SIZE, Manifold, Tile, features_of, manifold, tiles
+from aigc_jax.metrics.neighbors import Manifold, features_of, manifold, tiles
 
 
 class Overlap(NamedTuple):
@@ -53,14 +53,7 @@ class Overlap(NamedTuple):
         return float(self.is_covered.mean())
 
 
-def overlap(
-    real: Features | Manifold,
-    fake: Features | Manifold,
-    *,
-    k: int = 3,
-    density_k: int = 5,
-    block_size: int = BLOCK_SIZE,
-) -> Overlap:
+def overlap(real: Features | Manifold, fake: Features | Manifold, *, k: int = 3, density_k: int = 5) -> Overlap:
     """Improved precision and recall, density and coverage, and the realism score, from one pass over all distances.
 
     Args:
@@ -69,7 +62,6 @@ def overlap(
         fake: features [M, d], or their manifold of k neighbours.
         k: of precision, recall and realism, in 1 ... min(N, M) - 1.
         density_k: of density and coverage, in 1 ... N - 1.
-        block_size: rows and columns of a tile of distances (:mod:`aigc_jax.metrics.neighbors`).
 
     Returns:
         All five, with the value of each example.
@@ -90,15 +82,31 @@ def overlap(
     (1.0, 0.6, [inf, 0.2, 0.166667])
     """
     real_features, fake_features = checked_features(real=features_of(real), fake=features_of(fake))
-    real = manifold(real, max(k, density_k), block_size=block_size, title="real-real")
-    fake = manifold(fake, k, block_size=block_size, title="fake-fake")
-    balls = _Balls(real.radii(k), real.radii(density_k), fake.radii(k))
-    for tile in tiles(real_features, fake_features, block_size=block_size, title="real-fake"):
-        balls.add(tile)
+    real = manifold(real, max(k, density_k), title="real-real")
+    fake = manifold(fake, k, title="fake-fake")
+    radii = real.radii(k)
+    limits, density_limits, fake_limits = (each**2 for each in (radii, real.radii(density_k), fake.radii(k)))
+    median = np.median(radii)
+    is_small = radii < median if (radii < median).any() else radii <= median
+    # No ball of radius 0: it holds what coincides with its centre and has the ratio 0 to everything else.
+    weights = 1.0 / np.maximum(limits, np.finfo(np.float64).tiny)
+    is_inside, num_holding = np.zeros(len(fake_limits), bool), np.zeros(len(fake_limits), np.int64)
+    is_recalled, is_covered = np.zeros(len(limits), bool), np.zeros(len(limits), bool)
+    nearest_share = np.full(len(fake_limits), np.inf)  # least squared ratio of a distance from a centre to the radius
+    for rows, columns, squares in tiles(real_features, fake_features, title="real-fake"):
+        is_inside[columns] |= (squares <= limits[rows, None]).any(axis=0)
+        is_dense = squares <= density_limits[rows, None]
+        num_holding[columns] += is_dense.sum(axis=0)
+        is_covered[rows] |= is_dense.any(axis=1)
+        is_recalled[rows] |= (squares <= fake_limits[columns]).any(axis=1)
+        small = is_small[rows]
+        if small.any():
+            with np.errstate(over="ignore"):
+                share = (squares[small] * weights[rows][small, None]).min(axis=0)
+            np.minimum(nearest_share[columns], share, out=nearest_share[columns])
     with np.errstate(divide="ignore"):
-        realism = 1.0 / np.sqrt(balls.nearest_share)
-    densities = balls.num_holding / density_k
-    return Overlap(balls.is_inside, balls.is_recalled, densities, balls.is_covered, realism, density_k)
+        realism = 1.0 / np.sqrt(nearest_share)
+    return Overlap(is_inside, is_recalled, num_holding / density_k, is_covered, realism, density_k)
 
 
 def expected_coverage(num_real: int, num_fake: int, k: int = 5) -> float:
@@ -128,36 +136,6 @@ def expected_coverage(num_real: int, num_fake: int, k: int = 5) -> float:
     return float(1.0 - np.prod((num_real - i) / (num_fake + num_real - i)))
 
 
-class _Balls:
-    """Per-example results of the tiles so far."""
-
-    def __init__(self, radii: np.ndarray, density_radii: np.ndarray, fake_radii: np.ndarray) -> None:
-        self._limits, self._density_limits, self._fake_limits = radii**2, density_radii**2, fake_radii**2
-        median = np.median(radii)
-        self._is_small = radii < median if (radii < median).any() else radii <= median
-        # No ball of radius 0: it holds what coincides with its centre and has the ratio 0 to everything else.
-        self._weights = 1.0 / np.maximum(radii**2, np.finfo(np.float64).tiny)
-        num_real, num_fake = len(radii), len(fake_radii)
-        self.is_inside, self.num_holding = np.zeros(num_fake, bool), np.zeros(num_fake, np.int64)
-        self.is_recalled, self.is_covered = np.zeros(num_real, bool), np.zeros(num_real, bool)
-        self.nearest_share = np.full(num_fake, np.inf)
-        """Least squared ratio of the distance from a centre to the ball's radius."""
-
-    def add(self, tile: Tile) -> None:
-        """Count a tile of distances, rows real and columns fake."""
-        rows, columns, squares = tile
-        self.is_inside[columns] |= (squares <= self._limits[rows, None]).any(axis=0)
-        is_dense = squares <= self._density_limits[rows, None]
-        self.num_holding[columns] += is_dense.sum(axis=0)
-        self.is_covered[rows] |= is_dense.any(axis=1)
-        self.is_recalled[rows] |= (squares <= self._fake_limits[columns]).any(axis=1)
-        small = self._is_small[rows]
-        if small.any():
-            with np.errstate(over="ignore"):
-                share = (squares[small] * self._weights[rows][small, None]).min(axis=0)
-            np.minimum(self.nearest_share[columns], share, out=self.nearest_share[columns])
-
-
 def prdc(real: Features, fake: Features, *, k: int = 5) -> dict[str, float]:
     """Precision, recall, density and coverage by name, all with the same k, as the package of that name gives them.
 
@@ -170,7 +148,6 @@ def prdc(real: Features, fake: Features, *, k: int = 5) -> dict[str, float]:
         ``{"precision", "recall", "density", "coverage"}``; the values of each example are in :func:`overlap`.
 
     Raises:
-        ValueError: no [N, d] of numbers, or features of different lengths.
         UsageError: too few examples for k, or features that are not finite.
 
     >>> line = np.arange(5.0)[:, None]

@@ -53,7 +53,6 @@ def roc_curve(scores: Scores, is_positive: Truth) -> RocCurve:
         The curve, from (0, 0) to (1, 1).
 
     Raises:
-        ValueError: arrays of other kinds, or of different lengths.
         UsageError: no positives, no negatives, or a score that is NaN.
 
     >>> curve = roc_curve(np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False]))
@@ -68,23 +67,21 @@ def roc_curve(scores: Scores, is_positive: Truth) -> RocCurve:
     return RocCurve(*(np.append(first, others) for first, others in points))
 
 
-def roc_auc(scores: Scores, is_positive: Truth, *, confidence: float = 0.95) -> RankingQuality:
+def roc_auc(scores: Scores, is_positive: Truth) -> RankingQuality:
     """Area under the ROC curve: the probability that a positive outranks a negative, a tie counting one half.
 
-    Its interval is DeLong's, on the scale of the log odds. Where the ranking is perfect (or perfectly inverted) and
-    DeLong's variance is therefore 0, the interval is the exact one of as many disjoint pairs as there are, all of them
-    right: a bound, never a certainty.
+    Its 95 % interval is DeLong's, on the scale of the log odds. Where the ranking is perfect (or perfectly inverted),
+    and DeLong's variance therefore 0, it is the exact one of as many disjoint pairs as there are, all of them right: a
+    bound, never a certainty.
 
     Args:
         scores: higher = more positive; infinite ones are allowed.
         is_positive: the truth.
-        confidence: of the interval, in (0, 1).
 
     Returns:
         The area and its interval; (0, 1) where a single positive or negative leaves the variance unknown.
 
     Raises:
-        ValueError: arrays of other kinds, or of different lengths.
         UsageError: no positives, no negatives, or a score that is NaN.
 
     Reference:
@@ -104,13 +101,13 @@ def roc_auc(scores: Scores, is_positive: Truth, *, confidence: float = 0.95) -> 
     value = float(below.mean())
     num_pairs = min(num_positive, num_negative)
     if value in (0.0, 1.0):
-        low, high = clopper_pearson(num_pairs if value else 0, num_pairs, confidence)
+        low, high = clopper_pearson(num_pairs if value else 0, num_pairs)
     elif num_pairs < 2:
         low, high = 0.0, 1.0
     else:
         deviation = np.sqrt(below.var(ddof=1) / num_positive + above.var(ddof=1) / num_negative)
         # d logit(a) / d a = 1 / (a (1 - a)).
-        reach = norm.ppf((1 + confidence) / 2) * deviation / (value * (1 - value))
+        reach = norm.ppf(0.975) * deviation / (value * (1 - value))
         low, high = (float(expit(logit(value) + sign * reach)) for sign in (-1, 1))
     return RankingQuality(value, low, high, num_positive, num_negative)
 

@@ -21,7 +21,6 @@ def vendi_score(features: Features) -> float:
         d x d matrix where that is the smaller one: they are the same but for zeros.
 
     Raises:
-        ValueError: no [N, d] of numbers.
         UsageError: no features, or features that are not finite.
 
     Reference:

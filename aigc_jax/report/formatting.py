@@ -80,15 +80,14 @@ def format_p(p_value: float) -> str:
 
 def format_check(check: Check) -> str:
     """A comparison with real data in words: "5.0 % against 1.0 %, p < 0.0001"."""
-    value, reference = ("none" if each == 0 else _share_or_number(each) for each in (check.value, check.reference))
+    value, reference = (
+        "none" if each == 0 else format_share(each) if 0 <= each <= 1 else format_distance(each)
+        for each in (check.value, check.reference)
+    )
     if check.p_value is not None:
         return f"{value} against {reference}, {format_p(check.p_value)}"
     value = "none found" if check.value == 0 else value
     return f"{value}, none allowed" if check.reference == 0 else f"{value} against {reference}"
-
-
-def _share_or_number(value: float) -> str:
-    return format_share(value) if 0 <= value <= 1 else format_distance(value)
 
 
 def _percent(value: float) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import sys
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict, Unpack
 
 CriterionName = Literal["valid", "follows_condition", "consistent", "not_copied", "diverse"]
 """The five criteria."""
@@ -43,6 +43,8 @@ class MeasurementKind(NamedTuple):
 _valid, _condition, _consistent, _copied, _diverse = (
     functools.partial(MeasurementKind, name) for name in CRITERION_TITLES
 )
+_score = functools.partial(_diverse, unit="score", has_interval=False)
+_distance = functools.partial(_diverse, unit="distance", has_interval=False, lower_is_better=True)
 
 MEASUREMENTS: dict[str, MeasurementKind] = {
     "valid_samples": _valid(
@@ -72,12 +74,10 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
         "classifier alone. Both learned from the same training examples, so common weaknesses stay hidden.",
     ),
     "worst_class": _condition(
-        "worst class",
-        "Class agreement of the class that has the lowest; as a minimum over classes, biased low.",
+        "worst class", "Class agreement of the class that has the lowest; as a minimum over classes, biased low."
     ),
     "unseen_combinations": _condition(
-        "unseen combinations",
-        "Class agreement under conditions that do not occur in the training data.",
+        "unseen combinations", "Class agreement under conditions that do not occur in the training data."
     ),
     "classifier_accuracy": _condition(
         "classifier accuracy",
@@ -107,12 +107,10 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
         "interval is conservative, and widest where conditions have few samples.",
     ),
     "model_consistency": _consistent(
-        "C2, across models",
-        "Share of samples similar to the other model's sample of the same noise.",
+        "C2, across models", "Share of samples similar to the other model's sample of the same noise."
     ),
     "checkpoint_consistency": _consistent(
-        "C3, across checkpoints",
-        "Share of samples similar to an earlier checkpoint's sample of the same noise.",
+        "C3, across checkpoints", "Share of samples similar to an earlier checkpoint's sample of the same noise."
     ),
     "perturbation": _consistent(
         "C4, a latent moved a little",
@@ -126,8 +124,7 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
         lower_is_better=True,
     ),
     "step_consistency": _consistent(
-        "C4, twice the steps",
-        "Share of samples that stay similar when the sampler takes twice as many steps.",
+        "C4, twice the steps", "Share of samples that stay similar when the sampler takes twice as many steps."
     ),
     "half_precision": _consistent(
         "C4, weights in half precision",
@@ -164,12 +161,10 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
         "Improved recall: share of training examples within the distance from some sample to its 3rd nearest "
         "neighbour among the samples, in feature space.",
     ),
-    "density": _diverse(
+    "density": _score(
         "density",
         "Mean number of training examples, over k, whose neighbourhood (up to their k-th neighbour) contains a "
         "sample; 1 for samples of the data distribution.",
-        unit="score",
-        has_interval=False,
     ),
     "coverage": _diverse(
         "coverage",
@@ -181,61 +176,42 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
         "Share of the modes of a synthetic data set that at least one valid sample belongs to.",
         has_interval=False,
     ),
-    "frechet_distance": _diverse(
+    "frechet_distance": _distance(
         "FD",
         "Fréchet distance between the features of samples and of held-out examples. It shrinks as n grows: compare "
         "with the real data's at the same n only, and never across encoders.",
-        unit="distance",
-        has_interval=False,
-        lower_is_better=True,
         long_title="FD[{}]",
     ),
-    "frechet_infinity": _diverse(
+    "frechet_infinity": _distance(
         "FD∞",
         "Fréchet distance extrapolated to infinitely many examples by a line over 1 / n: no bias, but more "
         "variance; slightly below 0 is possible.",
-        unit="distance",
-        has_interval=False,
-        lower_is_better=True,
         long_title="FD∞[{}]",
     ),
-    "kernel_distance": _diverse(
+    "kernel_distance": _distance(
         "KID",
         "Kernel distance: unbiased squared MMD with a cubic kernel, of the same features. It may be negative, and "
         "is where both sets have equally many examples of each class: compare with the real data's.",
-        unit="distance",
-        has_interval=False,
-        lower_is_better=True,
         long_title="KID[{}]",
     ),
-    "cmmd": _diverse(
+    "cmmd": _distance(
         "CMMD",
         "1000 times the squared MMD with a Gaussian kernel (sigma 10) of features of unit length; it shrinks as n "
         "grows.",
-        unit="distance",
-        has_interval=False,
-        lower_is_better=True,
         long_title="CMMD[{}]",
     ),
-    "inception_score": _diverse(
+    "inception_score": _score(
         "inception-style score",
         "exp of the mean divergence of the class probabilities of a sample from those of all samples, by the "
         "classifier; it does not look at the data.",
-        unit="score",
-        has_interval=False,
     ),
-    "vendi_score": _diverse(
-        "Vendi score",
-        "Effective number of different samples, by the cosine similarity of their features.",
-        unit="score",
-        has_interval=False,
+    "vendi_score": _score(
+        "Vendi score", "Effective number of different samples, by the cosine similarity of their features."
     ),
-    "path_length": _diverse(
+    "path_length": _score(
         "path length",
         "Mean squared speed of the classifier's features along paths between latents, without the outer 1 %: small "
         "for a smooth model.",
-        unit="score",
-        has_interval=False,
         lower_is_better=True,
     ),
     "log_prob": _diverse(
@@ -303,40 +279,26 @@ class Measurement(NamedTuple):
         return MEASUREMENTS[self.name].criterion if self.name in MEASUREMENTS else None
 
 
-def measure(
-    name: str,
-    value: float,
-    n: int,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    reference: float | None = None,
-    reference_title: str = "",
-    is_proxy: bool = False,
-    detail: str = "",
-    note: str = "",
-) -> Measurement:
+class Details(TypedDict, total=False):
+    """Fields of a :class:`Measurement` that its row of the table does not decide."""
+
+    low: float | None
+    high: float | None
+    reference: float | None
+    reference_title: str
+    is_proxy: bool
+    detail: str
+
+
+def measure(name: str, value: float, n: int, *, note: str = "", **details: Unpack[Details]) -> Measurement:
     """A measurement with the title, unit and note of its row of :data:`MEASUREMENTS`.
 
     ``detail`` becomes a part of the title, as in ``FD[digits classifier]``; ``note`` is added to the table's.
     """
-    kind = MEASUREMENTS[name]
+    kind, detail = MEASUREMENTS[name], details.get("detail")
     title = (kind.long_title or kind.title + ": {}").format(detail) if detail else kind.title
-    return Measurement(
-        name=name,
-        title=title,
-        value=value,
-        n=n,
-        unit=kind.unit,
-        note=f"{kind.note} {note}".strip(),
-        low=low,
-        high=high,
-        reference=reference,
-        reference_title=reference_title,
-        is_proxy=is_proxy,
-        lower_is_better=kind.lower_is_better,
-        detail=detail,
-    )
+    note, is_lower = f"{kind.note} {note}".strip(), kind.lower_is_better
+    return Measurement(name, title, value, n, kind.unit, note, lower_is_better=is_lower, **details)
 
 
 _BEGIN, _END = "<!-- generated: python -m aigc_jax.report.measurements docs/report.md -->", "<!-- end of generated -->"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aigc_jax.data.files import visible
 from aigc_jax.report.figures import Table
 from aigc_jax.report.formatting import format_interval, format_reference, format_unit, format_value
-from aigc_jax.report.measurements import CRITERION_TITLES, Measurement
+from aigc_jax.report.measurements import CRITERION_TITLES
 from aigc_jax.report.schema import Criterion, Report
 from aigc_jax.report.verdicts import Verdict, verdicts_of
 
@@ -18,8 +18,15 @@ def summary_lines(report: Report, width: int | None = None) -> list[str]:
     Lines longer than ``width`` letters (>= 20) are cut; None cuts none, as for a log file.
     """
     lines = [_criterion_line(report, criterion, verdict) for criterion, verdict in verdicts_of(report)]
-    lines += [_measurement_line(row) for row in report.measurements]
-    lines += _left_out_lines(report) + _recommendation_lines(report)
+    for row in report.measurements:
+        interval, reference = format_interval(row).removesuffix(" %"), format_reference(row)
+        facts = [f"95 % interval {interval}"] if interval else []
+        facts += [f"reference {reference}"] if reference else []
+        lines.append(f"{row.title:19} {format_value(row)}{format_unit(row)}  ({', '.join([*facts, f'n = {row.n}'])})")
+    lines += _left_out_lines(report)
+    lines += [f"try next            {each.title}" for each in report.recommendations[:_MAX_RECOMMENDATIONS]]
+    if (num_more := len(report.recommendations) - _MAX_RECOMMENDATIONS) > 0:
+        lines[-1] += f" (and {num_more} more: see the report)"
     lines = [visible(line) for line in lines]  # names of classes and data may come from anywhere
     return [line if width is None or len(line) <= width else line[: width - 3].rstrip() + "..." for line in lines]
 
@@ -34,13 +41,6 @@ def _criterion_line(report: Report, criterion: Criterion, verdict: Verdict) -> s
     return f"{CRITERION_TITLES[criterion.name].lower():22} {verdict.word}{f': {words}' if words else ''}"
 
 
-def _measurement_line(row: Measurement) -> str:
-    interval, reference = format_interval(row).removesuffix(" %"), format_reference(row)
-    facts = [f"95 % interval {interval}"] if interval else []
-    facts += [f"reference {reference}"] if reference else []
-    return f"{row.title:19} {format_value(row)}{format_unit(row)}  ({', '.join([*facts, f'n = {row.n}'])})"
-
-
 def _left_out_lines(report: Report) -> list[str]:
     """A line per reason, with as many names as leave room for the reason."""
     groups = list(report.left_out_by_reason().items())
@@ -51,13 +51,6 @@ def _left_out_lines(report: Report) -> list[str]:
         more = f" and {len(names) - num} more" if num < len(names) else ""
         lines.append(f"left out            {', '.join(names[:num])}{more}: {reason}")
     return lines if num_more < 2 else [*lines, f"left out            for {num_more} more reasons: see the report"]
-
-
-def _recommendation_lines(report: Report) -> list[str]:
-    lines = [f"try next            {each.title}" for each in report.recommendations[:_MAX_RECOMMENDATIONS]]
-    if (num_more := len(report.recommendations) - _MAX_RECOMMENDATIONS) > 0:
-        lines[-1] += f" (and {num_more} more: see the report)"
-    return lines
 
 
 def table_lines(table: Table) -> list[str]:

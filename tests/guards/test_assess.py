@@ -1,4 +1,4 @@
-"""What a detector is worth: known scores, useless ones, ties, NaN, and samples all of one kind."""
+"""Assessment of detectors: known scores, useless ones, ties, NaN, and samples all of one kind."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def shifted(n, shift, share, seed=0):
     return rng.normal(size=n) + shift * truth, truth
 
 
-def test_shifted_normal_scores_have_the_closed_form():
+def test_assess_of_shifted_normal_scores_is_the_closed_form():
     scores, truth = shifted(40_000, 2.0, 0.3)
     found = assess(scores, truth, kept=0.9)
     assert found.auc.value == pytest.approx(norm.cdf(2.0 / np.sqrt(2.0)), abs=0.005)
@@ -24,7 +24,7 @@ def test_shifted_normal_scores_have_the_closed_form():
     assert found.roc is not None
 
 
-def test_removed_is_what_a_threshold_removes():
+def test_assess_removed_is_counted_by_hand():
     """Counted by hand: of 25 reliable samples one may go at 96 % kept."""
     scores = np.concatenate([np.arange(25.0), [22.5, 23.5, 24.5, 3.5]])
     truth = np.arange(29) >= 25
@@ -32,7 +32,7 @@ def test_removed_is_what_a_threshold_removes():
     assert assess(scores, truth, kept=1.0).removed == 0.25
 
 
-def test_a_useless_score_is_called_useless_nearly_always():
+def test_assess_calls_useless_scores_useless():
     verdicts, areas = [], []
     for seed in range(200):
         found = assess(*shifted(2000, 0.0, 0.1, seed))
@@ -43,12 +43,12 @@ def test_a_useless_score_is_called_useless_nearly_always():
     assert verdicts.count("useless") >= 180
 
 
-def test_a_score_of_the_wrong_sign_is_called_inverted():
+def test_assess_calls_scores_of_the_wrong_sign_inverted():
     scores, truth = shifted(2000, 1.0, 0.2)
     assert assess(-scores, truth).verdict == "inverted"
 
 
-def test_a_constant_score_is_useless():
+def test_assess_of_a_constant_score_is_useless():
     _, truth = shifted(500, 0.0, 0.2)
     found = assess(np.ones(500), truth)
     assert (found.auc.value, found.verdict) == (0.5, "useless")
@@ -57,7 +57,7 @@ def test_a_constant_score_is_useless():
 
 
 @pytest.mark.parametrize("is_bad", [False, True])
-def test_samples_of_one_kind_leave_it_undecided(is_bad):
+def test_assess_of_samples_of_one_kind_is_undecided(is_bad):
     found = assess(np.arange(10.0), np.full(10, is_bad))
     assert (found.verdict, found.is_useless, found.roc) == ("undecided", True, None)
     assert np.isnan(found.auc.value)
@@ -65,7 +65,7 @@ def test_samples_of_one_kind_leave_it_undecided(is_bad):
     assert found.risk_coverage.risk.tolist() == [float(is_bad)] * 10
 
 
-def test_nan_is_the_least_reliable_of_all():
+def test_assess_ranks_nan_as_the_least_reliable():
     truth = np.array([False, False, True, True])
     found = assess(np.array([1.0, 2.0, np.nan, 3.0]), truth)
     assert found.auc.value == 1.0
@@ -86,14 +86,14 @@ def test_risk_coverage_has_one_point_for_samples_of_equal_score():
     np.testing.assert_allclose(found.risk, [0.0, 0.25, 0.4])
 
 
-def test_the_best_setting_is_chosen_and_nan_does_not_win():
+def test_choose_finds_the_best_score_despite_nan():
     scores, truth = shifted(2000, 2.0, 0.2)
     noise = np.random.default_rng(9).normal(size=2000)
     broken = np.where(truth, scores, np.nan)
     assert choose({"noise": noise, "good": scores, "inverted": -scores, "broken": broken}, truth) == "good"
 
 
-def test_what_cannot_be_judged_is_refused_in_one_line():
+def test_assess_and_choose_refuse_impossible_inputs_in_one_line():
     for call in (
         lambda: choose({}, np.array([True, False])),
         lambda: choose({"a": np.ones(2)}, np.array([True, True])),

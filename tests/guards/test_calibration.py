@@ -1,4 +1,4 @@
-"""The guarantee of a calibrated filter, put to the test: over many draws it fails no oftener than it may."""
+"""Calibrated filters: over many draws the guarantee fails no more often than its delta."""
 
 import math
 
@@ -27,20 +27,20 @@ def true_risk(threshold, shift=3.5, share=0.05):
 
 
 @pytest.mark.parametrize(("n", "alpha", "accepted"), [(2000, 0.01, 0.75), (600, 0.02, 0.7)])
-def test_the_guarantee_holds_and_most_is_accepted(n, alpha, accepted):
+def test_calibrate_guarantee_holds_and_most_is_accepted(n, alpha, accepted):
     found = [calibrate(*draw(n, seed), alpha, DELTA) for seed in range(REPEATS)]
     assert sum(true_risk(each.value) > alpha for each in found) <= MOST
     assert np.mean([each.is_certified for each in found]) > 0.9
     assert np.mean([each.acceptance for each in found]) > accepted
 
 
-def test_the_guarantee_holds_where_every_threshold_is_a_violation():
+def test_calibrate_guarantee_holds_where_every_threshold_is_a_violation():
     """The hardest case: a useless score, and a base risk just above what is allowed."""
     found = [calibrate(*draw(1000, seed, shift=0.0, share=0.051), 0.05, DELTA) for seed in range(REPEATS)]
     assert sum(each.is_certified for each in found) <= MOST
 
 
-def test_the_guarantee_holds_for_a_risk_that_is_not_monotone():
+def test_calibrate_guarantee_holds_for_a_risk_that_is_not_monotone():
     """Low and high scores are both bad: the risk among the accepted falls and rises again."""
 
     def bent(seed):
@@ -59,7 +59,7 @@ def test_the_guarantee_holds_for_a_risk_that_is_not_monotone():
     assert sum(risk(each.value) > 0.036 for each in certified) <= MOST
 
 
-def test_a_threshold_picked_by_its_observed_risk_would_fail():
+def test_threshold_of_least_observed_risk_would_break_the_guarantee():
     """So that the tests above can: without the binomial bound the guarantee is broken every other time."""
     failures = 0
     for seed in range(REPEATS):
@@ -70,14 +70,14 @@ def test_a_threshold_picked_by_its_observed_risk_would_fail():
     assert failures > 3 * MOST
 
 
-def test_a_small_risk_lets_everything_pass():
+def test_calibrate_accepts_everything_at_a_small_risk():
     scores, _ = draw(2000, 0)
     found = calibrate(scores, np.zeros(2000, bool), 0.01)
     assert (found.value, found.acceptance, found.risk) == (math.inf, 1.0, 0.0)
     assert found.accepts(np.array([1e9, np.nan])).tolist() == [True, False]
 
 
-def test_where_nothing_is_certified_nothing_is_accepted_and_it_is_said():
+def test_calibrate_accepts_nothing_without_a_certificate():
     for scores, truth in [(np.arange(100.0), np.ones(100, bool)), draw(50, 0), draw(2000, 0, shift=0.0, share=0.5)]:
         found = calibrate(scores, truth, 0.01)
         assert not found.is_certified
@@ -88,7 +88,7 @@ def test_where_nothing_is_certified_nothing_is_accepted_and_it_is_said():
         assert "299" in found.guarantee  # (1 - 0.01)^299 <= 5 %
 
 
-def test_the_guarantee_says_its_numbers():
+def test_guarantee_names_its_numbers():
     found = calibrate(*draw(4000, 1), 0.01, 0.1)
     assert found.is_certified
     for word in ("90 %", "1 %", "4000", f"{found.acceptance:.1%}"):
@@ -98,7 +98,7 @@ def test_the_guarantee_says_its_numbers():
     assert found.risk <= 0.01
 
 
-def test_a_constant_score_and_ties():
+def test_calibrate_of_a_constant_score_and_of_ties():
     _, truth = draw(2000, 3, share=0.02)
     constant = calibrate(np.ones(2000), truth, 0.05)
     assert constant.acceptance == 1.0
@@ -109,7 +109,7 @@ def test_a_constant_score_and_ties():
     assert rounded.value == round(rounded.value)
 
 
-def test_nan_is_never_accepted():
+def test_calibrate_never_accepts_nan():
     scores, truth = draw(2000, 5)
     scores = np.where(truth, np.nan, scores)
     found = calibrate(scores, truth, 0.01)
@@ -119,18 +119,18 @@ def test_nan_is_never_accepted():
     assert not calibrate(np.full(2000, np.nan), truth, 0.01).is_certified
 
 
-def test_the_result_is_a_function_of_samples_and_seed():
+def test_calibrate_depends_on_samples_and_seed_alone():
     scores, truth = draw(2000, 6)
     assert calibrate(scores, truth, 0.01) == calibrate(scores, truth, 0.01)
     assert calibrate(scores, truth, 0.01) != calibrate(scores, truth, 0.01, seed=1)
 
 
-def test_fewest_certifies_and_one_less_does_not():
+def test_min_accepted_certifies_and_one_less_does_not():
     assert (1 - 0.02) ** min_accepted(0.02, 0.05) <= 0.05 < (1 - 0.02) ** (min_accepted(0.02, 0.05) - 1)
 
 
 @pytest.mark.parametrize(("n", "alpha", "delta"), [(0, 0.1, 0.1), (9, 0.0, 0.1), (9, 1.0, 0.1), (9, 0.1, 0.0)])
-def test_what_cannot_be_is_refused_in_one_line(n, alpha, delta):
+def test_calibrate_refuses_impossible_inputs_in_one_line(n, alpha, delta):
     with pytest.raises(UsageError) as caught:
         calibrate(np.zeros(n), np.zeros(n, bool), alpha, delta)
     assert "\n" not in str(caught.value)

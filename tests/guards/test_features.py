@@ -10,7 +10,7 @@ from aigc_jax.metrics.precision_recall import overlap
 from aigc_jax.types import UsageError
 
 
-def test_a_blank_image_is_likelier_than_any_real_one_and_less_typical():
+def test_typicality_of_a_blank_image_is_low_though_it_is_likely():
     """Density of N(0, I) in 100 dimensions: the origin is the likeliest point, and no sample is ever near it."""
     rng = np.random.default_rng(0)
     real, fresh = rng.normal(size=(500, 100)), rng.normal(size=(500, 100))
@@ -41,7 +41,7 @@ def unreal(real, fake, k=3):
 
 
 @pytest.mark.parametrize("score_fn", [neighbor_distance, unreal])
-def test_samples_off_the_data_are_farther(score_fn):
+def test_neighbor_distance_is_larger_off_the_data(score_fn):
     rng = np.random.default_rng(2)
     angle = rng.uniform(0, 2 * np.pi, size=(2, 400))
     real, inside = (np.stack([np.cos(a), np.sin(a)], axis=1) for a in angle)
@@ -50,7 +50,7 @@ def test_samples_off_the_data_are_farther(score_fn):
     assert assess(scores, np.arange(440) >= 400).auc.value > 0.98
 
 
-def test_unrealism_of_at_most_one_is_inside_a_ball():
+def test_inverse_realism_of_at_most_one_is_inside_a_ball():
     real = np.arange(10.0)[:, None] ** 2
     scores = unreal(real, np.array([[0.0], [1.5], [2.5], [60.0]]), k=1)
     # Radii 1, 1, 3, 5, ...: the smaller half of the balls are those around 0, 1, 4, 9, 16.

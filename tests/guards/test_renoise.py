@@ -1,4 +1,4 @@
-"""Re-noise stability against its closed form, and what it says of a mixture's points."""
+"""Re-noise stability against its closed form, and on points of a mixture."""
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ def keys_of(n, seed=0):
 
 @pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
 @pytest.mark.parametrize("level", [0.05, 0.5])
-def test_a_gaussian_has_the_closed_form(process, level):
+def test_renoise_stability_of_a_gaussian_is_the_closed_form(process, level):
     """With k = s^2 / (s^2 + r^2): S(x) = (1 - k)^2 |x - mean|^2 / d + k^2 r^2, at every noise level r."""
     mean, scale, num_dims = 0.3, 0.1, 400
     x = mean + jnp.array([0.0, 1.0, -4.0])[:, None] * scale * jnp.ones((3, num_dims))
@@ -55,7 +55,7 @@ def test_a_gaussian_has_the_closed_form(process, level):
     np.testing.assert_allclose(score, expected, rtol=0.04)
 
 
-def test_points_between_modes_score_higher_than_any_in_a_mode():
+def test_renoise_stability_is_higher_between_modes():
     process, modes = variance_preserving(), jnp.array([1.0, 2.0, 3.0])
     inside = modes[:, None] + 0.05 * jnp.linspace(-2.0, 2.0, 9)[None]
     x = jnp.concatenate([inside.reshape(-1), jnp.array([1.5, 2.5, 1.45, 2.55])])[:, None]
@@ -64,7 +64,7 @@ def test_points_between_modes_score_higher_than_any_in_a_mode():
     assert score[27:].min() > 5 * score[:27].max()
 
 
-def test_a_level_beyond_the_modes_says_nothing():
+def test_renoise_stability_says_nothing_at_levels_beyond_the_modes():
     """Why the level matters: at noise as wide as all the modes together, the middle of the data is the most stable."""
     process, modes = edm(), jnp.array([-1.0, 1.0])
     denoise = mixture_denoiser(process, modes, 0.05)
@@ -74,7 +74,7 @@ def test_a_level_beyond_the_modes_says_nothing():
     assert far[1] < far[0]
 
 
-def test_a_score_depends_on_its_own_key_and_condition_alone():
+def test_renoise_stability_depends_on_its_own_key_and_condition_alone():
     process = edm()
 
     def denoise(x_t, t, condition):
@@ -90,7 +90,7 @@ def test_a_score_depends_on_its_own_key_and_condition_alone():
     assert np.all(other != score)
 
 
-def test_images_and_networks_in_half_precision():
+def test_renoise_stability_of_images_in_half_precision():
     def denoise(x_t, t, condition):
         return x_t.astype(jnp.bfloat16)
 
@@ -111,7 +111,7 @@ def test_images_and_networks_in_half_precision():
         (edm(), 0.1, 0),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(process, level, num_draws):
+def test_renoise_stability_refuses_impossible_levels_in_one_line(process, level, num_draws):
     with pytest.raises(UsageError) as caught:
         renoise_stability(process, lambda x, t, c: x, jnp.zeros((1, 1)), keys_of(1), level=level, num_draws=num_draws)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Trajectory variance against all predictions kept, and samples that do not change by a bit when one looks on.
+"""Trajectory variance against stored predictions, and samples that an observer does not change.
 
 Compiled with all optimisations, other than the tests of the samplers: it is these that round differently.
 """
@@ -63,7 +63,7 @@ PAIRS += [pytest.param("heun", "edm", marks=pytest.mark.slow), pytest.param("anc
 
 
 @pytest.mark.parametrize(("name", "process"), PAIRS)
-def test_no_bit_of_a_sample_changes(name, process):
+def test_observer_changes_no_bit_of_a_sample(name, process):
     sampler, denoise = sampler_of(process, name, 12), network(process)
     plain = jax.jit(lambda keys: sampler(denoise, (3,), keys))(keys_of(16))
     watched, score = jax.jit(lambda keys: sampler.observe(trajectory_variance(), denoise, (3,), keys))(keys_of(16))
@@ -73,7 +73,7 @@ def test_no_bit_of_a_sample_changes(name, process):
 
 
 @pytest.mark.parametrize(("name", "process"), [("heun", "edm"), ("ancestral", "vp")])
-def test_the_score_is_the_variance_of_the_predictions_in_the_window(name, process):
+def test_trajectory_variance_is_that_of_the_predictions_in_the_window(name, process):
     sampler, denoise = sampler_of(process, name, 12), network(process)
     observers = combine_observers(
         {"all": EVERYTHING, "last": trajectory_variance(), "early": trajectory_variance((2, 6))}
@@ -86,14 +86,14 @@ def test_the_score_is_the_variance_of_the_predictions_in_the_window(name, proces
 
 
 @pytest.mark.parametrize("name", ["midpoint", "heun", "predictor_corrector"])
-def test_the_first_prediction_of_a_step_is_seen(name):
+def test_trajectory_variance_takes_the_first_prediction_of_a_step(name):
     """With a denoiser that tells the time, the times at which the steps begin."""
     sampler = make_sampler(FLOW, Sampling(name, 6))
     _, seen = sampler.observe(EVERYTHING, lambda x, t, condition: 0 * x + t[:, None], (2,), keys_of(3))
     np.testing.assert_allclose(seen, np.broadcast_to(np.linspace(1, 0, 7)[:-1, None, None], (6, 3, 2)), rtol=1e-6)
 
 
-def test_predictions_from_noise_alone_do_not_touch_a_later_window():
+def test_trajectory_variance_ignores_predictions_outside_the_window():
     """Where alpha underflows, a prediction made of the noise may overflow."""
 
     def denoise(x, t, condition):
@@ -106,7 +106,7 @@ def test_predictions_from_noise_alone_do_not_touch_a_later_window():
     assert np.all(np.isnan(seen["all"]))
 
 
-def test_offsets_do_not_drown_the_variance():
+def test_trajectory_variance_of_offset_data_keeps_its_digits():
     """A variance of 1e-6 around 1000: the difference of two sums of squares would have lost it."""
 
     def denoise(x, t, condition):
@@ -116,7 +116,7 @@ def test_offsets_do_not_drown_the_variance():
     np.testing.assert_allclose(score, 0.25, rtol=1e-4)
 
 
-def test_a_score_depends_on_its_own_key_alone():
+def test_trajectory_variance_depends_on_its_own_key_alone():
     sampler, denoise = sampler_of("vp", "ancestral", 12), network("vp")
     draw = jax.jit(lambda keys: sampler.observe(trajectory_variance(), denoise, (3,), keys)[1])
     once, again = draw(keys_of(5)), draw(keys_of(5, seed=1).at[0].set(keys_of(5)[3]))
@@ -124,7 +124,7 @@ def test_a_score_depends_on_its_own_key_alone():
     assert len(np.unique(np.stack([once, again]))) == 9
 
 
-def test_a_short_trajectory_is_looked_at_as_far_as_it_goes():
+def test_trajectory_variance_of_a_short_trajectory_takes_all_steps():
     def denoise(x, t, condition):
         return 0 * x + t[:, None]
 
@@ -132,7 +132,7 @@ def test_a_short_trajectory_is_looked_at_as_far_as_it_goes():
     np.testing.assert_allclose(score, 0.0625)
 
 
-def test_a_solver_still_differentiates():
+def test_observed_solver_still_differentiates():
     """The opaque rounding has the identity's slope."""
     sampler = make_sampler(FLOW, Sampling("euler", 3))
 
@@ -144,13 +144,13 @@ def test_a_solver_still_differentiates():
 
 
 @pytest.mark.parametrize("window", [(3, 2), (-1, 4), (5, 5)])
-def test_an_empty_window_is_refused_in_one_line(window):
+def test_trajectory_variance_refuses_an_empty_window_in_one_line(window):
     with pytest.raises(UsageError) as caught:
         trajectory_variance(window)
     assert "\n" not in str(caught.value)
 
 
-def test_restart_cannot_be_observed():
+def test_restart_sampler_cannot_be_observed():
     sampler = make_sampler(FLOW, Sampling("restart", 4))
     assert not sampler.is_observable
     assert make_sampler(FLOW, Sampling("euler", 4)).is_observable

@@ -1,5 +1,6 @@
 """KID and CMMD against torch-fidelity, exact moments and extended precision."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
+import aigc_jax.metrics.kernel_distance as module
 from aigc_jax.metrics.kernel_distance import cmmd, kid, normalized
 from aigc_jax.types import UsageError
 from tests.metrics.feature_examples import example_features
@@ -66,7 +68,8 @@ def test_kid_refuses_impossible_subsets(subset_size):
 
 
 @pytest.mark.parametrize("block_size", [1000, 17])
-def test_cmmd_agrees_with_extended_precision(block_size):
+def test_cmmd_agrees_with_extended_precision_for_all_blocks(block_size, monkeypatch):
+    monkeypatch.setattr(module, "tiles", functools.partial(module.tiles, block_size=block_size))
     real, fake = (x.astype(np.float32) for x in example_features())
     x, y = (
         f.astype(np.longdouble) / np.sqrt((f.astype(np.longdouble) ** 2).sum(axis=1))[:, None] for f in (real, fake)
@@ -76,7 +79,7 @@ def test_cmmd_agrees_with_extended_precision(block_size):
         return np.exp(-((a[:, None] - b) ** 2).sum(axis=-1) / 200).mean()
 
     truth = float(1000 * (mean_kernel(x, x) + mean_kernel(y, y) - 2 * mean_kernel(x, y)))
-    assert cmmd(real, fake, block_size=block_size) == pytest.approx(truth, rel=1e-10)
+    assert cmmd(real, fake) == pytest.approx(truth, rel=1e-10)
     # Lengths are divided out.
     assert cmmd(real * np.float32(8), fake) == pytest.approx(truth, rel=1e-10)
 

@@ -1,10 +1,13 @@
 """Authenticity, calibrated distances and C_T: fresh samples pass, copies do not, and the guarantees hold."""
 
+import functools
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import binomtest, kstest, mannwhitneyu, norm
 
+import aigc_jax.metrics.memorization as module
 from aigc_jax.metrics.memorization import (
     Memorization,
     TrainingDistances,
@@ -21,9 +24,10 @@ def gaussian_sets(num=400, d=8, seed=0, sets=3):
 
 
 @pytest.mark.parametrize("block_size", [1000, 23])
-def test_memorization_agrees_with_brute_force(block_size):
+def test_memorization_agrees_with_brute_force_for_all_blocks(block_size, monkeypatch):
+    monkeypatch.setattr(module, "nearest", functools.partial(module.nearest, block_size=block_size))
     train, held_out, samples = gaussian_sets(num=60, d=3)
-    result = memorization(train, held_out[:40], samples, num_neighbors=10, alpha=0.3, block_size=block_size)
+    result = memorization(train, held_out[:40], samples, num_neighbors=10, alpha=0.3)
     own = np.sort(cdist(train, train), axis=1)[:, 1]
     for queries, found in ((samples, result.samples), (held_out[:40], result.held_out)):
         distances = cdist(queries, train)

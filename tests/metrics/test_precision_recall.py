@@ -1,5 +1,6 @@
 """Precision, recall, density, coverage and realism against prdc, torch-fidelity and what theory expects."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
+import aigc_jax.metrics.precision_recall as module
 from aigc_jax.metrics.neighbors import manifold
 from aigc_jax.metrics.precision_recall import expected_coverage, overlap, prdc
 from aigc_jax.types import UsageError
@@ -21,8 +23,9 @@ def numbers(result):
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("block_size", [1000, 37])
-def test_overlap_agrees_with_prdc(k, block_size):
-    result = overlap(*example_features(), k=k, density_k=k, block_size=block_size)
+def test_overlap_agrees_with_prdc_for_all_blocks(k, block_size, monkeypatch):
+    monkeypatch.setattr(module, "tiles", functools.partial(module.tiles, block_size=block_size))
+    result = overlap(*example_features(), k=k, density_k=k)
     assert numbers(result) == pytest.approx(GOLDEN[f"prdc_{k}"], rel=1e-12)
     assert prdc(*example_features(), k=k) == pytest.approx(GOLDEN[f"prdc_{k}"], rel=1e-12)
 

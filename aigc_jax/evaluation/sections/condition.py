@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from aigc_jax.evaluation.examples import Examples
@@ -14,37 +12,59 @@ from aigc_jax.metrics.classification import classifier_quality
 from aigc_jax.metrics.intervals import clopper_pearson, standardized_share
 from aigc_jax.report.figures import Bar, Bars, Figure, Matrix, Table
 from aigc_jax.report.formatting import format_share
-from aigc_jax.report.measurements import Measurement, measure
+from aigc_jax.report.measurements import Details, Measurement, measure
 from aigc_jax.types import UsageError
+
+_SAME_CLASSIFIER = "same classifier on real held-out images"
 
 _NAMES = ("class_agreement", "worst_class", "corrected_agreement", "second_opinion")
 
 
 def follows_condition(evidence: Evidence) -> Section:
-    """The share of samples of the requested class, and whatever qualifies it."""
-    samples, held_out = evidence.samples, evidence.held_out
+    """The share of samples of the requested class, corrected, per class, and by a second classifier."""
+    samples, held_out, is_exact = evidence.samples, evidence.held_out, evidence.judge.world is not None
     if samples.condition is None or samples.predictions.predicted is None:
         why = evidence.judge.why_none or f"{evidence.judge.name} predicts no classes"
         if samples.condition is None:
             why = "the model is unconditional: nothing is requested"
         return Section("follows_condition", left_out=dict.fromkeys(_NAMES, why))
     given, real = _agreement(samples), None if held_out.condition is None else _agreement(held_out)
-    second, left_out = _second_opinion(evidence)
-    measurements = [*_overall(evidence, given, real, left_out), *second, *_others(evidence, given, real, left_out)]
+    left_out: dict[str, str] = {}
+    second = _second_opinion(evidence, left_out)
+    corrected, accuracy = list[Measurement](), list[Measurement]()
+    if is_exact:
+        left_out["corrected_agreement"] = "the synthetic data set makes no errors: there is nothing to correct"
+        left_out["classifier_accuracy"] = "the synthetic data set itself judges"
+    elif real is None:
+        why = f"the examples of {evidence.data.name} have no classes"
+        left_out |= dict.fromkeys(("corrected_agreement", "classifier_accuracy"), why)
+    else:
+        accuracy.append(proportion("classifier_accuracy", int(held_out.is_right.sum()), held_out.num))
+        try:
+            found = corrected_agreement(given.confusion, real.confusion)
+            ends: Details = {"low": found.low, "high": found.high, "is_proxy": True}
+            corrected.append(measure("corrected_agreement", found.agreement, found.n, **ends))
+        except UsageError as error:
+            left_out["corrected_agreement"] = reason(error)
+    details: Details = {"is_proxy": not is_exact}
+    if real is not None:
+        details["reference_title"] = "real held-out examples" if is_exact else _SAME_CLASSIFIER
+        details["reference"] = _real_share(evidence, held_out.is_right)
+    rows = [proportion("class_agreement", int(samples.is_right.sum()), samples.num, **details), *corrected, *second]
+    worst = given.worst_class
+    details |= {"reference": _per_class(real, worst), "detail": evidence.class_name(worst)}
+    rows.append(proportion("worst_class", int(given.confusion[worst, worst]), int(given.per_class_n[worst]), **details))
+    rows += [*accuracy, *_unseen(evidence), *_from_training(evidence, left_out)]
     checks = []
     if held_out.condition is not None:
-        ours, theirs = samples.condition, held_out.condition
-        checks.append(
-            mantel_haenszel_test(
-                "samples that do not show their class", ~samples.is_right, ours, ~held_out.is_right, theirs
-            )
-        )
+        sides = {"samples that do not show their class": [~each.is_right for each in (samples, held_out)]}
         if second:
-            title = "samples in which a second classifier predicts another class"
             is_wrong = [each.predictions.second != each.condition for each in (samples, held_out)]
-            checks.append(mantel_haenszel_test(title, is_wrong[0], ours, is_wrong[1], theirs))
+            sides["samples in which a second classifier predicts another class"] = is_wrong
+        for title, (ours, theirs) in sides.items():
+            checks.append(mantel_haenszel_test(title, ours, samples.condition, theirs, held_out.condition))
     figures = [*_class_figures(evidence, given, real), *_attributes(evidence), *_judges(evidence)]
-    return Section("follows_condition", measurements, checks, figures, left_out, "class_agreement")
+    return Section("follows_condition", rows, checks, figures, left_out, "class_agreement")
 
 
 def _agreement(examples: Examples) -> ClassAgreement:
@@ -61,72 +81,15 @@ def _num_classes(examples: Examples) -> int:
     return num if predictions.logits is None else max(num, predictions.logits.shape[-1])
 
 
-def _overall(
-    evidence: Evidence, given: ClassAgreement, real: ClassAgreement | None, left_out: dict[str, str]
-) -> list[Measurement]:
-    """Class agreement, and corrected for the errors of the classifier."""
-    is_exact = evidence.judge.world is not None
-    rows = [
-        proportion(
-            "class_agreement",
-            round(given.agreement * given.n),
-            given.n,
-            reference=None if real is None else _real_share(evidence, evidence.held_out.is_right),
-            reference_title=_reference_title(is_exact, real),
-            is_proxy=not is_exact,
-        )
-    ]
-    if is_exact:
-        left_out["corrected_agreement"] = "the synthetic data set makes no errors: there is nothing to correct"
-    elif real is None:
-        left_out["corrected_agreement"] = f"the examples of {evidence.data.name} have no classes"
-    else:
-        try:
-            found = corrected_agreement(given.confusion, real.confusion)
-            low, high = found.low, found.high
-            rows.append(measure("corrected_agreement", found.agreement, found.n, low=low, high=high, is_proxy=True))
-        except UsageError as error:
-            left_out["corrected_agreement"] = reason(error)
-    return rows
-
-
-def _others(
-    evidence: Evidence, given: ClassAgreement, real: ClassAgreement | None, left_out: dict[str, str]
-) -> list[Measurement]:
-    """The worst class, the accuracy of the classifier, unseen combinations, and classification accuracy scores."""
-    is_exact, worst = evidence.judge.world is not None, given.worst_class
-    rows = [
-        proportion(
-            "worst_class",
-            round(given.worst_value * given.per_class_n[worst]),
-            int(given.per_class_n[worst]),
-            reference=_per_class(real, worst),
-            reference_title=_reference_title(is_exact, real),
-            is_proxy=not is_exact,
-            detail=evidence.class_name(worst),
-        )
-    ]
-    if is_exact:
-        left_out["classifier_accuracy"] = "the synthetic data set itself judges"
-    elif real is None:
-        left_out["classifier_accuracy"] = f"the examples of {evidence.data.name} have no classes"
-    else:
-        rows.append(proportion("classifier_accuracy", round(real.agreement * real.n), real.n))
+def _unseen(evidence: Evidence) -> list[Measurement]:
+    """Class agreement under conditions that do not occur in the training data, where there are any."""
     is_right, condition = evidence.samples.is_right, np.asarray(evidence.samples.condition)
     is_unseen = np.isin(condition, list(evidence.model.withheld))
-    if is_unseen.any():
-        seen = is_right[~is_unseen]
-        reference = float(seen.mean()) if seen.size else None
-        count, n = int(is_right[is_unseen].sum()), int(is_unseen.sum())
-        row = proportion("unseen_combinations", count, n, reference=reference, reference_title="seen combinations")
-        rows.append(row)
-    return rows + _from_training(evidence, left_out)
-
-
-def _reference_title(is_exact: bool, real: ClassAgreement | None) -> str:
-    if real is None:
-        return ""
-    return "real held-out examples" if is_exact else "same classifier on real held-out images"
+    if not is_unseen.any():
+        return []
+    seen = is_right[~is_unseen]
+    details: Details = {"reference": float(seen.mean()) if seen.size else None, "reference_title": "seen combinations"}
+    return [proportion("unseen_combinations", int(is_right[is_unseen].sum()), int(is_unseen.sum()), **details)]
 
 
 def _real_share(evidence: Evidence, is_right: np.ndarray) -> float | None:
@@ -141,20 +104,21 @@ def _per_class(agreement: ClassAgreement | None, index: int) -> float | None:
     return none_if_nan(agreement.per_class[index])
 
 
-def _second_opinion(evidence: Evidence) -> tuple[list[Measurement], dict[str, str]]:
+def _second_opinion(evidence: Evidence, left_out: dict[str, str]) -> list[Measurement]:
     """The class agreement by a second classifier; the reason where there is none."""
-    samples, held_out, judge = evidence.samples, evidence.held_out, evidence.judge
-    if judge.world is not None:
-        return [], {"second_opinion": "the synthetic data set itself judges: no second opinion is needed"}
+    samples, held_out = evidence.samples, evidence.held_out
+    if evidence.judge.world is not None:
+        left_out["second_opinion"] = "the synthetic data set itself judges: no second opinion is needed"
+        return []
     if samples.predictions.second is None:
-        return [], {"second_opinion": "a single classifier judges: leave --single-judge out"}
-    count = int(np.sum(samples.predictions.second == samples.condition))
-    reference = None
+        left_out["second_opinion"] = "a single classifier judges: leave --single-judge out"
+        return []
+    details: Details = {"is_proxy": True}
     if held_out.condition is not None:
         reference = _real_share(evidence, held_out.predictions.second == held_out.condition)
-    title = "" if reference is None else "same classifier on real held-out images"
-    row = proportion("second_opinion", count, samples.num, reference=reference, reference_title=title, is_proxy=True)
-    return [row], {}
+        details |= {"reference": reference, "reference_title": "" if reference is None else _SAME_CLASSIFIER}
+    count = int(np.sum(samples.predictions.second == samples.condition))
+    return [proportion("second_opinion", count, samples.num, **details)]
 
 
 def _from_training(evidence: Evidence, left_out: dict[str, str]) -> list[Measurement]:
@@ -164,11 +128,11 @@ def _from_training(evidence: Evidence, left_out: dict[str, str]) -> list[Measure
         left_out |= {name: evidence.model.left_out.get(name, "pass --cas to train a classifier") for name in names}
         return []
     results = evidence.model.accuracy_fn(evidence.samples.values, np.asarray(evidence.samples.condition))
-    reference, title = None, ""
+    details: Details = {}
     if "accuracy_from_real" in results:
         right, n = results["accuracy_from_real"]
-        reference, title = right / n, "learned from real, tested on real"
-    return [proportion(name, *results[name], reference=reference, reference_title=title) for name in names]
+        details = {"reference": right / n, "reference_title": "learned from real, tested on real"}
+    return [proportion(name, *results[name], **details) for name in names]
 
 
 def _class_figures(evidence: Evidence, given: ClassAgreement, real: ClassAgreement | None) -> list[Figure]:
@@ -219,13 +183,17 @@ def _judges(evidence: Evidence) -> list[Figure]:
     if judge.world is not None:
         return []
     names = [judge.name, judge.second_name] if judge.second_name else [judge.name]
-    rows = [
-        _judge_row("samples: requested class predicted", samples, len(names)),
-        _judge_row("real held-out examples: accuracy", held_out, len(names)),
-    ]
+    rows = []
+    for title, each in (
+        ("samples: requested class predicted", samples),
+        ("real held-out examples: accuracy", held_out),
+    ):
+        predicted = (each.predictions.predicted, each.predictions.second)[: len(names)]
+        shares = ["no classes" if each.condition is None else _share(of == each.condition) for of in predicted]
+        rows.append([title, *shares])
     if len(names) == 2:
         for title, each in (("samples", samples), ("real held-out examples", held_out)):
-            is_same = np.asarray(each.predictions.predicted) == np.asarray(each.predictions.second)
+            is_same = each.predictions.predicted == each.predictions.second
             rows.append([f"{title}: both predict the same class", _share(is_same), ""])
     logits, truth = held_out.predictions.logits, held_out.condition
     if logits is not None and truth is not None:
@@ -244,13 +212,6 @@ def _judges(evidence: Evidence) -> list[Figure]:
         "intervals in brackets."
     )
     return [Table("judges", "The classifiers that judge", caption, ["", *names], rows)]
-
-
-def _judge_row(title: str, examples: Examples, num: int) -> list[str]:
-    predicted: Sequence[np.ndarray | None] = (examples.predictions.predicted, examples.predictions.second)
-    if examples.condition is None:
-        return [title, *["no classes"] * num]
-    return [title, *(_share(np.asarray(each) == examples.condition) for each in predicted[:num])]
 
 
 def _share(is_so: np.ndarray) -> str:

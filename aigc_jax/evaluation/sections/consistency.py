@@ -15,13 +15,13 @@ import numpy as np
 
 from aigc_jax.evaluation.examples import Examples, conditions_in_turn
 from aigc_jax.evaluation.section import Evidence, Section, proportion
-from aigc_jax.evaluation.sections.paired_noise import NUM_PAIRED, draw_pairs, pair_figures
+from aigc_jax.evaluation.sections.paired_noise import NUM_PAIRED, common_violations, draw_pairs, gallery
 from aigc_jax.evaluation.significance import duplicate_test, zero_tolerance_check
 from aigc_jax.metrics.consistency import max_ulp, seed_consistency, sensitivity
 from aigc_jax.metrics.permutation_tests import variety_test
 from aigc_jax.report.figures import Figure, Table
 from aigc_jax.report.formatting import format_p
-from aigc_jax.report.measurements import Measurement, measure
+from aigc_jax.report.measurements import Details, Measurement, measure
 from aigc_jax.report.schema import Check
 from aigc_jax.types import UsageError, World
 
@@ -53,7 +53,7 @@ def consistency(evidence: Evidence) -> Section:
         figures.append(free_attributes(evidence))
     except UsageError as error:
         left_out["free_attributes"] = str(error)
-    figures += pair_figures(evidence, pairs)
+    figures += [*common_violations(evidence, pairs), *gallery(evidence, pairs)]
     names = ("model_consistency", "checkpoint_consistency", "perturbation", "step_consistency", "half_precision")
     names += ("seed_consistency", "latent_sensitivity", "free_attributes")
     reasons = {name: left_out[name] for name in names if name in left_out}
@@ -131,9 +131,8 @@ def _distinct(evidence: Evidence) -> tuple[Measurement, Check]:
     """C0: two keys hardly ever give the same sample, where real examples do not repeat themselves."""
     n, num_distinct = evidence.samples.num, len(evidence.first_occurrences)
     num_real = evidence.held_out.num + evidence.train.num
-    check = duplicate_test(
-        "samples that equal an earlier one", n - num_distinct, n, real_pairs=evidence.num_real_pairs, num_real=num_real
-    )
+    title, repeats = "samples that equal an earlier one", n - num_distinct
+    check = duplicate_test(title, repeats, n, real_pairs=evidence.num_real_pairs, num_real=num_real)
     title = "at least, of independent draws"
     return proportion("distinct_samples", num_distinct, n, reference=1 - check.reference, reference_title=title), check
 
@@ -156,15 +155,9 @@ def _seeds(evidence: Evidence) -> Measurement:
     worst = int(found.per_condition.argmin())
     name = evidence.class_name(int(np.unique(np.asarray(samples.condition))[worst]))
     name = f"class {name}" if name.isdigit() else name
-    return measure(
-        "seed_consistency",
-        found.value,
-        found.n,
-        low=found.low,
-        high=found.high,
-        is_proxy=world is None,
-        note=f"Least consistent: {name}, {found.per_condition[worst]:.2f}.",
-    )
+    note = f"Least consistent: {name}, {found.per_condition[worst]:.2f}."
+    details: Details = {"low": found.low, "high": found.high, "is_proxy": world is None}
+    return measure("seed_consistency", found.value, found.n, note=note, **details)
 
 
 def _latent_sensitivity(evidence: Evidence) -> Measurement:
@@ -252,12 +245,10 @@ def _match_counts(
 
     For sets of one size and distribution, both entropies have the same remaining bias.
     """
-    kept: tuple[list[np.ndarray], ...] = ([np.zeros(0, np.int64)], [np.zeros(0, np.int64)])
+    kept = [[np.zeros(0, np.int64)] * 2]
     for each in np.unique(condition):
         sides = ((values, condition), (real_values, real_condition))
         found = [np.flatnonzero((side >= 0) & (of == each)) for side, of in sides]
-        num = min(map(len, found))
-        if num >= MIN_PER_CONDITION:
-            for index, chosen in zip(found, kept, strict=True):
-                chosen.append(index[:num])
-    return [np.concatenate(chosen) for chosen in kept]
+        if (num := min(map(len, found))) >= MIN_PER_CONDITION:
+            kept.append([index[:num] for index in found])
+    return [np.concatenate(chosen) for chosen in zip(*kept, strict=True)]

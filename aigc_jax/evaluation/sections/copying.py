@@ -1,7 +1,4 @@
-"""Copies of training examples: distances of samples to the nearest of them, compared with held-out examples.
-
-In the space of pixels (or of points) itself: a copy is a copy in any features.
-"""
+"""Copies of training examples, by pixel distance, compared with held-out examples: a copy is one in any features."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from aigc_jax.evaluation.examples import match_class_counts
 from aigc_jax.evaluation.section import Evidence, Section, proportion, reason
 from aigc_jax.metrics.memorization import Copies, Memorization, data_copying, flag_copies, memorization
 from aigc_jax.report.figures import Figure, Gallery, Histogram
-from aigc_jax.report.measurements import Measurement, measure
+from aigc_jax.report.measurements import Details, Measurement, measure
 from aigc_jax.report.schema import Check
 from aigc_jax.types import UsageError
 
@@ -34,7 +31,10 @@ def copying(evidence: Evidence) -> Section:
     samples, held_out = match_class_counts(evidence.distinct, evidence.held_out, is_equal=False)
     vectors, real, ours = (distance(values) for values in (train, held_out.values, samples.values))
     found = memorization(vectors, real, ours, num_neighbors=NUM_NEIGHBORS)
-    measurements, left_out, copies = [_authentic(found)], dict[str, str](), None
+    is_real, is_ours = found.held_out.is_authentic, found.samples.is_authentic
+    details: Details = {"reference": float(is_real.mean()), "reference_title": "real held-out examples"}
+    left_out, copies = dict[str, str](), None
+    measurements = [proportion("authenticity", int(is_ours.sum()), len(is_ours), **details)]
     checks: list[Check] = []
     try:
         copies = flag_copies(found, rate=TAIL)
@@ -68,12 +68,6 @@ def _copied(found: Memorization, copies: Copies) -> Measurement:
     )
     title = "as many fresh examples"
     return proportion("copied_samples", count, n, reference=copies.rate, reference_title=title, note=note)
-
-
-def _authentic(found: Memorization) -> Measurement:
-    ours, real = found.samples.is_authentic, found.held_out.is_authentic
-    reference, title = float(real.mean()), "real held-out examples"
-    return proportion("authenticity", int(ours.sum()), len(ours), reference=reference, reference_title=title)
 
 
 def _histogram(found: Memorization, copies: Copies | None) -> Figure:

@@ -1,8 +1,4 @@
-"""Detectors of violations, evaluated against the truth, and the worst samples.
-
-The truth is the world's where there is one; elsewhere the classifier's prediction approximates it, and a detector is
-then as good as it agrees with that.
-"""
+"""Detectors of violations, evaluated against the world's truth or a classifier's predictions, and the worst samples."""
 
 from __future__ import annotations
 
@@ -39,7 +35,8 @@ def detection(evidence: Evidence) -> Section:
         return Section(left_out=dict.fromkeys(_NAMES, str(error)))
     scores = _scores(evidence, num) if num else {}
     left_out = {name: why for name, why in evidence.model.left_out.items() if name == "trajectory_variance"}
-    per_sample = {"violates": truth, **{f"score/{name}": _padded(of, len(truth)) for name, of in scores.items()}}
+    unscored = np.full(len(truth) - num, np.nan)
+    per_sample = {"violates": truth, **{f"score/{name}": np.append(of, unscored) for name, of in scores.items()}}
     is_wrong, num_wrong = truth[:num], int(truth[:num].sum())
     if not scores or num_wrong in (0, num):
         reason = f"{num_wrong} of {num} samples are violations: there is nothing to detect" if scores else "no detector"
@@ -53,12 +50,8 @@ def detection(evidence: Evidence) -> Section:
     if 0 < is_wrong[is_choosing].sum() < is_choosing.sum():
         best = choose({name: values[is_choosing] for name, values in scores.items()}, is_wrong[is_choosing])
     threshold = calibrate(scores[best][~is_choosing], is_wrong[~is_choosing], evidence.settings.risk)
-    figures = [
-        _table(evidence, assessed, best, threshold),
-        _roc(evidence, assessed),
-        _risk(evidence, assessed),
-        *_worst(evidence, truth, scores[best]),
-    ]
+    figures: list[Figure] = [_table(evidence, assessed, best, threshold), *_curves(evidence, assessed)]
+    figures += _worst(evidence, truth, scores[best])
     facts = {}
     if not assess(scores[best][~is_choosing], is_wrong[~is_choosing]).is_useless:
         facts["best_auc"] = assessed[best].auc.value  # as the table shows it
@@ -75,9 +68,8 @@ def _scores(evidence: Evidence, num: int) -> dict[str, np.ndarray]:
     if evidence.judge.world is not None or samples.condition is not None:
         try:
             scores["realism"] = inverse_realism(evidence.inside)[:num]
-            scores["neighbor_distance"] = neighbor_distance(
-                evidence.features(evidence.train), evidence.features(samples)
-            )
+            both = evidence.features(evidence.train), evidence.features(samples)
+            scores["neighbor_distance"] = neighbor_distance(*both)
         except UsageError:  # too few examples, or no features
             scores.clear()
     for name, score_fn, is_typical_best in model.detectors:
@@ -92,26 +84,12 @@ def _scores(evidence: Evidence, num: int) -> dict[str, np.ndarray]:
     return scores
 
 
-def _padded(values: np.ndarray, num: int) -> np.ndarray:
-    return np.append(values, np.full(num - len(values), np.nan))
-
-
 def _table(evidence: Evidence, assessed: Mapping[str, Assessment], best: str, threshold: Threshold) -> Table:
-    words = {
-        "useful": "useful",
-        "useless": "useless: no better than chance",
-        "inverted": "inverted: it prefers violations",
-        "undecided": "undecided",
-    }
-    rows = [
-        [
-            _title(name),
-            f"{each.auc.value:.3f} ({each.auc.low:.3f} to {each.auc.high:.3f})",
-            words[_verdict(each, len(assessed))],
-            "none" if np.isnan(each.removed) else f"{each.removed:.1%}",
-        ]
-        for name, each in sorted(assessed.items(), key=lambda item: -item[1].auc.value)
-    ]
+    rows = []
+    for name, each in sorted(assessed.items(), key=lambda item: -item[1].auc.value):
+        area = f"{each.auc.value:.3f} ({each.auc.low:.3f} to {each.auc.high:.3f})"
+        removed = "none" if np.isnan(each.removed) else f"{each.removed:.1%}"
+        rows.append([_title(name), area, _verdict(each, len(assessed)), removed])
     one = next(iter(assessed.values())).auc
     caption = (
         f"How well each score separates {evidence.violation_title} from the others: {one.num_positive} violations "
@@ -131,33 +109,29 @@ def _verdict(each: Assessment, num: int) -> str:
     centre, (below, above) = logit(auc), (logit(auc) - logit(low), logit(high) - logit(auc))
     factor = norm.isf(0.025 / num) / norm.isf(0.025)
     if centre - factor * below <= 0 <= centre + factor * above:
-        return "useless"
-    return "useful" if centre > 0 else "inverted"
+        return "useless: no better than chance"
+    return "useful" if centre > 0 else "inverted: it prefers violations"
 
 
-def _roc(evidence: Evidence, assessed: Mapping[str, Assessment]) -> Lines:
-    curves = [
-        Series(_title(name), *_thinned(each.roc.false_positive_rate, each.roc.true_positive_rate))
-        for name, each in assessed.items()
-        if each.roc is not None
-    ]
+def _curves(evidence: Evidence, assessed: Mapping[str, Assessment]) -> list[Lines]:
+    """The ROC curves, and risk against coverage."""
+    rates, risks = [], []
+    for name, each in assessed.items():
+        if each.roc is not None:
+            points = _thinned(each.roc.false_positive_rate, each.roc.true_positive_rate)
+            rates.append(Series(_title(name), *points))
+        risks.append(Series(_title(name), *_thinned(each.risk_coverage.coverage, each.risk_coverage.risk)))
     caption = f"Share of violations ({evidence.violation_title}) that are rejected, against that of good samples."
     axes = ("good samples rejected", "violations rejected")
-    return Lines("roc", "Detectors: ROC", caption, *axes, curves, diagonal="chance", is_share=True)
-
-
-def _risk(evidence: Evidence, assessed: Mapping[str, Assessment]) -> Lines:
-    curves = [
-        Series(_title(name), *_thinned(each.risk_coverage.coverage, each.risk_coverage.risk))
-        for name, each in assessed.items()
-    ]
+    roc = Lines("roc", "Detectors: ROC", caption, *axes, rates, diagonal="chance", is_share=True)
     floors = {"all samples": next(iter(assessed.values())).risk_coverage.base_risk}
     caption = (
         f"Share of {evidence.violation_title} among the accepted samples, against the share accepted, most reliable "
         "first. A score without information stays at the rate of all samples."
     )
     axes = ("samples accepted", "violations among them")
-    return Lines("risk_coverage", "Detectors: risk against coverage", caption, *axes, curves, floors, is_share=True)
+    title = "Detectors: risk against coverage"
+    return [roc, Lines("risk_coverage", title, caption, *axes, risks, floors, is_share=True)]
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[list[float], list[float]]:

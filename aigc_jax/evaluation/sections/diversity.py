@@ -18,7 +18,7 @@ from aigc_jax.metrics.precision_recall import expected_coverage
 from aigc_jax.metrics.scores import inception_score
 from aigc_jax.metrics.vendi import vendi_score
 from aigc_jax.report.figures import Bar, Bars, Figure
-from aigc_jax.report.measurements import Measurement, measure
+from aigc_jax.report.measurements import Details, Measurement, measure
 from aigc_jax.report.schema import Check
 from aigc_jax.types import UsageError
 
@@ -59,7 +59,9 @@ def diversity(evidence: Evidence) -> Section:
             left_out[name] = str(error)
     figures: list[Figure] = []
     if samples.condition is None and samples.predictions.predicted is not None:
-        counts, real_counts = _class_counts(samples, held_out)
+        predicted = [np.asarray(each.predictions.predicted) for each in (samples, held_out)]
+        num_classes = 1 + int(max(each.max() for each in predicted))
+        counts, real_counts = (np.bincount(each, minlength=num_classes) for each in predicted)
         figures.append(_class_shares(evidence, counts, real_counts))
         checks.append(homogeneity_test("shares of the classes", counts, real_counts))
     headline = measurements[0].name if measurements else ""
@@ -72,20 +74,16 @@ def _coverage(evidence: Evidence, samples: Examples, held_out: Examples) -> tupl
     ours, real = (each.select(slice(0, n)) for each in (samples, held_out))
     found, by_real = evidence.overlap(ours), evidence.overlap(real)
     expected = expected_coverage(len(found.is_covered), n, found.density_k)
-    shared = {"reference_title": "as many real held-out examples", "is_proxy": evidence.judge.world is None}
-    rows = [
-        proportion(name, int(is_so.sum()), len(is_so), reference=float(is_real.mean()), note=note, **shared)
-        for name, is_so, is_real, note in (
-            (
-                "coverage",
-                found.is_covered,
-                by_real.is_covered,
-                f"The expectation for samples of the data distribution is {expected:.1%}.",
-            ),
-            ("manifold_recall", found.is_recalled, by_real.is_recalled, ""),
-        )
-    ]
-    rows.append(measure("density", found.density, n, reference=by_real.density, **shared))
+    title, is_proxy = "as many real held-out examples", evidence.judge.world is None
+    shared: Details = {"reference_title": title, "is_proxy": is_proxy}
+    note, rows = f"The expectation for samples of the data distribution is {expected:.1%}.", []
+    for name, is_so, is_real, words in (
+        ("coverage", found.is_covered, by_real.is_covered, note),
+        ("manifold_recall", found.is_recalled, by_real.is_recalled, ""),
+    ):
+        details: Details = {**shared, "reference": float(is_real.mean())}
+        rows.append(proportion(name, int(is_so.sum()), len(is_so), note=words, **details))
+    rows.append(measure("density", found.density, n, **{**shared, "reference": by_real.density}))
     test = coverage_test(evidence.manifold, evidence.features(ours), evidence.features(real))
     title = "training examples with a sample near"
     return rows, Check(title, test.coverage, test.reference, test.p_value, False)
@@ -101,15 +99,9 @@ def _distance(
     """A distance of the features of samples and held-out examples, and that of training and held-out examples."""
     n = min(samples.num, held_out.num, evidence.train.num)
     ours, real, train = (evidence.features(each)[:n] for each in (samples, held_out, evidence.train))
-    return measure(
-        name,
-        distance(real, ours),
-        n,
-        reference=distance(real, train),
-        reference_title=_REAL_AGAINST_REAL,
-        is_proxy=True,
-        detail=evidence.judge.encoder_name,
-    )
+    details: Details = {"reference": distance(real, train), "reference_title": _REAL_AGAINST_REAL}
+    details |= {"is_proxy": True, "detail": evidence.judge.encoder_name}
+    return measure(name, distance(real, ours), n, **details)
 
 
 def _kid(real: np.ndarray, fake: np.ndarray) -> float:
@@ -166,12 +158,6 @@ def _path_length(evidence: Evidence) -> Measurement:
         raise UsageError(evidence.model.left_out.get("path_length", reason))
     found = path_length(evidence.model.path_lengths(min(evidence.samples.num, NUM_PATHS)))
     return measure("path_length", found.value, found.n, is_proxy=True)
-
-
-def _class_counts(samples: Examples, held_out: Examples) -> tuple[np.ndarray, np.ndarray]:
-    ours, real = (np.asarray(each.predictions.predicted) for each in (samples, held_out))
-    num_classes = 1 + int(max(ours.max(), real.max()))
-    return np.bincount(ours, minlength=num_classes), np.bincount(real, minlength=num_classes)
 
 
 def _class_shares(evidence: Evidence, counts: np.ndarray, real_counts: np.ndarray) -> Figure:

@@ -22,7 +22,7 @@ from aigc_jax.metrics.consistency import (
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.report.figures import Figure, Gallery, Table
 from aigc_jax.report.formatting import format_count_share, format_p, format_share
-from aigc_jax.report.measurements import MEASUREMENTS, Measurement, measure
+from aigc_jax.report.measurements import MEASUREMENTS, Details, Measurement, measure
 from aigc_jax.types import UsageError
 
 NUM_PAIRED = 256
@@ -57,11 +57,6 @@ def draw_pairs(evidence: Evidence, left_out: dict[str, str]) -> tuple[list[Pair]
     return pairs, rows
 
 
-def pair_figures(evidence: Evidence, pairs: Sequence[Pair]) -> list[Figure]:
-    """The table of common violations, and the first samples of each variant."""
-    return [*_common_violations(evidence, pairs), *_gallery(evidence, pairs)]
-
-
 def _similarity(evidence: Evidence, pair: Pair) -> Measurement:
     ours, theirs = evidence.samples.select(slice(0, pair.samples.num)), pair.samples
     inputs = similarity_inputs(evidence, ours)
@@ -83,21 +78,13 @@ def _similarity(evidence: Evidence, pair: Pair) -> Measurement:
         notes.append(
             f"Drift of class shares (PSI) {drifted.psi:.3f}; 95 % of independent sets lie below {drifted.limit:.3f}."
         )
-    return measure(
-        pair.measurement,
-        found.value,
-        found.n,
-        low=found.low,
-        high=found.high,
-        reference=found.chance,
-        reference_title="chance: shuffled pairs" + ("" if ours.condition is None else " of the same condition"),
-        is_proxy=is_proxy,
-        detail=f"{pair.title}{detail}",
-        note=" ".join(notes),
-    )
+    title = "chance: shuffled pairs" + ("" if ours.condition is None else " of the same condition")
+    details: Details = {"low": found.low, "high": found.high, "reference": found.chance, "reference_title": title}
+    details |= {"is_proxy": is_proxy, "detail": f"{pair.title}{detail}"}
+    return measure(pair.measurement, found.value, found.n, note=" ".join(notes), **details)
 
 
-def _common_violations(evidence: Evidence, pairs: Sequence[Pair]) -> list[Figure]:
+def common_violations(evidence: Evidence, pairs: Sequence[Pair]) -> list[Figure]:
     """How often sample and variant are both invalid, compared with independence; nothing where no world decides it."""
     if evidence.judge.world is None:
         return []
@@ -135,7 +122,8 @@ def _common(is_bad: np.ndarray, is_their_bad: np.ndarray, condition: np.ndarray)
     return [*cells, format_share(float(expected / n)), format_p(p_value or 0.0)]
 
 
-def _gallery(evidence: Evidence, pairs: Sequence[Pair]) -> list[Figure]:
+def gallery(evidence: Evidence, pairs: Sequence[Pair]) -> list[Figure]:
+    """The first samples of the model and of each variant."""
     picture = evidence.model.modality.picture
     if picture is None or not pairs:
         return []

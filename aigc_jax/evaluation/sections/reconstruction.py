@@ -35,10 +35,7 @@ _COMPARE: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], ArrayLike]]] =
 
 
 def reconstruction(evidence: Evidence) -> Section:
-    """The similarity of held-out images and their reconstructions.
-
-    No check depends on it: the user sets in a gate file how much a model may lose.
-    """
+    """The similarity of held-out images and their reconstructions; limits are the user's, in a gate file."""
     reconstruct, held_out = evidence.model.reconstruct, evidence.held_out.select(slice(0, MAX_IMAGES))
     modality = held_out.modality
     if reconstruct is None or modality.picture is None or modality.distance is None:

@@ -8,9 +8,10 @@ from aigc_jax.evaluation.section import Evidence, Section, proportion
 from aigc_jax.evaluation.significance import fisher_test, mantel_haenszel_test
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.report.figures import Bar, Bars
-from aigc_jax.report.measurements import Measurement
-from aigc_jax.report.schema import Check
+from aigc_jax.report.measurements import Details
 from aigc_jax.types import UsageError
+
+_REAL = "real held-out examples"
 
 
 def validity(evidence: Evidence) -> Section:
@@ -18,31 +19,19 @@ def validity(evidence: Evidence) -> Section:
     exact = _exact(evidence)
     measurements, checks, left_out = [*exact.measurements], [*exact.checks], dict(exact.left_out)
     try:
-        row, check = _precision(evidence)
-        measurements.append(row)
+        inside, real = evidence.inside.is_inside, evidence.real_inside.is_inside
+        details: Details = {"reference": float(real.mean()), "reference_title": _REAL, "is_proxy": True}
+        measurements.append(proportion("manifold_precision", int(inside.sum()), len(inside), **details))
         if evidence.judge.world is None:  # an exact answer needs no approximation
-            checks.append(check)
+            # Compared with held-out examples of the class that each looks like.
+            ours, theirs = evidence.samples.predictions.predicted, evidence.held_out.predictions.predicted
+            if ours is None or theirs is None:
+                ours, theirs = (np.zeros(len(side), np.int64) for side in (inside, real))
+            checks.append(mantel_haenszel_test("samples off the data", ~inside, ours, ~real, theirs))
     except UsageError as error:
         left_out["manifold_precision"] = str(error)
     headline = measurements[0].name if measurements else ""
     return Section("valid", measurements, checks, exact.figures, left_out, headline)
-
-
-def _precision(evidence: Evidence) -> tuple[Measurement, Check]:
-    inside, real = evidence.inside.is_inside, evidence.real_inside.is_inside
-    row = proportion(
-        "manifold_precision",
-        int(inside.sum()),
-        len(inside),
-        reference=float(real.mean()),
-        reference_title="real held-out examples",
-        is_proxy=True,
-    )
-    # Compared with held-out examples of the class that each looks like.
-    ours, theirs = evidence.samples.predictions.predicted, evidence.held_out.predictions.predicted
-    if ours is None or theirs is None:
-        ours, theirs = (np.zeros(len(side), np.int64) for side in (inside, real))
-    return row, mantel_haenszel_test("samples off the data", ~inside, ours, ~real, theirs)
 
 
 def _exact(evidence: Evidence) -> Section:
@@ -52,25 +41,12 @@ def _exact(evidence: Evidence) -> Section:
         reason = "only a synthetic data set decides validity; manifold precision approximates it"
         return Section(left_out={"valid_samples": reason})
     n, num_wrong, real_wrong = len(violation), int(np.sum(violation != 0)), int(np.sum(real != 0))
-    row = proportion(
-        "valid_samples",
-        n - num_wrong,
-        n,
-        reference=1 - real_wrong / len(real),
-        reference_title="real held-out examples",
-    )
+    reference = 1 - real_wrong / len(real)
+    row = proportion("valid_samples", n - num_wrong, n, reference=reference, reference_title=_REAL)
     check = fisher_test("samples that the world forbids", num_wrong, n, real_wrong, len(real))
-    counts = {kind: int(np.sum(violation == kind)) for kind in range(1, len(evidence.judge.violation_names))}
-    bars = [
-        Bar(
-            evidence.judge.violation_names[kind],
-            count / n,
-            *clopper_pearson(count, n),
-            n,
-            float(np.mean(real == kind)),
-        )
-        for kind, count in counts.items()
-    ]
+    bars = []
+    for kind, name in enumerate(evidence.judge.violation_names[1:], start=1):
+        count = int(np.sum(violation == kind))
+        bars.append(Bar(name, count / n, *clopper_pearson(count, n), n, float(np.mean(real == kind))))
     caption = "Share of all samples with each kind of violation; of several, the first is counted."
-    figure = Bars("violations", "Violations", caption, bars, "real held-out examples")
-    return Section("valid", [row], [check], [figure])
+    return Section("valid", [row], [check], [Bars("violations", "Violations", caption, bars, _REAL)])

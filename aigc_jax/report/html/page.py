@@ -1,7 +1,4 @@
-"""The report as one HTML page that needs no other file, no script and no network.
-
-``template.html`` and ``style.css`` say how it looks; every text is escaped by jinja2.
-"""
+"""The report as one HTML page that needs no other file, no script and no network; jinja2 escapes every text."""
 
 from __future__ import annotations
 
