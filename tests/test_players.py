@@ -32,7 +32,7 @@ BATCH = {"x": jnp.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])}
 KEY = jax.random.key(0)
 
 
-def test_one_step_of_gradient_descent():
+def test_step_is_gradient_descent():
     players = [Player("a", quadratic("a"), optax.sgd(0.5))]
     state, metrics = make_step(players)(start(players), BATCH, KEY)
     assert float(state.params["a"]) == 0.5 * 4.5
@@ -43,7 +43,7 @@ def test_one_step_of_gradient_descent():
 
 
 @pytest.mark.parametrize("num", [1, 2, 4, 8])
-def test_micro_batches_do_not_change_the_step(num):
+def test_step_does_not_depend_on_micro_batches(num):
     players = [Player("a", quadratic("a"), optax.sgd(0.5, momentum=0.9))]
     step = jax.jit(make_step(players, num_microbatches=num))
     state, metrics = step(*step(start(players), BATCH, KEY)[:1], BATCH, KEY)
@@ -53,7 +53,7 @@ def test_micro_batches_do_not_change_the_step(num):
         np.testing.assert_allclose(metrics[name], report[name], rtol=1e-6)
 
 
-def test_a_player_moves_its_own_weights_only_and_sees_the_others_move():
+def test_player_moves_only_its_own_weights_and_sees_those_of_others():
     def product(name, sign):
         def loss_fn(params, model_state, batch, key):
             return sign * params["a"] * params["b"] * batch["x"], (model_state, {})
@@ -73,7 +73,7 @@ def test_a_player_moves_its_own_weights_only_and_sees_the_others_move():
 
 
 @pytest.mark.parametrize("num_updates", [1, 2, 4])
-def test_each_update_of_a_critic_sees_fresh_examples(num_updates):
+def test_step_gives_each_update_of_a_critic_fresh_examples(num_updates):
     seen, other = [], []
     players = [
         Player("critic", quadratic("critic", seen), optax.sgd(0.1), num_updates=num_updates),
@@ -89,7 +89,7 @@ def test_each_update_of_a_critic_sees_fresh_examples(num_updates):
     assert np.sign(state.params["critic"]) == 1
 
 
-def test_the_updates_of_a_critic_follow_one_another_as_in_a_loop_of_ones_own():
+def test_step_with_n_critic_equals_a_loop_of_updates():
     players = [Player("critic", quadratic("critic"), optax.adam(0.1), num_updates=2)]
     with jax.numpy_dtype_promotion("standard"):  # optax's Adam raises a float to an integer power
         state, _ = make_step(players)(start(players), BATCH, KEY)
@@ -101,7 +101,7 @@ def test_the_updates_of_a_critic_follow_one_another_as_in_a_loop_of_ones_own():
     np.testing.assert_allclose(state.params["critic"], w, rtol=1e-6)
 
 
-def test_the_average_is_that_of_a_linear_filter():
+def test_step_average_is_a_linear_filter():
     from scipy.signal import lfilter
 
     players = [Player("a", quadratic("a"), optax.sgd(0.3)), Player("b", quadratic("b"), optax.sgd(0.3))]
@@ -116,7 +116,7 @@ def test_the_average_is_that_of_a_linear_filter():
     assert state.variables["params"] == {"a": state.ema_params["a"], "b": state.params["b"]}
 
 
-def test_the_decay_may_be_a_schedule_of_the_steps_made():
+def test_step_takes_a_schedule_of_the_decay():
     players = [Player("a", quadratic("a"), optax.sgd(0.3))]
     step = make_step(players, ema_decay=lambda t: jnp.where(t == 0, 0.0, 1.0))
     state, _ = step(start(players, ema_names=("a",)), BATCH, KEY)
@@ -125,20 +125,20 @@ def test_the_decay_may_be_a_schedule_of_the_steps_made():
     assert float(state.ema_params["a"]) == kept != float(state.params["a"])
 
 
-def test_without_a_decay_averages_stay():
+def test_step_without_decay_keeps_averages():
     players = [Player("a", quadratic("a"), optax.sgd(0.3))]
     state, _ = make_step(players)(start(players, ema_names=("a",)), BATCH, KEY)
     assert float(state.ema_params["a"]) == 0
 
 
-def test_gradients_are_clipped_by_the_optimiser_and_reported_whole():
+def test_step_reports_the_gradient_norm_before_clipping():
     players = [Player("a", quadratic("a"), optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.5)))]
     state, metrics = make_step(players)(start(players), BATCH, KEY)
     assert float(state.params["a"]) == pytest.approx(0.5)
     assert float(metrics["a/grad_norm"]) == 4.5
 
 
-def test_a_loss_sees_the_step_and_the_model_state_never_holds_it():
+def test_loss_fn_sees_the_step_that_the_state_does_not_hold():
     def loss_fn(params, model_state, batch, key):
         count = model_state["a"]["count"] + 1
         rest = {name: value for name, value in model_state.items() if name != "a"}
@@ -155,7 +155,7 @@ def test_a_loss_sees_the_step_and_the_model_state_never_holds_it():
     assert int(state.model_state["a"]["count"]) == 8  # steps x updates x micro-batches
 
 
-def test_players_and_updates_have_keys_of_their_own():
+def test_step_gives_players_and_updates_their_own_keys():
     seen = []
 
     def loss_fn(params, model_state, batch, key):
@@ -181,19 +181,19 @@ def test_players_and_updates_have_keys_of_their_own():
         ([Player("a", quadratic("a"), optax.sgd(1.0))], {"num_microbatches": 0}),
     ],
 )
-def test_a_game_that_cannot_be_played_is_refused(players, options):
+def test_make_step_refuses_impossible_players(players, options):
     with pytest.raises(ValueError):
         make_step(players, **options)
 
 
 @pytest.mark.parametrize(("num_updates", "num_microbatches"), [(3, 1), (1, 3), (2, 8)])
-def test_a_batch_that_cannot_be_dealt_is_refused(num_updates, num_microbatches):
+def test_step_refuses_a_batch_that_cannot_be_split(num_updates, num_microbatches):
     players = [Player("a", quadratic("a"), optax.sgd(1.0), num_updates=num_updates)]
     with pytest.raises(ValueError, match="multiple of"):
         make_step(players, num_microbatches=num_microbatches)(start(players), BATCH, KEY)
 
 
-def test_state_of_averaged_players_is_averaged_too_but_counters_are_not():
+def test_step_averages_model_state_but_not_counters():
     def loss_fn(params, model_state, batch, key):
         new = {"mean": model_state["model"]["mean"] + 1.0, "count": model_state["model"]["count"] + 1}
         return params["model"] * batch["x"], ({**model_state, "model": new}, {})

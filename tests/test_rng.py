@@ -17,7 +17,7 @@ def data(keys):
     return np.asarray(jax.random.key_data(keys))
 
 
-def test_example_keys_depend_on_the_index_alone():
+def test_example_keys_depend_only_on_the_index():
     key = jax.random.key(0)
     many = data(example_keys(key, 16))
     np.testing.assert_array_equal(data(example_keys(key, 5)), many[:5])
@@ -25,12 +25,12 @@ def test_example_keys_depend_on_the_index_alone():
     assert len({tuple(row) for row in many}) == 16
 
 
-def test_keys_that_are_one_per_example_stay_as_they_are():
+def test_example_keys_keeps_key_arrays():
     keys = jax.random.split(jax.random.key(1), 4)
     np.testing.assert_array_equal(data(example_keys(keys, 4)), data(keys))
 
 
-def test_step_keys_differ_and_take_traced_steps():
+def test_step_key_differs_by_step_and_takes_traced_steps():
     root = jax.random.key(0)
     keys = [data(step_key(root, t)) for t in range(8)]
     assert len({tuple(key) for key in keys}) == 8
@@ -38,7 +38,7 @@ def test_step_keys_differ_and_take_traced_steps():
 
 
 @pytest.mark.parametrize("key", [jax.random.key(0), jax.random.split(jax.random.key(0), 3)], ids=["one", "many"])
-def test_a_names_key_does_not_depend_on_its_company(key):
+def test_split_by_name_does_not_depend_on_other_names(key):
     together = split_by_name(key, "b", "a", "c")
     assert list(together) == ["b", "a", "c"]
     for name in together:
@@ -47,7 +47,7 @@ def test_a_names_key_does_not_depend_on_its_company(key):
     assert len({data(k).tobytes() for k in [*together.values(), key]}) == 4
 
 
-def test_names_give_the_same_keys_in_every_process():
+def test_split_by_name_is_equal_in_every_process():
     code = (
         "import jax; from aigc_jax.rng import split_by_name; "
         "print(jax.random.key_data(split_by_name(jax.random.key(0), 'latent')['latent']).tolist())"
@@ -56,7 +56,7 @@ def test_names_give_the_same_keys_in_every_process():
     assert there.strip() == str(data(split_by_name(jax.random.key(0), "latent")["latent"]).tolist())
 
 
-def test_normal_draws_are_standard_normal_and_each_example_has_its_own():
+def test_normal_draws_are_standard_and_independent():
     keys = example_keys(jax.random.key(0), 2000)
     draws = np.asarray(normal(keys, (5,)))
     assert draws.shape == (2000, 5)
@@ -65,7 +65,7 @@ def test_normal_draws_are_standard_normal_and_each_example_has_its_own():
     np.testing.assert_array_equal(draws[[3, 1]], normal(keys[jnp.array([3, 1])], (5,)))
 
 
-def test_raw_keys_are_the_typed_ones():
+def test_as_key_converts_raw_keys():
     raw, typed = jax.random.PRNGKey(5), jax.random.key(5)
     assert data(example_keys(raw, 3)).tolist() == data(example_keys(typed, 3)).tolist()
     assert data(example_keys(jax.random.split(raw, 3), 3)).tolist() == data(jax.random.split(typed, 3)).tolist()
@@ -76,6 +76,6 @@ def test_raw_keys_are_the_typed_ones():
 
 
 @pytest.mark.parametrize("key", [0, jnp.zeros(2), "key"])
-def test_what_is_no_key_is_refused(key):
+def test_as_key_refuses_other_arrays(key):
     with pytest.raises(UsageError, match=r"jax\.random\.key"):
         example_keys(key, 3)

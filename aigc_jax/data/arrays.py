@@ -13,6 +13,9 @@ from aigc_jax.types import DataSource, Modality, UsageError
 BLOCK = 1024
 """Examples that are checked at once."""
 
+NUM_HASHED = 64
+"""Evenly spaced examples of a part of a data set in its checksum."""
+
 MAX_CACHE_BYTES = 2**28
 """Size limit of :class:`CachedSource`: 256 MiB, enough for all of CIFAR-10 or MNIST."""
 
@@ -27,6 +30,11 @@ def take(source: DataSource, indices: Int[np.ndarray, " batch"]) -> dict[str, np
         return fast(indices)
     examples = [source[int(index)] for index in indices]
     return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+
+
+def evenly_spaced(num: int, most: int = NUM_HASHED) -> Int[np.ndarray, " chosen"]:
+    """At most ``most`` evenly spaced indices of ``num`` examples."""
+    return np.unique(np.linspace(0, num - 1, most).astype(int))
 
 
 class ArraySource:

@@ -9,12 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aigc_jax.data.arrays import take
+from aigc_jax.data.arrays import evenly_spaced, take
 from aigc_jax.data.files import visible
 from aigc_jax.types import Data, DataSource
-
-NUM_HASHED = 64
-"""Evenly spaced examples of a part that are hashed if the data have no checksum of their own."""
 
 MAX_NAMED = 10
 """Classes named in one line."""
@@ -32,7 +29,7 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint(data: Data) -> Fingerprint:
-    """The fingerprint of an opened data set; reads at most :data:`NUM_HASHED` examples of a part.
+    """The fingerprint of an opened data set; reads a few examples of each part.
 
     >>> from aigc_jax.data.digits import digits
     >>> fingerprint(digits()).class_counts
@@ -99,7 +96,7 @@ def _hash(source: DataSource) -> bytes:
     """A checksum of some evenly spaced examples."""
     digest = hashlib.sha256()
     if len(source):
-        examples = take(source, np.unique(np.linspace(0, len(source) - 1, NUM_HASHED).astype(int)))
+        examples = take(source, evenly_spaced(len(source)))
         for name in sorted(examples):
             values = np.ascontiguousarray(examples[name])
             digest.update(f"{name} {values.dtype} {values.shape} ".encode() + values.tobytes())

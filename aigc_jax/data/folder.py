@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps
 
-from aigc_jax.data.arrays import CachedSource
+from aigc_jax.data.arrays import CachedSource, evenly_spaced
 from aigc_jax.data.decoding import opened_image, shown_pixels
 from aigc_jax.data.files import visible
 from aigc_jax.data.images import IMAGE
@@ -31,9 +31,6 @@ MAX_CHECKED = 5000
 
 MAX_NAMED = 10
 """Broken files named in a message."""
-
-NUM_HASHED = 64
-"""Evenly spaced files of a part whose content is in its checksum."""
 
 
 class BrokenImageError(UsageError):
@@ -163,7 +160,7 @@ def _read_files(files: list[File], image_shape: tuple[int, int, int], *, is_all_
     if source is None:
         return _Part(files, source, broken)
     num_checked = len(files) if is_all_read else MAX_CHECKED
-    chosen: Int[np.ndarray, " checked"] = np.unique(np.linspace(0, len(files) - 1, num_checked).astype(int))
+    chosen = evenly_spaced(len(files), num_checked)
     # Pillow decodes and resizes without Python's lock, so threads are faster.
     with concurrent.futures.ThreadPoolExecutor(4) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such images are refused
@@ -204,7 +201,7 @@ def _checksum(files: Sequence[File], root: Path) -> str:
     for path, label in files:
         name = os.fsencode(path.relative_to(root).as_posix())
         digest.update(b"%s\0%d %d\0" % (name, -1 if label is None else label, path.stat().st_size))
-    for index in np.unique(np.linspace(0, len(files) - 1, NUM_HASHED).astype(int)):
+    for index in evenly_spaced(len(files)):
         path, _ = files[index]
         try:
             with path.open("rb") as file:

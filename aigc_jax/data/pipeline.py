@@ -23,6 +23,8 @@ from aigc_jax.types import DataSource, Modality, UsageError
 # Epochs. Not grain's own endless repetition: its length, rounded up as a float, overflows for a batch of one.
 _ENDLESS = 2**31
 
+_PREFETCHED = 4  # batches
+
 
 def batches(
     source: DataSource | Arrays,
@@ -34,7 +36,6 @@ def batches(
     process_index: int = 0,
     process_count: int = 1,
     num_threads: int = 2,
-    prefetch: int = 4,
 ) -> grain.DatasetIterator[dict[str, np.ndarray]]:
     """Endless training batches.
 
@@ -47,7 +48,6 @@ def batches(
         process_index: this process, as ``jax.process_index()``.
         process_count: processes that share the global batch, as ``jax.process_count()``.
         num_threads: threads that prepare batches ahead; 0 prepares none ahead.
-        prefetch: batches that they prepare ahead.
 
     Returns:
         An iterator of ``{"example": [B, ...], "condition": int32 [B]}`` with B = batch_size / process_count; no
@@ -70,7 +70,7 @@ def batches(
     shards = order.batch(batch_size // process_count)
     mine = shards[start_step * process_count + process_index :: process_count]
     loaded = mine.map(functools.partial(load, source, modality=modality))
-    return iter(loaded.to_iter_dataset(grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)))
+    return iter(loaded.to_iter_dataset(grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=_PREFETCHED)))
 
 
 def epoch(source: DataSource, batch_size: int, modality: Modality = IMAGE) -> Iterator[dict[str, np.ndarray]]:

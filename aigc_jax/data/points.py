@@ -22,9 +22,8 @@ def scatter(
     labels: Int[np.ndarray, " num"] | None = None,
     *,
     real: Float[np.ndarray, "num_real 2"] | None = None,
-    reach: float = REACH,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Scatter plot of points as an RGB image: colours by label, data (``real``) in grey, limits -reach to reach.
+    """Scatter plot of points as an RGB image: colours by label, data (``real``) in grey, limits :data:`REACH`.
 
     Points beyond the limits are crosses on the frame, counted in the title together with NaN.
     """
@@ -34,15 +33,15 @@ def scatter(
 
     figure = Figure(figsize=(4.8, 4.8), dpi=100, layout="tight")
     canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    axes = figure.add_subplot(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
     if real is not None:
         axes.scatter(*real.T, s=4, color="0.8", linewidths=0)
-    is_far = ~(np.abs(points).max(axis=1) <= reach)
+    is_far = ~(np.abs(points).max(axis=1) <= REACH)
     colours = np.zeros(len(points)) if labels is None else labels % 10 + 0.5
     style = {"cmap": "tab10", "vmin": 0.0, "vmax": 10.0}
     axes.scatter(*points[~is_far].T, s=4, c=colours[~is_far], linewidths=0, **style)
     is_placed = is_far & ~np.isnan(points).any(axis=1)
-    far = np.clip(points[is_placed], -reach, reach)
+    far = np.clip(points[is_placed], -REACH, REACH)
     axes.scatter(*far.T, s=30, c=colours[is_placed], marker="x", clip_on=False, **style)
     axes.set_title(f"{len(points)} samples" + (f", {is_far.sum()} beyond the frame" if is_far.any() else ""))
     canvas.draw()

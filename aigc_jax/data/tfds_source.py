@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from aigc_jax.data.arrays import CachedSource
+from aigc_jax.data.arrays import CachedSource, evenly_spaced
 from aigc_jax.data.decoding import opened_image, shown_pixels
 from aigc_jax.data.files import visible
 from aigc_jax.data.images import IMAGE
@@ -22,9 +22,6 @@ from aigc_jax.types import Data, UsageError
 
 HELD_OUT_SPLITS = ("test", "validation")
 """Splits of held-out examples, best first; without either, the last tenth of ``train`` is held out."""
-
-NUM_HASHED = 64
-"""Evenly spaced examples of a part in its checksum."""
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 """Names of version folders."""
@@ -118,7 +115,7 @@ class TfdsSource:
 
     def checksum(self) -> str:
         """Checksum of some evenly spaced examples as they are in the files, independent of the decoder."""
-        examples = self._read(np.unique(np.linspace(0, len(self) - 1, NUM_HASHED).astype(int)))
+        examples = self._read(evenly_spaced(len(self)))
         return hashlib.sha256(b"".join(example[IMAGE.name] for example in examples)).hexdigest()
 
     def _read(self, indices: Int[np.ndarray, " batch"]) -> list[dict[str, Any]]:

@@ -26,18 +26,16 @@ class WithClass(nn.Module):
         return jnp.concatenate([latent, nn.Embed(self.num_classes, self.features)(condition)], axis=-1)
 
 
-def sinusoids(
-    position: Float[Array, " batch"], features: int, *, max_period: float = 10_000.0
-) -> Float[Array, "batch feature"]:
+def sinusoids(position: Float[Array, " batch"], features: int) -> Float[Array, "batch feature"]:
     """Cosines and sines of a number at geometrically spaced frequencies: [cos(w_k p), sin(w_k p)], float32 [B, F].
 
-    Frequencies run from 1 down to 1 / ``max_period``, so positions should span hundreds.
+    Frequencies run from 1 down to 1 / 10,000, so positions should span hundreds.
 
     Reference:
         Vaswani et al., "Attention Is All You Need", 2017, section 3.5.
     """
     half = features // 2
-    frequencies = jnp.exp(-jnp.log(max_period) * jnp.arange(half, dtype=jnp.float32) / half)
+    frequencies = jnp.exp(-jnp.log(10_000.0) * jnp.arange(half, dtype=jnp.float32) / half)
     angle = position[:, None] * frequencies[None, :]
     return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
 

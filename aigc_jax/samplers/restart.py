@@ -32,15 +32,12 @@ class Restart(NamedTuple):
     num_steps: int = 3  # on each way down, on a Karras grid
 
 
-def restart(process: Process, restarts: Sequence[Restart] = (Restart(),), *, inner: Solver | None = None) -> Solver:
-    """A solver with restarts, each of which costs ``num_restarts * num_steps`` more steps.
-
-    ``inner`` solves the ODE, by default Heun. It is called step by step, so that a multistep method is of order 1 here.
-    """
+def restart(process: Process, restarts: Sequence[Restart] = (Restart(),)) -> Solver:
+    """Heun's method with restarts, each of which costs ``num_restarts * num_steps`` more steps."""
     for each in restarts:
         if not 0 <= each.low < each.high or min(each.num_restarts, each.num_steps) < 1:
             raise UsageError(f"expected a restart with 0 <= low < high and counts of at least 1, got {each}")
-    step = inner or heun(process)
+    step = heun(process)
 
     def solve(denoise: DenoiseFn, x: Array, times: Array, keys: Keys, condition: Condition = None) -> Array:
         def repeat(x: Array, s: Array, each: Restart, keys: Keys) -> Array:

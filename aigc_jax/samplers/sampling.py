@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -23,31 +23,10 @@ from aigc_jax.samplers.solver import Observer, Solver, StepSolver
 from aigc_jax.samplers.thresholding import clip_x_0
 from aigc_jax.types import Condition, DenoiseFn, Guidance, Keys, UsageError
 
-__all__ = ["Plan", "Sampler", "SamplerFn", "Sampling", "check", "make_plan", "make_sampler", "num_evaluations"]
+__all__ = ["Plan", "Sampler", "Sampling", "check", "make_plan", "make_sampler", "num_evaluations"]
 
 DYNAMIC_PERCENTILE = 99.5
 """Percentile of dynamic thresholding, as in Saharia et al. 2022, appendix D."""
-
-
-@runtime_checkable
-class SamplerFn(Protocol):
-    """A function that draws samples with a denoiser."""
-
-    def __call__(
-        self,
-        denoise: DenoiseFn,
-        shape: tuple[int, ...],
-        keys: Keys,
-        condition: Condition = None,
-        *,
-        noise: Array | None = None,
-    ) -> Array:
-        """Draw one sample [B, *shape] per key; sample i depends on ``keys[i]`` and ``condition[i]`` alone.
-
-        The sampler's guidance is applied to ``denoise``; ``noise`` is standard normal [B, *shape], None draws it from
-        the keys.
-        """
-        ...
 
 
 class Plan(NamedTuple):
@@ -70,7 +49,7 @@ class WithVariance(NamedTuple):
 
 
 class Sampler(NamedTuple):
-    """A :class:`SamplerFn` made of a plan; ``solver_of`` makes the solver of a denoiser :class:`WithVariance`."""
+    """Sampling with a denoiser; ``solver_of`` makes the solver of a denoiser :class:`WithVariance`."""
 
     process: Process
     plan: Plan
@@ -85,7 +64,11 @@ class Sampler(NamedTuple):
         *,
         noise: Array | None = None,
     ) -> Array:
-        """Draw one sample per key, see :class:`SamplerFn`."""
+        """Draw one sample [B, *shape] per key; sample i depends on ``keys[i]`` and ``condition[i]`` alone.
+
+        The plan's guidance is applied to ``denoise``; ``noise`` is standard normal [B, *shape], None draws it from the
+        keys.
+        """
         x, solver_keys = self._begin(shape, keys, noise)
         return self.solver(denoise)(self.plan.guidance(denoise), x, self.plan.times, solver_keys, condition)
 

@@ -10,7 +10,7 @@ from aigc_jax.algorithms.classifier import classifier
 from aigc_jax.nets.classifier import ConvClassifier
 
 
-def test_it_learns_left_from_right_and_its_figures_are_scipys():
+def test_classifier_learns_left_from_right_and_its_nll_matches_scipy():
     label = jnp.arange(32) % 2
     image = 0.3 * jax.random.normal(jax.random.key(0), (32, 8, 8, 1))
     image = image.at[:, :, :4].add(jnp.where(label == 0, 1.0, -1.0)[:, None, None, None])

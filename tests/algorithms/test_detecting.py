@@ -33,7 +33,7 @@ def variables_of(denoiser):
     return {"params": {"denoiser": params}, "model_state": {}}
 
 
-def test_no_condition_is_the_null_condition_of_a_denoiser():
+def test_renoise_detector_without_condition_uses_the_null_condition():
     denoiser = denoiser_of(3)
     variables, points = variables_of(denoiser), jax.random.normal(jax.random.key(3), (5, 2))
     score = renoise_detectors(denoiser)["renoise"].score
@@ -42,7 +42,7 @@ def test_no_condition_is_the_null_condition_of_a_denoiser():
     assert np.all(left_out != score(variables, points, jnp.zeros(5, jnp.int32), KEYS))
 
 
-def test_levels_have_names_and_the_first_has_the_plain_one():
+def test_renoise_detectors_are_named_by_level():
     found = renoise_detectors(denoiser_of(renoise_levels=(0.1, 0.25)))
     assert list(found) == ["renoise", "renoise_0.25"]
     assert not any(detector.is_typical_best for detector in found.values())
@@ -62,7 +62,7 @@ def test_levels_have_names_and_the_first_has_the_plain_one():
         (20, ["trajectory_variance", "trajectory_variance_0_4", "trajectory_variance_0_19"]),
     ],
 )
-def test_trajectory_observer_takes_the_windows_that_a_trajectory_is_long_enough_for(num_steps, names):
+def test_trajectory_observer_takes_windows_within_the_trajectory(num_steps, names):
     denoising = make_denoising(denoiser_of(), make_sampler(FLOW, Sampling("euler", num_steps), is_bounded=False))
     denoise = denoising.denoiser(variables_of(denoiser_of()))
     observer = trajectory_observer(denoising.num_steps)
@@ -80,7 +80,7 @@ def fake_evaluate(variables, batch, keys):
     return {"elbo": -batch["example"][:, 0, 0, 0] - batch["condition"].astype(jnp.float32)}
 
 
-def test_no_class_is_the_mean_over_all_classes_where_there_is_no_null_condition():
+def test_elbo_detector_without_condition_is_the_mean_over_classes():
     images = jnp.arange(5.0)[:, None, None, None]
     detector = elbo_detector(fake_evaluate, 3)
     assert detector.is_typical_best
@@ -91,7 +91,7 @@ def test_no_class_is_the_mean_over_all_classes_where_there_is_no_null_condition(
     np.testing.assert_allclose(null.score({}, images, None, KEYS), np.arange(5) + 3.0)
 
 
-def test_latent_diffusion_scores_the_latents_at_their_scale():
+def test_latent_diffusion_detectors_score_scaled_latents():
     denoiser = rectified_flow_denoiser(MLPDenoiser((8,)), (2,), bounds=None, num_levels=None)
     sampler = make_sampler(FLOW, Sampling("euler", 4), is_bounded=False)
     inner = flow_matching(denoiser, tx=optax.sgd(1e-3), sampler=sampler)

@@ -20,7 +20,7 @@ STD = 0.6
 
 
 @pytest.mark.parametrize("process", [variance_preserving(), cosine()], ids=["linear", "cosine"])
-def test_the_bound_of_gaussian_data_is_above_its_entropy_and_tightens(process):
+def test_diffusion_bound_of_gaussian_data_tightens_to_the_entropy(process):
     """Data N(0, s^2) with the best denoiser: the sum over the chain approaches the entropy from above."""
 
     def bound(num_steps):
@@ -48,20 +48,20 @@ def test_the_bound_of_gaussian_data_is_above_its_entropy_and_tightens(process):
     assert fine == pytest.approx(entropy, abs=0.05)
 
 
-def test_the_curriculum_is_the_papers():
+def test_curriculum_matches_the_paper():
     # Song and Dhariwal 2023, section 3.4: s_0 = 10, s_1 = 1280 doubles every K / 8 steps.
     curriculum = Curriculum(800, 10, 1280)
     found = [float(curriculum.num_intervals(jnp.int32(step))) for step in (0, 99, 100, 350, 700, 799, 5000)]
     assert found == [10, 10, 20, 80, 1280, 1280, 1280]
 
 
-def test_the_curriculum_reaches_its_end_where_the_ratio_is_no_power_of_two():
+def test_curriculum_reaches_its_end_for_any_ratio():
     # K' = floor(K / (log2(s_1 / s_0) + 1)) = floor(800 / (log2(10) + 1)) = 185: four doublings, then the cap.
     curriculum = Curriculum(800, 10, 100)
     assert [float(curriculum.num_intervals(jnp.int32(step))) for step in (184, 185, 739, 740)] == [10, 20, 80, 100]
 
 
-def test_every_evaluation_of_a_multistep_sample_counts():
+def test_consistency_multistep_uses_every_evaluation():
     sampler = {n: make_sampler(edm(), Sampling("multistep", n, grid="karras"), is_consistency=True) for n in (1, 2)}
 
     def model(x, t, condition):
@@ -80,13 +80,13 @@ def test_every_evaluation_of_a_multistep_sample_counts():
         (Sampling("multistep", 2, guidance=2.0), True),
     ],
 )
-def test_samplers_that_mean_nothing_for_a_model_are_refused(sampling, is_consistency):
+def test_make_sampler_refuses_samplers_of_other_models(sampling, is_consistency):
     with pytest.raises(UsageError) as caught:
         make_sampler(edm(), sampling, num_classes=3, is_consistency=is_consistency)
     assert "\n" not in str(caught.value)
 
 
-def test_neighbours_are_those_of_the_samplers_grid():
+def test_neighbours_match_the_karras_grid():
     process, num_intervals = edm(), 17
     grid = np.asarray(karras()(process, num_intervals + 1))[:-1][::-1]  # ascending, without the clean end
     t = jnp.array([0.0001, 0.01, 0.5, 3.0, 79.0, 500.0])
@@ -96,7 +96,7 @@ def test_neighbours_are_those_of_the_samplers_grid():
         np.testing.assert_allclose([below, above], grid[place : place + 2], rtol=1e-4)
 
 
-def test_the_teachers_step_follows_the_ode():
+def test_consistency_teacher_step_follows_the_ode():
     # Data N(0, s^2): the ODE's solution is x(t) proportional to sqrt(s^2 + t^2).
     def best(x, sigma, condition):
         return x * (STD**2 / (STD**2 + sigma**2))[:, None]
@@ -110,7 +110,7 @@ def test_the_teachers_step_follows_the_ode():
     assert errors[1] < errors[0] / 5  # one step of a method of order 2 errs by the cube of its length
 
 
-def test_a_denoiser_of_any_process_denoises_at_noise_levels():
+def test_in_noise_levels_converts_a_denoiser_of_any_process():
     process = rectified_flow()
 
     def best(x_t, t, condition):

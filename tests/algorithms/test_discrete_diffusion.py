@@ -55,7 +55,7 @@ VARIABLES = {"params": {"denoiser": {"unused": jnp.zeros(1)}}, "model_state": {}
 
 
 @pytest.mark.parametrize("make", [absorbing, uniform])
-def test_evaluate_estimates_the_exact_nll_of_the_exact_denoiser(make):
+def test_discrete_diffusion_evaluate_is_the_exact_nll_of_the_exact_denoiser(make):
     algorithm, repeats = build(make(LEVELS), num_times=32), 400
     pairs = [(0, 0), (1, 1), (2, 0)]
     batch = {
@@ -73,7 +73,7 @@ def test_evaluate_estimates_the_exact_nll_of_the_exact_denoiser(make):
 
 
 @pytest.mark.parametrize("make", [absorbing, uniform])
-def test_the_loss_is_the_same_bound(make):
+def test_discrete_diffusion_loss_is_the_bound_of_evaluate(make):
     """Its mean over the data is the mean entropy of the classes."""
     algorithm, repeats = build(make(LEVELS), condition_dropout=0.0), 4000
     generator = np.random.default_rng(0)
@@ -99,7 +99,7 @@ def sample(guidance, condition, num=4000):
     return np.bincount(levels[:, 0] * LEVELS + levels[:, 1], minlength=LEVELS**2).reshape(LEVELS, LEVELS) / num
 
 
-def test_guidance_1_is_the_conditional_model_and_0_the_unconditional_one():
+def test_discrete_diffusion_guidance_1_is_conditional_and_0_unconditional():
     assert np.abs(sample(1.0, 0) - TABLES[0]).sum() / 2 < 0.04
     assert np.abs(sample(1.0, 1) - TABLES[1]).sum() / 2 < 0.04
     assert np.abs(sample(0.0, 1) - TABLES.mean(axis=0)).sum() / 2 < 0.04
@@ -108,7 +108,7 @@ def test_guidance_1_is_the_conditional_model_and_0_the_unconditional_one():
     assert (further * (TABLES[0] - TABLES.mean(axis=0))).sum() > 1.3 * ((TABLES[0] - TABLES.mean(axis=0)) ** 2).sum()
 
 
-def test_times_depend_on_the_index_alone_and_fill_the_line():
+def test_spread_times_depend_only_on_the_index_and_fill_the_line():
     key = jax.random.key(0)
     times = np.asarray(spread_times(key, jnp.arange(1000)))
     np.testing.assert_array_equal(spread_times(key, jnp.arange(500, 510)), times[500:510])
@@ -127,13 +127,13 @@ def test_times_depend_on_the_index_alone_and_fill_the_line():
         ({"condition_dropout": 1.0}, "condition_dropout"),
     ],
 )
-def test_bad_settings_are_refused_in_one_line(options, expected):
+def test_discrete_diffusion_refuses_impossible_settings_in_one_line(options, expected):
     with pytest.raises(UsageError, match=expected) as caught:
         build(absorbing(LEVELS), **options)
     assert "\n" not in str(caught.value)
 
 
-def test_guidance_without_a_condition_is_refused():
+def test_discrete_diffusion_refuses_guidance_without_condition():
     process = absorbing(LEVELS)
     denoiser = TokenDenoiser(ExactNet(process), process, SHAPE)
     with pytest.raises(UsageError, match="unconditional"):

@@ -43,7 +43,7 @@ def one_of(which):
 @pytest.mark.parametrize(
     ("kind", "num_classes"), [("mlp", 0), ("mlp", NUM_CLASSES), ("conv", 0), ("resnet", NUM_CLASSES)]
 )
-def test_every_objective_takes_a_finite_step_with_every_pair(kind, num_classes):
+def test_gan_step_is_finite_for_every_objective_and_pair(kind, num_classes):
     networks = pair(kind, None, num_classes)
     state = jax.jit(build(networks, OBJECTIVES["hinge"]).init)(KEY, BATCH)
     step = jax.jit(lambda which, state: build(networks, one_of(which)).step(state, BATCH, KEY))
@@ -57,7 +57,7 @@ def test_every_objective_takes_a_finite_step_with_every_pair(kind, num_classes):
 
 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
-def test_a_players_loss_moves_that_player_alone(player):
+def test_gan_loss_moves_only_its_own_player(player):
     other = {"generator": "discriminator", "discriminator": "generator"}[player]
     algorithm = build(pair("mlp"), OBJECTIVES["minimax"], **{f"{other}_tx": optax.set_to_zero()})
     state = algorithm.init(KEY, BATCH)
@@ -66,7 +66,7 @@ def test_a_players_loss_moves_that_player_alone(player):
     assert not differ(after.params[other], state.params[other])
 
 
-def test_r2_penalises_at_the_fakes_that_the_loss_sees():
+def test_gan_r2_penalises_at_the_fakes_of_the_loss():
     networks = pair("mlp")
     batch = {**BATCH, "index": jnp.arange(8)}
     state = build(networks, OBJECTIVES["minimax"]).init(KEY, BATCH)
@@ -78,7 +78,7 @@ def test_r2_penalises_at_the_fakes_that_the_loss_sees():
 
 
 @pytest.mark.parametrize("limit", [0.01, 0.2])
-def test_clipped_weights_stay_within_the_limit_and_move_otherwise_freely(limit):
+def test_clip_weights_limits_weights(limit):
     tx = optax.chain(optax.sgd(1.0), clip_weights(limit))
     weights = jnp.linspace(-limit, limit, 9)
     state = tx.init(weights)
@@ -90,7 +90,7 @@ def test_clipped_weights_stay_within_the_limit_and_move_otherwise_freely(limit):
         tx.update(weights, state)
 
 
-def test_a_critic_begins_outside_the_limit_and_is_inside_after_a_step():
+def test_clip_weights_limits_a_critic_after_one_step():
     row = ROWS["gan-wasserstein-clipped-n_critic"]
     algorithm = row.build(None)
     state = algorithm.init(KEY, batch_at(row, 0))
@@ -120,7 +120,7 @@ class Parabola(nn.Module):
 
 
 @pytest.mark.parametrize("objective", ["non_saturating", "relativistic_average"])
-def test_a_gaussian_is_learned(objective):
+def test_gan_learns_a_gaussian(objective):
     networks = GANNetworks(Shift(), Parabola(), latent_dim=1)
     mean, std = 1.5, 0.5
     objective = {**OBJECTIVES, "non_saturating": adversarial.non_saturating()}[objective]
@@ -143,7 +143,7 @@ def test_a_gaussian_is_learned(objective):
     assert float(metrics["discriminator/loss"][-200:].mean()) == pytest.approx(np.log(4), abs=0.05)
 
 
-def test_a_conditional_pair_learns_which_picture_belongs_to_which_class():
+def test_gan_learns_the_picture_of_each_class():
     networks = pair("mlp", None, NUM_CLASSES)
     pictures = jnp.sign(jax.random.normal(jax.random.key(3), (NUM_CLASSES, *SHAPE))) * 0.8
     label = jnp.arange(48) % NUM_CLASSES

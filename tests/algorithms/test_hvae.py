@@ -46,7 +46,7 @@ def variables_of(change=lambda path, leaf: leaf):
     return {"params": {"hvae": params}, "model_state": {}}
 
 
-def test_the_loss_is_what_the_levels_cost():
+def test_hvae_loss_is_the_sum_of_levels():
     plain, half = training()[:2]
     levels = [plain[f"hvae/kl_level_{level}"] for level in range(3)]
     assert all(value > 0 for value in levels)
@@ -57,14 +57,14 @@ def test_the_loss_is_what_the_levels_cost():
     np.testing.assert_allclose(half["hvae/loss"], 0.5 * sum(levels) - plain["hvae/log_likelihood"], rtol=1e-5)
 
 
-def test_free_bits_are_of_each_level():
+def test_hvae_free_bits_are_of_each_level():
     free = hvae(MODEL, optax.sgd(0.0), minimum_kl=1000.0)
     _, metrics = jax.jit(free.step)(jax.jit(free.init)(KEY, BATCH), BATCH, KEY)
     np.testing.assert_allclose(metrics["hvae/loss"], 3000 - training()[0]["hvae/log_likelihood"], rtol=1e-5)
     np.testing.assert_allclose(metrics["hvae/elbo"], training()[0]["hvae/elbo"], rtol=1e-5)
 
 
-def test_the_kl_of_each_level_is_that_of_the_densities():
+def test_hvae_kl_of_each_level_matches_the_densities():
     # The draws of the step: of its first player's first update, of each example.
     update_key = jax.random.fold_in(jax.random.fold_in(KEY, 0), 0)
     keys = split_by_name(example_keys(update_key, 6), "latent")["latent"]
@@ -77,7 +77,7 @@ def test_the_kl_of_each_level_is_that_of_the_densities():
         np.testing.assert_allclose(metrics[f"hvae/kl_level_{number}"], expected, rtol=1e-4)
 
 
-def test_a_level_that_says_nothing_costs_nothing():
+def test_hvae_level_with_posterior_at_prior_has_no_kl():
     def silent(path, leaf):
         return jnp.zeros_like(leaf) if "posterior" in jax.tree_util.keystr(path) else leaf
 
@@ -89,7 +89,7 @@ def test_a_level_that_says_nothing_costs_nothing():
     np.testing.assert_allclose(metrics["hvae/elbo"], metrics["hvae/log_likelihood"], atol=1e-4)
 
 
-def test_the_bound_climbs_with_the_draws():
+def test_hvae_bound_rises_with_draws():
     variables = variables_of()
     few, many = (
         jax.jit(MODEL._replace(num_importance_samples=k, chunk_size=50).evaluate)(variables, BATCH, KEY)
@@ -100,7 +100,7 @@ def test_the_bound_climbs_with_the_draws():
     np.testing.assert_allclose(few["bits_per_dim"], few["nll"] / (64 * np.log(2)), rtol=1e-6)
 
 
-def test_latents_of_all_levels_go_to_one_vector_and_back():
+def test_hvae_encode_and_decode_split_one_vector_into_levels():
     variables = variables_of()
     latents = jax.jit(MODEL.encode)(variables, BATCH, KEY)
     assert latents.shape == (6, 16 + 8 + 3)
@@ -114,12 +114,12 @@ def test_latents_of_all_levels_go_to_one_vector_and_back():
     np.testing.assert_allclose(decode(variables, latents), expected, atol=1e-5)
 
 
-def test_training_learns():
+def test_hvae_training_learns():
     elbos = [report["hvae/elbo"] for report in training()]
     assert np.mean(elbos[-5:]) > np.mean(elbos[:5]) + 3
 
 
-def test_mistakes_are_refused_in_one_line():
+def test_hvae_refuses_impossible_settings_in_one_line():
     with pytest.raises(UsageError, match="beta >= 0"):
         hvae(MODEL, optax.sgd(0.1), beta=-1.0)
     for ladder, expected in (

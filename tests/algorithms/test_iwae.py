@@ -27,7 +27,7 @@ def rows(num_importance_samples, chunk_size=100, seed=0):
     return {name: np.asarray(value, np.float64) for name, value in result.items()}
 
 
-def test_the_bounds_climb_to_the_evidence():
+def test_iwae_bounds_rise_to_the_evidence():
     exact, ks = lg.log_evidence(BATCH), (1, 5, 50, 500, 5000)
     gaps = {k: exact + rows(k)["nll"] for k in ks}  # log p(x) - L_k
     means = [gaps[k].mean() for k in ks]
@@ -43,14 +43,14 @@ def test_the_bounds_climb_to_the_evidence():
     np.testing.assert_allclose(-rows(5000)["nll"], exact, atol=0.15)
 
 
-def test_the_gap_falls_like_one_over_k():
+def test_iwae_gap_falls_like_one_over_k():
     # E[log p - L_k] = Var(w) / (2 k p^2) + o(1/k): Domke and Sheldon 2018, theorem 3.
     exact = lg.log_evidence(BATCH)
     gaps = {k: np.mean([exact + rows(k, seed=seed)["nll"] for seed in range(4)]) for k in (20, 200)}
     assert 6 < gaps[20] / gaps[200] < 16
 
 
-def test_the_bound_does_not_depend_on_the_chunks_and_one_draw_is_the_elbo():
+def test_iwae_bound_does_not_depend_on_chunks_and_one_draw_is_the_elbo():
     whole = rows(7)
     for chunk_size in (1, 2, 7):
         parts = rows(7, chunk_size)
@@ -61,7 +61,7 @@ def test_the_bound_does_not_depend_on_the_chunks_and_one_draw_is_the_elbo():
     assert "bits_per_dim" not in whole  # a density of continuous pixels has none
 
 
-def test_the_training_loss_is_the_bound_of_its_draws():
+def test_iwae_loss_is_the_bound_of_its_draws():
     algorithm = iwae(lg.model(), optax.sgd(0.0), num_importance_samples=50)
     state = jax.jit(algorithm.init)(jax.random.key(0), BATCH)
     state = state.replace(params=lg.variables()["params"])
@@ -73,7 +73,7 @@ def test_the_training_loss_is_the_bound_of_its_draws():
 
 
 @pytest.mark.parametrize("k", [1, 20])
-def test_training_learns_the_evidence(k):
+def test_iwae_training_learns_the_evidence(k):
     """More draws give a tighter bound: a posterior of the wrong shape holds a VAE back, an IWAE less."""
     algorithm = iwae(lg.model(num_importance_samples=200), optax.sgd(0.05), num_importance_samples=k)
     state = jax.jit(algorithm.init)(jax.random.key(0), BATCH)
@@ -91,7 +91,7 @@ def test_training_learns_the_evidence(k):
     assert abs(nll + lg.log_evidence(BATCH).mean()) < 0.06
 
 
-def test_each_example_has_its_own_draws():
+def test_iwae_draws_are_of_each_example():
     evaluate, batch = evaluator(3, 3), jax.tree.map(lambda leaf: leaf[:4], BATCH)
     same = {"example": jnp.broadcast_to(batch["example"][:1], batch["example"].shape)}
     elbo = evaluate(lg.variables(), same, jax.random.key(0))["elbo"]
@@ -103,7 +103,7 @@ def test_each_example_has_its_own_draws():
 
 
 @pytest.mark.parametrize("k", [0, -1])
-def test_no_draws_are_refused(k):
+def test_iwae_refuses_zero_draws(k):
     with pytest.raises(UsageError, match="num_importance_samples >= 1"):
         iwae(lg.model(), optax.sgd(0.1), num_importance_samples=k)
     with pytest.raises(UsageError, match="num_samples >= 1"):

@@ -76,7 +76,7 @@ def init_flow(net, batch=BATCH, num_classes=0):
     return flow_matching(denoiser, tx=TX, sampler=sampler).init(KEY, batch)
 
 
-def test_own_networks_without_a_mistake_are_taken():
+def test_init_network_takes_correct_networks():
     init_gan(Own(), CRITIC)
     init_gan(Own(mistake="batch norm"), CRITIC)  # whose statistics a GAN carries
     init_gan(MLPGenerator(SHAPE, (4, 4), norm="batch", axis_name="data"), CRITIC, axis_name="data")  # over devices
@@ -120,7 +120,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_mistake_in_an_own_network_is_one_line(name):
+def test_init_network_refuses_a_wrong_network_in_one_line(name):
     make, words = MISTAKES[name]
     with pytest.raises(UsageError) as caught:
         jax.eval_shape(make)
@@ -131,7 +131,7 @@ def test_mistake_in_an_own_network_is_one_line(name):
 
 
 @pytest.mark.parametrize("condition", [2, np.int64(2), jnp.int32(2), np.full(4, 2), [2, 2, 2, 2], jnp.full(4, 2)])
-def test_condition_may_be_a_number_for_all(condition):
+def test_as_condition_takes_one_number_for_all(condition):
     assert as_condition(condition, 4, 3).tolist() == [2, 2, 2, 2]
 
 
@@ -145,7 +145,7 @@ def test_condition_may_be_a_number_for_all(condition):
         (jnp.array([0, 1, 2, -1]), 3, "got -1"),
     ],
 )
-def test_condition_that_does_not_fit_is_one_line(condition, num_classes, words):
+def test_as_condition_refuses_a_wrong_condition_in_one_line(condition, num_classes, words):
     with pytest.raises(UsageError) as caught:
         as_condition(condition, 4, num_classes)
     assert words in str(caught.value)
@@ -162,7 +162,7 @@ def test_sample_takes_one_number_none_and_raw_keys():
     assert flow.sample(flow.init(KEY, BATCH).variables, KEY, 2).shape == (2, *SHAPE)
 
 
-def test_constant_condition_is_checked_inside_a_jitted_function():
+def test_as_condition_checks_constants_under_jit():
     assert jax.jit(lambda: as_condition(jnp.arange(3), 3, 3))().tolist() == [0, 1, 2]
     closed = jnp.arange(3)
     assert jax.jit(lambda: as_condition(closed, 3, 3))().tolist() == [0, 1, 2]

@@ -38,20 +38,20 @@ def posterior():
     return np.asarray(mean), np.asarray(logvar)
 
 
-def test_the_loss_is_the_closed_form_bound():
+def test_vae_loss_is_the_closed_form_bound():
     (report,) = first_metrics()
     exact = lg.log_evidence(BATCH).mean() - lg.posterior_kl()
     assert abs(report["vae/elbo"] - exact) < 0.15
     np.testing.assert_allclose(report["vae/loss"], -report["vae/elbo"], rtol=1e-5)
 
 
-def test_the_reported_kl_is_that_of_the_densities():
+def test_vae_kl_matches_the_densities():
     expected = gaussian_kl(*posterior(), 0.0, 0.0).sum(axis=1).mean()
     (report,) = first_metrics()
     np.testing.assert_allclose(report["vae/kl"], expected, rtol=1e-5)
 
 
-def test_beta_weighs_the_kl_and_warms_up():
+def test_vae_beta_weighs_the_kl_and_warms_up():
     reports = first_metrics(num_steps=3, beta=kl_warmup(3.0, 2))
     assert [report["vae/beta"] for report in reports] == [1.5, 3.0, 3.0]
     for report in reports:
@@ -60,14 +60,14 @@ def test_beta_weighs_the_kl_and_warms_up():
         np.testing.assert_allclose(report["vae/elbo"], report["vae/log_likelihood"] - report["vae/kl"], rtol=1e-5)
 
 
-def test_free_bits_cost_nothing_but_the_bound_is_reported_as_it_is():
+def test_vae_free_bits_leave_the_reported_bound():
     (plain,), (free,) = first_metrics(), first_metrics(minimum_kl=100.0)
     np.testing.assert_allclose(free["vae/kl"], plain["vae/kl"], rtol=1e-6)
     np.testing.assert_allclose(free["vae/loss"], 2 * 100.0 - plain["vae/log_likelihood"], rtol=1e-5)
     assert free["vae/grad_norm"] != plain["vae/grad_norm"]
 
 
-def test_encoding_is_the_exact_posterior_mean():
+def test_vae_encode_is_the_exact_posterior_mean():
     latents = lg.model().encode(lg.variables(offset=0.0), BATCH, KEY)
     x = np.asarray(BATCH["example"]).reshape(-1, 4)
     np.testing.assert_allclose(latents, (x - lg.BIAS) @ lg.GAIN.T, atol=1e-5)
@@ -75,7 +75,7 @@ def test_encoding_is_the_exact_posterior_mean():
     np.testing.assert_allclose(decoded.reshape(-1), lg.BIAS, atol=1e-6)
 
 
-def test_samples_spread_as_the_model_says():
+def test_vae_samples_have_the_models_variance():
     # Scaled down, so that hardly any pixel is clipped to [-1, 1].
     variables = lg.variables()
     params = variables["params"]["vae"]
@@ -89,7 +89,7 @@ def test_samples_spread_as_the_model_says():
         np.testing.assert_allclose(images.mean(axis=0), 0.4 * lg.BIAS, atol=0.01)
 
 
-def test_a_uniform_decoder_has_eight_bits_per_dimension():
+def test_vae_with_a_uniform_decoder_has_eight_bits_per_dimension():
     """All the way through ``evaluate``: a pmf that does not look at its outputs."""
 
     def log_prob(outputs, image):
@@ -104,7 +104,7 @@ def test_a_uniform_decoder_has_eight_bits_per_dimension():
     np.testing.assert_allclose(rows["elbo"], -256 * np.log(256), rtol=1e-6)
 
 
-def test_binary_pixels_are_drawn_by_each_examples_key():
+def test_vae_binarizes_by_each_examples_key():
     model = Model(MLPEncoder((3,), (4,)), MLPDecoder((4, 4, 1), (4,)), (3,), bernoulli(), is_binarized=True)
     batch = {"example": jnp.full((6, 4, 4, 1), -0.2)}
     keys = jax.random.split(KEY, 6)
@@ -128,7 +128,7 @@ def test_binary_pixels_are_drawn_by_each_examples_key():
         (lambda: lg.model().decode(lg.variables(), jnp.zeros((1, 2)), jnp.zeros(1, jnp.int32)), "no condition"),
     ],
 )
-def test_mistakes_are_refused_in_one_line(call, expected):
+def test_vae_refuses_impossible_settings_in_one_line(call, expected):
     with pytest.raises(UsageError, match=expected) as caught:
         call()
     assert "\n" not in str(caught.value)

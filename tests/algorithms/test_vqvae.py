@@ -17,13 +17,13 @@ KEY = jax.random.key(0)
 GENERATOR = np.random.default_rng(0)
 
 
-def test_the_nearest_code_is_scipys():
+def test_nearest_matches_scipy():
     vectors, codes = (GENERATOR.normal(size=(num, 5)).astype(np.float32) for num in (200, 17))
     found = nearest(jnp.asarray(vectors), jnp.asarray(codes))
     np.testing.assert_array_equal(found, cdist(vectors, codes).argmin(axis=1))
 
 
-def test_an_update_by_hand():
+def test_codebook_update_matches_a_hand_calculation():
     """Two examples of two positions; three codes, of which two are taken, thrice and once."""
     book = Codebook(
         codes=jnp.array([[0.0, 0.0], [4.0, 4.0], [9.0, 9.0]]),
@@ -45,7 +45,7 @@ def test_an_update_by_hand():
     np.testing.assert_allclose(book.frequencies[1], [0.8 / 3 + 0.2, 0.8 / 3, 0.8 / 3], rtol=1e-6)
 
 
-def test_the_codes_become_the_means_of_clusters():
+def test_codebook_update_converges_to_cluster_means():
     centers = np.array([[0, 0], [10, 0], [0, 10], [10, 10]], np.float32)
     points = centers[:, None] + GENERATOR.normal(size=(4, 50, 2)).astype(np.float32)
     vectors = jnp.asarray(points.reshape(100, 2, 2))
@@ -58,7 +58,7 @@ def test_the_codes_become_the_means_of_clusters():
     np.testing.assert_allclose(book.usage.sum(), 1.0, rtol=1e-5)
 
 
-def test_only_dead_codes_are_drawn_anew():
+def test_restart_replaces_only_dead_codes():
     book = Codebook(jnp.ones((3, 2)), jnp.array([0.6, 0.0, 0.4]), jnp.ones((3, 2)), jnp.full((1, 3), 1 / 3))
     fresh = restart(book, book.usage < 0.1, jnp.full((3, 2), 7.0))
     np.testing.assert_array_equal(fresh.codes, [[1, 1], [7, 7], [1, 1]])
@@ -66,7 +66,7 @@ def test_only_dead_codes_are_drawn_anew():
     np.testing.assert_allclose(fresh.sums[1] / fresh.usage[1], [7, 7])
 
 
-def test_new_codes_are_the_same_however_the_batch_is_spread():
+def test_draw_vectors_does_not_depend_on_devices():
     vectors = jnp.asarray(GENERATOR.normal(size=(8, 3, 2)), jnp.float32)
     index = jnp.arange(8)
     whole = draw_vectors(vectors, KEY, index, 50)
@@ -92,7 +92,7 @@ def build(**options):
 BATCH = {"example": jnp.asarray(GENERATOR.uniform(-1, 1, (8, 8, 8, 1)), jnp.float32)}
 
 
-def test_the_first_codes_are_outputs_of_the_encoder_and_restarts_end():
+def test_vqvae_first_codes_are_encoder_outputs_and_restarts_end():
     model, algorithm = build(restart_below=0.0, codebook_decay=0.5)
     start, step = jax.jit(algorithm.init)(KEY, BATCH), jax.jit(algorithm.step)
     state, first = step(start, BATCH, KEY)
@@ -109,7 +109,7 @@ def test_the_first_codes_are_outputs_of_the_encoder_and_restarts_end():
     assert 1 < first["vqvae/perplexity"] <= 6
 
 
-def test_the_gradient_goes_straight_through():
+def test_vqvae_gradient_goes_straight_through():
     """Of the decoder's loss with respect to the encoder's output, as if it had been the code; plus commitment."""
     model, _ = build()
     params, state = jax.jit(model.init)(KEY, BATCH)
@@ -131,7 +131,7 @@ def test_the_gradient_goes_straight_through():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), moved, expected)
 
 
-def test_latents_are_codes_and_the_bound_has_the_priors_share():
+def test_vqvae_latents_are_codes_and_the_bound_has_the_prior():
     model, algorithm = build()
     state, _ = jax.jit(algorithm.step)(jax.jit(algorithm.init)(KEY, BATCH), BATCH, KEY)
     variables, book = state.variables, state.model_state["vqvae"]
@@ -153,7 +153,7 @@ def test_latents_are_codes_and_the_bound_has_the_priors_share():
     np.testing.assert_allclose(rows["elbo"], log_likelihood + log_prior, rtol=1e-4)
 
 
-def test_samples_have_the_codes_that_training_saw():
+def test_vqvae_samples_have_the_codes_of_training():
     model, _ = build()
     params, state = jax.jit(model.init)(KEY, BATCH)
     frequencies = np.zeros((4, 6), np.float32)
@@ -171,7 +171,7 @@ def test_samples_have_the_codes_that_training_saw():
 
 
 @pytest.mark.parametrize("options", [{"commitment": -1.0}, {"codebook_decay": 1.0}, {"restart_below": 1.0}])
-def test_numbers_out_of_range_are_refused(options):
+def test_vqvae_refuses_numbers_out_of_range(options):
     with pytest.raises(UsageError, match="codebook_decay < 1"):
         build(**options)
     with pytest.raises(UsageError, match="two codes"):

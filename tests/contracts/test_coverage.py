@@ -20,13 +20,13 @@ def factories():
                 yield function
 
 
-def test_every_public_factory_has_a_row():
+def test_table_has_a_row_for_every_public_factory():
     found = {f"{function.__module__}.{function.__name__}" for function in factories()}
     assert {"aigc_jax.algorithms.gan.gan", "aigc_jax.algorithms.classifier.classifier"} <= found
     assert found == {f"{row.factory.__module__}.{row.factory.__name__}" for row in ROWS.values()}
 
 
-def test_every_public_objective_has_a_row():
+def test_table_has_a_row_for_every_public_objective():
     from aigc_jax.losses import adversarial
 
     objectives = {

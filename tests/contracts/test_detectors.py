@@ -47,14 +47,14 @@ def detectors_of(name):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_detectors_and_trace_are_there(name):
+def test_algorithm_has_detectors_and_observable_denoising(name):
     assert bool(detectors_of(name)) == (name in GENERATIVE)
     denoising = built(name).denoising
     assert (denoising is not None and denoising.num_steps > 1) == (name in TRACES)
 
 
 @pytest.mark.parametrize("name", GENERATIVE)
-def test_score_is_a_finite_number_of_its_own_sample_and_key(name):
+def test_detector_score_is_finite_and_depends_only_on_its_sample_and_key(name):
     for detector in detectors_of(name).values():
         check_score(name, jax.jit(detector.score))
 
@@ -79,7 +79,7 @@ def check_score(name, score):
 
 
 @pytest.mark.parametrize("name", [name for name in GENERATIVE if ROWS[name].num_classes])
-def test_score_needs_no_condition(name):
+def test_detector_score_needs_no_condition(name):
     """What is said then, tests/algorithms/test_detecting.py looks at."""
     images, keys = batch_at(ROWS[name], 5)["example"][:6], example_keys(jax.random.key(2), 6)
     variables = plain_run(name).states[2].variables
@@ -89,7 +89,7 @@ def test_score_needs_no_condition(name):
 
 
 @pytest.mark.parametrize("name", TRACES)
-def test_a_trace_draws_what_sample_draws_bit_for_bit(name):
+def test_observed_draw_equals_sample_bit_for_bit(name):
     trace, variables = tracer(name), plain_run(name).states[2].variables
     keys = example_keys(jax.random.key(3), 8)
     samples, found = trace(variables, keys, condition(name, 8))
@@ -105,7 +105,7 @@ def test_a_trace_draws_what_sample_draws_bit_for_bit(name):
 
 
 @pytest.mark.parametrize("name", TRACES)
-def test_a_trace_refuses_the_wrong_condition_in_one_line(name):
+def test_observed_draw_refuses_a_wrong_condition_in_one_line(name):
     wrong = None if ROWS[name].num_classes else jnp.zeros(4, jnp.int32)
     with pytest.raises(UsageError) as caught:
         tracer(name)(plain_run(name).states[2].variables, jax.random.split(jax.random.key(0), 4), wrong)

@@ -20,7 +20,7 @@ WITHOUT = {
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_samples_are_made_of_their_latents(name):
+def test_sample_equals_generate_of_its_latents(name):
     run, row = plain_run(name), ROWS[name]
     algorithm = run.algorithm
     if name in WITHOUT:
@@ -45,7 +45,7 @@ def test_samples_are_made_of_their_latents(name):
 
 
 @pytest.mark.parametrize("name", ["gan-relativistic_average-minibatch", "diffusion-hybrid"])
-def test_the_change_by_a_latent_is_the_limit_of_differences(name):
+def test_generate_derivative_matches_finite_differences(name):
     run, row = plain_run(name), ROWS[name]
     algorithm, variables, keys = run.algorithm, run.states[-1].variables, jax.random.split(jax.random.key(5), 4)
     condition = jnp.arange(4) % row.num_classes if row.num_classes else None
@@ -61,7 +61,7 @@ def test_the_change_by_a_latent_is_the_limit_of_differences(name):
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name.startswith(("flow", "diffusion"))])
-def test_an_exact_denoiser_takes_the_networks_place(name):
+def test_denoising_draw_takes_an_exact_denoiser(name):
     run, row = plain_run(name), ROWS[name]
     denoising = run.algorithm.denoising
     condition = jnp.arange(4) % row.num_classes if row.num_classes else None

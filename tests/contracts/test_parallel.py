@@ -23,7 +23,7 @@ PROGRAMS = [(name, mode) for name in ROWS for mode in PARALLEL_MODES if mode == 
 
 
 @pytest.mark.parametrize(("name", "mode"), PROGRAMS)
-def test_four_devices_give_what_one_gives(name, mode):
+def test_step_on_four_devices_equals_one_device(name, mode):
     row, run = ROWS[name], plain_run(name)
     parallel = make_parallel(mode)
     assert parallel.num_devices == 4

@@ -44,7 +44,7 @@ NAMES_OF_ONE = {row.factory: name for name, row in reversed(ROWS.items()) if nam
 
 
 @pytest.mark.parametrize("name", NAMES_OF_ONE.values())
-def test_report_of_every_method_is_whole(name):
+def test_report_of_every_method_is_complete(name):
     run, row = plain_run(name), ROWS[name]
     spec = {"example": jax.ShapeDtypeStruct((row.batch_size, *SHAPE), jnp.float32)}
     num_classes = row.num_classes or None

@@ -10,7 +10,7 @@ from .table import ROWS, batch_at, leaves, plain_run
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_resume_is_bitwise(name, tmp_path):
+def test_resumed_training_is_bitwise_equal(name, tmp_path):
     row, run = ROWS[name], plain_run(name)
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(run.states[1])

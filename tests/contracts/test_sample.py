@@ -39,13 +39,13 @@ def draw(name, num, keys=None, variables=None):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_sample_and_evaluate_are_there(name):
+def test_algorithm_has_sample_and_evaluate(name):
     assert (built(name).sample is not None) == (name in GENERATIVE)
     assert (built(name).evaluate is not None) == (name in EVALUATED)
 
 
 @pytest.mark.parametrize("name", GENERATIVE)
-def test_more_samples_begin_with_the_same_ones(name):
+def test_sample_i_does_not_depend_on_the_number_of_samples(name):
     few, many = draw(name, 4, jax.random.key(3)), draw(name, 8)
     assert many.shape == (8, *SHAPE)
     modality = ROWS[name].modality
@@ -58,13 +58,13 @@ def test_more_samples_begin_with_the_same_ones(name):
 
 
 @pytest.mark.parametrize("name", GENERATIVE)
-def test_a_sample_goes_with_its_key(name):
+def test_sample_depends_on_its_own_key(name):
     turned = draw(name, 8, jnp.roll(example_keys(jax.random.key(3), 8), NUM_CLASSES))[NUM_CLASSES:]
     np.testing.assert_allclose(draw(name, 8)[: 8 - NUM_CLASSES], turned, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", GENERATIVE)
-def test_the_averaged_weights_are_used(name):
+def test_sample_uses_the_averaged_weights(name):
     state = plain_run(name).states[2]
     assert state.ema_params
     plain = {"params": state.params, "model_state": state.model_state}
@@ -75,7 +75,7 @@ def test_the_averaged_weights_are_used(name):
 
 
 @pytest.mark.parametrize("name", GENERATIVE)
-def test_the_condition_matters_and_a_wrong_one_is_refused(name):
+def test_sample_depends_on_the_condition_and_refuses_a_wrong_one(name):
     run = plain_run(name)
     wrong = None if ROWS[name].num_classes else jnp.zeros(4, jnp.int32)
     with pytest.raises(UsageError) as caught:
@@ -87,7 +87,7 @@ def test_the_condition_matters_and_a_wrong_one_is_refused(name):
 
 
 @pytest.mark.parametrize("name", EVALUATED)
-def test_evaluation_gives_a_row_per_example(name):
+def test_evaluate_gives_a_value_per_example(name):
     run, batch = plain_run(name), batch_at(ROWS[name], 0)
     evaluate = jax.jit(run.algorithm.evaluate)
     keys = example_keys(jax.random.key(0), ROWS[name].batch_size)

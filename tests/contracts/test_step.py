@@ -17,7 +17,7 @@ def parameters(function):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_signatures(name):
+def test_algorithm_functions_have_the_contracts_arguments(name):
     algorithm = built(name)
     assert isinstance(algorithm, Algorithm)
     assert parameters(algorithm.init) == ("key", "batch")
@@ -29,7 +29,7 @@ def test_signatures(name):
 
 
 @pytest.mark.parametrize("row", VARIANTS.values(), ids=list(VARIANTS))
-def test_variant_traces(row):
+def test_step_of_every_variant_traces(row):
     algorithm, batch, key = row.build(None), batch_at(row, 0), jax.random.key(0)
     state = jax.eval_shape(algorithm.init, key, batch)
     after, metrics = jax.eval_shape(algorithm.step, state, batch, key)
@@ -43,7 +43,7 @@ def test_variant_traces(row):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_the_state_keeps_its_structure(name):
+def test_step_keeps_the_structure_of_the_state(name):
     first, *later = plain_run(name).states
     assert set(first.params) == set(first.opt_state)
     assert set(first.model_state) <= set(first.params)
@@ -58,7 +58,7 @@ def test_the_state_keeps_its_structure(name):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_no_buffer_is_held_twice(name):
+def test_init_holds_no_buffer_twice(name):
     # A state is donated: a buffer that it held twice would be given away twice.
     state = plain_run(name).init(jax.random.key(1), batch_at(ROWS[name], 0))
     pointers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state) if leaf.size > 1]
@@ -66,7 +66,7 @@ def test_no_buffer_is_held_twice(name):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_metrics_are_finite_scalars_named_after_their_player(name):
+def test_step_metrics_are_finite_scalars_named_after_their_player(name):
     run = plain_run(name)
     for metrics in run.metrics:
         for key, value in metrics.items():
@@ -79,7 +79,7 @@ def test_metrics_are_finite_scalars_named_after_their_player(name):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_every_player_moves_and_averages_follow(name):
+def test_step_moves_every_player_and_averages(name):
     first, second, third = plain_run(name).states
     for player in first.params:
         assert all(np.all(np.isfinite(leaf)) for leaf in leaves(third.params[player]))
@@ -91,7 +91,7 @@ def test_every_player_moves_and_averages_follow(name):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_batch_statistics_and_spectral_vectors_move(name):
+def test_step_moves_batch_statistics_and_spectral_vectors(name):
     first, second, _ = plain_run(name).states
     for before, after in zip(leaves(first.model_state), leaves(second.model_state), strict=True):
         assert np.all(np.isfinite(after))
@@ -100,7 +100,7 @@ def test_batch_statistics_and_spectral_vectors_move(name):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_step_is_a_function_that_compiles_once(name):
+def test_step_is_a_function_that_compiles_once(name):
     run, row = plain_run(name), ROWS[name]
     again, metrics = run.step(run.states[1], batch_at(row, 1), jax.random.fold_in(jax.random.key(0), 1))
     assert len(run.traces) == 1
@@ -109,14 +109,14 @@ def test_a_step_is_a_function_that_compiles_once(name):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_the_key_matters_where_the_method_draws(name):
+def test_step_depends_on_the_key_of_random_methods(name):
     run, row = plain_run(name), ROWS[name]
     other, _ = run.step(run.states[0], batch_at(row, 0), jax.random.key(5))
     assert differ(other.params, run.states[1].params)
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_init_looks_at_shapes_only(name):
+def test_init_depends_only_on_shapes(name):
     run, row = plain_run(name), ROWS[name]
     other = run.init(jax.random.key(1), jax.tree.map(jnp.zeros_like, batch_at(row, 0)))
     for ours, theirs in zip(leaves(other.params), leaves(run.states[0].params), strict=True):

@@ -64,19 +64,19 @@ WHITE = [255, 255, 255]
         ),
     ],
 )
-def test_transparent_pixels_are_white_in_every_kind_of_png(content, expected):
+def test_shown_pixels_makes_transparent_pixels_white_in_every_kind_of_png(content, expected):
     assert shown(content) == [expected]
     grey = [255 if pixel == WHITE else round(np.dot(pixel, [0.299, 0.587, 0.114])) for pixel in expected]
     assert shown(content, channels=1) == [grey]
 
 
-def test_half_transparent_pixels_are_mixed_with_white():
+def test_shown_pixels_mixes_half_transparent_pixels_with_white():
     # 0.2 of black over white.
     assert shown(png(1, 1, 8, GREY_ALPHA, [bytes([0, 51])]), channels=1) == [[204]]
 
 
 @pytest.mark.parametrize("size", [(28, 28, 4), (28, 28, 2)])
-def test_colours_under_transparent_pixels_are_not_data(size):
+def test_shown_pixels_ignores_colours_of_transparent_pixels(size):
     noise = np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)
     noise[..., -1] = 0
     file = io.BytesIO()
@@ -85,21 +85,21 @@ def test_colours_under_transparent_pixels_are_not_data(size):
 
 
 @pytest.mark.parametrize("kind", ["EPS", "BMP", "GIF", "TIFF", "TGA", "PCX", "ICO", "SGI", "WEBP", "PPM", "PDF"])
-def test_other_formats_are_refused_whatever_they_are_called(kind):
+def test_opened_image_refuses_other_formats_of_any_name(kind):
     file = io.BytesIO()
     Image.new("RGB", (16, 16)).save(file, format=kind)
     with pytest.raises(ValueError, match="neither PNG nor JPEG"):
         shown(file.getvalue())
 
 
-def test_floats_that_would_lose_their_values_are_refused():
+def test_opened_image_refuses_lossy_floats():
     file = io.BytesIO()
     Image.fromarray(np.array([[np.inf, np.nan, 0.5]], np.float32)).save(file, format="TIFF")
     with pytest.raises(ValueError, match="neither PNG nor JPEG"):
         shown(file.getvalue())
 
 
-def test_eps_does_not_start_ghostscript(tmp_path, monkeypatch):
+def test_opened_image_of_eps_does_not_start_ghostscript(tmp_path, monkeypatch):
     (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch '{tmp_path}/started'\n")
     (tmp_path / "gs").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
@@ -112,13 +112,13 @@ def test_eps_does_not_start_ghostscript(tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("side", [13_300, 50_000])
-def test_small_files_of_huge_images_are_refused_before_they_are_decoded(side, monkeypatch):
+def test_opened_image_refuses_huge_images_before_decoding(side, monkeypatch):
     # All rows at once would be gigabytes here, too: the pixels are not there, and must not be asked for.
     with pytest.raises(Exception, match="pixels"):
         shown(png(side, side, 8, RGB, []))
 
 
-def test_large_images_are_decoded_one_at_a_time(monkeypatch):
+def test_opened_image_decodes_large_images_one_at_a_time(monkeypatch):
     monkeypatch.setattr(decoding, "MAX_PIXELS_AT_ONCE", 3)
     with opened_image(io.BytesIO(png(2, 2, 8, GREY, [b"\1\2", b"\3\4"]))):
         assert not decoding._one_at_a_time.acquire(blocking=False)

@@ -5,7 +5,7 @@ from aigc_jax.data.digits import digits
 from aigc_jax.data.pipeline import epoch
 
 
-def test_split_is_stratified_and_loses_no_digit():
+def test_digits_split_is_stratified_and_complete():
     data = digits()
     train, held_out = (next(epoch(part, len(part))) for part in (data.train, data.held_out))
     assert np.bincount(train["condition"]).tolist() == [400] * 10
@@ -20,13 +20,13 @@ def test_split_is_stratified_and_loses_no_digit():
     assert ours == rows(images.astype(np.uint8), labels.astype(np.uint8))
 
 
-def test_no_digit_is_in_both_parts():
+def test_digits_split_is_disjoint():
     data = digits()
     train, held_out = ({image.tobytes() for image in part.examples} for part in (data.train, data.held_out))
     assert not train & held_out
 
 
-def test_split_never_changes():
+def test_digits_split_is_fixed():
     # A figure published for `digits` refers to these 1,000 held-out images.
     import hashlib
 

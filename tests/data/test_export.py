@@ -21,7 +21,7 @@ def broken(values):
     raise OSError(28, "No space left on device")
 
 
-def test_npz_of_blocks_is_read_back_whole(tmp_path):
+def test_write_npz_of_blocks_is_read_back(tmp_path):
     write_npz(tmp_path / "new" / "a.npz", blocks(PIXELS), LABELS, num=7, name="image", names=["cat", "blue bird"])
     with np.load(tmp_path / "new" / "a.npz") as read:
         assert sorted(read) == ["class_names", "image", "label"]
@@ -31,7 +31,7 @@ def test_npz_of_blocks_is_read_back_whole(tmp_path):
         assert read["class_names"].tolist() == ["cat", "blue bird"]
 
 
-def test_npz_of_points_without_classes(tmp_path):
+def test_write_npz_of_points_without_classes(tmp_path):
     points = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
     write_npz(tmp_path / "a.npz", [points], None, num=5, name="point")
     with np.load(tmp_path / "a.npz") as read:
@@ -39,7 +39,7 @@ def test_npz_of_points_without_classes(tmp_path):
         np.testing.assert_array_equal(read["point"], points)
 
 
-def test_npz_that_fails_midway_leaves_the_old_one(tmp_path):
+def test_write_npz_that_fails_keeps_the_old_file(tmp_path):
     (tmp_path / "a.npz").write_text("old")
     with pytest.raises(UsageError, match="cannot write"):
         write_npz(tmp_path / "a.npz", broken(PIXELS), None, num=7, name="image")
@@ -47,7 +47,7 @@ def test_npz_that_fails_midway_leaves_the_old_one(tmp_path):
     assert os.listdir(tmp_path) == ["a.npz"]
 
 
-def test_png_folder_holds_the_pixels_in_order(tmp_path):
+def test_write_png_folder_keeps_pixels_and_order(tmp_path):
     write_png_folder(tmp_path / "free", blocks(PIXELS), None, num=7)
     assert sorted(os.listdir(tmp_path / "free")) == [f"{number:05}.png" for number in range(7)]
     write_png_folder(tmp_path / "new" / "named", blocks(PIXELS), LABELS, num=7, names=["cat", "blue/bird"])
@@ -58,7 +58,7 @@ def test_png_folder_holds_the_pixels_in_order(tmp_path):
     assert (tmp_path / "numbered" / "00001_1.png").exists()
 
 
-def test_png_folder_never_mixes_two_sets_of_samples(tmp_path):
+def test_write_png_folder_refuses_a_folder_with_files(tmp_path):
     (tmp_path / "empty").mkdir()
     write_png_folder(tmp_path / "empty", blocks(PIXELS), None, num=7)
     for place in ("empty", "file"):
@@ -68,7 +68,7 @@ def test_png_folder_never_mixes_two_sets_of_samples(tmp_path):
     assert len(os.listdir(tmp_path / "empty")) == 7
 
 
-def test_png_folder_that_fails_midway_is_not_there(tmp_path):
+def test_write_png_folder_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(UsageError, match="No space"):
         write_png_folder(tmp_path / "a", broken(PIXELS), None, num=7)
     assert os.listdir(tmp_path) == []

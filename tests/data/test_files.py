@@ -24,12 +24,12 @@ from aigc_jax.types import UsageError
         ("\ud800", "\\ud800"),
     ],
 )
-def test_visible_escapes_control_characters_alone(text, expected):
+def test_visible_escapes_only_control_characters(text, expected):
     assert visible(text) == expected
     visible(text).encode()
 
 
-def test_whole_file_does_not_follow_a_link_under_a_name_that_can_be_guessed(tmp_path):
+def test_whole_file_follows_no_link_of_a_guessable_name(tmp_path):
     # The temporary name was .NAME.PID.tmp: a link there had the file behind it overwritten.
     victim = tmp_path / "victim"
     victim.write_text("precious")
@@ -38,7 +38,7 @@ def test_whole_file_does_not_follow_a_link_under_a_name_that_can_be_guessed(tmp_
     assert (victim.read_text(), (tmp_path / "report.html").read_text()) == ("precious", "new")
 
 
-def test_whole_file_never_opens_what_is_there(tmp_path, monkeypatch):
+def test_whole_file_opens_no_existing_file(tmp_path, monkeypatch):
     monkeypatch.setattr(files.secrets, "token_hex", lambda num: "0" * num)
     victim = tmp_path / "victim"
     victim.write_text("precious")
@@ -109,7 +109,7 @@ def test_read_json_refuses_bad_content_in_one_line(tmp_path, content, reason):
     assert "\n" not in str(caught.value)
 
 
-def test_read_text_opens_regular_files_alone(tmp_path):
+def test_read_text_opens_only_regular_files(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "endless").symlink_to("/dev/zero")
     (tmp_path / "folder").mkdir()
@@ -174,7 +174,7 @@ def test_read_npz_returns_what_was_written(tmp_path):
         (b"", "cannot read"),
     ],
 )
-def test_read_npz_looks_at_sizes_before_reading(tmp_path, monkeypatch, content, reason):
+def test_read_npz_checks_sizes_before_reading(tmp_path, monkeypatch, content, reason):
     monkeypatch.setattr(files, "MAX_ARRAY_BYTES", 1 << 20)
     (tmp_path / "x.npz").write_bytes(content)
     with pytest.raises(UsageError, match=reason):

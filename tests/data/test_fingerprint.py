@@ -46,13 +46,13 @@ class Unread:
         return {"image": images(3)[index], "label": np.asarray(0, np.int32)}
 
 
-def test_fingerprint_does_not_read_all_examples_for_their_labels():
+def test_fingerprint_reads_labels_without_examples():
     data = pets()._replace(train=Unread())
     assert fingerprint(data).class_counts == ()
     assert "0 apple, 1 pear" in summary(data)
 
 
-def test_summary_numbers_the_classes_and_tells_remarks():
+def test_summary_has_numbered_classes_and_remarks():
     data = pets(labels=[0, 0, 0, 0, 1, 1], remarks=["54 .webp passed over"])
     assert summary(data) == "pets: 6 train, 2 held out, 2 classes (0 apple (4), 1 pear (2)); 54 .webp passed over"
 
@@ -63,7 +63,7 @@ def test_summary_of_many_classes_is_short():
     assert "1000 classes" in line
 
 
-def test_class_changes_name_the_first_of_them():
+def test_class_changes_name_the_first_three():
     old = fingerprint(pets())
     assert class_changes(old, fingerprint(pets(num=8))) == []
     assert class_changes(old, fingerprint(pets(names=("blue bird", "pear")))) == ["class 0 was 'apple', is 'blue bird'"]

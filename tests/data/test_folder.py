@@ -30,7 +30,7 @@ def message(path, **options):
     return str(error.value)
 
 
-def test_every_image_is_in_one_part_under_its_class(picture_dir):
+def test_open_folder_puts_every_image_in_one_part_and_class(picture_dir):
     data = opened(picture_dir)
     assert data.class_names == ["cat", "dog"]
     train, held_out = levels(data.train), levels(data.held_out)
@@ -40,13 +40,13 @@ def test_every_image_is_in_one_part_under_its_class(picture_dir):
     assert sorted(held_out.values()) == [0, 0, 1]
 
 
-def test_split_depends_on_names_alone(picture_dir, tmp_path_factory):
+def test_open_folder_split_depends_only_on_names(picture_dir, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("other") / "copy"
     shutil.copytree(picture_dir, elsewhere)
     assert levels(opened(picture_dir).held_out) == levels(opened(elsewhere).held_out)
 
 
-def test_what_was_done_to_the_images_is_told(picture_dir):
+def test_open_folder_remarks_name_the_conversions(picture_dir):
     (picture_dir / "cat" / "Thumbs.db").write_text("no image")
     (picture_dir / "cat" / "._0.png").write_bytes(b"\0\5\x16\7")  # AppleDouble of macOS
     data = opened(picture_dir)
@@ -57,7 +57,7 @@ def test_what_was_done_to_the_images_is_told(picture_dir):
         assert fact in told
 
 
-def test_labels_of_numbered_folders_are_their_numbers(tmp_path):
+def test_open_folder_labels_of_numbered_folders_are_their_numbers(tmp_path):
     for label in range(12):
         (tmp_path / str(label)).mkdir()
         for number in range(3):
@@ -67,31 +67,31 @@ def test_labels_of_numbered_folders_are_their_numbers(tmp_path):
     assert data.class_names == [str(label) for label in range(12)]
 
 
-def test_names_that_are_not_utf8_are_opened(picture_dir):
+def test_open_folder_takes_names_that_are_not_utf8(picture_dir):
     os.rename(picture_dir / "cat" / "0.png", os.fsencode(picture_dir) + b"/cat/gr\xfcn.png")
     data = opened(picture_dir)
     assert set(levels(data.train)) | set(levels(data.held_out)) == {*range(20), *range(100, 112)}
 
 
-def test_images_without_classes_have_no_labels(picture_dir):
+def test_open_folder_without_classes_has_no_labels(picture_dir):
     data = opened(picture_dir / "cat", num_classes=None)
     assert (len(data.train), len(data.held_out), data.class_names) == (18, 2, [])
     assert set(data.train[0]) == {"image"}
     assert data.train.labels is None
 
 
-def test_labels_are_known_without_reading(picture_dir):
+def test_folder_source_has_labels_without_reading(picture_dir):
     data = opened(picture_dir)
     assert data.train.labels.tolist() == [int(example["label"]) for example in examples(data.train)]
 
 
-def test_name_is_that_of_the_folder_wherever_it_is_opened_from(picture_dir, monkeypatch):
+def test_open_folder_name_is_that_of_the_folder(picture_dir, monkeypatch):
     monkeypatch.chdir(picture_dir)
     name = f"folder:{picture_dir.name}"
     assert [opened(path).name for path in (picture_dir, ".", f"../{picture_dir.name}/")] == [name] * 3
 
 
-def test_checksum_changes_with_the_data_and_not_with_their_place(picture_dir, tmp_path_factory):
+def test_folder_checksum_changes_with_content_and_not_with_place(picture_dir, tmp_path_factory):
     before = opened(picture_dir).checksum
     copy = shutil.copytree(picture_dir, tmp_path_factory.mktemp("other") / "copy")
     assert opened(copy).checksum == before == opened(copy, image_shape=(4, 4, 3)).checksum
@@ -109,7 +109,7 @@ def test_checksum_changes_with_the_data_and_not_with_their_place(picture_dir, tm
     assert len(set(seen)) == 6
 
 
-def test_colours_sizes_and_depths_are_brought_to_the_shape(tmp_path):
+def test_read_image_converts_colours_sizes_and_depths(tmp_path):
     def read(image, shape, name="image.png", **options):
         image.save(tmp_path / name, **options)
         return folder.read_image(tmp_path / name, shape)
@@ -127,7 +127,7 @@ def test_colours_sizes_and_depths_are_brought_to_the_shape(tmp_path):
     assert read(sixteen_bit, (4, 4, 1))[0, 0].tolist() == [200]
 
 
-def test_resizing_keeps_the_aspect_ratio(tmp_path):
+def test_read_image_keeps_the_aspect_ratio(tmp_path):
     # A wide picture: black margins left and right, a grey square in the middle.
     wide = np.zeros((10, 30), np.uint8)
     wide[:, 10:20] = 77
@@ -136,7 +136,7 @@ def test_resizing_keeps_the_aspect_ratio(tmp_path):
     np.testing.assert_allclose(folder.read_image(tmp_path / "wide.png", (5, 5, 1)), 77, atol=5)
 
 
-def test_cameras_held_upright(tmp_path):
+def test_read_image_applies_exif_orientation(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
     pixels = np.zeros((2, 2, 3), np.uint8)
@@ -146,7 +146,7 @@ def test_cameras_held_upright(tmp_path):
     assert found[..., 0].tolist() == [[0, 255], [0, 0]]
 
 
-def test_batches(picture_dir):
+def test_folder_source_gives_batches(picture_dir):
     batch = next(batches(opened(picture_dir).train, batch_size=16, seed=0))
     np.testing.assert_allclose(batch["example"][:, 0, 0, 0] > 100 / 127.5 - 1 - 1e-6, batch["condition"] == 1)
 
@@ -166,14 +166,14 @@ def spoil(path, damage="empty"):
 
 @pytest.mark.parametrize("damage", ["truncated", "no image", "empty", "EPS"])
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_broken_image_is_named_on_opening(picture_dir, damage, suffix):
+def test_open_folder_names_a_broken_image(picture_dir, damage, suffix):
     path = spoil(picture_dir / "dog" / f"broken.{suffix}", damage)
     told = message(picture_dir)
     assert told.count(str(path)) == 1
     assert "--skip-broken" in told
 
 
-def test_all_broken_images_are_named_at_once(picture_dir):
+def test_open_folder_names_all_broken_images_at_once(picture_dir):
     # The first file of a part is read before all others.
     first = opened(picture_dir).train.source.files[0][0]
     paths = [spoil(path) for path in (first, *(picture_dir / name for name in ("cat/a.png", "dog/b.jpg", "dog/c.png")))]
@@ -182,14 +182,14 @@ def test_all_broken_images_are_named_at_once(picture_dir):
     assert all(str(path) in told for path in paths)
 
 
-def test_of_many_broken_images_some_are_named_and_all_counted(picture_dir):
+def test_open_folder_counts_many_broken_images(picture_dir):
     for number in range(33):
         spoil(picture_dir / "cat" / f"broken{number}.png")
     told = message(picture_dir)
     assert (told.count(".png ("), "33 images" in told, "23 more" in told) == (folder.MAX_NAMED, True, True)
 
 
-def test_broken_images_can_be_skipped(picture_dir):
+def test_skip_broken_leaves_out_broken_images(picture_dir):
     before = opened(picture_dir)
     for source in (before.train, before.held_out):
         spoil(source.source.files[0][0])
@@ -205,13 +205,13 @@ def test_broken_images_can_be_skipped(picture_dir):
     assert set(data.train.labels.tolist()) == {0, 1}
 
 
-def test_broken_images_are_skipped_however_many_files_there_are(picture_dir, monkeypatch):
+def test_skip_broken_reads_every_file(picture_dir, monkeypatch):
     monkeypatch.setattr(folder, "MAX_CHECKED", 2)
     broken = spoil(opened(picture_dir).train.source.files[10][0])
     assert broken not in dict(opened(picture_dir, skip_broken=True).train.source.files)
 
 
-def test_a_class_of_broken_images_alone_is_refused(picture_dir):
+def test_skip_broken_refuses_a_class_of_broken_images(picture_dir):
     for path in (picture_dir / "dog").iterdir():
         spoil(path)
     assert "class dog" in message(picture_dir, skip_broken=True)
@@ -220,7 +220,7 @@ def test_a_class_of_broken_images_alone_is_refused(picture_dir):
     assert "32 images" in message(picture_dir, skip_broken=True)
 
 
-def test_paths_in_messages_are_one_line_and_printable(picture_dir):
+def test_open_folder_messages_are_one_printable_line(picture_dir):
     for name in (b"dog/a\n\x1b[2Jb.png", b"dog/gr\xfcn.png"):
         with open(os.fsencode(picture_dir) + b"/" + name, "wb"):
             pass
@@ -231,13 +231,13 @@ def test_paths_in_messages_are_one_line_and_printable(picture_dir):
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_huge_image_is_refused_in_one_line(picture_dir, monkeypatch):
+def test_open_folder_refuses_a_huge_image_in_one_line(picture_dir, monkeypatch):
     monkeypatch.setattr(decoding, "MAX_PIXELS", 100)
     Image.new("L", (11, 10)).save(picture_dir / "dog" / "huge.png")
     assert "11 x 10 pixels" in message(picture_dir)
 
 
-def test_of_many_images_some_are_checked_later(picture_dir, monkeypatch):
+def test_open_folder_checks_some_of_many_images(picture_dir, monkeypatch):
     monkeypatch.setattr(folder, "MAX_CHECKED", 2)
     data = opened(picture_dir)
     broken = data.train.source.files[10][0]
@@ -246,14 +246,14 @@ def test_of_many_images_some_are_checked_later(picture_dir, monkeypatch):
         list(epoch(data.train, 4))
 
 
-def test_nothing_there(tmp_path):
+def test_open_folder_refuses_missing_and_empty_folders(tmp_path):
     assert str(tmp_path / "none") in message(tmp_path / "none")
     assert "sub-folder" in message(tmp_path)
     (tmp_path / "cat").mkdir()
     assert str(tmp_path / "cat") in message(tmp_path)
 
 
-def test_one_image_of_a_class_is_trained_on(tmp_path):
+def test_open_folder_trains_on_the_only_image_of_a_class(tmp_path):
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
         Image.new("L", (8, 8)).save(tmp_path / name / "1.png")
@@ -264,13 +264,13 @@ def test_one_image_of_a_class_is_trained_on(tmp_path):
     assert [int(e["label"]) for e in examples(data.held_out)] == [0]
 
 
-def test_number_of_classes(picture_dir):
+def test_open_data_of_a_folder_checks_the_number_of_classes(picture_dir):
     assert "--num-classes 2" in message(picture_dir, num_classes=10)
     assert len(opened(picture_dir, num_classes=None).class_names) == 2
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_unreadable_image(picture_dir):
+def test_folder_source_raises_for_an_unreadable_image(picture_dir):
     path = picture_dir / "cat" / "0.png"
     path.chmod(0)
     assert str(path) in message(picture_dir)

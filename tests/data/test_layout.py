@@ -32,7 +32,7 @@ def message(root, **options):
     return str(error.value)
 
 
-def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path):
+def test_find_images_orders_numbered_classes_by_number(tmp_path):
     fill(tmp_path, *(f"{label}/{number}.png" for label in range(12) for number in range(2)))
     assert find_images(tmp_path, is_labelled=True).class_names == [str(label) for label in range(12)]
 
@@ -49,7 +49,7 @@ def test_natural_key_orders_every_pair_of_names():
     "name",
     ["._1.png", ".hidden.png", ".ipynb_checkpoints", "__MACOSX", "@eaDir", "Thumbs", "#recycle", ".DS_Store"],
 )
-def test_hidden_names_are_no_data_at_any_depth(tmp_path, name):
+def test_find_images_skips_hidden_names_at_any_depth(tmp_path, name):
     images = [f"{label}/{number}.png" for label in ("a", "b") for number in range(3)]
     fill(tmp_path, *images, "a/deep/er/3.png")
     for place in (".", "a", "a/deep", "a/deep/er"):
@@ -60,7 +60,7 @@ def test_hidden_names_are_no_data_at_any_depth(tmp_path, name):
     assert "4 hidden" in remarks
 
 
-def test_linked_folders_below_a_class_are_followed(tmp_path):
+def test_find_images_follows_linked_folders(tmp_path):
     fill(tmp_path, *(f"data/{label}/{number}.png" for label in ("a", "b") for number in range(3)))
     fill(tmp_path, *(f"elsewhere/{number}.png" for number in range(5)))
     (tmp_path / "data/a/more").symlink_to(tmp_path / "elsewhere")
@@ -69,7 +69,7 @@ def test_linked_folders_below_a_class_are_followed(tmp_path):
     assert {name: len(files) for name, files in by_class.items()} == {"a": 8, "b": 3, "c": 5}
 
 
-def test_loops_of_links_end_and_take_no_image_twice(tmp_path):
+def test_find_images_reads_loops_of_links_once(tmp_path):
     images = [f"data/{label}/{number}.png" for label in ("a", "b") for number in range(3)]
     fill(tmp_path, *images, "outside.png")
     for place, target in {"a/self": ".", "a/up": "..", "a/far": "../..", "a/b": "../b"}.items():
@@ -84,14 +84,14 @@ def test_loops_of_links_end_and_take_no_image_twice(tmp_path):
     assert "2 broken links or pipes" in remarks
 
 
-def test_a_second_link_to_a_folder_does_not_rename_its_images(tmp_path):
+def test_find_images_keeps_names_despite_a_second_link(tmp_path):
     fill(tmp_path, *(f"a/more/{number}.png" for number in range(3)), "b/0.png", "b/1.png")
     before = found(tmp_path)[0]
     (tmp_path / "a/again").symlink_to("more")
     assert found(tmp_path)[0] == before
 
 
-def test_what_is_passed_over_is_counted_by_suffix(tmp_path):
+def test_find_images_counts_other_files_by_suffix(tmp_path):
     fill(tmp_path, "a/0.png", "a/1.JPG", "a/2.jpeg", *(f"a/{number}.webp" for number in range(20)), "a/note", "a/x.TIF")
     fill(tmp_path, "b/0.png", "b/1.png", "loose.png", "README.txt", "b/x.\x1b[2J")
     by_class, remarks = found(tmp_path)
@@ -100,13 +100,13 @@ def test_what_is_passed_over_is_counted_by_suffix(tmp_path):
         assert told in remarks
 
 
-def test_an_empty_class_says_what_lies_there(tmp_path):
+def test_find_images_names_the_files_of_an_empty_class(tmp_path):
     fill(tmp_path, "a/0.png", "a/1.png", "b/0.webp")
     assert "1 .webp" in message(tmp_path)
     assert str(tmp_path / "b") in message(tmp_path)
 
 
-def test_names_that_are_not_utf8_are_split_and_shown(tmp_path):
+def test_find_images_splits_and_shows_names_that_are_not_utf8(tmp_path):
     fill(tmp_path, *(f"a/{number}.png" for number in range(3)), "b/0.png", "b/1.png")
     os.rename(tmp_path / "a/0.png", os.fsencode(tmp_path) + b"/a/gr\xfcn.png")
     os.rename(tmp_path / "b", os.fsencode(tmp_path) + b"/b\xff")
@@ -117,12 +117,12 @@ def test_names_that_are_not_utf8_are_split_and_shown(tmp_path):
     assert r"c\xff\n" in message(tmp_path)
 
 
-def test_class_names_can_be_printed(tmp_path):
+def test_find_images_gives_printable_class_names(tmp_path):
     fill(tmp_path, "cat\x1b[2J\n/0.png", "cat\x1b[2J\n/1.png")
     assert find_images(tmp_path, is_labelled=True).class_names == [r"cat\x1b[2J\n"]
 
 
-def test_held_out_images_are_those_of_the_smallest_checksums(tmp_path):
+def test_find_images_holds_out_the_smallest_checksums(tmp_path):
     names = [f"a/{number} ä.png" for number in range(30)]
     fill(tmp_path, *names)
     smallest = sorted(names, key=lambda name: hashlib.sha256(name.encode("utf-8")).digest())[:3]
@@ -139,7 +139,7 @@ def split_of(layout, root):
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "Validation", "test"])
-def test_a_given_split_is_used(tmp_path, name):
+def test_find_images_uses_a_given_split(tmp_path, name):
     fill(tmp_path, "train/apple/1.png", "train/pear/1.png", "train/pear/2.png", f"{name}/pear/1.png", "README.md")
     layout = find_images(tmp_path, is_labelled=True)
     assert layout.class_names == ["apple", "pear"]
@@ -150,7 +150,7 @@ def test_a_given_split_is_used(tmp_path, name):
     assert "1 .md" in layout.remarks[-1]
 
 
-def test_of_two_held_out_folders_test_is_used_where_it_has_classes(tmp_path):
+def test_find_images_prefers_test_with_classes_as_held_out(tmp_path):
     fill(tmp_path, "train/a/1.png", "val/a/2.png", "test/a/3.png")
     layout = find_images(tmp_path, is_labelled=True)
     assert split_of(layout, tmp_path)[1] == {("test/a/3.png", 0)}
@@ -160,14 +160,14 @@ def test_of_two_held_out_folders_test_is_used_where_it_has_classes(tmp_path):
     assert split_of(find_images(tmp_path, is_labelled=True), tmp_path)[1] == {("val/a/2.png", 0)}
 
 
-def test_of_a_training_folder_alone_a_tenth_is_held_out(tmp_path):
+def test_find_images_holds_out_a_tenth_of_a_single_training_folder(tmp_path):
     fill(tmp_path, *(f"train/{label}/{number}.png" for label in "ab" for number in range(20)))
     layout = find_images(tmp_path, is_labelled=True)
     assert layout.class_names == ["a", "b"]
     assert (len(layout.train), len(layout.held_out)) == (36, 4)
 
 
-def test_a_split_without_classes_asks_for_them(tmp_path):
+def test_find_images_refuses_a_split_without_classes(tmp_path):
     fill(tmp_path, *(f"{part}/{number}.png" for part in ("train", "val") for number in range(4)))
     assert "--num-classes None" in message(tmp_path)
     layout = find_images(tmp_path, is_labelled=False)
@@ -175,18 +175,18 @@ def test_a_split_without_classes_asks_for_them(tmp_path):
     assert {label for _, label in layout.train} == {None}
 
 
-def test_a_split_whose_classes_differ_is_refused(tmp_path):
+def test_find_images_refuses_a_split_with_different_classes(tmp_path):
     fill(tmp_path, "train/a/1.png", "val/a/2.png", "val/b/1.png")
     assert "(b)" in message(tmp_path)
 
 
 @pytest.mark.parametrize("names", [["train"], ["train", "plane"], ["test", "val"]])
-def test_classes_that_happen_to_be_called_so_stay_classes(tmp_path, names):
+def test_find_images_keeps_classes_named_like_splits(tmp_path, names):
     fill(tmp_path, *(f"{name}/{number}.png" for name in names for number in range(2)))
     assert sorted(find_images(tmp_path, is_labelled=True).class_names) == sorted(names)
 
 
-def test_images_without_class_folders_serve_models_without_condition(tmp_path):
+def test_find_images_takes_loose_images_without_labels(tmp_path):
     fill(tmp_path, *(f"{number}.png" for number in range(20)), "note.txt")
     assert "--num-classes None" in message(tmp_path)
     layout = find_images(tmp_path, is_labelled=False)
@@ -194,13 +194,13 @@ def test_images_without_class_folders_serve_models_without_condition(tmp_path):
     assert "1 .txt" in layout.remarks[-1]
 
 
-def test_class_folders_keep_their_labels_for_models_without_condition(tmp_path):
+def test_find_images_keeps_labels_of_class_folders(tmp_path):
     fill(tmp_path, *(f"{label}/{number}.png" for label in "ab" for number in range(4)), "loose.png")
     assert found(tmp_path, is_labelled=False) == found(tmp_path, is_labelled=True)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_folder_that_may_not_be_read_is_named(tmp_path):
+def test_find_images_names_an_unreadable_folder(tmp_path):
     fill(tmp_path, "a/0.png", "a/1.png", "a/secret/2.png")
     (tmp_path / "a/secret").chmod(0)
     assert "secret" in message(tmp_path)

@@ -23,14 +23,14 @@ def joined(lists):
     return list(itertools.chain.from_iterable(lists))
 
 
-def test_each_epoch_holds_every_example_once_in_a_new_order():
+def test_batches_hold_every_example_once_an_epoch_in_a_new_order():
     # 10 does not divide by 4: a batch may hold the end of one epoch and the start of the next.
     stream = joined(labels(batches(numbered(10), batch_size=4, seed=0), 5))
     assert sorted(stream[:10]) == sorted(stream[10:]) == list(range(10))
     assert stream[:10] != stream[10:] != list(range(10))
 
 
-def test_pixels_stay_with_their_labels_and_are_normalised():
+def test_batches_keep_pixels_with_labels_and_normalise():
     batch = next(batches(numbered(200), batch_size=64, seed=1))
     assert batch["example"].dtype == np.float32
     assert batch["example"].shape == (64, 2, 2, 1)
@@ -39,7 +39,7 @@ def test_pixels_stay_with_their_labels_and_are_normalised():
 
 
 @pytest.mark.parametrize("start_step", [1, 7, 100_003])
-def test_start_step_begins_there_without_replay(start_step):
+def test_batches_start_at_start_step_without_replay(start_step):
     source = numbered(10)
     whole = batches(source, batch_size=4, seed=3, num_threads=0)
     if start_step < 100:
@@ -50,7 +50,7 @@ def test_start_step_begins_there_without_replay(start_step):
     assert labels(batches(source, batch_size=4, seed=3, start_step=start_step), 3) == expected
 
 
-def test_processes_hold_consecutive_slices_of_the_same_batches():
+def test_batches_of_processes_are_slices_of_the_global_batch():
     source = numbered(30)
     expected = labels(batches(source, batch_size=12, seed=5, start_step=2), 4)
     for count in (2, 3, 4):
@@ -61,7 +61,7 @@ def test_processes_hold_consecutive_slices_of_the_same_batches():
         assert [joined(step) for step in zip(*parts, strict=True)] == expected
 
 
-def test_order_depends_on_the_seed_only():
+def test_batches_order_depends_only_on_the_seed():
     source = numbered(50)
     first, again = (labels(batches(source, batch_size=10, seed=0, num_threads=n), 12) for n in (0, 3))
     assert first == again
@@ -71,7 +71,7 @@ def test_order_depends_on_the_seed_only():
         assert other not in (first[:5], first[5:10])
 
 
-def test_state_restores_the_place():
+def test_batches_state_restores_the_position():
     iterator = batches(numbered(10), batch_size=4, seed=0, start_step=3)
     next(iterator)
     state = iterator.get_state()
@@ -81,11 +81,11 @@ def test_state_restores_the_place():
     assert labels(fresh, 3) == expected
 
 
-def test_no_labels_no_label():
+def test_batches_without_labels_have_no_condition():
     assert set(next(batches(numbered(10, is_labelled=False), batch_size=4, seed=0))) == {"example"}
 
 
-def test_any_random_access_source_will_do():
+def test_batches_take_any_random_access_source():
     class Plain:
         def __len__(self):
             return 5
@@ -105,7 +105,7 @@ def test_epoch_is_in_order_and_complete():
 
 
 @pytest.mark.parametrize(("batch_size", "process_count"), [(0, 1), (11, 1), (9, 2)])
-def test_impossible_batch_sizes(batch_size, process_count):
+def test_batches_refuse_impossible_batch_sizes(batch_size, process_count):
     with pytest.raises(UsageError, match=r"--batch-size \d+"):
         batches(numbered(10), batch_size=batch_size, seed=0, process_count=process_count)
 

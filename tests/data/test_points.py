@@ -7,7 +7,7 @@ from aigc_jax.data.pipeline import batches
 from aigc_jax.data.points import POINT, scatter
 
 
-def test_points_come_in_batches_as_they_are():
+def test_batches_of_points_are_unchanged():
     points = np.random.default_rng(0).normal(size=(10, 2)).astype(np.float32)
     source = ArraySource(points, np.arange(10), name="point")
     assert source[3]["label"] == 3
@@ -17,7 +17,7 @@ def test_points_come_in_batches_as_they_are():
     assert set(ArraySource(points, name="point")[0]) == {"point"}
 
 
-def test_a_point_is_drawn_where_it_is():
+def test_scatter_draws_a_point_in_its_place():
     empty = scatter(np.full((1, 2), 9.0, np.float32)).astype(int)
     corner = np.array([[2.0, 2.0]], np.float32)
     changed = np.abs(scatter(np.concatenate([np.full((1, 2), 9.0, np.float32), corner])) - empty).sum(axis=-1)
@@ -27,7 +27,7 @@ def test_a_point_is_drawn_where_it_is():
     assert columns.mean() > 380
 
 
-def test_classes_are_colours_and_nan_does_no_harm():
+def test_scatter_colours_classes_and_takes_nan():
     points = np.array([[0.0, 0.0], [np.nan, 0.0]], np.float32)
     pictures = [scatter(points, np.array([label, 0])) for label in (0, 1)]
     assert np.any(pictures[0] != pictures[1])

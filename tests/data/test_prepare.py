@@ -47,7 +47,7 @@ def serve(tmp_path, monkeypatch):
 
 
 @needs_no_tensorflow
-def test_mnist_prepares_without_tensorflow(serve, tmp_path, monkeypatch):
+def test_prepare_mnist_without_tensorflow(serve, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (8, 28, 28, 1), np.uint8), rng.integers(0, 10, 8, np.uint8)
     files = {}
@@ -70,7 +70,7 @@ def test_mnist_prepares_without_tensorflow(serve, tmp_path, monkeypatch):
 
 
 @needs_no_tensorflow
-def test_cifar10_prepares_without_tensorflow(serve, tmp_path, monkeypatch):
+def test_prepare_cifar10_without_tensorflow(serve, tmp_path, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
     names = ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"]
     contents = {"batches.meta.txt": "\n".join(f"class {number}" for number in range(10)).encode()}
@@ -117,7 +117,7 @@ def one_line(error):
     return str(error.value)
 
 
-def test_offline_is_one_line_and_leaves_nothing(offline, tmp_path, capfd):
+def test_prepare_offline_is_one_line_and_leaves_nothing(offline, tmp_path, capfd):
     with pytest.raises(UsageError) as error:
         prepare("tfds:mnist", str(tmp_path / "data"))
     assert "tfds:mnist" in one_line(error)
@@ -128,7 +128,7 @@ def test_offline_is_one_line_and_leaves_nothing(offline, tmp_path, capfd):
     assert offline == [(("storage.googleapis.com", 443), tensorflow_free.TIMEOUT)]
 
 
-def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch):
+def test_check_reachable_does_not_wait_for_a_name_server(monkeypatch):
     forever = threading.Event()
 
     def connect(*args):
@@ -142,14 +142,14 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch):
     forever.set()
 
 
-def test_the_proxy_is_asked_where_there_is_one(offline, monkeypatch):
+def test_check_reachable_uses_the_proxy(offline, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://proxy.example.org:3128")
     with pytest.raises(UsageError, match=r"proxy\.example\.org"):
         tensorflow_free.check_reachable("https://example.org/file")
     assert offline[0][0] == ("proxy.example.org", 3128)
 
 
-def test_one_reachable_host_is_enough_to_try(serve):
+def test_check_any_reachable_needs_one_host(serve):
     tensorflow_free.check_any_reachable(["http://127.0.0.1:9/closed", serve({})])
     tensorflow_free.check_any_reachable(["http://127.0.0.1:9/closed", serve({}).replace("127.0.0.1", "localhost")])
     with pytest.raises(UsageError):
@@ -157,7 +157,7 @@ def test_one_reachable_host_is_enough_to_try(serve):
 
 
 @pytest.mark.parametrize("files", [{}, {"t10k-labels-idx1-ubyte.gz": b"no gzip"}], ids=["missing", "corrupt"])
-def test_failed_download_leaves_nothing(serve, tmp_path, monkeypatch, files):
+def test_prepare_leaves_nothing_of_a_failed_download(serve, tmp_path, monkeypatch, files):
     names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
     complete = {f"{name}-ubyte.gz": gzip.compress(bytes(16)) for name in names}
     monkeypatch.setattr(mnist.MNIST, "URL", serve({**complete, **files} if files else {}))
@@ -170,7 +170,7 @@ def test_failed_download_leaves_nothing(serve, tmp_path, monkeypatch, files):
     assert list(root.iterdir()) == []
 
 
-def test_other_downloads_end_with_the_one_that_failed(serve):
+def test_prepare_ends_other_downloads_with_a_failed_one(serve):
     from tensorflow_datasets.core.download import downloader
 
     url = serve({"big": bytes(10**6)}) + "big"
@@ -182,7 +182,7 @@ def test_other_downloads_end_with_the_one_that_failed(serve):
     download.__exit__(None, None, None)
 
 
-def test_prepared_is_not_prepared_again(tfds_dir, offline):
+def test_prepare_keeps_a_prepared_data_set(tfds_dir, offline):
     for name in ("tfds:tiny_pictures/plain", "tfds:tiny_pictures/plain/1.2.0", "tfds:tiny_pictures/plain:1.2.0"):
         assert "already" in prepare(name, str(tfds_dir))
     assert not offline
@@ -199,21 +199,21 @@ def test_prepared_is_not_prepared_again(tfds_dir, offline):
         ("digits", "tfds:NAME"),
     ],
 )
-def test_mistyped_names(offline, tmp_path, name, advice):
+def test_prepare_suggests_names_for_mistyped_ones(offline, tmp_path, name, advice):
     with pytest.raises(UsageError) as error:
         prepare(name, str(tmp_path))
     assert advice in one_line(error)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unwritable_folder(offline, tmp_path):
+def test_prepare_names_an_unwritable_folder(offline, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="--data-dir"):
         prepare("tfds:mnist", str(tmp_path / "file" / "data"))
 
 
 @needs_no_tensorflow
-def test_tfds_is_itself_again_afterwards(tfds_dir):
+def test_tensorflow_free_restores_tfds(tfds_dir):
     from tensorflow_datasets.core.download import downloader
     from tensorflow_datasets.core.utils import lazy_imports_utils
 
@@ -227,7 +227,7 @@ def test_tfds_is_itself_again_afterwards(tfds_dir):
         _ = lazy_imports_utils.tensorflow.io
 
 
-def test_list_names_what_there_is_and_how_to_get_the_rest(tfds_dir):
+def test_list_data_names_prepared_data_and_commands_for_others(tfds_dir):
     rows = {row.name: row for row in list_data(str(tfds_dir))}
     assert rows["digits"].examples == "train 4000, held out 1000"
     plain = rows["tfds:tiny_pictures/plain"]
@@ -242,7 +242,7 @@ def test_list_names_what_there_is_and_how_to_get_the_rest(tfds_dir):
     assert "folder:DIR" in rows
 
 
-def test_list_survives_damage(tmp_path):
+def test_list_data_takes_damaged_data_sets(tmp_path):
     folder = tmp_path / "broken" / "1.0.0"
     folder.mkdir(parents=True)
     (folder / "dataset_info.json").write_text("{")

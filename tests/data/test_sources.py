@@ -10,7 +10,7 @@ from aigc_jax.types import DataSource, UsageError
 
 
 @pytest.mark.parametrize("name", ["", "digit", "tfds", "tfds:", "folder:", "mnist", "TFDS:mnist"])
-def test_unknown_names_list_the_forms(name):
+def test_open_data_lists_the_forms_for_unknown_names(name):
     with pytest.raises(UsageError) as error:
         open_data(name)
     for form in ("digits", "tfds:NAME", "folder:DIR"):
@@ -18,12 +18,12 @@ def test_unknown_names_list_the_forms(name):
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 2), (0, 28, 1)])
-def test_impossible_shapes(shape):
+def test_open_data_refuses_impossible_shapes(shape):
     with pytest.raises(UsageError, match="--image-shape 32 32 3"):
         open_data("digits", image_shape=shape)
 
 
-def test_digits_must_fit_the_model():
+def test_open_data_refuses_digits_that_do_not_fit_the_model():
     with pytest.raises(UsageError, match=r"28 28 1.* 32 32 3.*--image-shape 28 28 1"):
         open_data("digits", image_shape=(32, 32, 3))
     with pytest.raises(UsageError, match="--num-classes 10"):
@@ -31,7 +31,7 @@ def test_digits_must_fit_the_model():
     assert isinstance(open_data("digits", num_classes=None).train, DataSource)
 
 
-def test_digits_do_not_wait_for_tfds():
+def test_open_data_of_digits_does_not_import_tfds():
     code = (
         "import sys; from aigc_jax.data.sources import open_data; open_data('digits');"
         "sys.exit('tensorflow_datasets' in sys.modules)"
@@ -53,7 +53,7 @@ class Counted:
         return {"image": np.full((2, 2, 1), index, np.uint8)}
 
 
-def test_cache_reads_each_example_once():
+def test_cached_source_reads_each_example_once():
     source = Counted(6)
     cached = CachedSource(source)
     source.reads[:] = 0
@@ -63,7 +63,7 @@ def test_cache_reads_each_example_once():
     assert cached[3]["image"].shape == (2, 2, 1)
 
 
-def test_cache_keeps_nothing_that_does_not_fit():
+def test_cached_source_keeps_nothing_beyond_its_limit():
     source = Counted(6)
     cached = CachedSource(source, max_bytes=6 * 4 - 1)
     source.reads[:] = 0

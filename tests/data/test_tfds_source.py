@@ -43,7 +43,7 @@ def message(form, root, **options):
     return str(error.value)
 
 
-def test_every_pixel_comes_back(tfds_dir):
+def test_open_tfds_keeps_every_pixel(tfds_dir):
     data = opened("plain", tfds_dir)
     assert images(data.train) == expected("train")
     assert images(data.held_out) == expected("test")
@@ -53,7 +53,7 @@ def test_every_pixel_comes_back(tfds_dir):
     assert (example["label"].shape, example["label"].dtype) == ((), np.int32)
 
 
-def test_sources_end(tfds_dir):
+def test_tfds_source_is_a_finite_sequence(tfds_dir):
     data = opened("plain", tfds_dir)
     for source in (data.held_out, data.held_out.source):
         assert len(list(source)) == 10
@@ -61,18 +61,18 @@ def test_sources_end(tfds_dir):
             source[10]
 
 
-def test_held_out_is_validation_where_there_is_no_test(tfds_dir):
+def test_open_tfds_holds_out_validation_without_test(tfds_dir):
     assert images(opened("validated", tfds_dir).held_out) == expected("validation", "validated")
 
 
-def test_held_out_is_a_tenth_of_train_where_there_is_nothing_else(tfds_dir):
+def test_open_tfds_holds_out_a_tenth_of_train_without_other_splits(tfds_dir):
     data = opened("train_only", tfds_dir)
     assert (len(data.train), len(data.held_out)) == (27, 3)
     assert images(data.train) | images(data.held_out) == expected("train")
     assert not images(data.train) & images(data.held_out)
 
 
-def test_batches_by_any_number_of_threads_are_the_same(tfds_dir):
+def test_tfds_source_gives_the_same_batches_for_any_number_of_threads(tfds_dir):
     for _ in range(3):
         # Opened anew: the threads race for an empty cache.
         source = opened("plain", tfds_dir).train
@@ -83,14 +83,14 @@ def test_batches_by_any_number_of_threads_are_the_same(tfds_dir):
             np.testing.assert_array_equal(one["condition"], other["condition"])
 
 
-def test_unlabelled_images_serve_unconditional_models(tfds_dir):
+def test_open_tfds_without_labels_serves_unconditional_models(tfds_dir):
     data = opened("unlabelled", tfds_dir, num_classes=None)
     assert set(data.train[0]) == {"image"}
     assert data.class_names == ()
     assert "--num-classes None" in message("unlabelled", tfds_dir)
 
 
-def test_arrays_are_encoded_as_the_data_set_asks(tfds_dir):
+def test_tfds_source_decodes_the_formats_of_the_data_set(tfds_dir):
     # JPEG is lossy, but even noise stays nearest to itself.
     data = opened("jpeg", tfds_dir)
     found = np.stack([data.held_out[index]["image"] for index in range(5)]).astype(int)
@@ -100,7 +100,7 @@ def test_arrays_are_encoded_as_the_data_set_asks(tfds_dir):
     assert distance.min() > 0
 
 
-def test_newest_version_is_taken_and_half_prepared_ones_are_not(copied):
+def test_open_tfds_takes_the_newest_complete_version(copied):
     for name in ("1.10.0", "1.9.9"):
         shutil.copytree(copied, copied.parent / name)
     (copied.parent / "2.0.0").mkdir()
@@ -109,7 +109,7 @@ def test_newest_version_is_taken_and_half_prepared_ones_are_not(copied):
     assert "1.2.0" in str(find_versions(copied))
 
 
-def test_missing_data_say_what_to_type(tmp_path, monkeypatch):
+def test_open_tfds_of_missing_data_names_the_command(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=f"aigc-jax data prepare tfds:mnist --data-dir {tmp_path}"):
         open_data("tfds:mnist", data_dir=str(tmp_path))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "my data"))
@@ -117,20 +117,20 @@ def test_missing_data_say_what_to_type(tmp_path, monkeypatch):
         open_data("tfds:mnist")
 
 
-def test_several_forms_ask_for_one(tfds_dir):
+def test_open_tfds_asks_for_one_of_several_forms(tfds_dir):
     with pytest.raises(UsageError, match="tfds:tiny_pictures/plain"):
         open_data("tfds:tiny_pictures", data_dir=str(tfds_dir))
 
 
-def test_missing_split(tfds_dir):
+def test_open_tfds_refuses_a_missing_train_split(tfds_dir):
     assert "train" in message("no_train", tfds_dir)
 
 
-def test_images_of_various_sizes(tfds_dir):
+def test_open_tfds_refuses_images_of_various_sizes(tfds_dir):
     assert "folder:DIR" in message("various_sizes", tfds_dir)
 
 
-def test_no_images(copied):
+def test_open_tfds_refuses_data_without_images(copied):
     features = json.loads((copied / "features.json").read_text())
     named = features["featuresDict"]["features"]
     named["picture"] = named.pop("image")
@@ -138,13 +138,13 @@ def test_no_images(copied):
     assert "label, picture" in message("plain", copied.parents[2])
 
 
-def test_wrong_shape_and_number_of_classes(tfds_dir):
+def test_open_data_of_tfds_checks_shape_and_number_of_classes(tfds_dir):
     assert "--image-shape 6 4 3" in message("plain", tfds_dir, image_shape=(28, 28, 1))
     assert "--num-classes 2" in message("plain", tfds_dir, num_classes=10)
     opened("plain", tfds_dir, num_classes=None)
 
 
-def test_label_out_of_range_is_named_when_it_is_met(tfds_dir):
+def test_tfds_source_names_a_label_out_of_range(tfds_dir):
     data = opened("bad_label", tfds_dir)
     with pytest.raises(UsageError, match="-1"):
         list(epoch(data.train, 5))
@@ -174,21 +174,21 @@ def decoded(image, shape, **options):
 
 
 @pytest.mark.parametrize("kind", ["EPS", "BMP", "TIFF", "GIF"])
-def test_other_formats_in_records_are_not_decoded(kind):
+def test_tfds_source_decodes_no_other_formats(kind):
     with pytest.raises(UsageError, match="neither PNG nor JPEG"):
         decoded(Image.new("RGB", (4, 4)), (4, 4, 3), format=kind)
 
 
-def test_images_of_another_size_than_declared_are_not_decoded():
+def test_tfds_source_refuses_images_of_another_size_than_declared():
     with pytest.raises(UsageError, match="5 x 4, not of 4 x 4"):
         decoded(Image.new("L", (4, 5)), (4, 4, 1), format="PNG")
 
 
-def test_transparent_pixels_of_records_are_white():
+def test_tfds_source_makes_transparent_pixels_white():
     assert decoded(Image.new("RGBA", (1, 1), (9, 9, 9, 0)), (1, 1, 3), format="PNG").tolist() == [[[255, 255, 255]]]
 
 
-def test_checksum_changes_with_the_data_and_not_with_their_place(tfds_dir, copied):
+def test_tfds_checksum_changes_with_content_and_not_with_place(tfds_dir, copied):
     before = opened("plain", tfds_dir).checksum
     assert opened("plain", copied.parents[2]).checksum == before
     assert opened("validated", tfds_dir).checksum != before
@@ -196,7 +196,7 @@ def test_checksum_changes_with_the_data_and_not_with_their_place(tfds_dir, copie
     assert opened("plain", copied.parents[2]).checksum != before
 
 
-def test_truncated_file(copied):
+def test_open_tfds_names_a_truncated_file(copied):
     path = next(copied.glob("*-test.array_record*"))
     path.write_bytes(path.read_bytes()[:-1000])
     assert str(copied) in message("plain", copied.parents[2])
@@ -206,7 +206,7 @@ def test_truncated_file(copied):
     assert "damaged" in message("plain", copied.parents[2])
 
 
-def test_flipped_bits(copied):
+def test_tfds_source_names_flipped_bits(copied):
     path = next(copied.glob("*-train.array_record*"))
     content = bytearray(path.read_bytes())
     used = len(content.rstrip(b"\0"))
@@ -217,12 +217,12 @@ def test_flipped_bits(copied):
         list(epoch(opened("plain", copied.parents[2]).train, 10))
 
 
-def test_damaged_description(copied):
+def test_open_tfds_names_a_damaged_description(copied):
     (copied / "dataset_info.json").write_text("{")
     assert "damaged" in message("plain", copied.parents[2])
 
 
-def test_another_file_format(copied):
+def test_open_tfds_refuses_another_file_format(copied):
     info = json.loads((copied / "dataset_info.json").read_text())
     (copied / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord"}))
     assert "array_record" in message("plain", copied.parents[2])
@@ -233,7 +233,7 @@ def test_another_file_format(copied):
     # Means of the training pixels as everyone normalises by them: 0.1307 for MNIST, (0.491, 0.482, 0.447) for CIFAR-10.
     [("mnist", (28, 28, 1), (60000, 10000), 0.1307), ("cifar10", (32, 32, 3), (50000, 10000), 0.4734)],
 )
-def test_real_data(name, shape, sizes, mean):
+def test_open_tfds_reads_real_data(name, shape, sizes, mean):
     if not (REAL / name).is_dir():
         pytest.skip(f"no prepared {name} beside this checkout")
     data = open_data(f"tfds:{name}", data_dir=str(REAL), image_shape=shape)

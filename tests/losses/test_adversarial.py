@@ -55,7 +55,7 @@ def test_minimax_is_minus_log_four_where_fakes_are_perfect():
     ],
     ids=["minimax", "smoothed", "least_squares", "least_squares_smoothed", "hinge"],
 )
-def test_no_discriminator_beats_the_optimal_one_of_the_paper(objective, optimal):
+def test_discriminator_loss_is_minimal_at_the_papers_optimum(objective, optimal):
     logits = np.clip(optimal(REAL.pdf(GRID), FAKE.pdf(GRID)), -50, 50)
     least = expected(objective.discriminator, logits)
     generator = np.random.default_rng(0)
@@ -64,14 +64,14 @@ def test_no_discriminator_beats_the_optimal_one_of_the_paper(objective, optimal)
         assert expected(objective.discriminator, logits + scale * wave) > least
 
 
-def test_the_generator_of_minimax_plays_against_the_discriminator():
+def test_minimax_generator_minimises_the_negative_discriminator_loss():
     # Zero-sum: what one gains by moving the fakes' logits, the other loses.
     objective = minimax(smoothing=0.1)
     both = objective.discriminator(LOGITS, LOGITS[::-1]) + objective.generator(LOGITS, LOGITS[::-1])
     np.testing.assert_allclose(both, objective.discriminator(LOGITS, jnp.full(7, -200.0)), atol=1e-5)
 
 
-def test_the_gradient_saturates_in_minimax_only():
+def test_minimax_gradient_saturates_and_non_saturating_does_not():
     sure = jnp.full(1, -20.0)
     slope = [jax.grad(lambda x, o=o: o.generator(x, x)[0])(sure)[0] for o in (minimax(), non_saturating())]
     assert abs(slope[0]) < 1e-6
@@ -105,19 +105,19 @@ def test_wasserstein_on_the_line_is_the_distance_of_the_quantiles():
 
 
 @pytest.mark.parametrize("objective", [hinge(), wasserstein()], ids=["hinge", "wasserstein"])
-def test_these_generators_climb_the_critic_at_unit_slope(objective):
+def test_hinge_and_wasserstein_generators_have_unit_slope(objective):
     slopes = jax.grad(lambda fake: jnp.sum(objective.generator(jnp.zeros(7), fake)))(LOGITS)
     np.testing.assert_array_equal(slopes, -1)
 
 
-def test_hinge_leaves_alone_what_is_beyond_the_margin():
+def test_hinge_has_no_gradient_beyond_the_margin():
     slope = jax.grad(lambda pair: jnp.sum(hinge().discriminator(*pair)))
     real, fake = slope((jnp.array([1.5, 0.5]), jnp.array([-1.5, -0.5])))
     np.testing.assert_array_equal(real, [0, -1])
     np.testing.assert_array_equal(fake, [0, 1])
 
 
-def test_the_relativistic_game_sees_differences_only_and_swaps_sides():
+def test_relativistic_average_depends_on_differences_and_is_symmetric():
     objective = relativistic_average()
     real, fake = jnp.array([0.3, -1.0, 2.0]), jnp.array([1.0, 0.5, -0.7])
     assert objective.uses_real
@@ -129,7 +129,7 @@ def test_the_relativistic_game_sees_differences_only_and_swaps_sides():
     assert float(one[0]) == pytest.approx(2 * np.logaddexp(0, -1.5), rel=1e-5)
 
 
-def test_losses_are_finite_at_extreme_logits():
+def test_objectives_are_finite_at_extreme_logits():
     extreme = jnp.array([-1e4, 1e4])
     for objective in (minimax(), non_saturating(smoothing=0.1), hinge(), wasserstein(), relativistic_average()):
         for loss in objective[:2]:

@@ -19,20 +19,20 @@ def extreme(monkeypatch):
     monkeypatch.setattr(jax.random, "uniform", lambda key, shape, minval: jnp.ones(shape))
 
 
-def test_nothing_moves_where_all_ranges_are_zero():
+def test_random_affine_of_zero_ranges_is_the_identity():
     np.testing.assert_allclose(random_affine(IMAGES, KEYS, **STILL), IMAGES, atol=1e-6)
 
 
 @pytest.mark.usefixtures("extreme")
 @pytest.mark.parametrize("shift", [1, 3, 20])
-def test_a_whole_shift_rolls_and_fills(shift):
+def test_random_affine_shift_rolls_and_fills(shift):
     moved = random_affine(IMAGES, KEYS, **{**STILL, "max_shift": float(shift)}, fill=-0.5)
     expected = ndimage.shift(IMAGES, (0, -shift, -shift, 0), order=0, cval=-0.5)
     np.testing.assert_allclose(moved, expected, atol=1e-6)
 
 
 @pytest.mark.usefixtures("extreme")
-def test_a_quarter_turn_is_numpys():
+def test_random_affine_quarter_turn_matches_numpy():
     turned = random_affine(IMAGES, KEYS, **{**STILL, "max_rotation": np.pi / 2})
     one_way, other_way = (np.rot90(IMAGES, k, axes=(1, 2)) for k in (1, -1))
     error = min(np.abs(turned - one_way).max(), np.abs(turned - other_way).max())
@@ -42,7 +42,7 @@ def test_a_quarter_turn_is_numpys():
 
 @pytest.mark.usefixtures("extreme")
 @pytest.mark.parametrize("setting", [{"max_scale": 0.3}, {"max_shear": 0.4}, {"max_rotation": 0.5}])
-def test_bilinear_interpolation_is_scipys(setting):
+def test_random_affine_interpolation_matches_scipy(setting):
     """The map is read off the code's own effect on coordinates, then scipy resamples with it."""
     rows, columns = np.meshgrid(np.arange(7.0), np.arange(7.0), indexing="ij")
     ramp = jnp.asarray(np.stack([rows, columns], axis=-1)[None], jnp.float32)
@@ -59,7 +59,7 @@ def test_bilinear_interpolation_is_scipys(setting):
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def test_each_image_is_changed_by_its_own_key():
+def test_random_affine_depends_on_each_images_own_key():
     same = jnp.broadcast_to(IMAGES[:1], IMAGES.shape)
     changed = random_affine(same, KEYS)
     assert len({np.asarray(image).tobytes() for image in changed}) == 6
@@ -67,7 +67,7 @@ def test_each_image_is_changed_by_its_own_key():
     assert jnp.abs(changed).max() <= 1 + 1e-6
 
 
-def test_augmentation_depends_on_the_examples_number_and_leaves_the_rest():
+def test_augmented_depends_on_the_index_and_keeps_other_entries():
     seen = []
 
     def loss_fn(params, model_state, batch, key):

@@ -23,13 +23,13 @@ def grey_levels(shape, num_levels=256):
     return (2 * GENERATOR.integers(0, num_levels, shape) / (num_levels - 1) - 1).astype(np.float32)
 
 
-def test_gaussian_of_fixed_deviation_is_scipys():
+def test_gaussian_of_fixed_std_matches_scipy():
     image, mean = outputs(1), outputs(1)
     expected = stats.norm(np.asarray(mean), 0.3).logpdf(np.asarray(image)).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(likelihoods.gaussian(0.3).log_prob(mean, image), expected, rtol=1e-5)
 
 
-def test_gaussian_of_learned_deviation_is_scipys():
+def test_gaussian_of_learned_std_matches_scipy():
     image, both = outputs(1), outputs(2)
     mean, raw = np.split(np.asarray(both, np.float64), 2, axis=-1)
     std = 0.05 * (1 + np.exp(raw) / 0.05)  # log std = m + log(1 + e^(raw - m)) with m = log 0.05
@@ -43,7 +43,7 @@ def test_gaussian_of_learned_deviation_is_scipys():
     np.testing.assert_allclose(likelihood.log_prob(sure, image), density, rtol=1e-5)
 
 
-def test_bernoulli_is_scipys_also_for_extreme_logits():
+def test_bernoulli_matches_scipy_for_extreme_logits():
     logits = outputs(1) * 5
     pixels = np.where(GENERATOR.random(SHAPE) < 0.5, -1, 1).astype(np.float32)
     probability = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
@@ -56,7 +56,7 @@ def test_bernoulli_is_scipys_also_for_extreme_logits():
     np.testing.assert_allclose(slope, [[-1.0, 0.0, 0.5]], atol=1e-6)
 
 
-def test_a_grey_pixel_counts_as_the_mean_over_binary_ones():
+def test_bernoulli_of_a_grey_pixel_is_the_mean_over_binary_ones():
     logits, grey = outputs(1), jnp.asarray(GENERATOR.uniform(-1, 1, SHAPE), jnp.float32)
     log_prob = likelihoods.bernoulli().log_prob
     per_pixel = (-1, 1, 1)
@@ -67,7 +67,7 @@ def test_a_grey_pixel_counts_as_the_mean_over_binary_ones():
 
 
 @pytest.mark.parametrize("num_levels", [2, 16, 256])
-def test_a_discretized_logistic_sums_to_one(num_levels):
+def test_discretized_logistic_sums_to_one(num_levels):
     # Every mean and scale, also those far outside, where a difference of two sigmoids has no digits left.
     mean, log_scale = (grid.reshape(-1, 1) for grid in np.meshgrid([-9, -1, -0.3, 0, 0.77, 1, 9], [-6, -3, 0, 3]))
     levels = np.linspace(-1, 1, num_levels, dtype=np.float32)
@@ -80,7 +80,7 @@ def test_a_discretized_logistic_sums_to_one(num_levels):
     np.testing.assert_allclose(np.exp(log_prob).reshape(mean.size, num_levels).sum(axis=1), 1, atol=2e-5)
 
 
-def test_a_discretized_logistic_is_scipys_difference_and_exact_in_the_tails():
+def test_discretized_logistic_matches_scipy_and_is_exact_in_the_tails():
     image, mean = grey_levels(SHAPE), outputs(1)
     distribution = stats.logistic(np.asarray(mean, np.float64), 0.2)
     upper = np.where(image > 0.999, 1, distribution.cdf(image + 1 / 255))
@@ -96,13 +96,13 @@ def test_a_discretized_logistic_is_scipys_difference_and_exact_in_the_tails():
     np.testing.assert_allclose(slope, -5.0, rtol=1e-5)
 
 
-def test_a_uniform_pmf_has_exactly_eight_bits_per_dimension():
+def test_bits_per_dim_of_a_uniform_pmf_is_eight():
     pixels = GENERATOR.integers(0, 256, (5, 1024))
     nll = -stats.randint(0, 256).logpmf(pixels).sum(axis=1)
     assert likelihoods.bits_per_dim(jnp.asarray(nll, jnp.float32), 1024).tolist() == [8.0] * 5
 
 
-def test_samples_have_the_distributions_moments():
+def test_likelihood_samples_have_the_moments():
     num, keys = 20_000, example_keys(jax.random.key(1), 20_000)
     binary = likelihoods.bernoulli().sample(jnp.full((num, 1), 0.7), keys)
     assert set(np.unique(binary)) == {-1.0, 1.0}
@@ -126,7 +126,7 @@ def test_samples_have_the_distributions_moments():
         likelihoods.bernoulli(),
     ],
 )
-def test_images_stay_in_range_and_each_has_its_own_noise(likelihood):
+def test_likelihood_samples_are_in_range_with_independent_noise(likelihood):
     out = 5 * outputs(likelihood.num_outputs)
     for image in (likelihood.mean(out), likelihood.sample(out, KEYS)):
         assert image.shape == SHAPE
@@ -137,7 +137,7 @@ def test_images_stay_in_range_and_each_has_its_own_noise(likelihood):
     assert likelihood.log_prob(out, likelihood.mean(out)).shape == (3,)
 
 
-def test_dynamic_binarization_draws_anew_and_keeps_black_and_white():
+def test_binarize_draws_grey_and_keeps_black_and_white():
     image = jnp.broadcast_to(jnp.array([-1.0, -0.5, 0.0, 1.0]), (4000, 4))
     binary = likelihoods.binarize(image, example_keys(jax.random.key(0), 4000))
     np.testing.assert_allclose(binary.mean(axis=0), image[0], atol=0.05)
@@ -146,7 +146,7 @@ def test_dynamic_binarization_draws_anew_and_keeps_black_and_white():
     assert np.any(binary != other)
 
 
-def test_log_densities_of_latents_are_scipys():
+def test_normal_log_prob_matches_scipy():
     x, mean, logvar = (GENERATOR.normal(size=(3, 2, 5)).astype(np.float32) for _ in range(3))
     expected = stats.norm(mean, np.exp(logvar / 2)).logpdf(x).sum(axis=(1, 2))
     args = [jnp.asarray(array) for array in (x, mean, logvar)]
@@ -164,7 +164,7 @@ def test_log_densities_of_latents_are_scipys():
         lambda: likelihoods.discretized_logistic(num_levels=1),
     ],
 )
-def test_what_no_distribution_has_is_refused_in_one_line(build):
+def test_likelihoods_refuse_impossible_settings_in_one_line(build):
     with pytest.raises(UsageError, match="use ") as caught:
         build()
     assert "\n" not in str(caught.value)

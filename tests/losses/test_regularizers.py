@@ -43,17 +43,17 @@ def penalty(transform, step=0, batch=BATCH, params=()):
 SQUARES = np.sum(np.square(IMAGES), axis=(1, 2, 3))
 
 
-def test_r1_on_a_linear_and_on_a_quadratic_discriminator():
+def test_r1_of_linear_and_quadratic_discriminators_is_exact():
     np.testing.assert_allclose(penalty(r1(linear, gamma=3.0)), 1.5 * np.sum(np.square(SLOPE)), rtol=1e-5)
     np.testing.assert_allclose(penalty(r1(quadratic, gamma=3.0)), 1.5 * SQUARES, rtol=1e-5)
 
 
-def test_r2_looks_at_the_fakes():
+def test_r2_penalises_at_the_fakes():
     fakes = r2(quadratic, lambda params, state, batch, key: 2 * batch["example"], gamma=2.0)
     np.testing.assert_allclose(penalty(fakes), 4 * SQUARES, rtol=1e-5)
 
 
-def test_gradient_penalty_wants_slope_one():
+def test_gradient_penalty_vanishes_at_slope_one():
     points = lambda params, state, batch, key: batch["example"]  # noqa: E731
     np.testing.assert_allclose(
         penalty(gradient_penalty(quadratic, points, weight=5.0)), 5 * (np.sqrt(SQUARES) - 1) ** 2, rtol=1e-4
@@ -62,7 +62,7 @@ def test_gradient_penalty_wants_slope_one():
     np.testing.assert_allclose(penalty(gradient_penalty(unit, points)), 0, atol=1e-9)
 
 
-def test_each_example_has_its_own_penalty_under_its_own_condition():
+def test_penalty_is_of_each_example_under_its_own_condition():
     labels = jnp.array([0, 1, 2, 3, 4])
     found = penalty(r1(conditional, gamma=2.0), batch={**BATCH, "condition": labels})
     np.testing.assert_allclose(found, 24 * np.arange(5.0) ** 2, rtol=1e-5)
@@ -72,14 +72,14 @@ def test_each_example_has_its_own_penalty_under_its_own_condition():
 
 
 @pytest.mark.parametrize("every", [1, 3, 4])
-def test_a_lazy_penalty_is_the_eager_one_on_average(every):
+def test_lazy_penalty_equals_the_eager_one_on_average(every):
     eager = penalty(r1(quadratic, gamma=3.0))
     lazy = [penalty(r1(quadratic, gamma=3.0, every=every), step=step) for step in range(2 * every)]
     np.testing.assert_allclose(np.mean(lazy, axis=0), eager, rtol=1e-5)
     assert [bool(np.any(value)) for value in lazy] == [step % every == 0 for step in range(2 * every)]
 
 
-def test_a_lazy_penalty_is_differentiated_in_the_weights():
+def test_lazy_penalty_has_weight_gradients():
     def scaled(params, model_state, images, batch):
         return params * quadratic(params, model_state, images, batch)
 
@@ -94,7 +94,7 @@ def test_a_lazy_penalty_is_differentiated_in_the_weights():
 
 
 @pytest.mark.parametrize("transform", [r1, r2, gradient_penalty])
-def test_the_penalty_has_a_gradient_where_the_slope_is_zero(transform):
+def test_penalty_has_a_finite_gradient_at_slope_zero(transform):
     def flat(params, model_state, images, batch):
         return params * jnp.sum(images, axis=(1, 2, 3))
 
@@ -105,12 +105,12 @@ def test_the_penalty_has_a_gradient_where_the_slope_is_zero(transform):
 
 
 @pytest.mark.parametrize("every", [0, -1])
-def test_every_below_one_is_refused(every):
+def test_penalty_refuses_every_below_one(every):
     with pytest.raises(ValueError):
         r1(linear, every=every)
 
 
-def test_interpolation_is_uniform_on_the_line_and_one_draw_per_pair():
+def test_interpolate_is_uniform_on_each_line():
     keys = jax.random.split(KEY, 2000)
     points = np.asarray(interpolate(jnp.ones((2000, 2, 2)), -jnp.ones((2000, 2, 2)), keys))
     assert np.ptp(points, axis=(1, 2)).max() == 0
@@ -121,7 +121,7 @@ def test_interpolation_is_uniform_on_the_line_and_one_draw_per_pair():
 
 
 @pytest.mark.parametrize("is_penalty", [True, False])
-def test_weight_gradients_are_those_of_reverse_over_reverse_even_when_examples_see_each_other(is_penalty):
+def test_penalty_weight_gradient_matches_reverse_over_reverse(is_penalty):
     net = ConvDiscriminator((4, 8), 16, minibatch_kernels=3)
     image = jax.random.normal(jax.random.key(0), (5, 8, 8, 1))
     params = net.init(jax.random.key(1), image, None, train=True)["params"]

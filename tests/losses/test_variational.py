@@ -11,7 +11,7 @@ from aigc_jax.losses.variational import discretized_gaussian, gaussian_kl
 
 
 @pytest.mark.parametrize(("mean", "logvar"), [(0.0, 0.0), (1.3, -1.0), (-0.4, 1.5)])
-def test_kl_is_the_integral(mean, logvar):
+def test_gaussian_kl_matches_the_integral(mean, logvar):
     p, q = scipy.stats.norm(mean, np.exp(0.5 * logvar)), scipy.stats.norm(0.2, np.exp(0.25))
     exact, _ = scipy.integrate.quad(lambda x: p.pdf(x) * (p.logpdf(x) - q.logpdf(x)), -30, 30, limit=200)
     found = gaussian_kl(*(jnp.float32(value) for value in (mean, logvar, 0.2, 0.5)))
@@ -19,7 +19,7 @@ def test_kl_is_the_integral(mean, logvar):
 
 
 @pytest.mark.parametrize(("mean", "logvar"), [(0.3, -4.0), (-1.2, -2.0), (0.97, -6.0)])
-def test_pixels_have_the_mass_of_their_bins(mean, logvar):
+def test_discretized_gaussian_is_the_mass_of_bins(mean, logvar):
     levels = np.arange(256) / 127.5 - 1
     found = np.exp(
         np.asarray(discretized_gaussian(jnp.asarray(levels, jnp.float32), jnp.float32(mean), jnp.float32(logvar)))
@@ -67,7 +67,7 @@ def test_discretized_gaussian_and_its_slopes_are_exact_in_the_tails(x, mean, log
         assert slope == pytest.approx((ahead - behind) / 2e-5, rel=1e-3, abs=1e-3)
 
 
-def test_discretized_gaussian_is_finite_with_its_slopes_whatever_a_network_says():
+def test_discretized_gaussian_and_its_slopes_are_finite_for_any_input():
     x, mean, logvar = jnp.meshgrid(
         jnp.array([-1.0, -1 + 2 / 255, 0.0 + 1 / 255, 1.0]),
         jnp.linspace(-30.0, 30.0, 41),

@@ -25,7 +25,7 @@ def exact_attention(x, params, head_width):
 
 @pytest.mark.parametrize("head_width", [4, 0])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 0.05)])
-def test_attention_and_its_gradient_are_those_of_float64(head_width, dtype, tolerance):
+def test_attention_and_its_gradient_match_float64(head_width, dtype, tolerance):
     net = SelfAttention(head_width, dtype=dtype)
     # Inputs far from the origin and weights that decide: a softmax that is nearly one-hot here and flat there.
     x = jnp.asarray(2 + np.random.default_rng(0).normal(size=(2, 5, 8)), jnp.float32)
@@ -68,11 +68,11 @@ HOPPER = device("gpu", "PJRT C API\ncuda 13000", "9.0")
         (device("cpu"), 64, jnp.bfloat16, False),
     ],
 )
-def test_fused_attention_is_chosen_where_cudnn_has_it(where, head_width, dtype, is_fused):
+def test_has_fused_attention_is_true_where_cudnn_has_it(where, head_width, dtype, is_fused):
     assert has_fused_attention(where, head_width, dtype) is is_fused
 
 
-def test_attention_by_cudnn_is_asked_for_by_name():
+def test_attention_of_kind_cudnn_calls_cudnn():
     """On a machine without cuDNN jax refuses it, which shows that the setting reaches jax."""
     net, x = SelfAttention(8, kind="cudnn", dtype=jnp.bfloat16), jnp.zeros((1, 4, 8))
     with pytest.raises(RuntimeError, match="cuDNN"):

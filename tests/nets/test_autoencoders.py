@@ -14,7 +14,7 @@ KEY = jax.random.key(0)
 
 @pytest.mark.parametrize("image_shape", [(28, 28, 1), (32, 32, 3)])
 @pytest.mark.parametrize("is_map", [False, True])
-def test_convolutional_pair(image_shape, is_map):
+def test_conv_encoder_and_decoder_have_matching_shapes(image_shape, is_map):
     side = image_shape[0] // 4
     latent_shape = (side, side, 2) if is_map else (6,)
     encoder, decoder = ConvEncoder(latent_shape, (4, 4)), ConvDecoder(image_shape, (4, 4), num_outputs=2)
@@ -25,7 +25,7 @@ def test_convolutional_pair(image_shape, is_map):
     assert outputs.shape == (2, *image_shape[:2], 2 * image_shape[2])
 
 
-def test_the_papers_network_has_the_papers_layers():
+def test_mlp_encoder_has_the_papers_layers():
     params = jax.eval_shape(MLPEncoder().init, KEY, jnp.zeros((1, 28, 28, 1)), None)["params"]
     shapes = [layer["kernel"].shape for _, layer in sorted(params.items())]
     assert shapes == [(784, 200), (200, 200), (200, 2 * 50)]
@@ -33,7 +33,7 @@ def test_the_papers_network_has_the_papers_layers():
     assert [layer["kernel"].shape for _, layer in sorted(params.items())] == [(50, 200), (200, 200), (200, 784)]
 
 
-def test_the_first_output_is_as_asked():
+def test_mlp_decoder_first_output_is_the_bias():
     decoder = MLPDecoder((4, 4, 1), (8,), output_bias=-2.0)
     outputs, _ = decoder.init_with_output(KEY, jnp.zeros((1, 3)), None)
     np.testing.assert_allclose(outputs, -2.0)
@@ -50,14 +50,14 @@ def test_the_first_output_is_as_asked():
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, tuple) else str(len(value)),
 )
-def test_the_class_matters(net, shape):
+def test_autoencoders_depend_on_the_class(net, shape):
     x = jax.random.normal(KEY, (1, *shape))
     variables = jax.jit(net.init)(KEY, x, jnp.zeros(1, jnp.int32))
     one, other = (jax.jit(net.apply)(variables, x, jnp.array([label], jnp.int32)) for label in (0, 1))
     assert np.abs(one - other).max() > 1e-3
 
 
-def test_the_ladder_goes_up_only_with_an_image():
+def test_ladder_goes_up_only_with_an_image():
     ladder = Ladder((8, 8, 3), (4, 4), (1, 2, 3), num_outputs=2, num_classes=2)
     seen = []
 
@@ -88,7 +88,7 @@ def test_the_ladder_goes_up_only_with_an_image():
         (ConvDecoder((8, 6, 1), (4, 4)), (3,), "multiples of 4"),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(net, shape, expected):
+def test_autoencoders_refuse_shapes_that_do_not_fit(net, shape, expected):
     with pytest.raises(UsageError, match=expected) as caught:
         jax.eval_shape(net.init, KEY, jnp.zeros((1, *shape)), None)
     assert "\n" not in str(caught.value)

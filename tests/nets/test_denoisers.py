@@ -66,7 +66,7 @@ def trained(request):
     return request.param, apply, perturbed(shapes_of(net, request.param)[1])
 
 
-def test_a_new_network_outputs_zero(trained):
+def test_denoiser_nets_output_zero_at_first(trained):
     name, apply, params = trained
     assert jnp.abs(apply(params, *inputs(name))).max() > 1e-3
     # Only the last layer is made: the compiler leaves out the rest of a long program.
@@ -76,7 +76,7 @@ def test_a_new_network_outputs_zero(trained):
     np.testing.assert_array_equal(output, 0.0)
 
 
-def test_noise_level_and_class_matter_to_their_own_example_only(trained):
+def test_denoiser_nets_use_noise_level_and_class_of_each_example(trained):
     name, apply, params = trained
     x, noise_label, condition = inputs(name)
     output = apply(params, x, noise_label, condition)
@@ -88,7 +88,7 @@ def test_noise_level_and_class_matter_to_their_own_example_only(trained):
         assert jnp.abs(other[1] - output[1]).max() > 1e-3
 
 
-def test_no_condition_is_the_class_after_the_last(trained):
+def test_denoiser_nets_take_no_condition_as_the_class_after_the_last(trained):
     name, apply, params = trained
     x, noise_label, condition = inputs(name)
     null = jnp.full_like(condition, NUM_CLASSES)
@@ -97,7 +97,7 @@ def test_no_condition_is_the_class_after_the_last(trained):
     assert jnp.abs(apply(params, x, noise_label, condition) - unconditional).max() > 1e-3
 
 
-def test_dropout_depends_on_the_examples_own_key(trained):
+def test_denoiser_nets_dropout_depends_on_each_examples_own_key(trained):
     name, apply, params = trained
     output = apply(params, *inputs(name))
     other = apply(params, *inputs(name), KEYS.at[1].set(KEY))
@@ -106,7 +106,7 @@ def test_dropout_depends_on_the_examples_own_key(trained):
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_a_network_without_classes_ignores_none(name):
+def test_denoiser_nets_without_classes_take_none(name):
     net = NETS[name].clone(num_classes=0)
     x, noise_label, _ = inputs(name)
     shapes = jax.eval_shape(lambda: net.init_with_output(KEY, x, noise_label, None))
@@ -123,7 +123,7 @@ def equations(jaxpr):
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_bfloat16_is_computed_in_and_not_kept(name):
+def test_denoiser_nets_in_bfloat16_keep_float32_weights(name):
     net = NETS[name].clone(dtype=jnp.bfloat16)
     batch = inputs(name)
     params = jax.eval_shape(lambda: net.init(KEY, *batch))
@@ -136,7 +136,7 @@ def test_bfloat16_is_computed_in_and_not_kept(name):
 
 
 @pytest.mark.parametrize("name", ["unet", "dit", "mlp"])
-def test_the_number_of_outputs_can_be_chosen(name):
+def test_denoiser_nets_have_the_chosen_number_of_outputs(name):
     net = NETS[name].clone(out_channels=5)
     x, noise_label, _ = inputs(name)
     output, _ = jax.eval_shape(lambda: net.init_with_output(KEY, x, noise_label, None))
@@ -152,7 +152,7 @@ def test_the_number_of_outputs_can_be_chosen(name):
         (DiT(4, 6, 1, head_width=3), "multiple of 4, got 6"),
     ],
 )
-def test_what_does_not_divide_is_refused(net, message):
+def test_denoiser_nets_refuse_sizes_that_do_not_divide(net, message):
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda: net.init(KEY, jnp.zeros((1, 8, 8, 1)), jnp.zeros(1), None))
 
@@ -162,7 +162,7 @@ def num_parameters(net, shape):
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
 
-def test_the_numbers_of_parameters_of_dit_are_the_papers():
+def test_dit_has_the_papers_numbers_of_parameters():
     def dit(width, depth, head_width=64):
         return DiT(2, width, depth, head_width=head_width, num_classes=1000, out_channels=8)
 
@@ -171,7 +171,7 @@ def test_the_numbers_of_parameters_of_dit_are_the_papers():
     assert num_parameters(dit(1152, 28, 72), (32, 32, 4)) / 1e6 == pytest.approx(675, abs=0.5)
 
 
-def test_group_norm_is_that_of_torch():
+def test_modulated_norm_matches_group_norm_of_torch():
     torch = pytest.importorskip("torch")
     x = np.random.default_rng(0).normal(3.0, 2.0, size=(2, 4, 6, 16)).astype(np.float32)
     expected = torch.nn.functional.group_norm(torch.tensor(x).permute(0, 3, 1, 2), 4, eps=1e-5).permute(0, 2, 3, 1)
@@ -180,7 +180,7 @@ def test_group_norm_is_that_of_torch():
 
 
 @pytest.mark.parametrize("kind", ["group", "layer", "rms"])
-def test_norms_have_unit_scale_and_follow_the_embedding(kind):
+def test_modulated_norm_has_unit_scale_and_follows_the_embedding(kind):
     x = jax.random.normal(KEY, (2, 3, 3, 8)) + 5.0
     embedding = jax.random.normal(KEY, (2, 4))
     net = ModulatedNorm(kind)
@@ -213,14 +213,14 @@ def test_dropout_keeps_the_mean_and_differs_between_layers():
     assert jnp.mean(first != second) == pytest.approx(2 * 0.5 * 0.5, abs=0.05)
 
 
-def test_sinusoids_tell_ddpms_thousand_steps_apart():
+def test_sinusoids_differ_for_ddpms_thousand_steps():
     waves = sinusoids(jnp.arange(1000.0), 32)
     np.testing.assert_allclose(jnp.sum(jnp.square(waves), axis=-1), 16.0, rtol=1e-4)
     nearest = np.sort(np.linalg.norm(np.asarray(waves)[:, None] - np.asarray(waves)[None], axis=-1), axis=1)[:, 1]
     assert nearest.min() > 0.3
 
 
-def test_positions_of_a_grid_differ_and_rows_share_half():
+def test_grid_positions_differ_and_rows_share_half():
     places = np.asarray(grid_positions(5, 7, 16))
     assert len(np.unique(places.round(5), axis=0)) == 35
     rows = places.reshape(5, 7, 16)
@@ -228,7 +228,7 @@ def test_positions_of_a_grid_differ_and_rows_share_half():
     np.testing.assert_array_equal(rows[:1, :, 8:].repeat(5, axis=0), rows[:, :, 8:])
 
 
-def test_the_class_is_a_vector_added():
+def test_noise_embedding_adds_a_class_vector():
     net, noise_label = NoiseEmbedding(8, num_classes=2), jnp.array([0.1, 0.5])
     variables = net.init(KEY, noise_label, None)
     table = variables["params"]["class"]["embedding"]
@@ -237,7 +237,7 @@ def test_the_class_is_a_vector_added():
     np.testing.assert_allclose(difference, table[:2] - table[2:], atol=1e-5)
 
 
-def test_patches_are_the_squares_of_the_picture():
+def test_to_patches_gives_the_squares_of_the_image():
     x = np.random.default_rng(0).normal(size=(2, 6, 9, 2)).astype(np.float32)
     patches = to_patches(jnp.asarray(x), 3)
     for row, column in np.ndindex(2, 3):

@@ -31,7 +31,7 @@ def difference(ours, golden):
     return np.abs(np.asarray(ours)[:, ::85] - kept).max() / np.abs(kept).max()
 
 
-def test_layers_and_shapes_are_the_published_ones():
+def test_inception_has_the_published_layers_and_shapes():
     shapes = jax.eval_shape(InceptionV3().init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
     ours = {name: [layer["kernel"].shape[i] for i in (3, 2, 0, 1)] for name, layer in shapes.items() if name != "fc"}
     assert ours == GOLDEN["conv_shapes"]
@@ -40,7 +40,7 @@ def test_layers_and_shapes_are_the_published_ones():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(2, 40, 32), (1, 310, 320)])
-def test_torch_fidelity_agrees(params, shape):
+def test_inception_matches_torch_fidelity(params, shape):
     logits, features = outputs(params, example_images(*shape))
     of = " of {} x {} x {}".format(*shape)
     found = {"2048": features, "logits": logits, "logits_unbiased": np.asarray(logits) - params["fc"]["bias"]}
@@ -51,14 +51,14 @@ def test_torch_fidelity_agrees(params, shape):
 
 
 @pytest.mark.slow
-def test_the_papers_pooling_is_noticed(params, monkeypatch):
+def test_inception_with_the_papers_pooling_differs(params, monkeypatch):
     monkeypatch.setitem(inception._POOLS, "max", inception._mean)
     _, features = outputs(params, example_images(2, 40, 32))
     assert difference(features, GOLDEN["2048 of 2 x 40 x 32"]) > 1e-3
 
 
 @pytest.mark.parametrize("side", [4, 12])
-def test_tensorflows_resizing_agrees(side):
+def test_enlarge_matches_tensorflow(side):
     golden = np.array(GOLDEN[f"enlarged_{side}"]).reshape(1, side, side, 3)
     image = example_images(1, 5, 7).astype(np.float32)
     np.testing.assert_allclose(enlarge(jnp.asarray(image), side), golden, atol=1e-4)
@@ -67,6 +67,6 @@ def test_tensorflows_resizing_agrees(side):
     assert np.abs(other - golden).max() > 10
 
 
-def test_an_image_of_the_right_size_stays():
+def test_enlarge_keeps_an_image_of_the_right_size():
     image = jax.random.normal(jax.random.key(0), (1, 9, 9, 2))
     np.testing.assert_array_equal(enlarge(image, 9), image)

@@ -17,7 +17,7 @@ from aigc_jax.nets.resnet import ResNetDiscriminator, ResNetGenerator
 KEY = jax.random.key(0)
 
 
-def test_from_patches_puts_each_channel_where_numpy_does():
+def test_from_patches_matches_numpy():
     x = np.random.default_rng(0).normal(size=(2, 3, 5, 8)).astype(np.float32)
     y = np.zeros((2, 6, 10, 2), np.float32)
     for quarter, (row, column) in enumerate(np.ndindex(2, 2)):
@@ -47,12 +47,12 @@ def test_minibatch_discrimination_is_the_papers_sum_over_pairs():
     np.testing.assert_allclose(parts.reshape(6, 7), output, atol=1e-6)
 
 
-def test_minibatch_discrimination_sees_through_a_single_picture():
+def test_minibatch_discrimination_detects_equal_samples():
     net, x = MinibatchDiscrimination(3, 2), jnp.broadcast_to(jax.random.normal(KEY, (1, 4)), (6, 4))
     np.testing.assert_allclose(net.apply(net.init(KEY, x), x)[:, 4:], 1.0, rtol=1e-6)
 
 
-def test_the_head_projects_on_the_class():
+def test_head_projects_on_the_class():
     net, features = Head(3), jax.random.normal(KEY, (4, 5))
     condition = jnp.array([2, 0, 1, 2])
     variables = net.init(KEY, features, condition, train=True)
@@ -63,7 +63,7 @@ def test_the_head_projects_on_the_class():
     np.testing.assert_allclose(difference, np.einsum("bf,bf->b", embedding[condition], features), atol=1e-6)
 
 
-def test_a_class_is_appended_to_the_latent():
+def test_with_class_appends_the_class_to_the_latent():
     net, latent = WithClass(3, 2), jax.random.normal(KEY, (4, 5))
     condition = jnp.array([2, 0, 1, 2])
     variables = net.init(KEY, latent, condition)
@@ -108,12 +108,12 @@ def test_discriminators_judge_examples_one_by_one(net, num_classes):
 
 
 @pytest.mark.parametrize("net", [ConvGenerator((10, 8, 1), 8), ResNetGenerator((8, 12, 1), 4)], ids=name_of)
-def test_sides_that_cannot_be_doubled_up_to_are_refused(net):
+def test_generators_refuse_sides_that_do_not_divide(net):
     with pytest.raises(ValueError, match="multiples"):
         net.init(KEY, jnp.zeros((2, 3)), None, train=True)
 
 
-def test_the_default_sizes_are_those_of_the_papers():
+def test_gan_networks_have_the_papers_default_sizes():
     def widths(net, *inputs):
         params = jax.eval_shape(lambda: net.init(KEY, *inputs, None, train=True))["params"]
         return [params[f"Dense_{i}"]["kernel"].shape[1] for i in range(4)]
@@ -122,13 +122,13 @@ def test_the_default_sizes_are_those_of_the_papers():
     assert widths(MLPDiscriminator(), jnp.zeros((1, 28, 28, 1))) == [1024, 512, 256, 128]
 
 
-def test_a_classifier_gives_logits_and_features():
+def test_classifiers_give_logits_and_features():
     net = ConvClassifier(5, (4, 4), 6)
     (logits, features), _ = net.init_with_output(KEY, jnp.zeros((2, 9, 7, 1)))
     assert (logits.shape, features.shape) == ((2, 5), (2, 6))
 
 
-def test_a_mixer_takes_any_sides_and_continues_their_border():
+def test_mixer_takes_any_sides_and_pads_by_the_border():
     net = MixerClassifier(5, patch_size=4, width=4, depth=1, num_features=6)
     image = jax.random.normal(KEY, (2, 9, 7, 3))
     (logits, features), variables = net.init_with_output(KEY, image)
@@ -137,7 +137,7 @@ def test_a_mixer_takes_any_sides_and_continues_their_border():
     np.testing.assert_array_equal(net.apply(variables, jnp.asarray(whole))[0], logits)
 
 
-def test_a_mixer_is_no_convolution():
+def test_mixer_is_no_convolution():
     """The same patch in another place is another thing to it; patches and channels are both mixed."""
     net = MixerClassifier(3, patch_size=2, width=6, depth=1)
     patch, blank = jnp.ones((2, 2)), jnp.zeros((1, 4, 4, 1))

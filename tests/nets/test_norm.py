@@ -48,7 +48,7 @@ def iterated(net, x, steps):
 
 
 @pytest.mark.parametrize("layer", INPUTS)
-def test_weights_are_divided_by_numpys_largest_singular_value(layer):
+def test_spectral_divides_by_numpys_largest_singular_value(layer):
     net, x = Spectral(layer), INPUTS[layer]
     output, params, stats = iterated(net, x, 300)
     w = np.asarray(weight(params))
@@ -59,7 +59,7 @@ def test_weights_are_divided_by_numpys_largest_singular_value(layer):
     np.testing.assert_allclose(again, output, atol=1e-5)
 
 
-def test_the_gradient_holds_the_singular_vectors_fixed():
+def test_spectral_gradient_holds_the_singular_vectors_fixed():
     net, x = Spectral(), INPUTS[nn.Dense]
     _, params, stats = iterated(net, x, 300)
     cotangent = jax.random.normal(jax.random.key(2), (3, 5))
@@ -78,7 +78,7 @@ def test_the_gradient_holds_the_singular_vectors_fixed():
     assert abs(float(jnp.sum(weight(jax.grad(normalised)(params)) * w))) < 1e-3
 
 
-def test_the_vector_moves_in_training_only_and_is_kept():
+def test_spectral_vector_moves_only_in_training():
     net, x = Spectral(), INPUTS[nn.Dense]
     variables = net.init(jax.random.key(0), x, train=True)
     for train in (True, False):
@@ -89,7 +89,7 @@ def test_the_vector_moves_in_training_only_and_is_kept():
 
 @pytest.mark.parametrize("shape", [(6, 4), (6, 3, 3, 4)])
 @pytest.mark.parametrize("kind", ["layer", "batch"])
-def test_each_class_has_its_own_scale_and_bias(kind, shape):
+def test_norm_has_scale_and_bias_per_class(kind, shape):
     net, x = Norm(kind, num_classes=3), 3 + 2 * jax.random.normal(jax.random.key(1), shape)
     condition = jnp.array([0, 1, 2, 0, 1, 2])
     variables = net.init(jax.random.key(0), x, condition, train=True)
@@ -103,7 +103,7 @@ def test_each_class_has_its_own_scale_and_bias(kind, shape):
         np.testing.assert_allclose(output[i], plain[i] * np.asarray(scale[c]) + np.asarray(bias[c]), atol=2e-3)
 
 
-def test_without_a_condition_all_share_one_scale_and_none_does_nothing():
+def test_norm_without_condition_shares_scale_and_none_is_the_identity():
     x = jax.random.normal(jax.random.key(1), (6, 4))
     net = Norm("batch", num_classes=3)
     variables = net.init(jax.random.key(0), x, None, train=True)
@@ -112,7 +112,7 @@ def test_without_a_condition_all_share_one_scale_and_none_does_nothing():
     np.testing.assert_array_equal(Norm("none").apply({}, x, None, train=True), x)
 
 
-def test_running_statistics_are_used_outside_training_and_approach_the_batchs():
+def test_batch_norm_uses_running_statistics_outside_training():
     net, x = Norm("batch"), 5 + 3 * jax.random.normal(jax.random.key(1), (64, 4))
     variables = net.init(jax.random.key(0), x, None, train=True)
     np.testing.assert_allclose(net.apply(variables, x, None, train=False), x, rtol=1e-4)
@@ -122,7 +122,7 @@ def test_running_statistics_are_used_outside_training_and_approach_the_batchs():
     np.testing.assert_allclose(net.apply(variables, x, None, train=False), output, atol=1e-3)
 
 
-def test_statistics_over_devices_are_those_of_the_whole_batch():
+def test_batch_norm_over_devices_has_statistics_of_the_whole_batch():
     x = 5 + 3 * jax.random.normal(jax.random.key(1), (8, 4))
     alone, together = Norm("batch"), Norm("batch", axis_name="data")
     variables = alone.init(jax.random.key(0), x, None, train=True)
@@ -177,7 +177,7 @@ def test_layer_norm_of_a_large_mean_has_variance_one(name):
 
 @pytest.mark.parametrize("kind", ["group", "layer"])
 @pytest.mark.parametrize("offset", [100, 300, 1000])
-def test_modulated_norm_is_that_of_float64_whatever_the_offset(kind, offset):
+def test_modulated_norm_matches_float64_for_any_offset(kind, offset):
     x = np.random.default_rng(0).normal(offset, 1.0, (2, 16, 16, 32)).astype(np.float32)
     groups = x.reshape(2, 256, 8, 4) if kind == "group" else x
     expected = two_passes(groups, *(((1, 3), 1e-5) if kind == "group" else (-1, 1e-6)))
@@ -208,7 +208,7 @@ def test_batch_norm_over_devices_keeps_the_digits_of_a_large_offset():
 @pytest.mark.parametrize(
     "net", [LayerNorm(), ModulatedNorm("group"), ModulatedNorm("layer")], ids=["flax", "group", "layer"]
 )
-def test_gradient_of_a_norm_is_that_of_its_formula(net):
+def test_norm_gradient_matches_its_formula(net):
     """The number that is subtracted first is no part of the formula, and no gradient goes through it."""
     x, cotangent = np.random.default_rng(0).normal(3.0, 1.0, (2, 2, 3, 8))
     args = () if isinstance(net, LayerNorm) else (None,)
@@ -227,7 +227,7 @@ def test_gradient_of_a_norm_is_that_of_its_formula(net):
     np.testing.assert_allclose(gradient, expected, atol=1e-5)
 
 
-def test_no_layer_of_the_library_takes_a_variance_as_a_difference_of_moments():
+def test_norms_use_no_difference_of_moments():
     """Flax's norms do, unless they are told otherwise; ours take them from nets/norm.py."""
     found = []
     for path in sorted(ROOT.glob("aigc_jax/**/*.py")):

@@ -25,11 +25,11 @@ ADM_256 = UNet(256, (1, 1, 2, 2, 4, 4), 2, (32, 16, 8), 64, num_classes=1000, ou
     [(DDPM, 32, 35.7, 0.05), (ADM_64, 64, 296, 0.5), (ADM_128, 128, 422, 0.5), (ADM_256, 256, 554, 0.5)],
     ids=["DDPM CIFAR-10", "ADM 64", "ADM 128", "ADM 256"],
 )
-def test_the_number_of_parameters_is_the_published_one(net, side, millions, tolerance):
+def test_unet_has_the_published_number_of_parameters(net, side, millions, tolerance):
     assert num_parameters(net, (side, side, 3)) / 1e6 == pytest.approx(millions, abs=tolerance)
 
 
-def test_patches_cost_only_the_first_and_the_last_convolution():
+def test_unet_patches_change_only_the_first_and_last_convolution():
     net = UNet(16, (1, 2), 1, (), 0, num_classes=3)
     difference = num_parameters(net.clone(patch_size=2), (8, 8, 1)) - num_parameters(net, (8, 8, 1))
     assert difference == 2 * 9 * 3 * 16 + 3

@@ -35,7 +35,7 @@ def tokens(values):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_marginals_are_products_of_the_transition_matrices(kind):
+def test_categorical_marginal_is_the_product_of_transition_matrices(kind):
     process, product = KINDS[kind](VOCAB), np.eye(len(transition(kind, 0.0)))
     for t, matrix in enumerate(chain(kind), start=1):
         product = product @ matrix
@@ -47,7 +47,7 @@ def test_marginals_are_products_of_the_transition_matrices(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_posterior_is_bayes_rule_on_the_matrices(kind):
+def test_categorical_reverse_is_bayes_rule_on_the_matrices(kind):
     process, matrices = KINDS[kind](VOCAB), chain(kind)
     reverse = jax.jit(process.reverse)
     for t in range(1, NUM_STEPS + 1):
@@ -63,7 +63,7 @@ def test_the_posterior_is_bayes_rule_on_the_matrices(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_exact_belief_reverses_the_chain_exactly(kind):
+def test_categorical_reverse_with_the_exact_posterior_is_exact(kind):
     """The distribution of the data goes to t and back to s by p(x_0 | x_t), all by matrices but the way back."""
     process, data = KINDS[kind](VOCAB), np.array([0.6, 0.3, 0.1])
     product = np.linalg.multi_dot([np.eye(process.num_states), *chain(kind)[:4]])[:VOCAB]
@@ -77,7 +77,7 @@ def test_the_exact_belief_reverses_the_chain_exactly(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("schedule", [linear, cosine])
-def test_marginals_solve_the_equation_of_their_rates(kind, schedule):
+def test_categorical_marginal_solves_its_rate_equation(kind, schedule):
     """In continuous time: the matrix exponential of the rates, keep' / keep times (I - 1 limit)."""
     process = KINDS[kind](VOCAB, schedule)
     generator = np.ones((process.num_states, 1)) * process.limit - np.eye(process.num_states)
@@ -88,7 +88,7 @@ def test_marginals_solve_the_equation_of_their_rates(kind, schedule):
 
 
 @pytest.mark.parametrize("schedule", [linear, cosine])
-def test_the_ends(schedule):
+def test_categorical_process_is_exact_at_the_ends(schedule):
     x_0, keys = tokens([[0, 1, 2]]), example_keys(jax.random.key(0), 1)
     for make in KINDS.values():
         process = make(VOCAB, schedule)
@@ -99,7 +99,7 @@ def test_the_ends(schedule):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_corrupted_tokens_have_their_distribution(kind):
+def test_categorical_corrupt_draws_the_marginal(kind):
     process, num = KINDS[kind](VOCAB), 20_000
     x_0, t = jnp.full((4, num // 4), 1), jnp.full(4, 0.3)
     x_t = process.corrupt(x_0, example_keys(jax.random.key(0), 4), t)
@@ -110,7 +110,7 @@ def test_corrupted_tokens_have_their_distribution(kind):
     np.testing.assert_array_equal(alone[0], x_t[2])
 
 
-def test_what_shows_is_certain_and_only_where_the_limit_is_a_mask():
+def test_mask_impossible_logits_fixes_unmasked_tokens():
     logits, x_t, t = jnp.zeros((1, 2, VOCAB)), tokens([[1, VOCAB]]), jnp.array([0.5])
     np.testing.assert_allclose(
         jnp.exp(absorbing(VOCAB).mask_impossible_logits(logits, x_t, t))[0], [[0, 1, 0], [1 / 3] * 3]
@@ -155,14 +155,14 @@ def exact_bounds(process, table, num_nodes=32):
 
 @pytest.mark.parametrize("schedule", [linear, cosine])
 @pytest.mark.parametrize("kind", KINDS)
-def test_with_the_exact_denoiser_the_bound_is_exact(kind, schedule):
+def test_bound_rate_of_the_exact_denoiser_is_the_nll(kind, schedule):
     table = joint_data()
     ours, is_possible = exact_bounds(KINDS[kind](VOCAB, schedule), table), table > 0
     np.testing.assert_allclose(ours[is_possible], -np.log(table[is_possible]), atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_with_a_wrong_denoiser_the_bound_is_above(kind):
+def test_bound_rate_of_a_wrong_denoiser_is_above(kind):
     """Told another distribution than the data's, the bound is the cross-entropy with that one."""
     table, process = joint_data(), KINDS[kind](VOCAB)
     flat = np.full((VOCAB, VOCAB), 1.0 / VOCAB**2)
@@ -174,7 +174,7 @@ def test_with_a_wrong_denoiser_the_bound_is_above(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_bound_has_slopes_everywhere(kind):
+def test_bound_rate_has_finite_gradients(kind):
     process, x_0 = KINDS[kind](VOCAB), tokens([[0, 1, 2]] * 3)
     x_t, t = tokens([[VOCAB, 1, 2] if kind == "absorbing" else [2, 1, 0]] * 3), jnp.array([1e-5, 0.5, 1 - 1e-5])
 
@@ -186,7 +186,7 @@ def test_the_bound_has_slopes_everywhere(kind):
     assert (jnp.abs(slope).max(axis=(1, 2)) > 0).all()
 
 
-def test_draws_follow_the_probabilities():
+def test_draw_states_follows_the_probabilities():
     probs = jnp.broadcast_to(jnp.array([0.2, 0.0, 0.8]), (10_000, 3))
     shares = np.bincount(np.asarray(draw_states(jax.random.key(0), probs)), minlength=3) / 10_000
     assert shares[1] == 0
@@ -194,6 +194,6 @@ def test_draws_follow_the_probabilities():
 
 
 @pytest.mark.parametrize("make", KINDS.values())
-def test_one_value_is_no_vocabulary(make):
+def test_categorical_process_refuses_one_value(make):
     with pytest.raises(UsageError, match="at least 2"):
         make(1)

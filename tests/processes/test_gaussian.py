@@ -50,7 +50,7 @@ def cosine_of(t):
 
 
 @EACH
-def test_schedules_are_the_papers(name):
+def test_schedules_match_the_papers(name):
     process = PROCESSES[name]
     for t in times_of(process):
         alpha, sigma = exact(name, t)
@@ -68,7 +68,7 @@ def test_time_at_inverts_the_noise_ratio(name):
 
 
 @EACH
-def test_noise_grows_and_the_signal_fades(name):
+def test_schedules_are_monotone(name):
     process = PROCESSES[name]
     t = jnp.asarray(times_of(process, 400))
     assert (jnp.diff(process.sigma(t)) >= 0).all()
@@ -79,7 +79,7 @@ def test_noise_grows_and_the_signal_fades(name):
 
 
 @EACH
-def test_derivatives_are_finite_differences(name):
+def test_derivatives_match_finite_differences(name):
     process, step = PROCESSES[name], 1e-7
     # Not the ends: at t = 0 the slope of sigma = sqrt(t) is infinite.
     share = np.array([1e-3, 0.01, 0.1, 0.37, 0.5, 0.9, 0.99, 0.999])
@@ -98,7 +98,7 @@ def test_derivatives_are_finite_at_the_ends(name):
 
 
 @EACH
-def test_posterior_is_gaussian_conditioning(name):
+def test_posterior_matches_gaussian_conditioning(name):
     process = PROCESSES[name]
     span = process.t_max - process.t_min
     share = np.array([[0.2, 0.7], [0.0, 0.5], [0.0, 1.0], [0.5, 1.0], [0.5, 0.501], [0.999, 1.0], [0.0, 1e-3]])
@@ -123,7 +123,7 @@ def test_corrupt_adds_scaled_noise_to_each_example():
         np.testing.assert_allclose(row, np.full((2, 2, 1), alpha + 2 * sigma), rtol=1e-5)
 
 
-def test_the_signal_is_gone_and_the_noise_is_gone_at_the_ends():
+def test_schedules_have_no_signal_or_noise_at_their_ends():
     flow = PROCESSES["rectified_flow"]
     assert flow.noise_ratio(1.0) == np.inf
     assert flow.time_at(np.inf) == 1.0
@@ -134,7 +134,7 @@ def test_the_signal_is_gone_and_the_noise_is_gone_at_the_ends():
 
 
 @EACH
-def test_gradients_through_the_schedules_are_finite(name):
+def test_schedules_have_finite_gradients(name):
     """A network's input may depend on them: no NaN from a branch that is not taken."""
     process = PROCESSES[name]
     for function in (process.noise_ratio, process.sigma, process.alpha):

@@ -28,7 +28,7 @@ def times(process):
 
 
 @pytest.mark.parametrize(("name", "kind"), EVERY)
-def test_round_trip_at_every_time(name, kind):
+def test_to_pair_inverts_from_pair_at_every_time(name, kind):
     """A quantity that belongs to x_t survives the way through the canonical pair, the ends included."""
     process = PROCESSES[name]
     t = times(process)
@@ -42,7 +42,7 @@ def test_round_trip_at_every_time(name, kind):
 
 
 @pytest.mark.parametrize(("name", "kind"), EVERY)
-def test_the_pair_is_found_from_every_kind(name, kind):
+def test_to_pair_finds_the_pair_of_every_kind(name, kind):
     """In the middle of the range, where x_t and the quantity determine both."""
     process = PROCESSES[name]
     t = process.time_at(jnp.asarray(np.float32([0.05, 0.3, 1.0, 3.0, 20.0])))
@@ -54,7 +54,7 @@ def test_the_pair_is_found_from_every_kind(name, kind):
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_what_x_t_determines_is_found_at_the_ends(name):
+def test_to_pair_is_exact_at_the_ends(name):
     """Without noise x_t is x_0, without signal it is epsilon, whichever other quantity is given."""
     process = PROCESSES[name]
     ends = jnp.asarray(np.float32([process.t_min, process.t_max]))
@@ -71,7 +71,7 @@ def test_what_x_t_determines_is_found_at_the_ends(name):
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_v_and_score_and_velocity_are_what_the_papers_say(name):
+def test_from_pair_matches_the_papers(name):
     """v is the slope of x along the angle; the score of q(x_t | x_0) by autodiff; velocity is the slope in t."""
     process = PROCESSES[name]
     x_0, epsilon = 0.7, -1.3
@@ -96,7 +96,7 @@ def test_v_and_score_and_velocity_are_what_the_papers_say(name):
 
 
 @pytest.mark.parametrize(("name", "kind"), EVERY)
-def test_the_target_gives_the_example_back(name, kind):
+def test_parameterization_target_gives_the_example(name, kind):
     process, way = PROCESSES[name], predict(PROCESSES[name], kind)
     t = process.time_at(jnp.asarray(np.float32([0.05, 1.0, 20.0])))
     pair = Pair(draw(6, 3), draw(7, 3))
@@ -108,7 +108,7 @@ def test_the_target_gives_the_example_back(name, kind):
 
 
 @pytest.mark.parametrize("name", [name for name in PROCESSES if name != "rectified_flow"])
-def test_preconditioning_has_unit_variance_in_and_out(name):
+def test_precondition_has_unit_variance_in_and_out(name):
     """For data of variance sigma_data^2: the variance of a linear function of x_0 and epsilon, read off its factors."""
     process, sigma_data = PROCESSES[name], 0.7
     way, t = precondition(process, sigma_data), times(process)
@@ -124,7 +124,7 @@ def test_preconditioning_has_unit_variance_in_and_out(name):
     assert jnp.isfinite(way.noise_label(t)).all()
 
 
-def test_refusals_say_what_is_possible():
+def test_parameterizations_refuse_impossible_settings():
     flow, one, t = PROCESSES["rectified_flow"], jnp.ones((1, 1)), jnp.ones(1)
     for call in (
         lambda: to_pair(flow, "noise", one, one, t),

@@ -26,7 +26,7 @@ def squares(chain):
 
 
 @EACH
-def test_alpha_and_sigma_are_those_of_the_chain(chain):
+def test_discrete_linear_matches_the_chain(chain):
     process, exact = discrete_linear(*chain), squares(chain)
     t = jnp.arange(chain[0] + 1, dtype=jnp.float32) / chain[0]
     alphas = [float(square) ** 0.5 for square in exact]
@@ -35,7 +35,7 @@ def test_alpha_and_sigma_are_those_of_the_chain(chain):
     np.testing.assert_allclose(process.sigma(t), sigmas, rtol=3e-5, atol=0)
 
 
-def test_the_signal_of_the_papers_chain_does_not_vanish():
+def test_discrete_linear_keeps_a_tiny_signal():
     # alpha^2 = 1.3e-47 is no float32, alpha = 3.6e-24 is one.
     process = discrete_linear(*PAPER)
     assert 3.5e-24 < float(process.alpha(1.0)) < 3.7e-24
@@ -43,7 +43,7 @@ def test_the_signal_of_the_papers_chain_does_not_vanish():
 
 
 @EACH
-def test_time_at_inverts_the_noise_ratio(chain):
+def test_discrete_linear_time_at_inverts_the_noise_ratio(chain):
     process = discrete_linear(*chain)
     t = jnp.linspace(0.0, 1.0, 321)
     np.testing.assert_allclose(process.time_at(process.noise_ratio(t)), t, rtol=1e-4, atol=1e-6)
@@ -51,21 +51,21 @@ def test_time_at_inverts_the_noise_ratio(chain):
 
 
 @pytest.mark.parametrize("chain", [PAPER, STANDARD])
-def test_one_step_of_the_chain_adds_its_beta(chain):
+def test_discrete_linear_step_adds_its_beta(chain):
     process, betas = discrete_linear(*chain), np.linspace(chain[1], chain[2], chain[0])
     step = jnp.arange(2, chain[0] + 1, dtype=jnp.float32)
     at = posterior(process, (step - 1) / chain[0], step / chain[0])
     np.testing.assert_allclose(np.square(at.forward_std), betas[1:], rtol=2e-3)
 
 
-def test_many_small_steps_are_the_continuous_process():
+def test_discrete_linear_of_many_steps_is_variance_preserving():
     t = jnp.linspace(0.0, 1.0, 57)
     chain, limit = discrete_linear(100_000, 0.1 / 100_000, 20.0 / 100_000), variance_preserving(0.1, 20.0)
     np.testing.assert_allclose(chain.alpha(t), limit.alpha(t), rtol=2e-3)
     np.testing.assert_allclose(chain.sigma(t), limit.sigma(t), rtol=2e-3)
 
 
-def test_works_where_samplers_use_it():
+def test_discrete_linear_works_with_samplers():
     process = discrete_linear(*STANDARD)
     assert process.alpha(jnp.zeros((3, 2))).shape == (3, 2)
     assert jax.jit(process.sigma)(0.5).dtype == jnp.float32
@@ -74,6 +74,6 @@ def test_works_where_samplers_use_it():
 
 
 @pytest.mark.parametrize("chain", [(0, 0.1, 0.2), (10, 0.0, 0.2), (10, 0.1, 1.0)])
-def test_refuses_what_is_no_chain(chain):
+def test_discrete_linear_refuses_impossible_chains(chain):
     with pytest.raises(UsageError, match="expected num_steps"):
         discrete_linear(*chain)

@@ -20,7 +20,7 @@ VP = gaussian.variance_preserving()
 
 
 @pytest.mark.parametrize("kind", ["x_0", "epsilon", "v"])
-def test_min_snr_is_the_papers_for_each_prediction(kind):
+def test_min_snr_weight_matches_the_paper_for_each_prediction(kind):
     snr = np.exp(np.asarray(VP.logsnr(TIMES), np.float64))
     # Hang et al. 2023, section 3.4: min(SNR, gamma) divided by what an error of the output is in x_0.
     paper = {"x_0": np.minimum(snr, 5), "epsilon": np.minimum(snr, 5) / snr, "v": np.minimum(snr, 5) / (snr + 1)}
@@ -29,7 +29,7 @@ def test_min_snr_is_the_papers_for_each_prediction(kind):
 
 
 @pytest.mark.parametrize("kind", ["x_0", "epsilon", "v", "velocity"])
-def test_the_bound_of_gaussian_data_is_its_closed_form(kind):
+def test_elbo_weight_gives_the_closed_form_of_gaussian_data(kind):
     # Data N(0, s^2): the best denoiser errs by s^2 sigma^2 / (alpha^2 s^2 + sigma^2), and the integral of
     # -1/2 SNR' times that is 1/2 log((1 + s^2 SNR_max) / (1 + s^2 SNR_min)).
     variance, low, high = 0.7**2, 0.01, 0.99
@@ -55,7 +55,7 @@ def test_weights_are_finite_at_both_ends(make, kind):
     assert jnp.isfinite(elbo_weight(process, predict(process, kind))(ends)).all()
 
 
-def test_edm_loss_is_the_simple_one():
+def test_simple_weight_is_the_edm_loss():
     process = gaussian.edm()
     t = jnp.array([0.01, 0.5, 20.0])
     sigma = np.asarray(t, np.float64)
@@ -76,7 +76,7 @@ def test_edm_loss_is_the_simple_one():
         (lognormal_times(-1.1, 2.0), scipy.stats.lognorm(2.0, scale=np.exp(-1.1))),
     ],
 )
-def test_times_are_distributed_as_they_say(sampler, distribution):
+def test_time_samplers_have_their_distributions(sampler, distribution):
     t = np.asarray(sampler(example_keys(jax.random.key(0), 4000)), np.float64)
     if distribution is not None and distribution.dist.name == "truncnorm":
         t = np.log(t)
@@ -85,14 +85,14 @@ def test_times_are_distributed_as_they_say(sampler, distribution):
     assert scipy.stats.kstest(t, distribution.cdf).pvalue > 0.01
 
 
-def test_discrete_times_are_those_of_the_chain():
+def test_uniform_times_of_a_chain_are_its_steps():
     t = np.asarray(uniform_times(VP, num_steps=4)(example_keys(jax.random.key(0), 400)))
     values, counts = np.unique(t, return_counts=True)
     np.testing.assert_array_equal(values, [0.25, 0.5, 0.75, 1.0])
     assert counts.min() > 60
 
 
-def test_a_consistency_model_is_the_identity_at_the_least_noise():
+def test_with_boundary_is_the_identity_at_the_least_noise():
     process = gaussian.edm()
     parameterization = with_boundary(process, 0.5)
     x, output = jnp.array([[0.3, -2.0]]), jnp.array([[7.0, -9.0]])
@@ -117,7 +117,7 @@ def test_a_consistency_model_is_the_identity_at_the_least_noise():
         lambda: precondition(gaussian.rectified_flow()),
     ],
 )
-def test_mistakes_are_refused_in_one_line(mistake):
+def test_weights_and_times_refuse_impossible_settings(mistake):
     with pytest.raises(UsageError) as caught:
         mistake()
     assert "\n" not in str(caught.value)

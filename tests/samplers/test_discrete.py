@@ -49,7 +49,7 @@ def is_drawn_from(shares, table):
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_many_steps_draw_the_joint_distribution(name):
+def test_ancestral_in_many_steps_draws_the_joint_distribution(name):
     process = PROCESSES[name]
     drawn = shares(process, exact_denoiser(process, TABLE), 100)
     assert np.abs(drawn - TABLE).sum() / 2 < 0.02
@@ -58,21 +58,21 @@ def test_many_steps_draw_the_joint_distribution(name):
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_one_step_draws_the_product_of_the_marginals(name):
+def test_ancestral_in_one_step_draws_the_product_of_marginals(name):
     process = PROCESSES[name]
     product = TABLE.sum(axis=1)[:, None] * TABLE.sum(axis=0)[None]
     assert is_drawn_from(shares(process, exact_denoiser(process, TABLE), 1), product)
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_independent_tokens_are_exact_in_any_number_of_steps(name):
+def test_ancestral_is_exact_for_independent_tokens(name):
     process = PROCESSES[name]
     product = TABLE.sum(axis=1)[:, None] * TABLE.sum(axis=0)[None]
     assert is_drawn_from(shares(process, exact_denoiser(process, product), 3), product)
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_a_sample_depends_on_its_own_key_alone(name):
+def test_ancestral_sample_depends_only_on_its_own_key(name):
     process, times = PROCESSES[name], jnp.asarray(token_times(5))
     denoise, keys = exact_denoiser(process, TABLE), example_keys(jax.random.key(1), 6)
     noise = draw_limit(process, keys, (2,))
@@ -81,7 +81,7 @@ def test_a_sample_depends_on_its_own_key_alone(name):
     np.testing.assert_array_equal(alone, solve(noise, times, keys, None)[2:4])
 
 
-def test_absorbing_noise_is_all_mask_and_steps_unmask_for_good():
+def test_ancestral_of_absorbing_noise_unmasks_for_good():
     process, keys = PROCESSES["absorbing"], example_keys(jax.random.key(1), 500)
     noise = draw_limit(process, keys, (2,))
     assert (noise == VOCAB).all()
@@ -92,6 +92,6 @@ def test_absorbing_noise_is_all_mask_and_steps_unmask_for_good():
     np.testing.assert_array_equal(rest[half != VOCAB], half[half != VOCAB])
 
 
-def test_no_step_is_refused():
+def test_token_times_refuses_zero_steps():
     with pytest.raises(UsageError, match="num-steps"):
         token_times(0)

@@ -16,7 +16,7 @@ END = {"edm": 0.0}
 
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("name", [name for name in orders.PROCESSES if name != orders.ENDS])
-def test_every_grid_falls_from_the_noise_to_the_data(grid, name):
+def test_grids_fall_from_noise_to_data(grid, name):
     process = orders.PROCESSES[name]
     for num_steps in (1, 18, 1000) if name == "rectified_flow" else (18,):
         times = GRIDS[grid](process, num_steps)
@@ -27,14 +27,14 @@ def test_every_grid_falls_from_the_noise_to_the_data(grid, name):
         assert (jnp.diff(process.noise_ratio(times)) < 0).all()
 
 
-def test_the_karras_grid_is_the_papers():
+def test_karras_grid_matches_the_paper():
     """The 18 steps of EDM on CIFAR-10; the Restart paper names four of its levels: 40.79, 19.35, 1.92 and 1.09."""
     times = np.asarray(grids.karras()(edm(), 18))
     assert [round(float(times[i]), 2) for i in (2, 4, 9, 10)] == [40.79, 19.35, 1.92, 1.09]
     np.testing.assert_allclose(times[[0, -2, -1]], [80, 0.002, 0], rtol=1e-5)
 
 
-def test_each_grid_is_even_in_its_own_clock():
+def test_grids_are_even_in_their_own_clock():
     process = orders.PROCESSES["variance_preserving"]
     ratio = {name: np.asarray(process.noise_ratio(grid(process, 21)), np.float64) for name, grid in GRIDS.items()}
     # The float32 noise ratio of the last points has few digits beyond the process's clock.
@@ -47,7 +47,7 @@ def test_each_grid_is_even_in_its_own_clock():
     np.testing.assert_allclose(np.diff(GRIDS["uniform"](process, 10)), -0.1, rtol=1e-5)
 
 
-def test_infinite_noise_levels_are_clipped_and_the_ends_exact():
+def test_grids_clip_infinite_noise_levels_and_keep_exact_ends():
     flow = orders.PROCESSES["rectified_flow"]
     times = grids.karras(sigma_min=0.01, sigma_max=50.0)(flow, 10)
     assert times[0] == 1.0
@@ -56,7 +56,7 @@ def test_infinite_noise_levels_are_clipped_and_the_ends_exact():
     assert flow.noise_ratio(times[1]) < 50.0
 
 
-def test_grids_are_made_while_a_sampler_is_traced():
+def test_grids_are_evaluated_under_jit():
     times = jax.jit(lambda: grids.karras()(edm(), 3))()
     assert times.shape == (4,)
 
@@ -71,7 +71,7 @@ def test_grids_are_made_while_a_sampler_is_traced():
         (lambda: grids.uniform()(edm()._replace(t_min=80.0), 10), "float32"),
     ],
 )
-def test_impossible_grids_are_refused_in_one_line(make, word):
+def test_grids_refuse_impossible_settings_in_one_line(make, word):
     with pytest.raises(UsageError, match=word) as error:
         make()
     assert "\n" not in str(error.value)

@@ -29,7 +29,7 @@ def x_of(width=4):
 
 
 @pytest.mark.parametrize("name", ["rectified_flow", "edm", pytest.param("cosine", marks=pytest.mark.slow)])
-def test_guided_samples_of_gaussians_are_the_gaussians_they_should_be(name, monkeypatch):
+def test_guidance_of_gaussians_gives_the_exact_gaussian(name, monkeypatch):
     monkeypatch.setattr(closed_forms, "PROCESSES", {name: orders.PROCESSES[name]})
     checks = list(closed_forms.guidances())
     assert len(checks) == 5
@@ -37,19 +37,19 @@ def test_guided_samples_of_gaussians_are_the_gaussians_they_should_be(name, monk
         assert check.difference < 1e-3, check
 
 
-def test_weight_one_is_the_conditional_model_itself():
+def test_classifier_free_of_weight_one_is_the_conditional_model():
     assert g.classifier_free(1.0)(by_class) is by_class
     assert g.autoguidance(1.0, by_class)(by_class) is by_class
 
 
-def test_weight_zero_is_the_unconditional_model_alone():
+def test_classifier_free_of_weight_zero_is_the_unconditional_model():
     x = x_of()
     for null in (None, 7):
         guided = g.classifier_free(0.0, null=null)(by_class)(x, T, CONDITION)
         np.testing.assert_array_equal(guided, by_class(x, T, None))
 
 
-def test_one_call_on_twice_the_batch_is_two_calls():
+def test_classifier_free_in_one_call_equals_two_calls():
     x, sizes = x_of(), []
 
     def counted(x, t, condition):
@@ -67,7 +67,7 @@ def test_one_call_on_twice_the_batch_is_two_calls():
     np.testing.assert_allclose(away - other, 2.5 * (plain - other), atol=1e-5)
 
 
-def test_guidance_in_an_interval_is_made_example_by_example():
+def test_interval_applies_to_each_example():
     x, t = x_of(), jnp.array([0.5, 3.0])
     limited = g.classifier_free(g.interval(EDM, 3.0, 0.4, 2.0), null=7)(by_class)(x, t, CONDITION)
     everywhere = g.classifier_free(3.0, null=7)(by_class)(x, t, CONDITION)
@@ -75,7 +75,7 @@ def test_guidance_in_an_interval_is_made_example_by_example():
     np.testing.assert_array_equal(limited[1], by_class(x, t, CONDITION)[1])
 
 
-def test_outside_the_interval_the_second_evaluation_is_not_made():
+def test_interval_skips_the_second_evaluation_outside():
     sizes = []
 
     def counted(x, t, condition):
@@ -89,7 +89,7 @@ def test_outside_the_interval_the_second_evaluation_is_not_made():
     assert sizes == [2, 4, 4, 2]
 
 
-def test_rescaling_gives_the_contrast_back():
+def test_rescale_restores_the_standard_deviation():
     x = x_of(50)
     plain = by_class(x, T, CONDITION)
     guided = g.classifier_free(5.0)(by_class)(x, T, CONDITION)
@@ -100,7 +100,7 @@ def test_rescaling_gives_the_contrast_back():
     assert (g.rescale(jnp.zeros((1, 3)), jnp.ones((1, 3)), 1.0) == 0).all()
 
 
-def test_thresholding_keeps_predictions_in_range():
+def test_clip_x_0_keeps_predictions_in_range():
     x = jnp.concatenate([jnp.linspace(-4.0, 4.0, 101)[None], jnp.linspace(-0.5, 0.5, 101)[None]])
     for guidance in (clip_x_0(), clip_x_0(percentile=90.0)):
         out = guidance(lambda x, t, condition: x)(x, T, None)
@@ -110,7 +110,7 @@ def test_thresholding_keeps_predictions_in_range():
     np.testing.assert_allclose(out[0], np.clip(x[0] / 3.6, -1, 1), atol=1e-6)
 
 
-def test_chained_guidance_works_from_the_inside_out():
+def test_chain_applies_guidance_from_the_inside_out():
     guided = g.chain(g.classifier_free(4.0, null=7), clip_x_0())(by_class)(x_of(), T, CONDITION)
     np.testing.assert_allclose(
         guided, jnp.clip(g.classifier_free(4.0, null=7)(by_class)(x_of(), T, CONDITION), -1, 1), atol=1e-6
@@ -131,7 +131,7 @@ def test_chained_guidance_works_from_the_inside_out():
         (lambda: g.classifier_free(2.0)(by_class)(x_of(), T, None), "condition"),
     ],
 )
-def test_impossible_guidance_is_refused_in_one_line(make, word):
+def test_guidance_refuses_impossible_settings_in_one_line(make, word):
     with pytest.raises(UsageError, match=word) as error:
         make()
     assert "\n" not in str(error.value)

@@ -28,7 +28,7 @@ def painted(make, num_steps=30):
     return out[:, 1]
 
 
-def test_resampling_brings_the_unknown_half_to_its_conditional_law():
+def test_repaint_with_resamples_draws_the_conditional_distribution():
     def solve(num_resamples):
         return lambda known, denoise: (
             lambda x, times, keys: repaint(FLOW, ancestral(FLOW), known, MASK, num_resamples=num_resamples)(
@@ -42,7 +42,7 @@ def test_resampling_brings_the_unknown_half_to_its_conditional_law():
     assert abs(resampled.std() - 0.6) < 0.1
 
 
-def test_known_pixels_in_the_prediction_steer_the_others():
+def test_keep_known_steers_the_unknown_pixels():
     def make(known, denoise):
         return lambda x, times, keys: heun(FLOW)(keep_known(known, MASK)(denoise), x, times, keys)
 
@@ -50,7 +50,7 @@ def test_known_pixels_in_the_prediction_steer_the_others():
 
 
 @pytest.mark.parametrize("name", ["rectified_flow", "edm"])
-def test_image_to_image_on_a_gaussian(name):
+def test_start_from_a_gaussian_has_exact_moments(name):
     """The ODE is affine: from alpha c + sigma z at the start to m + (x - alpha m) times the ratio of the deviations."""
     process, mean, std, image = orders.PROCESSES[name], 0.7, 0.5, 2.0
     denoise = closed_forms.gaussian_denoiser(process, np.array([mean]), np.array([[std**2]]))
@@ -64,13 +64,13 @@ def test_image_to_image_on_a_gaussian(name):
     assert np.std((np.asarray(begin) - alpha * image) / sigma) > 0.2
 
 
-def test_all_strength_is_the_whole_grid_and_little_strength_one_step():
+def test_start_from_strength_selects_the_steps():
     times, keys = grids.uniform()(FLOW, 10), jax.random.split(jax.random.key(0), 1)
     assert start_from(FLOW, times, jnp.ones((1, 1)), keys, 1.0)[1].shape == (11,)
     assert start_from(FLOW, times, jnp.ones((1, 1)), keys, 1e-6)[1].shape == (2,)
 
 
-def test_refusals():
+def test_inpainting_refuses_impossible_settings():
     times, keys = grids.uniform()(FLOW, 10), jax.random.split(jax.random.key(0), 1)
     for strength in (0.0, 1.5):
         with pytest.raises(UsageError, match="strength"):

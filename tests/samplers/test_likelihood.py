@@ -20,14 +20,14 @@ EACH = [
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_densities_of_gaussians_and_mixtures(name, monkeypatch):
+def test_log_likelihood_of_gaussians_and_mixtures_is_exact(name, monkeypatch):
     monkeypatch.setattr(closed_forms, "PROCESSES", {name: orders.PROCESSES[name]})
     for check in closed_forms.likelihoods():
         tolerance = 0.3 if "Hutchinson" in check.name else 1e-3 if "mixture" in check.name else 1e-5
         assert check.difference < tolerance, check
 
 
-def test_hutchinsons_estimate_is_unbiased():
+def test_log_likelihood_with_probes_is_unbiased():
     denoise = closed_forms.gaussian_denoiser(FLOW, closed_forms.MEAN, closed_forms.COVARIANCE)
     log_prob = make_log_likelihood(FLOW, Likelihood(num_steps=30, num_probes=1))
     point, num = np.array([0.1, 0.4, -0.5]), 4000
@@ -41,7 +41,7 @@ def test_hutchinsons_estimate_is_unbiased():
 
 
 @pytest.mark.parametrize(("solver", "published"), [("heun", 2), ("rk4", 4)])
-def test_the_error_falls_at_the_order_of_the_solver(solver, published):
+def test_log_likelihood_error_falls_at_the_order_of_the_solver(solver, published):
     points, nums, errors = np.array([1.5, 0.0]), (12, 24), []
     exact = norm.logpdf(points, 0.7, np.hypot(0.5, Likelihood().sigma_min))
     with jax.enable_x64(True):
@@ -53,7 +53,7 @@ def test_the_error_falls_at_the_order_of_the_solver(solver, published):
     assert published - 0.4 < orders.fitted_order(nums, errors) < published + 0.6
 
 
-def test_an_example_depends_on_its_own_key_alone():
+def test_log_likelihood_depends_only_on_its_own_key():
     denoise = closed_forms.gaussian_denoiser(FLOW, closed_forms.MEAN, closed_forms.COVARIANCE)
     log_prob = make_log_likelihood(FLOW, Likelihood(num_steps=5, num_probes=2))
     run = jax.jit(lambda x, keys: log_prob(denoise, x, keys, None))
@@ -65,7 +65,7 @@ def test_an_example_depends_on_its_own_key_alone():
     np.testing.assert_allclose(once, again[::-1], rtol=1e-6)
 
 
-def test_images_of_any_shape_and_a_condition():
+def test_log_likelihood_takes_any_shape_and_a_condition():
     denoise = lambda x, t, condition: x * condition.astype(x.dtype)[:, None, None, None] * 0.1  # noqa: E731
     log_prob = make_log_likelihood(FLOW, Likelihood(num_steps=3, num_probes=1))
     out = log_prob(denoise, jnp.zeros((2, 4, 4, 1)), jax.random.split(jax.random.key(0), 2), jnp.array([0, 1]))
@@ -73,12 +73,12 @@ def test_images_of_any_shape_and_a_condition():
     assert out[0] != out[1]
 
 
-def test_a_uniform_pmf_has_eight_bits():
+def test_bits_per_dim_of_a_uniform_pmf_is_eight():
     (check,) = closed_forms.uniform_bits()
     assert check.difference == 0
 
 
-def test_dequantized_levels_do_not_overlap():
+def test_dequantize_keeps_levels_disjoint():
     levels = jnp.tile(jnp.arange(256.0) / 127.5 - 1, (50, 1))
     x = np.asarray(dequantize(jax.random.split(jax.random.key(0), 50), levels))
     back = np.rint((x + 1) * 127.5)
@@ -87,6 +87,6 @@ def test_dequantized_levels_do_not_overlap():
 
 
 @pytest.mark.parametrize("settings", [Likelihood(0), Likelihood(num_probes=-1), Likelihood(sigma_min=0.0)])
-def test_impossible_settings_are_refused(settings):
+def test_log_likelihood_refuses_impossible_settings(settings):
     with pytest.raises(UsageError, match="expected"):
         make_log_likelihood(FLOW, settings)

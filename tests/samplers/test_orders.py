@@ -19,7 +19,7 @@ def cases(samplers, processes, quick):
 
 
 @pytest.mark.parametrize(("sampler", "process"), list(cases(orders.DETERMINISTIC, orders.PROCESSES, QUICK)))
-def test_deterministic_solvers_reach_the_quantile_map(sampler, process):
+def test_deterministic_solvers_converge_to_the_quantile_map(sampler, process):
     errors = [orders.ode_error(sampler, process, n) for n in (COARSE, FINE)]
     order, published = orders.fitted_order((COARSE, FINE), errors), orders.DETERMINISTIC[sampler].order
     if (sampler, process) == ("dpm_solver", orders.ENDS):
@@ -33,7 +33,7 @@ def test_deterministic_solvers_reach_the_quantile_map(sampler, process):
 @pytest.mark.parametrize(
     ("sampler", "process"), list(cases(orders.STOCHASTIC, INTERIOR, ("rectified_flow", "variance_preserving")))
 )
-def test_samplers_that_draw_noise_reach_the_exact_gaussian(sampler, process):
+def test_stochastic_solvers_converge_to_the_exact_gaussian(sampler, process):
     errors = [orders.gaussian_error(sampler, process, n) for n in (COARSE, FINE)]
     order, published = orders.fitted_order((COARSE, FINE), errors), orders.STOCHASTIC[sampler].order
     # The leading term of Euler-Maruyama nearly cancels for variance exploding: it converges faster at first.
@@ -41,7 +41,7 @@ def test_samplers_that_draw_noise_reach_the_exact_gaussian(sampler, process):
     assert errors[-1] < {1: 0.05, 2: 0.005}[published]
 
 
-def test_the_table_is_printed(capsys):
+def test_orders_command_prints_its_table(capsys):
     orders_only = {"euler": orders.DETERMINISTIC["euler"]}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(orders, "DETERMINISTIC", orders_only)

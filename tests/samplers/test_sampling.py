@@ -42,7 +42,7 @@ def with_name(field, name):
         (Sampling(grid="karras", sigma_min=0.0), 0, "sigma_min"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(sampling, num_classes, word):
+def test_make_sampler_refuses_impossible_settings_in_one_line(sampling, num_classes, word):
     if sampling.variance == "large":
         object.__setattr__(sampling, "sampler", "ancestral")
     with pytest.raises(Exception, match=word) as error:
@@ -52,11 +52,11 @@ def test_what_cannot_be_is_refused_in_one_line(sampling, num_classes, word):
         assert "\n" not in str(error.value)
 
 
-def test_settings_that_another_sampler_reads_do_not_matter():
+def test_sampling_ignores_settings_of_other_samplers():
     check(Sampling("euler", eta=-1.0, churn=-1.0))
 
 
-def test_guidance_threshold_and_further_guidance_are_applied_in_this_order():
+def test_make_plan_applies_guidance_then_threshold():
     sampling = Sampling("euler", 1, guidance=3.0, threshold="static")
 
     def denoise(x, t, condition):
@@ -68,7 +68,7 @@ def test_guidance_threshold_and_further_guidance_are_applied_in_this_order():
     np.testing.assert_allclose(out[:, 0], [11.0, 9.0], rtol=1e-6)
 
 
-def test_the_interval_is_in_noise_levels():
+def test_make_plan_interval_is_in_noise_levels():
     plan = make_plan(FLOW, Sampling(guidance=3.0, guidance_interval=(0.5, 2.0)), num_classes=2)
     condition = jnp.zeros(3, jnp.int32)
     out = plan.guidance(lambda x, t, condition: x + condition[:, None].astype(x.dtype))(
@@ -88,12 +88,12 @@ def test_the_interval_is_in_noise_levels():
         (Sampling("restart", 18), (47, 47)),
     ],
 )
-def test_evaluations(sampling, counts):
+def test_num_evaluations_counts_denoiser_and_network(sampling, counts):
     assert num_evaluations(sampling) == counts
     assert num_evaluations(sampling, True).num_network == 2 * counts[0]
 
 
-def test_the_first_noise_has_its_own_name():
+def test_sampler_draws_the_first_noise_under_its_own_name():
     """Changing the solver does not change the noise that a sample begins with: one step returns what is denoised."""
     keys = jax.random.split(jax.random.key(0), 2)
     begin = [make_sampler(FLOW, Sampling(name, 1))(lambda x, t, _: x, (3,), keys) for name in ("euler", "ancestral")]

@@ -46,7 +46,7 @@ def every_pair():
 
 
 @pytest.mark.parametrize(("sampler", "process"), list(every_pair()))
-def test_samples_are_the_mixture(sampler, process):
+def test_solvers_sample_the_mixture(sampler, process):
     """From pure noise to data: the mean distance between equal ranks of samples and mixture (Wasserstein-1)."""
     mixture, process = Mixture(), PROCESSES[process]
     grid = "uniform" if process is FLOW else "karras"
@@ -59,7 +59,7 @@ def test_samples_are_the_mixture(sampler, process):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_sample_depends_on_its_own_key_alone(sampler):
+def test_solver_sample_depends_only_on_its_own_key(sampler):
     sample = make_sampler(FLOW, sampling_of(sampler, 6), is_consistency=sampler == "multistep")
     draw = jax.jit(lambda keys: sample(lambda x, t, condition: 0.5 * x, (2,), keys))
     once, again = draw(keys_of(5)), draw(keys_of(5, seed=1).at[0].set(keys_of(5)[3]))
@@ -71,7 +71,7 @@ def test_a_sample_depends_on_its_own_key_alone(sampler):
     ("process", "sampler"),
     [("rectified_flow", name) for name in SAMPLERS] + [("variance_exploding", name) for name in TWICE],
 )
-def test_a_sampler_makes_the_evaluations_that_it_counts(sampler, process):
+def test_solvers_make_the_counted_evaluations(sampler, process):
     calls, process, sampling = [], PROCESSES[process], sampling_of(sampler, 7)
 
     def denoise(x, t, condition):
@@ -86,7 +86,7 @@ def test_a_sampler_makes_the_evaluations_that_it_counts(sampler, process):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_more_steps_are_not_more_to_compile(sampler):
+def test_solvers_compile_in_time_independent_of_steps(sampler):
     def traced(num_steps):
         traces, sample = [], make_sampler(FLOW, sampling_of(sampler, num_steps), is_consistency=sampler == "multistep")
 
@@ -101,7 +101,7 @@ def test_more_steps_are_not_more_to_compile(sampler):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_the_only_example_there_is_is_found(sampler):
+def test_solvers_find_the_only_example(sampler):
     """Data at one point: the denoiser is a constant, and the sample that constant."""
 
     sample = make_sampler(
@@ -112,7 +112,7 @@ def test_the_only_example_there_is_is_found(sampler):
 
 
 @pytest.mark.parametrize("sampler", ["heun", "ancestral", "dpm_solver", "restart"])
-def test_a_network_in_bfloat16_leaves_the_state_in_float32(sampler):
+def test_solvers_keep_a_float32_state_with_a_bfloat16_network(sampler):
     plan = make_plan(FLOW, sampling_of(sampler, 3), is_consistency=sampler == "multistep")
     assert isinstance(plan.solver, Solver)
     seen = []
@@ -126,7 +126,7 @@ def test_a_network_in_bfloat16_leaves_the_state_in_float32(sampler):
     assert set(seen) == {((2,), jnp.dtype("float32"), (2,))}
 
 
-def test_all_noise_of_ddim_is_the_ancestral_sampler():
+def test_ddim_with_eta_one_is_the_ancestral_sampler():
     """Step by step the same slope, offset and variance of the noise."""
     process, data = PROCESSES["variance_preserving"], Mixture((1.0,), (0.7,), (0.5,))
     with jax.enable_x64(True):
@@ -137,7 +137,7 @@ def test_all_noise_of_ddim_is_the_ancestral_sampler():
         np.testing.assert_allclose(a, b, rtol=1e-9)
 
 
-def test_the_ancestral_variance_is_the_posteriors_the_steps_or_learned_in_between():
+def test_ancestral_variance_is_posterior_forward_or_learned():
     process, data = PROCESSES["variance_preserving"], Mixture((1.0,), (0.7,), (0.5,))
     with jax.enable_x64(True):
         times = jnp.array([0.6, 0.55])
@@ -157,14 +157,14 @@ def test_the_ancestral_variance_is_the_posteriors_the_steps_or_learned_in_betwee
     np.testing.assert_allclose(variance["learned"], between, rtol=1e-9)
 
 
-def test_no_noise_is_drawn_in_a_step_to_no_noise():
+def test_ancestral_draws_no_noise_in_a_step_to_no_noise():
     for variance in ("posterior", "forward", lambda x, t, condition: jnp.ones_like(x)):
         solve = ddim_module.ancestral(FLOW, variance=variance)
         out = solve(lambda x, t, condition: 0 * x + 2.0, jnp.ones((1, 1)), jnp.array([0.5, 0.0]), keys_of(1))
         assert out[0, 0] == 2.0
 
 
-def test_renoising_undoes_a_step_in_law():
+def test_renoise_undoes_a_step_in_distribution():
     """q(x_t | x_0) from q(x_s | x_0) for every process: the variances add up."""
     for process in PROCESSES.values():
         s, t = process.time_at(jnp.float32(0.4)), process.time_at(jnp.float32(0.5))
@@ -175,7 +175,7 @@ def test_renoising_undoes_a_step_in_law():
         np.testing.assert_allclose(jnp.hypot(of_x * process.sigma(s), of_noise), process.sigma(t), rtol=1e-6)
 
 
-def test_churn_is_limited_to_its_noise_levels_and_to_the_process():
+def test_heun_churn_is_limited_to_its_noise_levels_and_the_process():
     process, seen = PROCESSES["edm"], []
 
     def denoise(x, t, condition):
@@ -190,7 +190,7 @@ def test_churn_is_limited_to_its_noise_levels_and_to_the_process():
     np.testing.assert_allclose(seen, [80, 10, 10 * root, 1, root, 0.1, 0.1], rtol=1e-6)
 
 
-def test_langevin_corrections_of_a_fixed_size_leave_little_at_the_data_end():
+def test_predictor_corrector_error_vanishes_with_the_noise():
     """The corrector's bias, 2.6 % of the variance where noise prevails, vanishes with the noise."""
     process, data = PROCESSES["variance_preserving"], Mixture((1.0,), (0.7,), (0.5,))
     with jax.enable_x64(True):
@@ -204,7 +204,7 @@ def test_langevin_corrections_of_a_fixed_size_leave_little_at_the_data_end():
     assert abs(np.sqrt(variance) - end.stds[0]) < 1e-3
 
 
-def test_samplers_and_likelihoods_run_on_each_device_by_itself():
+def test_solvers_and_likelihoods_run_under_shard_map():
     """Under shard_map with its checks: every state begins as its device's own. The samples are those of one device."""
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     rows = jax.sharding.PartitionSpec("data")

@@ -22,12 +22,12 @@ IMAGES = {
 }
 
 
-def test_every_world_is_in_a_table():
+def test_worlds_are_all_in_a_table():
     assert set(WORLDS) == set(POINTS) | set(IMAGES)
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_its_own_examples_are_valid_and_of_modes_by_weight(name):
+def test_world_samples_are_valid_with_modes_by_weight(name):
     world, free, asked = opened(name).world, *opened(name).examples()
     assert world.name == f"world:{name}"
     assert free.dtype == asked.dtype == np.float32
@@ -43,14 +43,14 @@ def test_its_own_examples_are_valid_and_of_modes_by_weight(name):
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_examples_of_a_condition_are_valid_and_of_that_mode(name):
+def test_world_samples_of_a_condition_are_valid_and_of_that_mode(name):
     names, modes = opened(name).judged(np.asarray(opened(name).examples()[1]))
     assert set(names) == {"valid"}
     np.testing.assert_array_equal(modes, opened(name).conditions())
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_an_example_depends_on_its_own_key_alone(name):
+def test_world_sample_depends_only_on_its_own_key(name):
     free, asked = (np.asarray(examples) for examples in opened(name).examples())
     keys = example_keys(jax.random.key(0), NUM)
     is_kept = np.arange(NUM) % 3 == 0
@@ -63,7 +63,7 @@ def test_an_example_depends_on_its_own_key_alone(name):
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_noise_grey_and_nan_are_no_images_of_any_world(name):
+def test_world_violation_catches_noise_grey_and_nan(name):
     image = np.asarray(opened(name).examples()[0][0])
     assert set(np.unique(image)) == {-1.0, 1.0}
     noise = np.random.default_rng(0).normal(size=image.shape)
@@ -74,17 +74,17 @@ def test_noise_grey_and_nan_are_no_images_of_any_world(name):
 
 
 @pytest.mark.parametrize("name", ["ring8", "grid25", "aithal25", "rotated8", "mixture16"])
-def test_these_have_unit_variance(name):
+def test_world_of_points_has_unit_variance(name):
     np.testing.assert_allclose(opened(name).examples()[0].var(axis=0), 1.0, atol=0.25)
 
 
 @pytest.mark.parametrize("name", POINTS)
-def test_the_density_is_higher_at_examples_than_beside_them(name):
+def test_world_log_prob_is_higher_at_examples_than_near_them(name):
     log_prob, x = fast_jit(opened(name).world.log_prob), opened(name).examples()[0]
     assert log_prob(x).mean() > log_prob(x + 0.3).mean() + 1
 
 
-def test_unknown_names_are_refused_with_those_known():
+def test_open_world_lists_the_names_for_an_unknown_one():
     for name in ("digits", "world:", "world:mars"):
         with pytest.raises(UsageError, match=r"world:ring8, world:grid25, .*world:factors; got"):
             open_world(name)

@@ -61,24 +61,24 @@ PLANTED = {
 }
 
 
-def test_planted_violations_are_caught_by_name():
+def test_dots_violation_names_planted_faults():
     found = opened("dots").names([image for image, _ in PLANTED.values()])
     assert dict(zip(PLANTED, found, strict=True)) == {name: expected for name, (_, expected) in PLANTED.items()}
 
 
-def test_the_mode_is_the_number():
+def test_dots_mode_is_the_number():
     images = np.stack([draw(*APART[:num]) for num in range(1, 9)])
     assert opened("dots").judged(images)[1] == [0, 1, 2, 3, 4, 5, 5, 5]
     assert opened("parity").judged(images[:6]) == (["valid"] * 6, [1, 0, 1, 0, 1, 0])
 
 
-def test_an_odd_number_is_caught_where_numbers_are_even():
+def test_even_dots_violation_catches_an_odd_number():
     images = np.stack([draw(*APART[:num]) for num in range(1, 9)])
     odd, valid = "odd count", "valid"
     assert opened("even").names(images) == [odd, valid, odd, valid, odd, valid, odd, odd]
 
 
-def test_places_are_free_and_equally_likely():
+def test_dots_places_are_free_and_equally_likely():
     images = np.asarray(opened("dots").examples()[1])
     single = images[opened("dots").conditions() == 0]
     rows = np.argmax(single.max(axis=(2, 3)) > 0, axis=1)
@@ -86,7 +86,7 @@ def test_places_are_free_and_equally_likely():
     assert abs(rows.mean() - 13.5) < 4 * np.sqrt((28**2 - 1) / 12 / len(rows))
 
 
-def test_impossible_numbers_are_refused():
+def test_dots_refuses_impossible_numbers():
     for modes in ((), ((),), ((0,),), ((1,), (1, 2))):
         with pytest.raises(UsageError, match="numbers of dots >= 1"):
             dots(modes)
@@ -96,7 +96,7 @@ def test_impossible_numbers_are_refused():
         dots(tolerance=5)
 
 
-def test_a_mode_may_allow_numbers_in_unequal_shares():
+def test_dots_modes_may_have_unequal_weights():
     world = dots(((1, 2), (3,)), weights=(0.9, 0.1), image_size=24)
     images = fast_jit(lambda key: world.sample(key, 200, None))(jax.random.key(0))
     counts = np.sum(np.asarray(images) > 0, axis=(1, 2, 3)) // DOT.sum()
@@ -105,7 +105,7 @@ def test_a_mode_may_allow_numbers_in_unequal_shares():
     assert 0.3 < np.mean(counts == 1) < 0.6
 
 
-def test_the_number_is_read_where_the_mode_leaves_it_free():
+def test_dots_reads_the_number_that_the_mode_leaves_free():
     world = opened("parity").world
     read = fast_jit(world.read)
     images = np.stack([image for image, _ in PLANTED.values()])

@@ -48,7 +48,7 @@ PLANTED = {
 }
 
 
-def test_planted_violations_are_caught_by_name():
+def test_factors_violation_names_planted_faults():
     two = draw(("square", 13, "green", 2, 2))
     two[:8] = two[:8, :, [1, 0, 2]]
     planted = PLANTED | {"half of it another colour": (two, "malformed")}
@@ -56,7 +56,7 @@ def test_planted_violations_are_caught_by_name():
     assert dict(zip(planted, found, strict=True)) == {name: expected for name, (_, expected) in planted.items()}
 
 
-def test_all_combinations_are_read_as_what_they_are():
+def test_factors_reads_all_combinations():
     values = {name: list(names) for name, names in WORLD.world.attributes.items()}
     combinations = list(itertools.product(*values.values()))
     sizes = {"small": 9, "large": 13}
@@ -79,13 +79,13 @@ def test_all_combinations_are_read_as_what_they_are():
     assert {name: set(value.tolist()) for name, value in broken.items()} == {name: {-1} for name in values}
 
 
-def test_every_value_of_every_attribute_is_seen_in_training():
+def test_factors_training_data_show_every_value():
     seen = np.setdiff1d(np.arange(72), WORLD.world.withheld)
     for name, values in WORLD.world.mode_attributes.items():
         assert set(values[seen]) == set(range(len(WORLD.world.attributes[name])))
 
 
-def test_rules_of_what_is_withheld_are_the_users():
+def test_factors_withholds_by_given_rules():
     world = factors(("cross", "square"), colours=("yellow", "cyan"), withheld=({"place": "top left"},))
     assert world.num_modes == 32
     assert [world.mode_attributes["place"][mode] for mode in world.withheld] == [0] * 8
@@ -118,14 +118,14 @@ def small_images():
 
 
 @pytest.mark.parametrize(("alpha", "sigma"), [(0.8, 0.6), (0.3, 0.95), (0.0, 1.0)])
-def test_the_denoiser_is_that_of_enumeration(alpha, sigma):
+def test_factors_denoiser_matches_enumeration(alpha, sigma):
     images, shares, modes = small_images()
     assert shares.sum() == pytest.approx(1.0)
     mean_of(SMALL, images, shares, modes, levels=(alpha, sigma))
     assert SMALL.withheld == (0,)
 
 
-def test_impossible_worlds_are_refused():
+def test_factors_refuses_impossible_settings():
     with pytest.raises(UsageError, match="colours among red"):
         factors(colours=("pink",))
     with pytest.raises(UsageError, match="shape disc, square"):

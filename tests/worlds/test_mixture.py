@@ -30,14 +30,14 @@ def names_of(world, points):
     return [world.violation_names[index] for index in fast_jit(world.violation)(jnp.asarray(points, jnp.float32))]
 
 
-def test_the_density_is_scipys():
+def test_mixture_log_prob_matches_scipy():
     x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     densities = [stats.multivariate_normal(mean, 0.2**2 * np.eye(3)).logpdf(x) for mean in MEANS]
     expected = np.logaddexp(densities[0] + np.log(0.8), densities[1] + np.log(0.2))
     np.testing.assert_allclose(fast_jit(UNEQUAL.log_prob)(jnp.asarray(x)), expected, rtol=1e-4)
 
 
-def test_the_density_of_rotated_modes_is_scipys_and_so_are_their_examples():
+def test_rotated_mixture_log_prob_and_samples_match_scipy():
     covariances = [axes @ np.diag(scales**2) @ axes.T for axes, scales in zip(TURNS, LONG, strict=True)]
     x = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
     laws = [stats.multivariate_normal(mean[:2], cov) for mean, cov in zip(MEANS, covariances, strict=True)]
@@ -51,7 +51,7 @@ def test_the_density_of_rotated_modes_is_scipys_and_so_are_their_examples():
 
 
 @pytest.mark.parametrize("world", [line(), line((1.0, 2.0, 4.0, 5.0)), line((0.0, 1.0), scale=0.5)])
-def test_a_density_on_a_line_integrates_to_one(world):
+def test_mixture_log_prob_integrates_to_one(world):
     x = np.linspace(-4.0, 9.0, 100_001, dtype=np.float32)
     density = np.exp(np.asarray(fast_jit(world.log_prob)(jnp.asarray(x[:, None])), np.float64))
     assert np.trapezoid(density, x.astype(np.float64)) == pytest.approx(1.0, abs=1e-3)
@@ -70,7 +70,7 @@ QUADRATURE = fast_jit(gaussian_mixture("line", np.array([[1.0], [2.0], [4.0]]), 
 
 
 @pytest.mark.parametrize(("alpha", "sigma"), [(1.0, 0.01), (0.9, 0.436), (0.5, 0.866), (0.1, 0.995), (1.0, 5.0)])
-def test_the_denoiser_is_that_of_quadrature(alpha, sigma):
+def test_mixture_denoiser_matches_quadrature(alpha, sigma):
     x_t = np.linspace(-0.5, 5.0, 40, dtype=np.float32) * alpha
     levels = jnp.full(40, alpha), jnp.full(40, sigma)
     expected = [quadrature(x, alpha, sigma) for x in x_t.astype(np.float64)]
@@ -86,7 +86,7 @@ def test_the_denoiser_is_that_of_quadrature(alpha, sigma):
 
 @pytest.mark.parametrize("condition", [None, 1])
 @pytest.mark.parametrize(("alpha", "sigma"), [(0.999, 0.0447), (0.8, 0.6), (0.2, 0.98)])
-def test_the_denoiser_in_the_plane_is_tweedies(alpha, sigma, condition):
+def test_mixture_denoiser_satisfies_tweedies_formula(alpha, sigma, condition):
     noised = np.sqrt(alpha**2 * LONG**2 + sigma**2)
     which = slice(None) if condition is None else slice(condition, condition + 1)
     weights = [0.3, 0.7] if condition is None else [1.0]
@@ -103,7 +103,7 @@ def test_the_denoiser_in_the_plane_is_tweedies(alpha, sigma, condition):
     [(line(), [2.0]), (cross(), [0.0] * 16), (ROTATED, [1.4, 0.0])],
     ids=lambda value: str(value)[:20],
 )
-def test_the_denoiser_holds_at_both_ends(world, mean):
+def test_mixture_denoiser_is_exact_at_both_ends(world, mean):
     denoise = fast_jit(lambda *noised: world.denoise(*noised, None))
     ones, noise = jnp.ones(40), np.random.default_rng(0).normal(size=(40, len(mean))).astype(np.float32)
     for sigma in (0.0, 1e-30, 1e-6):
@@ -120,7 +120,7 @@ def test_the_denoiser_holds_at_both_ends(world, mean):
     assert bool(jnp.all(jnp.isfinite(denoise(jnp.asarray(noise) + 1e4, ones, 1e-3 * ones))))
 
 
-def test_examples_of_a_condition_are_of_that_mode_and_of_its_size():
+def test_mixture_samples_of_a_condition_have_its_moments():
     condition = np.arange(4000) % 8
     x = fast_jit(lambda key: ring().sample(key, 4000, jnp.asarray(condition)))(KEY)
     angle = 2 * np.pi * condition / 8
@@ -129,11 +129,11 @@ def test_examples_of_a_condition_are_of_that_mode_and_of_its_size():
 
 
 @pytest.mark.parametrize("num_channels", [1, 2, 16])
-def test_the_valid_radius_is_the_tail_of_the_chi_square_law(num_channels):
+def test_valid_radius_is_the_tail_of_the_chi_square_distribution(num_channels):
     assert stats.chi2(num_channels).sf(valid_radius(num_channels) ** 2) == pytest.approx(1e-6, rel=1e-3)
 
 
-def test_five_standard_deviations_are_too_few_in_sixteen_dimensions():
+def test_valid_radius_exceeds_five_sigma_in_sixteen_dimensions():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4000, 16)), jnp.float32)
     narrow = gaussian_mixture("narrow", np.zeros((1, 16)), 1.0, num_sigmas=5.0)
     assert float(jnp.mean(fast_jit(narrow.is_valid)(x))) == pytest.approx(stats.chi2(16).cdf(25.0), abs=0.015)
@@ -141,7 +141,7 @@ def test_five_standard_deviations_are_too_few_in_sixteen_dimensions():
     assert bool(jnp.all(fast_jit(gaussian_mixture("wide", np.zeros((1, 16)), 1.0).is_valid)(x)))
 
 
-def test_planted_violations_are_caught_by_name():
+def test_mixture_violation_names_planted_faults():
     step = 0.5**0.5
     points = {
         (0.0, 0.0): "valid",
@@ -165,26 +165,26 @@ def test_planted_violations_are_caught_by_name():
     assert names_of(rotated, [[2.0, 0.0], [1.2, 0.5], [1.0, 1.8]]) == ["valid", "between modes", "elsewhere"]
 
 
-def test_between_two_modes_in_sixteen_dimensions():
+def test_mixture_violation_finds_points_between_modes_in_sixteen_dimensions():
     first, second = np.ones(16), np.tile([1.0, -1.0], 8)  # two rows of Hadamard's matrix
     assert names_of(cross(), [first, (first + second) / 2, 5 * first]) == ["valid", "between modes", "elsewhere"]
 
 
-def test_only_neighbours_on_a_ring_have_a_between():
+def test_mixture_violation_between_is_of_neighbours_only():
     angle = 2 * np.pi * (np.arange(8) + 0.5) / 8
     between = 2**0.5 * np.cos(np.pi / 8) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     assert set(names_of(ring(), between)) == {"between modes"}
     assert names_of(ring(), np.zeros((8, 2))) == ["elsewhere"] * 8
 
 
-def test_the_grid_of_the_paper_is_of_unit_size_and_narrow():
+def test_aithal_grid_is_normalised_and_narrow():
     deviation = 8.0025**0.5
     corner = np.full((4, 2), 4.0) + 0.05 * np.array([[0, 0], [3, 3], [6, 0], [40, 0]])
     assert names_of(aithal_grid(), corner / deviation) == ["valid", "valid", "elsewhere", "elsewhere"]
     assert names_of(grid(), corner / deviation)[2] == "valid"
 
 
-def test_impossible_mixtures_are_refused():
+def test_gaussian_mixture_refuses_impossible_settings():
     with pytest.raises(UsageError, match="scale > 0"):
         gaussian_mixture("x", MEANS, 0.0)
     with pytest.raises(UsageError, match="axes that are orthogonal"):

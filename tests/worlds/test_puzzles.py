@@ -44,7 +44,7 @@ def erased(image, rows, columns):
     return image
 
 
-def test_planted_sums_are_caught_by_name():
+def test_digit_sums_violation_names_planted_faults():
     planted = {
         "7 + 8 = 6 + 9": (sums([7, 8], [6, 9]), "valid"),
         "0 + 0 = 0 + 0": (sums([0, 0], [0, 0]), "valid"),
@@ -65,7 +65,7 @@ def test_planted_sums_are_caught_by_name():
     assert dict(zip(planted, found, strict=True)) == {name: expected for name, (_, expected) in planted.items()}
 
 
-def test_exactly_the_legal_sums_are_legal_and_modes_are_the_sums():
+def test_digit_sums_legal_codes_and_modes_are_exact():
     random = np.random.default_rng(0).integers(0, 10, (380, 4))
     chosen = np.concatenate([random, [[d, 0, 0, d] for d in range(10)], [[9, d, d, 9] for d in range(10)]])
     names, modes = opened("sums").judged(np.stack([sums(four[:2], four[2:]) for four in chosen.tolist()]))
@@ -74,13 +74,13 @@ def test_exactly_the_legal_sums_are_legal_and_modes_are_the_sums():
     assert np.asarray(modes)[is_legal].tolist() == chosen[is_legal, :2].sum(axis=1).tolist()
 
 
-def test_a_sum_is_as_often_as_it_has_combinations():
+def test_digit_sums_weights_follow_the_number_of_combinations():
     ways = np.bincount([a + b for a, b in itertools.product(range(10), repeat=2)]) ** 2
     assert ways.sum() == 670
     np.testing.assert_allclose(opened("sums").world.mode_weights, ways / 670)
 
 
-def test_planted_grids_are_caught_by_name():
+def test_sudoku_violation_names_planted_faults():
     in_rows = [[1, 2, 3, 4], [2, 3, 4, 1], [3, 4, 1, 2], [4, 1, 2, 3]]  # right in rows and columns, wrong in blocks
     planted = {
         "legal": (grid(), "valid"),
@@ -98,7 +98,7 @@ def test_planted_grids_are_caught_by_name():
     assert dict(zip(planted, found, strict=True)) == {name: expected for name, (_, expected) in planted.items()}
 
 
-def test_all_288_grids_are_legal_twelve_for_each_first_row():
+def test_sudoku_has_288_grids_twelve_for_each_first_row():
     rows = list(itertools.permutations((1, 2, 3, 4)))
     legal = [
         four
@@ -132,13 +132,13 @@ def small_images():
 
 
 @pytest.mark.parametrize(("alpha", "sigma"), [(0.8, 0.6), (0.3, 0.95), (0.0, 1.0)])
-def test_the_denoiser_is_that_of_enumeration(alpha, sigma):
+def test_digit_sums_denoiser_matches_enumeration(alpha, sigma):
     images, shares, modes = small_images()
     assert shares.sum() == pytest.approx(1.0)
     mean_of(SMALL, images, shares, modes, levels=(alpha, sigma))
 
 
-def test_impossible_worlds_are_refused():
+def test_puzzles_refuse_impossible_settings():
     with pytest.raises(UsageError, match="tolerance from 0 to 5"):
         digit_sums(tolerance=6)
     with pytest.raises(UsageError, match="tolerance from 0 to 4"):
@@ -149,7 +149,7 @@ def test_impossible_worlds_are_refused():
         sudoku(weights=(0.5, 0.5))
 
 
-def test_the_combination_is_read_which_the_mode_leaves_free():
+def test_puzzles_read_the_combination_that_the_mode_leaves_free():
     for name, attribute, images, expected in (
         ("sums", "digits", [sums([7, 8], [6, 9]), sums([7, 8], [6, 8])], ["7 + 8 = 6 + 9", None]),
         ("sudoku", "grid", [grid(), grid((0, 0, 2))], ["1234 3412 2143 4321", None]),

@@ -68,12 +68,12 @@ PLANTED = {
 }
 
 
-def test_planted_violations_are_caught_by_name():
+def test_shapes_violation_names_planted_faults():
     found = WORLD.names([image for image, _ in PLANTED.values()])
     assert dict(zip(PLANTED, found, strict=True)) == {name: expected for name, (_, expected) in PLANTED.items()}
 
 
-def test_a_few_wrong_pixels_are_allowed_and_no_more():
+def test_shapes_violation_allows_the_tolerance_and_no_more():
     image = draw(TRIANGLE, SQUARE)
     flipped = []
     for num in (8, 9):
@@ -84,7 +84,7 @@ def test_a_few_wrong_pixels_are_allowed_and_no_more():
     assert WORLD.names(flipped) == ["valid", "valid", "malformed", "malformed"]
 
 
-def test_every_set_of_shapes_is_its_mode_and_stays_it_under_noise():
+def test_shapes_mode_is_the_set_of_shapes_under_noise():
     sets = [[s for s, bit in zip((TRIANGLE, SQUARE, PENTAGON), (1, 2, 4), strict=True) if m & bit] for m in range(1, 8)]
     images = np.stack([draw(*chosen) for chosen in sets])
     assert WORLD.judged(images) == (["valid"] * 7, list(range(7)))
@@ -92,7 +92,7 @@ def test_every_set_of_shapes_is_its_mode_and_stays_it_under_noise():
     assert WORLD.judged(noisy) == (["malformed"] * 7, list(range(7)))
 
 
-def test_attributes_are_read_and_agree_with_the_mode():
+def test_shapes_attributes_agree_with_the_mode():
     world, images = WORLD.world, np.stack([draw(TRIANGLE, PENTAGON), draw(("square", 3, 3, 15)), noise(64), BLACK])
     shown = {name: values.tolist() for name, values in fast_jit(world.read)(jnp.asarray(images, jnp.float32)).items()}
     assert shown == {"triangle": [1, 0, -1, 0], "square": [0, 1, -1, 0], "pentagon": [1, 0, -1, 0]}
@@ -100,7 +100,7 @@ def test_attributes_are_read_and_agree_with_the_mode():
     assert set(world.attributes) == set(world.mode_attributes) == set(START)
 
 
-def test_renderings_are_as_many_and_as_far_apart_as_said():
+def test_renderings_have_the_documented_number_and_separation():
     columns = make_columns(tuple(START), 64, (15, 17, 19), tolerance=8, margin=0.5)
     assert np.bincount(columns.kinds).tolist() == [728, 728, 728]
     assert len(np.unique(np.asarray(columns.pictures), axis=0)) == 3 * 728
@@ -131,13 +131,13 @@ def small_images():
 
 
 @pytest.mark.parametrize(("alpha", "sigma"), [(1.0, 0.0), (0.8, 0.6), (0.3, 0.95), (0.0, 1.0)])
-def test_the_denoiser_is_that_of_enumeration(alpha, sigma):
+def test_shapes_denoiser_matches_enumeration(alpha, sigma):
     images, shares, modes = small_images()
     assert shares.sum() == pytest.approx(1.0)
     mean_of(SMALL, images, shares, modes, levels=(alpha, sigma))
 
 
-def test_impossible_worlds_are_refused():
+def test_shapes_refuses_impossible_settings():
     with pytest.raises(UsageError, match="tolerance from 0 to 19"):
         shapes(tolerance=20)
     with pytest.raises(UsageError, match="different shapes"):
