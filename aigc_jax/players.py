@@ -31,7 +31,7 @@ def init_state(
     Args:
         players: the players of the game.
         params: ``{player: parameters}``.
-        model_state: ``{player: batch statistics and the like}``, {} for none.
+        model_state: ``{player: batch statistics, spectral vectors}``, {} for none.
         ema_names: players whose weights are averaged over time; the averages are copies, so that the state can be
             donated.
 

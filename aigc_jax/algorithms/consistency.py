@@ -110,7 +110,7 @@ def consistency(
             x_s = _heun_step(teacher, x_t, t, s, noisy.condition)
 
         def denoise(x: Array, time: Array) -> Array:
-            # Both with the same dropout, as the improved techniques ask for.
+            # Both with the same dropout, as in the improved techniques.
             output = denoiser.output(params[PLAYER], x, time, noisy.condition, noisy.keys)
             return denoiser.parameterization.to_x_0(output, x, time)
 

@@ -230,7 +230,7 @@ def _make_evaluate_fn(denoiser: TokenDenoiser, num_times: int) -> Callable[[Vari
 def _check(denoiser: TokenDenoiser, sampling: TokenSampling, num_times: int, condition_dropout: float) -> None:
     token_times(sampling.num_steps)
     if num_times < 1:
-        raise UsageError(f"expected at least one time to look at the bound, got {num_times}: 64 is usual")
+        raise UsageError(f"expected at least one time for the bound, got {num_times}: 64 is usual")
     if not 0.0 <= condition_dropout < 1.0:
         raise UsageError(f"expected condition_dropout in [0, 1), got {condition_dropout}: 0.1 is usual")
     if not math.isfinite(sampling.guidance) or sampling.guidance < 0.0:

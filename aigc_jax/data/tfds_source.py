@@ -148,7 +148,7 @@ def _read_splits(place: Place) -> dict[str, Any]:
     import tensorflow_datasets as tfds
 
     *path, version = place.folder.relative_to(place.root).parts
-    # With its version, a data set is read as it lies there, without a look at its code or at the network.
+    # With its version, a data set is read without its code and without the network.
     name = f"{'/'.join(path)}:{version}"
     # tfds would decode by OpenCV where that is installed and by Pillow where not: they disagree about JPEG.
     decoders = {IMAGE.name: tfds.decode.SkipDecoding()}

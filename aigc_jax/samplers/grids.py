@@ -112,7 +112,7 @@ def _now(grid: GridFn) -> GridFn:
         with jax.ensure_compile_time_eval():
             times = grid(process, num_steps)
             if not (jnp.diff(times) < 0).all():
-                raise UsageError(f"{num_steps} steps are more than float32 can tell apart on this grid: take fewer")
+                raise UsageError(f"{num_steps} steps are more than float32 can resolve on this grid: take fewer")
             return times
 
     return checked

@@ -111,7 +111,7 @@ class TrainState(struct.PyTreeNode):
         step: number of steps made, int32 scalar.
         params: ``{player: parameters}``.
         opt_state: ``{player: optimiser state}``.
-        model_state: ``{player: batch statistics and the like}``.
+        model_state: ``{player: batch statistics, spectral vectors}``.
         ema_params: exponential moving average of those entries of ``params`` that it names; {} for none.
         ema_model_state: the same average of their ``model_state``: batch statistics belong to their weights.
     """

@@ -45,8 +45,8 @@ def make_columns(
 
     def split(x: Array) -> tuple[Array, Array]:
         used = x[:, :, : num_columns * width, 0].reshape(-1, image_size, num_columns, width)
-        beside = x[:, :, num_columns * width :, 0].reshape(x.shape[0], -1)
-        return used.transpose(0, 2, 1, 3).reshape(x.shape[0], num_columns, -1), beside
+        rest = x[:, :, num_columns * width :, 0].reshape(x.shape[0], -1)
+        return used.transpose(0, 2, 1, 3).reshape(x.shape[0], num_columns, -1), rest
 
     def join(parts: Array) -> Array:
         used = parts.reshape(-1, num_columns, *frame).transpose(0, 2, 1, 3).reshape(-1, image_size, num_columns * width)
@@ -104,7 +104,7 @@ def explainer(
         return _Taken(state.pixels, state.left & ~picture, explained, counts, wrong, state.turn + 1, is_more)
 
     def explain(x: Array) -> tuple[Array, Array]:
-        columns, beside = frames.split(x)
+        columns, rest = frames.split(x)
         pixels = columns.reshape(x.shape[0] * num_columns, -1)
         nothing, none = jnp.zeros(pixels.shape, bool), jnp.zeros(len(pixels), jnp.int32)
         counts = jnp.zeros((len(pixels), num_kinds), jnp.int32)
@@ -112,7 +112,7 @@ def explainer(
         # As long as one image has more to take: of valid ones, a single turn.
         end = jax.lax.while_loop(is_unfinished, take_one, start)
         is_clear = jnp.all(end.wrong.reshape(-1, num_columns) <= tolerance, axis=1)
-        is_clear &= num_wrong(beside, jnp.zeros(beside.shape, bool), margin) <= tolerance
+        is_clear &= num_wrong(rest, jnp.zeros(rest.shape, bool), margin) <= tolerance
         return end.counts.reshape(-1, num_columns, num_kinds), is_clear
 
     return explain

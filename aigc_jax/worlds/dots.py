@@ -177,9 +177,9 @@ def _check(modes: Sequence[Sequence[int]], places: _Places, tolerance: int, marg
     if max(counts) > most:
         raise UsageError(f"expected at most {most} dots, for which there always is a place; got {max(counts)}")
     # A dot moved by one pixel must not pass for the same.
-    apart = int(jnp.sum(jnp.abs(places.dots[0] - places.dots[1])))
-    if not 0 <= tolerance < apart / 2 or not 0.0 <= margin < 1.0:
+    least = int(jnp.sum(jnp.abs(places.dots[0] - places.dots[1])))
+    if not 0 <= tolerance < least / 2 or not 0.0 <= margin < 1.0:
         raise UsageError(
-            f"expected a tolerance from 0 to {(apart - 1) // 2} wrong pixels and a margin from 0 to 1, got {tolerance} "
+            f"expected a tolerance from 0 to {(least - 1) // 2} wrong pixels and a margin from 0 to 1, got {tolerance} "
             f"and {margin}"
         )

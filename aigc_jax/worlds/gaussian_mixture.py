@@ -111,8 +111,8 @@ def _between(
     def is_between(x: Float[Array, "num channel"]) -> Bool[Array, " num"]:
         offset = x[:, None] - starts[None]
         along = jnp.sum(offset * lines[None], axis=-1) / jnp.sum(jnp.square(lines), axis=-1)[None]
-        beside = offset - jnp.clip(along, 0.0, 1.0)[..., None] * lines[None]
-        sizes = [jnp.linalg.norm(jnp.einsum("ned,edf->nef", beside, end, precision="highest"), axis=-1) for end in ends]
+        across = offset - jnp.clip(along, 0.0, 1.0)[..., None] * lines[None]
+        sizes = [jnp.linalg.norm(jnp.einsum("ned,edf->nef", across, end, precision="highest"), axis=-1) for end in ends]
         # Beyond an end of the line is not between two modes.
         return jnp.any((jnp.minimum(*sizes) <= radius) & (along > 0.0) & (along < 1.0), axis=1)
 

@@ -83,7 +83,7 @@ def grid(
 
 
 def aithal_grid() -> World:
-    """The world ``world:aithal25``, the grid of Aithal et al. 2024: five a side, two apart, scale 0.05, normalised.
+    """The world ``world:aithal25``, the grid of Aithal et al. 2024: five a side, spacing 2, scale 0.05, normalised.
 
     Its gaps are 40 standard deviations wide, those of :func:`grid` 14: more room for samples between modes.
     """

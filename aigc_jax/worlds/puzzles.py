@@ -26,7 +26,7 @@ def digit_sums(
     """World of four digits, two above two: the upper two have the same sum as the lower two.
 
     Of four digits of 0 ... 9, 670 combinations of 10,000 are legal, and any two neighbours take all values: a model
-    that looks at neighbours only cannot know the rule (Lu et al. 2025). Each glyph is at any of nine places.
+    of neighbours alone cannot learn the rule (Lu et al. 2025). Each glyph is at any of nine places.
 
     Args:
         digits: those that occur.

@@ -75,11 +75,11 @@ def check_tolerance(renderings: Renderings, tolerance: int, margin: float) -> No
     """Raise UsageError for a tolerance with which one image could pass for two kinds, or an impossible margin."""
     if not 0.0 <= margin < 1.0:
         raise UsageError(f"expected a margin from 0 to 1 of what is black or white, got {margin}")
-    apart = separation(renderings)
-    if tolerance < 0 or 2 * tolerance >= apart:
+    least = separation(renderings)
+    if tolerance < 0 or 2 * tolerance >= least:
         raise UsageError(
-            f"expected a tolerance from 0 to {(apart - 1) // 2} wrong pixels, as pictures of different kinds differ in "
-            f"{apart} or more; got {tolerance}"
+            f"expected a tolerance from 0 to {(least - 1) // 2} wrong pixels, as pictures of different kinds differ in "
+            f"{least} or more; got {tolerance}"
         )
 
 
