@@ -34,7 +34,7 @@ def test_diffusion_bound_of_gaussian_data_tightens_to_the_entropy(process):
         best = alpha * STD**2 * x_t / (alpha**2 * STD**2 + sigma**2)
         denoiser = Denoiser(nn.Dense(1), process, predict(process, "x_0"), (1,), bounds=None, num_levels=None)
         noisy = Corrupted(x_t, t, Pair(x_0, epsilon), None, jax.random.split(jax.random.key(0), len(t)))
-        # Data that are wide beside one step's noise: the reverse step is as wide as the forward one, fraction 1.
+        # Data that are wide compared with one step's noise: the reverse step is as wide as the forward one, fraction 1.
         terms = bound_term(denoiser, noisy, best, jnp.ones_like(best), num_steps=num_steps)
         alpha, sigma = float(process.alpha(process.t_max)), float(process.sigma(process.t_max))
         marginal = alpha**2 * STD**2 + sigma**2

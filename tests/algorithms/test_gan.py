@@ -165,4 +165,4 @@ def test_gan_learns_the_picture_of_each_class():
     samples = algorithm.sample(state.variables, jax.random.key(9), 48, label)
     distance = jnp.mean(jnp.square(samples[:, None] - pictures[None]), axis=(2, 3, 4))
     assert np.mean(np.argmin(np.asarray(distance), axis=1) == np.asarray(label)) > 0.95
-    assert jnp.mean(jnp.min(distance, axis=1)) < 0.2  # two random pictures of this kind are 1.28 apart
+    assert jnp.mean(jnp.min(distance, axis=1)) < 0.2  # two random pictures of this kind differ by 1.28

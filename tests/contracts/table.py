@@ -1,4 +1,4 @@
-"""The one table of all algorithms: how to build each, tiny, and what to feed it. One file per property beside it."""
+"""The one table of all algorithms: how to build each, tiny, and its batches; one file per property tests it."""
 
 import functools
 from collections.abc import Callable

@@ -66,7 +66,7 @@ def check_score(name, score):
     assert (found.shape, found.dtype) == ((6,), jnp.float32)
     assert jnp.all(jnp.isfinite(found))
     assert len(np.unique(found)) == 6
-    # The same samples with their keys and conditions, but beside others in another order, and other ones behind.
+    # The same samples with their keys and conditions, but among others in another order, and other ones behind.
     turn = np.array([3, 0, 1, 2, 4, 5])
     conditions = condition(name, 6)
     turned = score(

@@ -52,9 +52,9 @@ def test_open_folder_remarks_name_the_conversions(picture_dir):
     data = opened(picture_dir)
     assert len(data.train) + len(data.held_out) == 32
     assert data.class_names == ["cat", "dog"]
-    told = "; ".join(data.remarks)
+    text = "; ".join(data.remarks)
     for fact in ("8 x 8 x 1", "1 .db", "1 hidden", "on white"):
-        assert fact in told
+        assert fact in text
 
 
 def test_open_folder_labels_of_numbered_folders_are_their_numbers(tmp_path):
@@ -168,25 +168,25 @@ def spoil(path, damage="empty"):
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_open_folder_names_a_broken_image(picture_dir, damage, suffix):
     path = spoil(picture_dir / "dog" / f"broken.{suffix}", damage)
-    told = message(picture_dir)
-    assert told.count(str(path)) == 1
-    assert "--skip-broken" in told
+    text = message(picture_dir)
+    assert text.count(str(path)) == 1
+    assert "--skip-broken" in text
 
 
 def test_open_folder_names_all_broken_images_at_once(picture_dir):
     # The first file of a part is read before all others.
     first = opened(picture_dir).train.source.files[0][0]
     paths = [spoil(path) for path in (first, *(picture_dir / name for name in ("cat/a.png", "dog/b.jpg", "dog/c.png")))]
-    told = message(picture_dir)
-    assert "4 images" in told
-    assert all(str(path) in told for path in paths)
+    text = message(picture_dir)
+    assert "4 images" in text
+    assert all(str(path) in text for path in paths)
 
 
 def test_open_folder_counts_many_broken_images(picture_dir):
     for number in range(33):
         spoil(picture_dir / "cat" / f"broken{number}.png")
-    told = message(picture_dir)
-    assert (told.count(".png ("), "33 images" in told, "23 more" in told) == (folder.MAX_NAMED, True, True)
+    text = message(picture_dir)
+    assert (text.count(".png ("), "33 images" in text, "23 more" in text) == (folder.MAX_NAMED, True, True)
 
 
 def test_skip_broken_leaves_out_broken_images(picture_dir):
@@ -224,10 +224,10 @@ def test_open_folder_messages_are_one_printable_line(picture_dir):
     for name in (b"dog/a\n\x1b[2Jb.png", b"dog/gr\xfcn.png"):
         with open(os.fsencode(picture_dir) + b"/" + name, "wb"):
             pass
-    told = message(picture_dir)
-    assert told.isprintable()
-    assert r"a\n\x1b[2Jb.png" in told
-    assert r"gr\xfcn.png" in told
+    text = message(picture_dir)
+    assert text.isprintable()
+    assert r"a\n\x1b[2Jb.png" in text
+    assert r"gr\xfcn.png" in text
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

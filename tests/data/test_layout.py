@@ -96,8 +96,8 @@ def test_find_images_counts_other_files_by_suffix(tmp_path):
     fill(tmp_path, "b/0.png", "b/1.png", "loose.png", "README.txt", "b/x.\x1b[2J")
     by_class, remarks = found(tmp_path)
     assert sum(map(len, by_class.values())) == 5
-    for told in ("20 .webp", "1 without suffix", "1 .tif", "1 .txt", "1 images in no class folder", r"1 .\x1b[2j"):
-        assert told in remarks
+    for remark in ("20 .webp", "1 without suffix", "1 .tif", "1 .txt", "1 images in no class folder", r"1 .\x1b[2j"):
+        assert remark in remarks
 
 
 def test_find_images_names_the_files_of_an_empty_class(tmp_path):

@@ -235,7 +235,7 @@ def test_open_tfds_refuses_another_file_format(copied):
 )
 def test_open_tfds_reads_real_data(name, shape, sizes, mean):
     if not (REAL / name).is_dir():
-        pytest.skip(f"no prepared {name} beside this checkout")
+        pytest.skip(f"no prepared {name} next to this checkout")
     data = open_data(f"tfds:{name}", data_dir=str(REAL), image_shape=shape)
     assert (len(data.train), len(data.held_out)) == sizes
     batch = next(batches(data.train, batch_size=512, seed=0))

@@ -132,8 +132,8 @@ def test_batch_norm_over_devices_has_statistics_of_the_whole_batch():
     np.testing.assert_allclose(parts.reshape(8, 4), whole, atol=1e-5)
     for part, one in zip(jax.tree.leaves(shared), jax.tree.leaves(stats), strict=True):
         np.testing.assert_allclose(part, np.broadcast_to(one, part.shape), rtol=1e-5)
-    apart, _ = jax.vmap(apply(alone), axis_name="data")(x.reshape(4, 2, 4))
-    assert np.abs(apart.reshape(8, 4) - whole).max() > 0.1
+    separate, _ = jax.vmap(apply(alone), axis_name="data")(x.reshape(4, 2, 4))
+    assert np.abs(separate.reshape(8, 4) - whole).max() > 0.1
 
 
 def normalised(net, x):
@@ -228,7 +228,7 @@ def test_norm_gradient_matches_its_formula(net):
 
 
 def test_norms_use_no_difference_of_moments():
-    """Flax's norms do, unless they are told otherwise; ours take them from nets/norm.py."""
+    """Flax's norms do, by default; ours take them from nets/norm.py."""
     found = []
     for path in sorted(ROOT.glob("aigc_jax/**/*.py")):
         for node in ast.walk(ast.parse(path.read_text())):

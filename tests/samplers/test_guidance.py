@@ -56,12 +56,12 @@ def test_classifier_free_in_one_call_equals_two_calls():
         sizes.append(x.shape[0])
         return by_class(x, t, condition)
 
-    apart = g.classifier_free(2.5)(counted)(x, T, CONDITION)
+    separate = g.classifier_free(2.5)(counted)(x, T, CONDITION)
     together = g.classifier_free(2.5, null=7)(counted)(x, T, CONDITION)
     assert sizes == [2, 2, 4]
-    np.testing.assert_allclose(together, apart, atol=1e-6)
+    np.testing.assert_allclose(together, separate, atol=1e-6)
     plain, without = by_class(x, T, CONDITION), by_class(x, T, None)
-    np.testing.assert_allclose(apart - without, 2.5 * (plain - without), atol=1e-5)
+    np.testing.assert_allclose(separate - without, 2.5 * (plain - without), atol=1e-5)
     away = g.negative_condition(2.5, 3)(by_class)(x, T, CONDITION)
     other = by_class(x, T, jnp.full(2, 3))
     np.testing.assert_allclose(away - other, 2.5 * (plain - other), atol=1e-5)

@@ -1,4 +1,4 @@
-"""In-painting on correlated Gaussians, where the unknown half has a known law; image-to-image in closed form."""
+"""In-painting on correlated Gaussians, where the unknown half has a known distribution; image-to-image in closed form."""
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ def test_keep_known_steers_the_unknown_pixels():
     def make(known, denoise):
         return lambda x, times, keys: heun(FLOW)(keep_known(known, MASK)(denoise), x, times, keys)
 
-    assert 0.2 < painted(make).mean() < 1.0  # from 0 towards 0.8, though not to the exact law
+    assert 0.2 < painted(make).mean() < 1.0  # from 0 towards 0.8, though not to the exact distribution
 
 
 @pytest.mark.parametrize("name", ["rectified_flow", "edm"])

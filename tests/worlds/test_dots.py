@@ -46,7 +46,7 @@ PLANTED = {
     "a pixel between": (draw((5, 5), (5, 11)), "valid"),
     "diagonal, a pixel between": (draw((5, 5), (9, 10)), "valid"),
     "half a dot": (draw((5, 5)) - 2.0 * (draw((5, 5)) > 0) * (np.arange(32)[:, None, None] < 7), "malformed"),
-    "half a dot beside a whole one": (
+    "half a dot and a whole one": (
         draw((5, 5), (20, 20)) - 2.0 * (draw((5, 5)) > 0) * (np.arange(32)[:, None, None] < 7),
         "malformed",
     ),

@@ -80,8 +80,8 @@ def test_mixture_denoiser_matches_quadrature(alpha, sigma):
     again = QUADRATURE(jnp.asarray(x_t[:, None]), *levels, jnp.full(40, 3))[:, 0]
     np.testing.assert_allclose(again, given, rtol=1e-5)
     mode = [quadrature(x, alpha, sigma, weights=(1.0,), centres=(2.0,)) for x in x_t.astype(np.float64)]
-    told = QUADRATURE(jnp.asarray(x_t[:, None]), *levels, jnp.full(40, 1))[:, 0]
-    np.testing.assert_allclose(told, mode, rtol=2e-4, atol=2e-4)
+    known = QUADRATURE(jnp.asarray(x_t[:, None]), *levels, jnp.full(40, 1))[:, 0]
+    np.testing.assert_allclose(known, mode, rtol=2e-4, atol=2e-4)
 
 
 @pytest.mark.parametrize("condition", [None, 1])
