@@ -1,4 +1,4 @@
-"""The training step against games whose course is known."""
+"""The training step against games with a known solution."""
 
 import jax
 import jax.numpy as jnp

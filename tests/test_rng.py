@@ -1,4 +1,4 @@
-"""The key policy: what is drawn depends on names and indices, not on order, number or place."""
+"""The key policy: draws depend on names and indices, not on order, number or device."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The classifier learns what can be learned, and says so."""
+"""A classifier learns a separable problem."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What detectors say where no condition is given, at which levels and windows, and who has none."""
+"""Detectors: default conditions, levels, windows, and models without one."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Diffusion: its variational bound is one, and tight; consistency: its grid, curriculum and teacher."""
+"""Diffusion: variational bound of Gaussian data; consistency: grid, curriculum and teacher."""
 
 import flax.linen as nn
 import jax

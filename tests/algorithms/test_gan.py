@@ -1,4 +1,4 @@
-"""The GAN: every objective with every pair, who moves whom, and two games whose end is known."""
+"""GANs: every objective with every pair, gradients per player, and two games with a known equilibrium."""
 
 import flax.linen as nn
 import jax

@@ -1,4 +1,4 @@
-"""The hierarchical VAE: what each level costs, that a level which knows nothing is free, and its latents."""
+"""Hierarchical VAE: KL of each level, free bits, latents."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The importance-weighted bound climbs to the evidence of a model whose evidence is known."""
+"""Importance-weighted bound against the known evidence of a linear Gaussian model."""
 
 import functools
 

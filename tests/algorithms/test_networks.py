@@ -1,4 +1,4 @@
-"""Own networks and conditions: each mistake ends in one line with the network, what was expected and what came."""
+"""Checks of users' networks and conditions: one line with the network, the expected and the actual value."""
 
 import flax.linen as nn
 import jax

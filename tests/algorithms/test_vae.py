@@ -1,4 +1,4 @@
-"""The VAE: its bound and KL against closed forms, its weights of the KL, and what it refuses."""
+"""VAE: bound and KL against closed forms, weights of the KL, refusals."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Vector quantisation: the averages by hand, k-means, restarts, the gradient that goes straight through."""
+"""Vector quantisation: averages by hand, k-means, restarts, straight-through gradient."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Every score is a function of (variables, sample, its condition, its key) alone; a trace draws what sample draws."""
+"""Detector scores depend on (variables, sample, its condition, its key) alone; observed draws equal samples."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""A sample is what the model makes of its latent: latents can be given, moved and cut short."""
+"""Samples are functions of their latents: given, perturbed and truncated ones."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The report works for every method that draws samples: what a family lacks is left out with a word why."""
+"""The report works for every generative method, with reasons for missing measurements."""
 
 import json
 from pathlib import Path

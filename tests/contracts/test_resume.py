@@ -1,4 +1,4 @@
-"""A state that went through a checkpoint goes on bit for bit as if it had not."""
+"""Training resumed from a checkpoint is bitwise equal to uninterrupted training."""
 
 import jax
 import numpy as np

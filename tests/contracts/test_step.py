@@ -1,4 +1,4 @@
-"""A step keeps the structure of the state, reports finite scalars, moves what it must, and compiles once."""
+"""A step keeps the structure of the state, reports finite scalars, moves every player, and compiles once."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""Self-attention against the formula in float64, and where the fused kernel is chosen."""
+"""Self-attention against the formula in float64, and the choice of the fused kernel."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Encoders, decoders and the ladder: shapes, the class, what they refuse."""
+"""Encoders, decoders and the ladder: shapes, classes, refusals."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What all networks of diffusion models promise, whatever they are made of."""
+"""Contract of all networks of diffusion models."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The networks' parts against direct numpy, and what each pair takes and gives."""
+"""Parts of networks against numpy, and the GAN pairs and classifiers."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Predictions: every kind goes through the canonical pair and back at every time, and means what it says."""
+"""Predictions: round trips through the canonical pair at every time, and the papers' formulas."""
 
 import itertools
 

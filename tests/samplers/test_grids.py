@@ -1,4 +1,4 @@
-"""Time grids: where they begin and end, that they fall, and the published ones by number."""
+"""Time grids: ends, monotonicity, and the published values."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Guidance: closed forms on Gaussians, exact identities, and no evaluation that is not used."""
+"""Guidance: closed forms on Gaussians, exact identities, no unused evaluation."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""In-painting on correlated Gaussians, where the unknown half has a known distribution; image-to-image in closed form."""
+"""In-painting of correlated Gaussians with a known conditional distribution; image-to-image in closed form."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Settings: what they build, what they cost, and what they refuse before anything compiles."""
+"""Sampler settings: resulting samplers, costs, and refusals before anything compiles."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What every solver owes, with every process: the right distribution, one key per sample, no more work than it says."""
+"""Contract of every solver with every process: distribution, one key per sample, counted evaluations."""
 
 import jax
 import jax.numpy as jnp

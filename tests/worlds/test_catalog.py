@@ -1,4 +1,4 @@
-"""Every world by name: what it draws is its own, and what is none of it is caught."""
+"""Contract of every world by name: its samples are valid, other images are not."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Dots: every planted violation by its name, and a rule on their number."""
+"""Worlds of dots: names of planted violations, numbers and placement."""
 
 import jax
 import numpy as np

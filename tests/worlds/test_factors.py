@@ -1,4 +1,4 @@
-"""Coloured shapes: attributes are read, withheld combinations are legal and never drawn, violations are caught."""
+"""Coloured shapes: attributes, withheld combinations, planted violations, exact denoiser."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians: density and denoiser against scipy, quadrature and Tweedie; planted violations are caught."""
+"""Mixtures of Gaussians: density and denoiser against scipy, quadrature and Tweedie; planted violations."""
 
 import jax
 import jax.numpy as jnp

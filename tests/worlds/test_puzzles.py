@@ -1,4 +1,4 @@
-"""Digits under rules: every planted violation by its name, all legal combinations, and the exact denoiser."""
+"""Digits under rules: planted violations, legal combinations, exact denoiser."""
 
 import itertools
 

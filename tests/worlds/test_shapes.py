@@ -1,4 +1,4 @@
-"""Shapes in columns: every planted violation by its name, and the exact denoiser against enumeration."""
+"""Shapes in columns: planted violations, and the exact denoiser against enumeration."""
 
 import jax.numpy as jnp
 import numpy as np
