@@ -75,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             command = _prepare(words)
         status = command()
     except KeyboardInterrupt:
-        status = _interrupted()
+        print("aigc-jax: interrupted", file=sys.stderr)
+        status = 130
     except Exception as error:  # the last resort: any error is one line
         status = _report(error)
     if argv is None and status:
@@ -106,11 +107,6 @@ def _interrupt_again(hook: Callable[[Any], object], unraisable: Any) -> None:
         threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
     else:
         hook(unraisable)
-
-
-def _interrupted() -> int:
-    print("aigc-jax: interrupted", file=sys.stderr)
-    return 130
 
 
 def _report(error: Exception) -> int:

@@ -94,7 +94,9 @@ def train(
     with contextlib.ExitStack() as stack:
         stack.enter_context(lock_run(workdir))
         open_run(workdir, name, config, experiment.batch_spec, schedule_steps=schedule_steps)
-        checkpoints = _open_checkpoints(workdir, config)
+        checkpoints = Checkpoints(
+            workdir, keep=config.keep_checkpoints, best_metric=config.best_metric, best_mode=config.best_mode
+        )
         stack.push(_closing(checkpoints.close))
         shapes = abstract_state(experiment)
         state = checkpoints.restore_latest(shapes)
@@ -136,11 +138,6 @@ def train(
         asked = signal.Signals(result.stopped_by).name
         print(f"{asked}: saved at step {result.step}; to resume: {resume_command}", file=sys.stderr)
     return result
-
-
-def _open_checkpoints(workdir: Path, config: TrainConfig) -> Checkpoints:
-    options = {"keep": config.keep_checkpoints, "best_metric": config.best_metric, "best_mode": config.best_mode}
-    return Checkpoints(workdir, **options)
 
 
 def initial_state(experiment: Experiment, seed: int) -> TrainState:

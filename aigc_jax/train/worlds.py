@@ -59,14 +59,10 @@ def list_worlds() -> list[Row]:
     """The worlds by name, for ``aigc-jax data list``."""
     rows = []
     for world in (open_world(f"world:{name}") for name in WORLDS):
-        shape = (
-            " x ".join(map(str, example_shape(world)))
-            if modality_of(world) is IMAGE
-            else f"{example_shape(world)[0]}-D"
-        )
-        num_train, num_held_out = NUM_IMAGES if modality_of(world) is IMAGE else NUM_POINTS
-        examples = f"train {num_train}, held out {num_held_out}"
-        rows.append(Row(world.name, str(world.num_modes), shape, examples, "drawn when asked for, and decidable"))
+        is_image, shape = modality_of(world) is IMAGE, example_shape(world)
+        shown = " x ".join(map(str, shape)) if is_image else f"{shape[0]}-D"
+        examples = "train {}, held out {}".format(*(NUM_IMAGES if is_image else NUM_POINTS))
+        rows.append(Row(world.name, str(world.num_modes), shown, examples, "drawn when needed, with an exact oracle"))
     return rows
 
 
