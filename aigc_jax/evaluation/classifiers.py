@@ -163,19 +163,17 @@ def make_accuracy_fn(name: str, config: TrainConfig, data: Data) -> AccuracyFn:
             from_samples = make_encode_fn(experiment, load_variables(workdir, abstract_state(experiment)))
         from_real = load_classifier(name, config, data).encode_fn
         real = load(data.held_out, np.arange(len(data.held_out)))
+        cases = {
+            "accuracy_from_samples": (from_samples, real["example"], real["condition"]),
+            "accuracy_on_samples": (from_real, IMAGE.load(images), condition),
+            "accuracy_from_real": (from_real, real["example"], real["condition"]),
+        }
         return {
-            "accuracy_from_samples": _num_right(from_samples, real["example"], real["condition"]),
-            "accuracy_on_samples": _num_right(from_real, IMAGE.load(images), condition),
-            "accuracy_from_real": _num_right(from_real, real["example"], real["condition"]),
+            name: (int(np.sum(encode_fn(examples)["logits"].argmax(axis=-1) == truth)), len(examples))
+            for name, (encode_fn, examples, truth) in cases.items()
         }
 
     return accuracies
-
-
-def _num_right(
-    encode_fn: Callable[[np.ndarray], Mapping[str, Any]], images: np.ndarray, truth: np.ndarray
-) -> tuple[int, int]:
-    return int(np.sum(encode_fn(images)["logits"].argmax(axis=-1) == truth)), len(images)
 
 
 def _train_into(name: str, experiment: Experiment, settings: TrainConfig, data: Data, workdir: Path) -> None:

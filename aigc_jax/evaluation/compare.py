@@ -17,7 +17,7 @@ from aigc_jax.evaluation.sections.paired_noise import pair_similarity
 from aigc_jax.metrics.intervals import paired_difference
 from aigc_jax.report.figures import Table
 from aigc_jax.report.formatting import format_interval, format_reference, format_share, format_unit, format_value
-from aigc_jax.report.measurements import CRITERION_TITLES, MEASUREMENTS, Measurement
+from aigc_jax.report.measurements import CRITERION_TITLES, MEASUREMENTS
 from aigc_jax.report.schema import Report
 from aigc_jax.types import UsageError
 
@@ -144,7 +144,14 @@ def _measurements(runs: Sequence[ComparedRun]) -> Table:
         title = measured[name].title if is_alike or name not in MEASUREMENTS else MEASUREMENTS[name].title
         title += " (lower is better)" if measured[name].lower_is_better else ""
         references = [format_reference(row) for row in found if row is not None]
-        cells = ["left out" if row is None else _cell(row, "" if is_alike else row.detail) for row in found]
+        cells = []
+        for row in found:
+            if row is None:
+                cells.append("left out")
+                continue
+            ends = format_interval(row).removesuffix(" %")
+            detail = "" if is_alike or not row.detail else f"{row.detail}: "
+            cells.append(f"{detail}{format_value(row)}{format_unit(row)}" + (f" ({ends})" if ends else ""))
         rows.append([title, *cells, next(filter(None, references), "")])
     caption = (
         "With 95 % intervals. Intervals that overlap may still hide a difference: the paired ones below decide. The "
@@ -154,23 +161,11 @@ def _measurements(runs: Sequence[ComparedRun]) -> Table:
     return Table("measurements", "Measurements", caption, columns, rows)
 
 
-def _cell(row: Measurement, detail: str) -> str:
-    value, interval = format_value(row) + format_unit(row), format_interval(row).removesuffix(" %")
-    return f"{detail}: " * bool(detail) + value + (f" ({interval})" if interval else "")
-
-
 def _paired(first: ComparedRun, differences: Sequence[Difference]) -> Table:
-    rows = [
-        [
-            each.title,
-            each.run,
-            f"{100 * each.value:+.2f} points",
-            f"{100 * each.low:+.2f} to {100 * each.high:+.2f}",
-            "yes" if each.p_value < 0.05 else "no",
-            str(each.n),
-        ]
-        for each in differences
-    ]
+    rows = []
+    for each in differences:
+        ends, is_sure = f"{100 * each.low:+.2f} to {100 * each.high:+.2f}", "yes" if each.p_value < 0.05 else "no"
+        rows.append([each.title, each.run, f"{100 * each.value:+.2f} points", ends, is_sure, str(each.n)])
     caption = (
         f"Share of each run less that of {first.name}, sample by sample; 95 % intervals of Newcombe, and "
         "McNemar's exact test, each for itself: of twenty equal pairs one is found different by chance."

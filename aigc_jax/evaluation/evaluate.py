@@ -27,16 +27,7 @@ from aigc_jax.report.gates import Gates, targets
 from aigc_jax.report.schema import Report
 from aigc_jax.types import Data, UsageError
 
-SECTIONS: Sequence[Callable[[Evidence], Section]] = (
-    validity,
-    follows_condition,
-    consistency,
-    copying,
-    diversity,
-    reconstruction,
-    detection,
-    sweeps,
-)
+SECTIONS = (validity, follows_condition, consistency, copying, diversity, reconstruction, detection, sweeps)
 """All sections, in the order of the report."""
 
 MAX_TRAIN = 10_000
@@ -115,11 +106,8 @@ def _per_sample(evidence: Evidence, found: Sequence[Section]) -> dict[str, np.nd
     table: dict[str, np.ndarray] = {}
     with contextlib.suppress(UsageError):  # no features, or no two real examples of one mode
         table |= similarity_inputs(evidence, samples)
-    optional = {
-        "features": samples.predictions.features,
-        "condition": samples.condition,
-        "observed": None if samples.predictions.predicted is None else samples.judged_class,
-        "second": samples.predictions.second,
-    }
+    optional = {"features": samples.predictions.features, "condition": samples.condition}
+    optional["observed"] = None if samples.predictions.predicted is None else samples.judged_class
+    optional["second"] = samples.predictions.second
     table |= {name: values for name, values in optional.items() if values is not None}
     return {**table, **{name: values for section in found for name, values in section.per_sample.items()}}

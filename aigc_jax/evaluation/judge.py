@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,13 +34,8 @@ class Predictions(NamedTuple):
     """``{attribute: value int [N]}``, -1 for none."""
 
 
-@runtime_checkable
-class PredictFn(Protocol):
-    """Makes predictions for examples."""
-
-    def __call__(self, examples: np.ndarray) -> Predictions:
-        """``examples [num, ...], as models of the judge's modality see them -> predictions``."""
-        ...
+PredictFn = Callable[[np.ndarray], Predictions]
+"""``examples [num, ...], as models of the judge's modality see them -> predictions``."""
 
 
 class Judge(NamedTuple):

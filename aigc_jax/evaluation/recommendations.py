@@ -20,19 +20,13 @@ MIN_AUC = 0.85
 """Area under the ROC curve from which a detector is worth a filter."""
 
 CommandFn = Callable[..., str]
-"""``(**options) -> command line`` with these options changed; "" where there is none."""
-
-
-def no_command(**options: Any) -> str:
-    """A :data:`CommandFn` for models that no command line evaluates."""
-    del options
-    return ""
+"""``(**options) -> command line`` with these options changed; "" for a model that no command evaluates."""
 
 
 class Commands(NamedTuple):
     """The command lines of a run."""
 
-    evaluate: CommandFn = no_command
+    evaluate: CommandFn = lambda **options: ""
     train_longer: str = ""
 
 

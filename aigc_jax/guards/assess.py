@@ -1,6 +1,6 @@
 """Quality of detectors on labelled samples: ROC, risk and coverage, and a verdict.
 
-Scores: one per sample, higher = less reliable; NaN counts as the least reliable of all.
+Scores: one per sample, higher = less reliable, NaN the least reliable of all. The truth: whether each is unreliable.
 """
 
 from __future__ import annotations
@@ -9,17 +9,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float64
+from jaxtyping import Float64
 
 from aigc_jax.metrics.checks import checked
-from aigc_jax.metrics.ranking import RankingQuality, RocCurve, roc_auc, roc_curve
+from aigc_jax.metrics.ranking import RankingQuality, RocCurve, Scores, Truth, roc_auc, roc_curve
 from aigc_jax.types import UsageError
-
-Scores = Float[np.ndarray, " num"] | Float[Array, " num"]
-"""One number per sample, higher = less reliable."""
-
-Truth = Bool[np.ndarray, " num"] | Bool[Array, " num"]
-"""Whether each sample is unreliable: a hallucination, or whatever the detector is to find."""
 
 KEPT = 0.96
 """Share of the reliable samples that is kept where "removed" is counted, as by Aithal et al. 2024."""

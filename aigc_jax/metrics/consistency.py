@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, Int, Shaped
 from scipy.spatial.distance import cdist
 from scipy.special import entr
-from scipy.stats import chi2, norm
+from scipy.stats import chi2, mode, norm
 
 from aigc_jax.metrics.checks import Features, check_range, checked, checked_features
 from aigc_jax.metrics.intervals import NUM_RESAMPLES, bootstrap_interval, clopper_pearson
@@ -53,10 +53,9 @@ def seed_consistency(attribute: Values, condition: Conditions, num_values: int) 
     few seeds look consistent.
 
     The interval is conservative. Fano's inequality ``-ln p <= H <= h(p) + (1 - p) ln(K - 1)`` bounds H by functions of
-    p, the share of one value. The first is convex in p, the second concave, so that both hold for averages over
-    conditions. The average share has an exact interval from equally many samples of each condition, whose count is less
-    spread than a binomial one (Hoeffding). For the lower end the value of a condition is chosen on other samples than
-    it is counted in; the upper end takes the most frequent value, which only widens the interval.
+    p, the share of one value, which are convex and concave in p: they hold for averages over conditions, whose average
+    share has an exact interval (equally many samples of each condition, Hoeffding). For the lower end the value is
+    chosen on other samples than it is counted in; for the upper end it is the most frequent, which only widens it.
 
     Args:
         attribute: value of each sample, -1 ... K - 1.
@@ -89,12 +88,12 @@ def seed_consistency(attribute: Values, condition: Conditions, num_values: int) 
     per_condition = np.clip(1 - entropy / np.log(num_values), 0, 1)
     value = float(per_condition.mean())
     num = min(map(len, parts))
-    # The most frequent value of every other sample, counted in the samples between them.
-    counted = [part[1:num:2] == _most_frequent(part[::2]) for part in parts]
+    # The most frequent value (the least of equals) of every other sample, counted in the samples between them.
+    counted = [part[1:num:2] == mode(part[::2]).mode for part in parts]
     share, _ = clopper_pearson(int(np.sum(counted)), np.size(counted))
     share = max(share, 1 / num_values)
     low = 1 - (entr(share) + entr(1 - share) + (1 - share) * np.log(num_values - 1)) / np.log(num_values)
-    counted = [part[:num] == _most_frequent(part[:num]) for part in parts]
+    counted = [part[:num] == mode(part[:num]).mode for part in parts]
     _, share = clopper_pearson(int(np.sum(counted)), np.size(counted))
     high = 1 + np.log(share) / np.log(num_values)
     return SeedConsistency(value, min(max(float(low), 0.0), value), max(float(high), value), per_condition, len(values))
@@ -255,12 +254,6 @@ def _groups(condition: Conditions, n: int) -> list[np.ndarray]:
         return [np.arange(n)]
     values, _ = checked(condition=(condition, int, "num"), samples=(np.arange(n), int, "num"))
     return [np.flatnonzero(values == c) for c in np.unique(values)]
-
-
-def _most_frequent(values: np.ndarray) -> int:
-    """The value that occurs most often; the least of equals."""
-    seen, counts = np.unique(values, return_counts=True)
-    return int(seen[counts.argmax()])
 
 
 def max_ulp(a: Examples, b: Examples) -> int | None:

@@ -63,13 +63,14 @@ def _read_bounds(name: str, bounds: Any, path: str) -> dict[str, float]:
 def check_gates(report: Report, gates: Gates) -> list[str]:
     """The gates that a model fails, one line each; a measurement that was left out fails."""
     lines = []
-    for name, bound, number in _limits(gates):
-        row, expected = report.find(name), f"expected {_at(bound, number)}"
-        value = _value(row, bound)
-        if value is None:
-            lines.append(f"{name} was not measured ({report.left_out.get(name, 'not in the report')}), {expected}")
-        elif not _holds(value, bound, number):
-            lines.append(f"{name}: {_WORDS[_BOUNDS[bound]]}{value:.4g}, {expected}")
+    for name, bounds in gates.items():
+        row = report.find(name)
+        for bound, number in bounds.items():
+            value, expected = None if row is None else getattr(row, _BOUNDS[bound]), f"expected {_at(bound, number)}"
+            if value is None:
+                lines.append(f"{name} was not measured ({report.left_out.get(name, 'not in the report')}), {expected}")
+            elif not _holds(value, bound, number):
+                lines.append(f"{name}: {_WORDS[_BOUNDS[bound]]}{value:.4g}, {expected}")
     return lines
 
 
@@ -80,14 +81,12 @@ def targets(report: Report, gates: Gates) -> dict[CriterionName, list[Target]]:
     decision. A bound on an end of the interval is decided by that end.
     """
     found: dict[CriterionName, list[Target]] = {}
-    for name, bound, number in _limits(gates):
-        target = _target(report.find(name), f"{name}: {_WORDS[_BOUNDS[bound]]}{_at(bound, number)}", bound, number)
-        found.setdefault(MEASUREMENTS[name].criterion, []).append(target)
+    for name, bounds in gates.items():
+        for bound, number in bounds.items():
+            text = f"{name}: {_WORDS[_BOUNDS[bound]]}{_at(bound, number)}"
+            target = _target(report.find(name), text, bound, number)
+            found.setdefault(MEASUREMENTS[name].criterion, []).append(target)
     return found
-
-
-def _limits(gates: Gates) -> list[tuple[str, str, float]]:
-    return [(name, bound, number) for name, bounds in gates.items() for bound, number in bounds.items()]
 
 
 def _at(bound: str, number: float) -> str:
@@ -102,11 +101,7 @@ def _target(row: Measurement | None, text: str, bound: str, number: float) -> Ta
         worst, best = (row.low, row.high) if bound == "min" else (row.high, row.low)
         if _holds(best, bound, number) and not _holds(worst, bound, number):
             return Target(text, "undecided")
-    return Target(text, "met" if _holds(_value(row, bound), bound, number) else "missed")
-
-
-def _value(row: Measurement | None, bound: str) -> float | None:
-    return None if row is None else getattr(row, _BOUNDS[bound])
+    return Target(text, "met" if _holds(getattr(row, _BOUNDS[bound]), bound, number) else "missed")
 
 
 def _holds(value: float | None, bound: str, number: float) -> bool:

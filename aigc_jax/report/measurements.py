@@ -1,13 +1,11 @@
 """The table of all measurements of a report, by criterion, and the measurement itself.
 
-``docs/report.md`` holds this table too; after a change, run ``python -m aigc_jax.report.measurements docs/report.md``.
+``docs/report.md`` holds this table too; after a change, run ``python -m tests.report.document``.
 """
 
 from __future__ import annotations
 
 import functools
-import sys
-from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict, Unpack
 
 CriterionName = Literal["valid", "follows_condition", "consistent", "not_copied", "diverse"]
@@ -299,23 +297,3 @@ def measure(name: str, value: float, n: int, *, note: str = "", **details: Unpac
     title = (kind.long_title or kind.title + ": {}").format(detail) if detail else kind.title
     note, is_lower = f"{kind.note} {note}".strip(), kind.lower_is_better
     return Measurement(name, title, value, n, kind.unit, note, lower_is_better=is_lower, **details)
-
-
-_BEGIN, _END = "<!-- generated: python -m aigc_jax.report.measurements docs/report.md -->", "<!-- end of generated -->"
-
-
-def with_table(document: str) -> str:
-    """The text of ``docs/report.md`` with the table of measurements as it is in this file."""
-    rows = [
-        f"| `{name}` | `{kind.criterion}` | {kind.unit} | {'yes' if kind.has_interval else 'no'} | "
-        f"{'lower' if kind.lower_is_better else ''} | {kind.note} |"
-        for name, kind in MEASUREMENTS.items()
-    ]
-    head = ["| name | criterion | unit | interval | better | definition |", "|---|---|---|---|---|---|"]
-    before, _, rest = document.partition(_BEGIN)
-    return "\n".join([before + _BEGIN, "", *head, *rows, "", _END + rest.partition(_END)[2]])
-
-
-if __name__ == "__main__":
-    file = Path(sys.argv[1])
-    file.write_text(with_table(file.read_text(encoding="utf-8")), encoding="utf-8")

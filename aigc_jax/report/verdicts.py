@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from aigc_jax.report.measurements import CRITERION_TITLES
@@ -65,14 +64,11 @@ def summary(report: Report) -> str:
         parts.append(f"not distinguishable from real data in {len(passed)}{'' if failed else total}")
     if unknown:
         parts.append(f"not measured: {', '.join(unknown)}")
-    parts += _targets_in_words(report.criteria)
+    states = [target.state for criterion in report.criteria for target in criterion.targets]
+    if len(states) == 1:
+        parts.append(f"your target is {states[0]}")
+    elif states:
+        counts = [f"{states.count(state)} {state}" for state in ("missed", "undecided", "met") if state in states]
+        parts.append(f"of your {len(states)} targets, {', '.join(counts)}")
     sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}." if sentence else ""
-
-
-def _targets_in_words(criteria: Sequence[Criterion]) -> list[str]:
-    states = [target.state for criterion in criteria for target in criterion.targets]
-    if len(states) < 2:
-        return [f"your target is {state}" for state in states]
-    counts = [f"{states.count(state)} {state}" for state in ("missed", "undecided", "met") if state in states]
-    return [f"of your {len(states)} targets, {', '.join(counts)}"]

@@ -90,7 +90,7 @@ FUNCTIONS = {
     "risk_coverage": (risk_coverage, (VALUES, FLAGS)),
     "calibrate": (lambda *x: calibrate(*x, alpha=0.1), (VALUES, FLAGS)),
     "mann_whitney_z": (mann_whitney_z, (VALUES, VALUES)),
-    "path_length": (lambda speeds: path_length(speeds, num_resamples=9), (VALUES,)),
+    "path_length": (path_length, (VALUES,)),
     "mean_likelihood": (update(mean_likelihood(3)), (VALUES,)),
     "perplexity": (update(perplexity()), (VALUES, IDS, IDS)),
     "sensitivity": (lambda *x: sensitivity(*x, num_resamples=9), (REAL, FAKE, REAL)),

@@ -88,11 +88,9 @@ def test_path_speed_of_rounded_images_is_0():
 def test_path_length_trims_like_scipy():
     values = np.random.default_rng(0).gamma(0.5, 1.0, 1000)
     result = path_length(values)
-    assert result.value == pytest.approx(trim_mean(values, 0.009), rel=1e-3)
-    assert result.low < result.value < result.high
-    assert result.n == 1000
-    assert result.value < values.mean()
-    assert path_length(np.append(values, [1e9] * 5)).value < 2 * result.value
+    assert result == pytest.approx(trim_mean(values, 0.009), rel=1e-3)
+    assert result < values.mean()
+    assert path_length(np.append(values, [1e9] * 5)) < 2 * result
 
 
 def test_path_length_refuses_no_speeds_and_nan():

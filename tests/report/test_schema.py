@@ -3,17 +3,17 @@
 import json
 import math
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from aigc_jax.report.measurements import MEASUREMENTS, Measurement, measure, with_table
+from aigc_jax.report.measurements import MEASUREMENTS, Measurement, measure
 from aigc_jax.report.schema import FORMAT, Report, from_json, to_json
 from aigc_jax.types import UsageError
+from tests.report.document import FILE, with_table
 from tests.report.example import REPORT
 
-DOCUMENT = (Path(__file__).parent.parent.parent / "docs" / "report.md").read_text(encoding="utf-8")
+DOCUMENT = FILE.read_text(encoding="utf-8")
 COMMON = {"kind", "name", "title", "caption"}
 LISTS = {"criteria": "criterion", "checks": "check", "targets": "target", "measurements": "measurement"} | {
     "recommendations": "recommendation",
@@ -57,7 +57,7 @@ def test_document_names_every_key_of_the_json():
 
 
 def test_with_table_changes_nothing_in_the_document():
-    """The document is what ``python -m aigc_jax.report.measurements docs/report.md`` would write."""
+    """The document is what ``python -m tests.report.document`` would write."""
     assert with_table(DOCUMENT) == DOCUMENT
 
 

@@ -139,16 +139,11 @@ def _class_figures(evidence: Evidence, given: ClassAgreement, real: ClassAgreeme
     names = [evidence.class_name(index) for index in range(_num_classes(evidence.samples))]
     columns = names if evidence.judge.world is None else [*names, "invalid"]
     unseen = [names[index] for index in evidence.model.withheld if index < len(names)]
-    bars = [
-        Bar(
-            name,
-            none_if_nan(given.per_class[index]),
-            *clopper_pearson(int(given.confusion[index, index]), int(given.per_class_n[index])),
-            int(given.per_class_n[index]),
-            _per_class(real, index),
-        )
-        for index, name in enumerate(names)
-    ]
+    bars = []
+    for index, name in enumerate(names):
+        count, n = int(given.confusion[index, index]), int(given.per_class_n[index])
+        ends = clopper_pearson(count, n)
+        bars.append(Bar(name, none_if_nan(given.per_class[index]), *ends, n, _per_class(real, index)))
     caption = "Share of the samples of each class that are predicted to be of it."
     counts_caption = "Numbers of samples by condition (row) and by predicted class (column)."
     counts_caption += " Hatched rows do not occur in the training data." if unseen else ""

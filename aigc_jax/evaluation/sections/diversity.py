@@ -156,8 +156,8 @@ def _path_length(evidence: Evidence) -> Measurement:
     if evidence.model.path_lengths is None:
         reason = "the model does not start from a single latent"
         raise UsageError(evidence.model.left_out.get("path_length", reason))
-    found = path_length(evidence.model.path_lengths(min(evidence.samples.num, NUM_PATHS)))
-    return measure("path_length", found.value, found.n, is_proxy=True)
+    speeds = evidence.model.path_lengths(min(evidence.samples.num, NUM_PATHS))
+    return measure("path_length", path_length(speeds), len(speeds), is_proxy=True)
 
 
 def _class_shares(evidence: Evidence, counts: np.ndarray, real_counts: np.ndarray) -> Figure:

@@ -92,10 +92,21 @@ def common_violations(evidence: Evidence, pairs: Sequence[Pair]) -> list[Figure]
     for pair in pairs:
         ours = evidence.samples.select(slice(0, pair.samples.num))
         is_bad, is_their_bad = (np.asarray(each.predictions.violation) != 0 for each in (ours, pair.samples))
-        if (is_bad | is_their_bad).any():
-            condition = np.zeros(ours.num, np.int64) if ours.condition is None else ours.condition
-            title = f"{MEASUREMENTS[pair.measurement].title}: {pair.title}"
-            rows.append([title, *_common(is_bad, is_their_bad, condition)])
+        if not (is_bad | is_their_bad).any():
+            continue
+        condition, n = np.zeros(ours.num, np.int64) if ours.condition is None else ours.condition, ours.num
+        groups = [condition == each for each in np.unique(condition)]
+        expected = sum(is_bad[group].sum() * is_their_bad[group].mean() for group in groups)
+        p_value = 1.0
+        if 0 < is_bad.sum() < n:
+            sides = (is_their_bad[is_bad], condition[is_bad], is_their_bad[~is_bad], condition[~is_bad])
+            p_value = mantel_haenszel_test("", *sides).p_value
+        cells = [f"{MEASUREMENTS[pair.measurement].title}: {pair.title}"]
+        for count in (int(each.sum()) for each in (is_bad, is_their_bad, is_bad & is_their_bad)):
+            low, high = clopper_pearson(count, n)
+            ends = f"{format_share(low).removesuffix(' %')} to {format_share(high)}"
+            cells.append(f"{format_count_share(count / n, n, low, high)} ({ends})")
+        rows.append([*cells, format_share(float(expected / n)), format_p(p_value or 0.0)])
     caption = (
         "Samples and their variants of the same noise that are invalid, each and both, with 95 % intervals; the share "
         "of both if they were independent given their condition, and the probability of as many then. Both far more "
@@ -103,23 +114,6 @@ def common_violations(evidence: Evidence, pairs: Sequence[Pair]) -> list[Figure]
     )
     columns = ["variant", "invalid samples", "invalid variants", "both", "both by chance", "p"]
     return [Table("paired_violations", "Violations of the same noise", caption, columns, rows)] if rows else []
-
-
-def _common(is_bad: np.ndarray, is_their_bad: np.ndarray, condition: np.ndarray) -> list[str]:
-    n = len(is_bad)
-    groups = [condition == each for each in np.unique(condition)]
-    expected = sum(is_bad[group].sum() * is_their_bad[group].mean() for group in groups)
-    p_value = 1.0
-    if 0 < is_bad.sum() < n:
-        p_value = mantel_haenszel_test(
-            "", is_their_bad[is_bad], condition[is_bad], is_their_bad[~is_bad], condition[~is_bad]
-        ).p_value
-    cells = []
-    for count in (int(each.sum()) for each in (is_bad, is_their_bad, is_bad & is_their_bad)):
-        low, high = clopper_pearson(count, n)
-        ends = f"{format_share(low).removesuffix(' %')} to {format_share(high)}"
-        cells.append(f"{format_count_share(count / n, n, low, high)} ({ends})")
-    return [*cells, format_share(float(expected / n)), format_p(p_value or 0.0)]
 
 
 def gallery(evidence: Evidence, pairs: Sequence[Pair]) -> list[Figure]:
