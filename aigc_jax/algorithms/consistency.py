@@ -80,6 +80,9 @@ def consistency(
     Returns:
         The algorithm. Batches as for :func:`aigc_jax.algorithms.flow_matching.flow_matching`.
 
+    Raises:
+        UsageError: a curriculum without intervals, or with fewer at its end than at its beginning.
+
     >>> from aigc_jax.nets.mlp import MLPDenoiser
     >>> from aigc_jax.processes.boundary import with_boundary
     >>> from aigc_jax.processes.gaussian import edm

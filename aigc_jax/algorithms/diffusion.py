@@ -82,6 +82,9 @@ def diffusion(
     Returns:
         The algorithm. Batches hold ``example`` [B, ...] and, for a conditional model, ``condition`` int32 [B].
 
+    Raises:
+        UsageError: an unknown objective.
+
     >>> from aigc_jax.nets.mlp import MLPDenoiser
     >>> from aigc_jax.processes.gaussian import edm
     >>> from aigc_jax.processes.prediction import precondition

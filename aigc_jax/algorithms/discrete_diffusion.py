@@ -136,6 +136,9 @@ def discrete_diffusion(
         ``condition`` int32 [B]. ``evaluate`` gives an unbiased estimate of a bound from above: ``nll`` in nats and
         ``bits_per_dim``, per token; and ``num_tokens``.
 
+    Raises:
+        UsageError: a number out of range, or guidance of a model without condition.
+
     >>> from aigc_jax.nets.unet import UNet
     >>> from aigc_jax.processes.discrete import absorbing
     >>> net = UNet(8, (1,), 1, (), head_width=0, out_channels=2)

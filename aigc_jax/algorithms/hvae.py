@@ -165,6 +165,9 @@ def hvae(
         ``condition`` int32 [B]. Reported are ``elbo``, ``log_likelihood`` and ``kl_level_0`` (next to the image) and so
         on, each exact given the latents above it.
 
+    Raises:
+        UsageError: negative beta or minimum_kl.
+
     >>> from aigc_jax.losses.likelihoods import bernoulli
     >>> model = Model(Ladder((8, 8, 1), (4, 4), (1, 2, 3)), bernoulli())
     >>> algorithm = hvae(model, optax.sgd(1e-3))

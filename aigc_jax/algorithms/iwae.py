@@ -43,6 +43,9 @@ def iwae(
         ``condition`` int32 [B]. Reported are ``elbo`` (the mean log weight) and ``effective_samples``,
         (sum w)^2 / sum w^2, from 1 to k.
 
+    Raises:
+        UsageError: num_importance_samples below 1.
+
     >>> from aigc_jax.losses.likelihoods import bernoulli
     >>> from aigc_jax.nets.vae import MLPDecoder, MLPEncoder
     >>> model = Model(MLPEncoder((3,), (8,)), MLPDecoder((4, 4, 1), (8,)), (3,), bernoulli())

@@ -44,6 +44,9 @@ def vae(
         The algorithm. Batches hold ``example`` float32 [B, H, W, C] in [-1, 1] and, for a conditional model,
         ``condition`` int32 [B]. ``evaluate`` is :meth:`Model.evaluate`.
 
+    Raises:
+        UsageError: negative beta or minimum_kl.
+
     >>> import jax
     >>> from aigc_jax.losses.likelihoods import bernoulli
     >>> from aigc_jax.nets.vae import MLPDecoder, MLPEncoder

@@ -147,6 +147,9 @@ def vqvae(
         ``condition`` int32 [B]. Reported are ``log_likelihood``, ``commitment``, ``perplexity`` (of the batch's codes,
         from 1 to M) and ``restarts``. ``evaluate`` is :meth:`Model.evaluate`.
 
+    Raises:
+        UsageError: a number out of range.
+
     >>> from aigc_jax.losses.likelihoods import gaussian
     >>> from aigc_jax.nets.vae import ConvDecoder, ConvEncoder
     >>> shape = (2, 2, 3)

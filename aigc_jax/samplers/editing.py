@@ -25,18 +25,11 @@ def edit(
     strength: float = 1.0,
     num_resamples: int = NUM_RESAMPLES,
 ) -> Array:
-    """Change examples with a denoiser: in-painting with a mask, image-to-image without.
+    """Change examples ``start`` [B, ...] with a denoiser: in-painting with a mask, image-to-image without.
 
-    Args:
-        sampler: its solver, grid and guidance.
-        denoise: the denoiser; the sampler's guidance is applied to it.
-        start: examples [B, ...].
-        keys: one key per example [B].
-        condition: of the results; None for an unconditional model.
-        mask: 1 where a number stays, 0 where it is generated; broadcastable to ``start`` and of its rank. None changes
-            all.
-        strength: share in (0, 1] of the steps that are made, from the example with the noise of the first one.
-        num_resamples: how often each step is made under a mask.
+    ``mask`` is 1 where a number stays, 0 where it is generated, broadcastable to ``start`` and of its rank;
+    ``strength`` is the share in (0, 1] of the steps that are made, from the example with the noise of the first one;
+    ``num_resamples`` is how often each step is made under a mask.
 
     Reference:
         Meng et al., "SDEdit", 2022, algorithm 1; Lugmayr et al., "RePaint", 2022, algorithm 1.

@@ -46,16 +46,9 @@ def repaint(
     """In-painting of states: after each step the known pixels are replaced by noised given ones.
 
     With resamples each step is made several times, with noise added back in between, which lets the unknown pixels fit
-    the known ones.
-
-    Args:
-        process: the noise process.
-        inner: the solver, ancestral in the paper. It is called step by step: a multistep method is of order 1 here, and
-            churn counts per step.
-        known: examples [B, ...].
-        mask: 1 where a pixel is known, 0 where it is generated; broadcastable to ``known`` and of its rank.
-        num_resamples: how often each step is made, >= 1; 1 is plain replacement (Song et al. 2021, appendix I.2), 10
-            the paper's.
+    the known ones: 1 is plain replacement (Song et al. 2021, appendix I.2), 10 the paper's. ``inner``, ancestral in the
+    paper, is called step by step: a multistep method is of order 1 here, and churn counts per step. ``mask`` is as for
+    :func:`keep_known`.
 
     Reference:
         Lugmayr et al., "RePaint: Inpainting using Denoising Diffusion Probabilistic Models", 2022, algorithm 1
@@ -87,15 +80,10 @@ def repaint(
 def start_from(
     process: Process, times: Float[Array, " points"], image: Float[Array, "batch *shape"], keys: Keys, strength: float
 ) -> tuple[Array, Float[Array, " rest"]]:
-    """Image-to-image: the noised example at the first of the remaining times, and these times.
+    """Image-to-image: the noised example at the first of the remaining times of a grid, and these times.
 
-    Args:
-        process: the noise process.
-        times: the whole grid, decreasing [N + 1].
-        image: the examples to change [B, ...].
-        keys: one key per example [B].
-        strength: share in (0, 1] of the steps that are made: 1 forgets the example (but for the signal that the process
-            keeps at its end), little strength changes details.
+    ``strength`` is the share in (0, 1] of the steps that are made: 1 forgets the example (but for the signal that the
+    process keeps at its end), little strength changes details.
 
     Reference:
         Meng et al., "SDEdit: Guided Image Synthesis and Editing with Stochastic Differential Equations", 2022,

@@ -46,15 +46,9 @@ def cell_world(
 ) -> World:
     """World of a square number of cells; its examples are float32 [N, S, S, 1], S = cells a side times ``cell_size``.
 
-    Args:
-        name: of the world.
-        codes: the legal combinations.
-        glyphs: the possible contents of a cell, all of one size.
-        cell_size: pixels a side of a cell.
-        rule: name of the violation of an illegal combination.
-        weights: probabilities of the modes; None for every combination equally often.
-        tolerance: wrong pixels in a cell that still count as a glyph.
-        margin: see :func:`aigc_jax.worlds.renderings.num_wrong`.
+    ``rule`` is the name of the violation of an illegal combination of ``glyphs``, all of one size; ``weights`` are
+    probabilities of the modes, None for every combination equally often; ``tolerance`` wrong pixels in a cell still
+    count as a glyph (see :func:`aigc_jax.worlds.renderings.num_wrong` for ``margin``).
 
     >>> codes, glyphs = Codes(np.array([[0], [1]]), np.array([0, 1])), [np.ones((2, 2), bool), np.eye(2, dtype=bool)]
     >>> world = cell_world("two", codes, glyphs, cell_size=3, rule="forbidden", tolerance=0)
