@@ -123,7 +123,7 @@ def test_vae_binarizes_by_each_examples_key():
     [
         (lambda: vae(lg.model(), optax.sgd(0.1), beta=-1.0), "beta >= 0"),
         (lambda: vae(lg.model(), optax.sgd(0.1), minimum_kl=-1.0), "minimum_kl >= 0"),
-        (lambda: lg.model(num_classes=2).encode(lg.variables(), BATCH, KEY), "no condition"),
+        (lambda: lg.model(num_classes=2).encode(lg.variables(), BATCH, KEY), "no 'condition'"),
         (lambda: lg.model(num_classes=2).decode(lg.variables(), jnp.zeros((1, 2)), None), "a condition for each"),
         (lambda: lg.model().decode(lg.variables(), jnp.zeros((1, 2)), jnp.zeros(1, jnp.int32)), "no condition"),
     ],
