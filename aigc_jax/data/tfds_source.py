@@ -7,7 +7,6 @@ import io
 import os
 import re
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +48,8 @@ def open_tfds(name: str, data_dir: str | None = None) -> Data:
     parts = _read_splits(place)
     info = parts["train"].dataset_info
     features = dict(info.features.items())
-    shape, class_names = _image_shape(place, features), _class_names(features)
+    shape = _image_shape(place, features)
+    class_names = tuple(visible(name) for name in getattr(features.get("label"), "names", ()))
     opened, digest = [], hashlib.sha256()
     for split, rows in _split_rows(place, {split: len(part) for split, part in parts.items()}):
         source = TfdsSource(parts[split], rows, place=place, image_shape=shape, num_classes=len(class_names))
@@ -178,11 +178,6 @@ def _image_shape(place: Place, features: dict[str, Any]) -> tuple[int, int, int]
             f"tfds:{place.name} holds images of various sizes: write them as files and use folder:DIR, which resizes"
         )
     return feature.shape
-
-
-def _class_names(features: dict[str, Any]) -> Sequence[str]:
-    """Printable names of the labels; () where there are none."""
-    return tuple(visible(name) for name in getattr(features.get("label"), "names", ()))
 
 
 def _split_rows(place: Place, lengths: dict[str, int]) -> list[tuple[str, range]]:

@@ -175,16 +175,12 @@ def enlarge(image: Float[Array, "batch height width channel"], side: int) -> Flo
     return image
 
 
-def _mean(x: Float[Array, "batch height width channel"]) -> Float[Array, "batch height width channel"]:
-    return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
-
-
-def _max(x: Float[Array, "batch height width channel"]) -> Float[Array, "batch height width channel"]:
-    return nn.max_pool(x, (3, 3), padding="SAME")
-
-
 def _max_half(x: Float[Array, "batch height width channel"]) -> Float[Array, "batch height2 width2 channel"]:
     return nn.max_pool(x, (3, 3), strides=(2, 2))
 
 
-_POOLS = {"mean": _mean, "max": _max, "max half": _max_half}
+_POOLS = {
+    "mean": lambda x: nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False),
+    "max": lambda x: nn.max_pool(x, (3, 3), padding="SAME"),
+    "max half": _max_half,
+}

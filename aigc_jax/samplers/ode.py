@@ -35,7 +35,8 @@ def midpoint(process: Process) -> Solver:
         t, s, _ = interval
         pair, is_last = pair_at(process, denoise, x, t), process.sigma(s) == 0
         middle = jnp.where(is_last, _straight_middle(process, t), 0.5 * (s + t))
-        x_middle = jnp.where(is_last, _mix(process, pair, middle), x + (middle - t) * velocity(process, pair, t))
+        straight = process.alpha(middle) * pair.x_0 + process.sigma(middle) * pair.epsilon
+        x_middle = jnp.where(is_last, straight, x + (middle - t) * velocity(process, pair, t))
         pair = pair_at(process, denoise, x_middle, middle)
         straight = _straight_to_data(process, pair, x, t)
         return jnp.where(is_last, straight, x + (s - t) * velocity(process, pair, middle)), carry
@@ -123,10 +124,6 @@ def _straight_middle(process: Process, t: Array) -> Array:
     alpha, sigma = process.alpha(t), process.sigma(t)
     # w / 2 as a ratio of noise to signal, (w / 2) / (1 - w / 2).
     return process.time_at(sigma / (2.0 * alpha + sigma))
-
-
-def _mix(process: Process, pair: Pair, t: Array) -> Array:
-    return process.alpha(t) * pair.x_0 + process.sigma(t) * pair.epsilon
 
 
 def _straight_to_data(process: Process, pair: Pair, x: Array, t: Array) -> Array:
