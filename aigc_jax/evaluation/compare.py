@@ -1,7 +1,7 @@
-"""Reports of several runs: every measurement of every run, and paired differences with their intervals.
+"""Comparison of reports: every measurement of every run, and paired differences with their intervals.
 
-Two runs that were evaluated with the same seed and number of samples have a sample i each, of the same noise and
-condition: differences of shares are paired, with narrower intervals than those of two separate shares.
+Sample i of two runs of one seed and size has the same noise and condition: differences of shares are paired, with
+narrower intervals than those of two separate shares.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _check_paired(first: ComparedRun, other: ComparedRun) -> None:
         _check_per_sample(each)
     ours, theirs = (each.per_sample.get("condition", np.zeros(0)) for each in (first, other))
     if not np.array_equal(ours, theirs):
-        raise UsageError(f"{first.name} and {other.name} were asked for different classes: compare runs of the same")
+        raise UsageError(f"{first.name} and {other.name} have different target classes: compare runs of the same")
 
 
 def _check_per_sample(run: ComparedRun) -> None:

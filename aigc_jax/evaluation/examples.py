@@ -20,7 +20,7 @@ BATCH_SIZE = 256
 """Examples that are drawn and judged at once: a multiple of the blocks that samples are computed in."""
 
 MAX_BYTES = 2**30
-"""Memory for one set of real examples; of more, as many drawn at random are looked at."""
+"""Memory for one set of real examples; of more, as many are drawn at random."""
 
 
 class Examples(NamedTuple):

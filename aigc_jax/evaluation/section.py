@@ -1,4 +1,4 @@
-"""The evidence that all sections of an evaluation share, and what each of them returns."""
+"""The evidence that all sections of an evaluation share, and the parts of a report that they return."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Guards: how unreliable a sample is, and thresholds with a guarantee."""
+"""Guards: scores of unreliable samples, and thresholds with a guarantee."""

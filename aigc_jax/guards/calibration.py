@@ -17,9 +17,8 @@ from aigc_jax.types import UsageError
 DESIGN = 0.25
 """Share of the labelled samples that choose which thresholds are tested, and in which order."""
 
-
 QUANTILES = 16
-"""At so many values of an uncertain risk its consequences are looked at."""
+"""Values of an uncertain risk that a probability is averaged over."""
 
 
 class Threshold(NamedTuple):
@@ -71,7 +70,7 @@ def calibrate(scores: Scores, is_unreliable: Truth, alpha: float, delta: float =
     """Find the largest threshold that is certified to accept no more than a share ``alpha`` of unreliable samples.
 
     A quarter of the samples, drawn at random, proposes thresholds and the order of their tests. The others test them
-    one after the other, each by the exact binomial law at level delta, until the first fails (fixed-sequence testing
+    one after the other, each by the exact binomial test at level delta, until the first fails (fixed-sequence testing
     needs no correction for their number, and the split makes the sequence fixed). So the guarantee holds for every
     score, monotone in the risk or not, useful or not: a useless one merely accepts nothing, or everything where the
     risk is small anyway.

@@ -1,8 +1,4 @@
-"""Detectors that need nothing of the model: how far samples lie from real examples in a space of features.
-
-They see what the encoder sees. What one is worth for a model is found out on labelled samples
-(:func:`aigc_jax.guards.assess.assess`), for example those of a world whose truth is decidable.
-"""
+"""Detectors by distances to real examples in a feature space; they need samples alone, not the model."""
 
 from __future__ import annotations
 

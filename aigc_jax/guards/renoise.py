@@ -1,7 +1,7 @@
-"""Re-noise stability: whether a sample comes back when it is noised a little and denoised.
+"""Re-noise stability: distance of a sample from its reconstruction after a little noise and denoising.
 
-A point of the data is where the denoiser leads to; a point between two modes is led away to either. Nothing but a
-denoiser is needed: no trajectory, not even that the sample is of the same model.
+The denoiser leads a point of the data back, a point between two modes to either of them. It needs a denoiser alone,
+which may be that of another model.
 
 Reference:
     The residual of a denoising autoencoder as a measure of the score: Alain and Bengio, "What Regularized Auto-Encoders
@@ -38,7 +38,7 @@ def renoise_stability(
         denoise: the denoiser.
         x: samples [B, ...] at the data end of the process.
         keys: one key per sample [B]; score i depends on ``keys[i]`` alone.
-        condition: what the samples were asked to be, int32 [B]; None for a denoiser without condition.
+        condition: target class of each sample, int32 [B]; None for a denoiser without condition.
         level: the noise level sigma_t / alpha_t > 0: one to five standard deviations of the data within a mode, for
             beyond that modes blur into each other and the score says nothing.
             :func:`aigc_jax.guards.assess.choose` finds the best of several on labelled samples.

@@ -1,8 +1,8 @@
-"""Trajectory variance: how much the denoiser changed its mind on the last steps to a sample.
+"""Trajectory variance: variance of the predicted x_0 over the last sampling steps.
 
-It needs no further evaluation, but the sample's own trajectory. Which steps are looked at decides whether it is worth
-anything: choose the window on labelled samples (:func:`aigc_jax.guards.assess.choose`). Under deterministic samplers it
-may be turned around: a point in the middle between two modes can be a stable one for the ODE.
+It needs no further evaluation, but the sample's own trajectory. Choose the window on labelled samples
+(:func:`aigc_jax.guards.assess.choose`). Under deterministic samplers the sign may be reversed: a point between two
+modes can be stable for the ODE.
 
 Reference:
     Aithal et al., "Understanding Hallucinations in Diffusion Models through Mode Interpolation", 2024, section 5.
@@ -46,8 +46,8 @@ def trajectory_variance(window: tuple[int, int] = WINDOW) -> Observer:
     """An observer that gives the mean over dimensions of Var_t x_0(x_t), over some of the last steps.
 
     Args:
-        window: the first and the last step looked at, both counted from the data: 0 is the very last step. A shorter
-            trajectory is looked at as far as it goes.
+        window: the first and the last step, both counted from the data: 0 is the very last step. Of a shorter
+            trajectory, all of its steps in the window.
 
     Returns:
         The observer, for :meth:`aigc_jax.samplers.sampling.Sampler.observe`; it gives a score [B], higher for a less

@@ -1,7 +1,6 @@
-"""Typicality: a likelihood is no detector by itself, its distance to that of real examples is one.
+"""Typicality: distance of a likelihood from those of real examples.
 
-A blank image may be likelier than any real one, so that neither a low nor a high likelihood says that a sample is
-reliable: what real examples have does.
+A likelihood by itself is no detector: a blank image may be likelier than any real one.
 
 Reference:
     Nalisnick et al., "Detecting Out-of-Distribution Inputs to Deep Generative Models Using Typicality", 2019.

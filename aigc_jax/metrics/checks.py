@@ -1,7 +1,6 @@
 """Checks of the arrays that a metric is given: kinds, axes, and lengths that must agree.
 
-Numpy computes on with most wrong arrays: bytes wrap around, a batch of 1 is broadcast to a batch of 4, a truth of 0
-and 1 selects by index. So every public metric checks first.
+Numpy computes on with most wrong arrays: bytes wrap around, a batch of 1 is broadcast, a truth of 0 and 1 selects.
 """
 
 from __future__ import annotations

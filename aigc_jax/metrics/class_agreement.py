@@ -1,8 +1,7 @@
 """Class agreement: the share of samples whose predicted class is their condition, as it is and corrected.
 
-A classifier that misreads 3 % of real digits cannot show more than 97 % agreement, however good the model. The
-correction inverts its confusion matrix on real examples; it assumes that the classifier errs on samples as it does on
-real examples of the same class.
+A classifier that misreads 3 % of real digits cannot show more than 97 % agreement. The correction inverts its confusion
+matrix on real examples; it assumes the same errors on samples as on real examples of the same class.
 """
 
 from __future__ import annotations
@@ -75,16 +74,8 @@ def class_agreement(predicted: Classes, condition: Classes, num_classes: int) ->
     per_class = np.divide(right, per_class_n, out=np.full(num_classes, np.nan), where=per_class_n > 0)
     successes, n = int(right.sum()), len(condition)
     worst = int(np.nanargmin(per_class)) if n else 0
-    return ClassAgreement(
-        successes / n if n else float("nan"),
-        *clopper_pearson(successes, n),
-        n=n,
-        per_class=per_class,
-        per_class_n=per_class_n,
-        worst_class=worst,
-        worst_value=float(per_class[worst]),
-        confusion=confusion,
-    )
+    agreement, ends = successes / n if n else float("nan"), clopper_pearson(successes, n)
+    return ClassAgreement(agreement, *ends, n, per_class, per_class_n, worst, float(per_class[worst]), confusion)
 
 
 class CorrectedAgreement(NamedTuple):
@@ -134,10 +125,10 @@ def corrected_agreement(
     1.0
     """
     samples, real = _checked_counts(sample_counts, real_counts)
-    asked = samples.sum(axis=1)
-    shares = asked / asked.sum()
+    requested = samples.sum(axis=1)
+    shares = requested / requested.sum()
     estimate = _inverted(samples, real)
-    if np.isnan(estimate[asked > 0]).any():
+    if np.isnan(estimate[requested > 0]).any():
         raise UsageError(
             "the classifier does not tell the classes of real examples apart, so that agreement cannot be corrected "
             "by its errors: train a better classifier"
@@ -152,8 +143,8 @@ def corrected_agreement(
         right, total = int(np.trace(counts)), int(counts.sum())
         ends = [sign * (end - right / total) for end in clopper_pearson(right, total)]
         low, high = min(low, agreement + min(ends)), max(high, agreement + max(ends))
-    per_class = np.where(asked > 0, np.clip(estimate, 0.0, 1.0), np.nan)
-    return CorrectedAgreement(agreement, max(low, 0.0), min(high, 1.0), per_class, int(asked.sum()))
+    per_class = np.where(requested > 0, np.clip(estimate, 0.0, 1.0), np.nan)
+    return CorrectedAgreement(agreement, max(low, 0.0), min(high, 1.0), per_class, int(requested.sum()))
 
 
 def _checked_counts(sample_counts: Counts, real_counts: Counts) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Fréchet distance of two sets of features, by streaming moments in float64, and its limit for infinitely many.
 
-Reference: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash
-Equilibrium", 2017. With another encoder than Inception the number is not an FID: name it FD[encoder].
+Reference: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", 2017.
+With another encoder than Inception the number is not an FID: name it FD[encoder].
 """
 
 from __future__ import annotations

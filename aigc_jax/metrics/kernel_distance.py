@@ -1,7 +1,6 @@
-"""Kernel distances between two sets of features: KID and CMMD. Both need the sets themselves, not their moments.
+"""Kernel distances between two sets of features: KID and CMMD.
 
-With another encoder than Inception (KID) or CLIP (CMMD) a number is comparable with none that was published: name it
-by its encoder.
+With another encoder than Inception (KID) or CLIP (CMMD) no published number is comparable: name it by its encoder.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Memorization of training examples: authenticity, calibrated distances, and the test C_T, against held-out examples.
 
-No number here tells copying from a model of few typical examples, and an average over samples can hide copies behind
-others that underfit. So each comes per sample, and each is compared with held-out real examples: a fresh sample of the
-true distribution is no farther from the training set than they are.
+Averages can hide copies behind samples that underfit, so each number comes per sample, compared with held-out real
+examples: a fresh sample of the true distribution is no farther from the training set than they are.
 """
 
 from __future__ import annotations

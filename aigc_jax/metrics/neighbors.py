@@ -1,8 +1,8 @@
 """Nearest neighbours and distances between two sets of features, tile by tile in bounded memory.
 
-50,000 x 50,000 distances fill 20 GB; a tile of them fills 8 MB. All arithmetic is float64 on features taken relative to
-the mean of the points, which makes ``|x|^2 + |y|^2 - 2 x.y`` (one matrix product) safe: in float32, or far from the
-origin, that difference keeps no digit. The remaining rounding error is bounded, and the bound is subtracted.
+All arithmetic is float64 on features less the mean of the points, which makes ``|x|^2 + |y|^2 - 2 x.y`` (one matrix
+product) safe: in float32, or far from the origin, that difference keeps no digit. The remaining rounding error is
+bounded, and the bound is subtracted.
 """
 
 from __future__ import annotations

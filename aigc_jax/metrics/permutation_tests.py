@@ -1,8 +1,7 @@
 """Permutation tests of the coverage of the data, and of the variety within a condition.
 
-Samples and real examples of one distribution can change places, so that mixing them gives the distribution of any
-difference. Neither statistic has a simpler test: neighbouring places are covered by the same samples, and values that
-were never seen have no variance.
+Samples and real examples of one distribution can change places: mixing them gives the distribution of any difference.
+Neither statistic has a simpler test, since neighbours are covered by the same samples.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The reliability report: what a model measured, as JSON and as a page."""
+"""The reliability report of a model, as JSON and as a page."""

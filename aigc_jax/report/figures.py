@@ -1,7 +1,6 @@
-"""Figures of a report as plain data: curves, bars, histograms, matrices, tables, galleries of pictures, texts.
+"""Figures of a report as plain data; ``docs/report.md`` describes each field.
 
-:mod:`aigc_jax.report.html` shows them, ``report.json`` holds them; ``docs/report.md`` describes each field. A figure
-has a ``name`` (for scripts), a ``title`` and a ``caption`` (how to read it).
+A figure has a ``name`` (for scripts), a ``title`` and a ``caption`` (how to read it).
 """
 
 from __future__ import annotations

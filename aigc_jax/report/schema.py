@@ -1,7 +1,6 @@
-"""The content of a report and its JSON form, ``report.json``.
+"""The content of a report and its JSON form, ``report.json``; ``docs/report.md`` describes it key by key.
 
-``docs/report.md`` describes it key by key; a number that does not exist is null, never NaN. A later ``format`` may
-rename or drop keys; new keys alone do not raise it.
+A number that does not exist is null, never NaN. A later ``format`` may rename or drop keys; new keys do not raise it.
 """
 
 from __future__ import annotations

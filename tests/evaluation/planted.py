@@ -109,7 +109,7 @@ def pleasing_one(start, condition, num):
 
 
 def crowded(start, condition, num):
-    """A sample depends on how many are computed beside it, as with batch statistics."""
+    """A sample depends on how many are computed with it, as with batch statistics."""
     return perfect(start, condition, num) + np.float32(0.01 * num)
 
 

@@ -1,4 +1,4 @@
-"""A cached classifier is the one that was asked for, or it is trained anew."""
+"""The cache of classifiers: an entry fits its identity, or it is trained anew."""
 
 import json
 import os

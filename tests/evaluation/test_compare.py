@@ -1,4 +1,4 @@
-"""Reports side by side: differences are paired, runs that cannot be paired are refused."""
+"""Comparison of reports: differences are paired, runs that cannot be paired are refused."""
 
 import numpy as np
 import pytest

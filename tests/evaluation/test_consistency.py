@@ -1,4 +1,4 @@
-"""The figures of consistency: each says what it says of samples of which the answer is known."""
+"""Consistency measurements on samples with a known answer."""
 
 import jax
 import jax.numpy as jnp
@@ -265,8 +265,8 @@ def test_paired_violations_are_compared_with_independence():
     (same,) = rows_of(paired(world, tenth, tenth), "paired_violations").values()
     assert same[0] == same[1] == same[2]
     assert same[3:] == ["1.0 %", "p < 0.0001"]  # (26 / 256)^2
-    (apart,) = rows_of(paired(world, tenth, other), "paired_violations").values()
-    assert apart[2].startswith("1.2 %")  # 0, 90 and 180
-    assert float(apart[4].split()[-1]) > 0.4
+    (disjoint,) = rows_of(paired(world, tenth, other), "paired_violations").values()
+    assert disjoint[2].startswith("1.2 %")  # 0, 90 and 180
+    assert float(disjoint[4].split()[-1]) > 0.4
     names = {figure.name for figure in paired(world, sampler(world), sampler(world)).figures}
     assert "paired_violations" not in names

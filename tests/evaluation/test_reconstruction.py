@@ -1,4 +1,4 @@
-"""What comes back of an image: nothing is lost by an identity, and another image of the data gives the reference."""
+"""Reconstructions: an identity loses nothing, and the nearest training image gives the reference."""
 
 import math
 
@@ -38,7 +38,7 @@ def measured(reconstruct, values, train=TRAIN):
     """The section of a model that makes this of images."""
     modality = IMAGE if values.ndim == 4 else POINT
     held_out = Examples(values, np.arange(len(values), dtype=np.int32), Predictions(), modality)
-    judge = Judge("nobody", lambda examples: Predictions(examples))
+    judge = Judge("none", lambda examples: Predictions(examples))
     model = EvaluatedModel(lambda *given: values, modality=modality, reconstruct=reconstruct)
     data = Data("blobs", ArraySource(to_uint8(train)), [], ())
     return reconstruction(Evidence(model, judge, data, held_out, held_out, held_out))

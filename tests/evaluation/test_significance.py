@@ -97,8 +97,8 @@ def test_hypothesis_tests_reject_no_more_often_than_said(kind):
 
 def rare_kinds(rng, n, num_kinds=60, num_dropped=0):
     """Kinds of which a few are common and most are rare; of the first, some may be lacking."""
-    law = np.where(np.arange(num_kinds) < 4, 20.0, 0.3) * (np.arange(num_kinds) >= num_dropped)
-    return rng.multinomial(n, law / law.sum())
+    shares = np.where(np.arange(num_kinds) < 4, 20.0, 0.3) * (np.arange(num_kinds) >= num_dropped)
+    return rng.multinomial(n, shares / shares.sum())
 
 
 def test_homogeneity_test_of_rare_kinds_rejects_as_often_as_said(monkeypatch):
@@ -113,7 +113,7 @@ def test_homogeneity_test_of_rare_kinds_rejects_as_often_as_said(monkeypatch):
     low, high = stats.binom.ppf([0.005, 0.995], num, 0.05)
     assert low <= np.sum(np.array(p_values) <= 0.05) <= high
     assert 0.4 < np.mean(p_values) < 0.6
-    assert np.sum(np.array(asymptotic) <= 0.05) > high  # what Pearson's law would make of the same tables
+    assert np.sum(np.array(asymptotic) <= 0.05) > high  # Pearson's asymptotic distribution on the same tables
 
 
 def test_homogeneity_test_finds_a_dropped_rare_kind():

@@ -21,7 +21,7 @@ def draw(n, seed, *, shift=3.5, share=0.05):
 
 
 def true_risk(threshold, shift=3.5, share=0.05):
-    """The share of unreliable samples among those of a score <= threshold, by the law of :func:`draw`."""
+    """The share of unreliable samples among those of a score <= threshold, by the distribution of :func:`draw`."""
     bad, good = share * norm.cdf(threshold - shift), (1 - share) * norm.cdf(threshold)
     return 0.0 if threshold == -math.inf else bad / (bad + good)
 

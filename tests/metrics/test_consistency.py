@@ -32,11 +32,11 @@ def test_seed_consistency_of_a_fixed_attribute_is_1_with_an_interval():
 
 
 def test_seed_consistency_of_a_free_attribute_follows_from_its_entropy():
-    law = np.array([0.5, 0.25, 0.125, 0.125])
+    probabilities = np.array([0.5, 0.25, 0.125, 0.125])
     rng = np.random.default_rng(0)
-    attribute = rng.choice(4, 40_000, p=law)
+    attribute = rng.choice(4, 40_000, p=probabilities)
     result = seed_consistency(attribute, np.arange(40_000) % 4, 4)
-    entropy = -np.sum(law * np.log(law))
+    entropy = -np.sum(probabilities * np.log(probabilities))
     np.testing.assert_allclose(result.per_condition, 1 - entropy / np.log(4), atol=0.01)
     assert result.value == pytest.approx(1 - entropy / np.log(4), abs=0.005)
 
@@ -46,9 +46,9 @@ def drawn(agreement, sizes, num_draws, num_values=10):
     rng, condition = np.random.default_rng(2), np.repeat(np.arange(len(sizes)), sizes)
     shape = (num_draws, len(condition))
     off = np.where(rng.random(shape) < agreement, 0, rng.integers(1, num_values, shape))
-    law = np.r_[agreement, np.full(num_values - 1, (1 - agreement) / (num_values - 1))]
+    probabilities = np.r_[agreement, np.full(num_values - 1, (1 - agreement) / (num_values - 1))]
     results = [seed_consistency(seen, condition, num_values) for seen in (condition + off) % num_values]
-    return results, 1 + np.sum(law * np.log(law)) / np.log(num_values)
+    return results, 1 + np.sum(probabilities * np.log(probabilities)) / np.log(num_values)
 
 
 @pytest.mark.parametrize("agreement", [0.95, 0.98, 0.99])
@@ -119,10 +119,10 @@ def test_paired_agreement_chance_is_the_mean_of_shuffles_within_a_condition():
 
 @pytest.mark.parametrize("copied", [0.0, 0.4])
 def test_paired_agreement_excess_interval_covers_the_truth_95_times_in_100(copied):
-    law, rng, is_covered = np.array([0.7, 0.2, 0.1]), np.random.default_rng(4), []
-    truth = copied * (1 - np.sum(law**2))
+    probabilities, rng, is_covered = np.array([0.7, 0.2, 0.1]), np.random.default_rng(4), []
+    truth = copied * (1 - np.sum(probabilities**2))
     for _ in range(400):
-        a, b = rng.choice(3, 100, p=law), rng.choice(3, 100, p=law)
+        a, b = rng.choice(3, 100, p=probabilities), rng.choice(3, 100, p=probabilities)
         b = np.where(rng.random(100) < copied, a, b)
         result = attribute_agreement(a, b, np.arange(100) % 2)
         is_covered.append(result.excess_low <= truth <= result.excess_high)

@@ -98,7 +98,7 @@ def test_cmmd_of_a_set_with_itself_and_its_bias():
     assert abs(cmmd(real, real[::-1])) < 1e-10
     values = np.array([cmmd(rng.normal(size=(40, 16)), rng.normal(size=(80, 16))) for _ in range(200)])
     error = values.std(ddof=1) / np.sqrt(200)
-    # Directions of one law around 0: |x - y|^2 has the mean 2 and hardly varies, so 1 - E k is about 0.01.
+    # Directions of one distribution around 0: |x - y|^2 has the mean 2 and hardly varies, so 1 - E k is about 0.01.
     expected = 1000 * (1 - np.exp(-2 / 200)) * (1 / 40 + 1 / 80)
     assert error < 0.03 * expected
     assert values.mean() == pytest.approx(expected, abs=3 * error)

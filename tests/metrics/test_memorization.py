@@ -81,7 +81,7 @@ def test_flag_copies_flags_fresh_samples_at_the_rate():
         assert copies.rate == pytest.approx(3 / 60)
         flagged += int(copies.is_flagged.sum())
         small += copies.p_value <= 0.1
-    # Samples of one trial share a threshold, whose share of the law is Beta(3, 57): sd 0.028 a trial.
+    # Samples of one trial share a threshold, whose share of the distribution is Beta(3, 57): sd 0.028 a trial.
     assert flagged / (200 * 59) == pytest.approx(rate, abs=4 * 0.04 / np.sqrt(200))
     # The p-value is discrete, so rarer than its level; and it does happen.
     assert binomtest(small, 200, 0.1, alternative="greater").pvalue > 0.01

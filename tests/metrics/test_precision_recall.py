@@ -69,9 +69,9 @@ def test_overlap_balls_are_closed():
     assert result.density == pytest.approx(20 / 5)
     assert np.isinf(result.realism).all()
     # A ball of radius 0 holds nothing else, however near.
-    beside = overlap(features, features + 1e-3)
-    assert (beside.precision, beside.recall, beside.density, beside.coverage) == (0.0, 0.0, 0.0, 0.0)
-    assert beside.realism.max() < 1e-100
+    shifted = overlap(features, features + 1e-3)
+    assert (shifted.precision, shifted.recall, shifted.density, shifted.coverage) == (0.0, 0.0, 0.0, 0.0)
+    assert shifted.realism.max() < 1e-100
 
 
 def test_overlap_of_each_example_agrees_with_brute_force():

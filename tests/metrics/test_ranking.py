@@ -44,7 +44,7 @@ def test_roc_auc_of_a_useless_score_is_one_half():
     assert quality.high - quality.low < 0.06
     constant = roc_auc(np.zeros(20), np.arange(20) < 5)
     assert constant.value == 0.5
-    # All ties: no pair was told apart, and DeLong's variance is that of a certainty.
+    # All ties: no pair was ranked, and DeLong's variance is that of a certainty.
     assert constant.low <= 0.5 <= constant.high
 
 

@@ -74,9 +74,9 @@ def test_similarity_is_per_pair_and_the_same_under_jit():
     a, b = (x[:, :20, :20] for x in example_images(176, 192))
     np.testing.assert_allclose(ssim(a, a), 1, rtol=1e-5)
     for measure in (ssim, mse, psnr):
-        apart = [measure(a[i : i + 1], b[i : i + 1])[0] for i in range(2)]
-        np.testing.assert_allclose(measure(a, b), apart, rtol=1e-6)
-        np.testing.assert_allclose(jax.jit(measure)(a, b), apart, rtol=1e-4)
+        one_by_one = [measure(a[i : i + 1], b[i : i + 1])[0] for i in range(2)]
+        np.testing.assert_allclose(measure(a, b), one_by_one, rtol=1e-6)
+        np.testing.assert_allclose(jax.jit(measure)(a, b), one_by_one, rtol=1e-4)
 
 
 def test_ssim_and_ms_ssim_refuse_small_images():

@@ -1,4 +1,4 @@
-"""Numbers as people read them: none and all of n are bounds, and rare things do not read as never."""
+"""Numbers as text: none and all of n are bounds, and small shares are not rounded to 0."""
 
 import math
 

@@ -197,7 +197,7 @@ def free_attributes(evidence: Evidence) -> Table:
     """Variety of the attributes that the condition leaves free, in samples and real examples."""
     world, sides = evidence.judge.world, (evidence.samples, evidence.held_out)
     if world is None:
-        raise UsageError("only a synthetic data set reads attributes beside the class")
+        raise UsageError("only a synthetic data set reads attributes other than the class")
     is_unconditional = evidence.samples.condition is None
     samples, real = (_free_values(each, world, is_unconditional) for each in sides)
     if not samples:
