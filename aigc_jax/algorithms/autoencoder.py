@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Float
 
 from aigc_jax.algorithms.detecting import NUM_DRAWS, elbo_detector
-from aigc_jax.algorithms.networks import as_condition, condition_of, init_network
+from aigc_jax.algorithms.networks import as_condition, condition_of, example_of, init_network
 from aigc_jax.losses.bounds import LogWeightsFn, free_bits, importance_bound
 from aigc_jax.losses.likelihoods import (
     Likelihood,
@@ -78,7 +78,7 @@ class Model(NamedTuple):
 
     def preprocess(self, batch: Batch, keys: Keys) -> tuple[Array, Condition]:
         """The images, binarized by ``keys`` in a model of binary images, and the condition."""
-        image = batch["example"]
+        image = example_of(batch)
         if self.is_binarized:
             image = binarize(image, split_by_name(keys, "binarize")["binarize"])
         return image, condition_of(batch, self.num_classes)
@@ -138,7 +138,7 @@ class Model(NamedTuple):
     def encode(self, variables: Variables, batch: Batch, key: Array) -> Array:
         """Posterior means [B, *latent_shape] of the images as they are, without noise or binarization."""
         del key
-        return self.posterior(variables["params"][NAME], batch["example"], condition_of(batch, self.num_classes))[0]
+        return self.posterior(variables["params"][NAME], example_of(batch), condition_of(batch, self.num_classes))[0]
 
     def decode(self, variables: Variables, latents: Array, condition: Condition) -> Array:
         """Mean images in [-1, 1] of latents [B, *latent_shape]."""
@@ -150,7 +150,7 @@ def init_pair(model: Any, key: Key, batch: Batch, *, encoded_dim: int, meaning: 
     """Initial parameters of the encoder and the decoder of a model; only the shapes of the batch matter."""
     keys, image, condition = (
         split_by_name(key, "encoder", "decoder"),
-        batch["example"],
+        example_of(batch),
         condition_of(batch, model.num_classes),
     )
     latent = jnp.zeros((len(image), *model.latent_shape))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from aigc_jax.algorithms.networks import example_of
 from aigc_jax.players import single_player
 from aigc_jax.types import Algorithm, Batch, Key, LossTransform, Metrics, PyTree, Variables
 
 NAME = "classifier"
+
+KINDS = (jnp.floating, jnp.signedinteger)
+"""Numbers that a network may take: bytes are images as stored, on which it would train in another unit."""
 
 
 def classifier(
@@ -55,18 +61,24 @@ def classifier(
 
     def evaluate(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
         del key
-        logits, features = net.apply({"params": variables["params"][NAME]}, batch["example"])
+        logits, features = net.apply({"params": variables["params"][NAME]}, example_of(batch, *KINDS))
         rows = {"logits": logits, "features": features}
         if "condition" in batch:
             rows["nll"] = optax.softmax_cross_entropy_with_integer_labels(logits, batch["condition"])
             rows["is_correct"] = jnp.argmax(logits, axis=-1) == batch["condition"]
         return rows
 
+    transformed = transform(loss_fn)
+
+    def checked_loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> Any:
+        example_of(batch, *KINDS)  # before the transform, which may change the dtype
+        return transformed(params, model_state, batch, key)
+
     init, step = single_player(
         NAME,
-        transform(loss_fn),
+        checked_loss_fn,
         tx,
-        lambda key, batch: net.init(key, batch["example"])["params"],
+        lambda key, batch: net.init(key, example_of(batch, *KINDS))["params"],
         ema_decay=ema_decay,
         num_microbatches=num_microbatches,
         axis_name=axis_name,

@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Float
 
 from aigc_jax.algorithms.detecting import NUM_DRAWS
-from aigc_jax.algorithms.networks import as_condition, condition_of, init_network
+from aigc_jax.algorithms.networks import as_condition, condition_of, example_of, init_network
 from aigc_jax.guards.renoise import check_level, renoise_stability
 from aigc_jax.players import single_player
 from aigc_jax.processes.gaussian import Process
@@ -79,7 +79,7 @@ class Denoiser(NamedTuple):
 
     def init(self, key: Key, batch: Batch) -> PyTree:
         """Initial parameters; only the shapes of the batch matter."""
-        x = batch["example"]
+        x = example_of(batch)
         if x.shape[1:] != self.shape:
             raise UsageError(f"this model takes examples of shape {self.shape}, got {x.shape[1:]}: change either")
         label = jnp.zeros(x.shape[0])
@@ -141,7 +141,7 @@ def corrupt(
     if not 0 <= condition_dropout < 1:
         raise UsageError(f"expected a condition_dropout in [0, 1), got {condition_dropout}: 0.1 is usual")
     keys = split_by_name(example_keys(key, batch["index"]), "time", "noise", "condition", "dropout")
-    x_0, t, condition = batch["example"], time_sampler(keys["time"]), denoiser.condition(batch)
+    x_0, t, condition = example_of(batch), time_sampler(keys["time"]), denoiser.condition(batch)
     epsilon = normal(keys["noise"], denoiser.shape)
     if condition is not None and condition_dropout > 0:
         is_hidden = jax.vmap(lambda key: jax.random.bernoulli(key, condition_dropout))(keys["condition"])
@@ -234,7 +234,7 @@ def _evaluate_fn(
     """
 
     def evaluate(variables: Variables, batch: Batch, key: Array) -> dict[str, Array]:
-        x_0, condition = batch["example"], denoiser.condition(batch)
+        x_0, condition = example_of(batch), denoiser.condition(batch)
         keys = split_by_name(example_keys(key, x_0.shape[0]), "dequantize", "trace")
         if denoiser.num_levels is None:
             return {"nll": -log_likelihood(denoiser.denoise_fn(variables), x_0, keys["trace"], condition)}

@@ -22,7 +22,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from aigc_jax.algorithms.detecting import elbo_detector
-from aigc_jax.algorithms.networks import as_condition, condition_of, init_network
+from aigc_jax.algorithms.networks import as_condition, condition_of, example_of, init_network
 from aigc_jax.players import single_player
 from aigc_jax.processes.discrete import CategoricalProcess
 from aigc_jax.rng import example_keys, split_by_name
@@ -71,11 +71,10 @@ class TokenDenoiser(NamedTuple):
 
     def init(self, key: Key, batch: Batch) -> PyTree:
         """Initial parameters; only the shapes of the batch matter."""
-        tokens = batch["example"]
-        if tokens.shape[1:] != self.shape:
-            raise UsageError(f"this model takes tokens of shape {self.shape}, got {tokens.shape[1:]}: change either")
-        if not jnp.issubdtype(tokens.dtype, jnp.integer):
-            raise UsageError(f"this model takes tokens, int32, got {tokens.dtype}: use a modality of tokens")
+        if batch["example"].shape[1:] != self.shape:
+            got = batch["example"].shape[1:]
+            raise UsageError(f"this model takes tokens of shape {self.shape}, got {got}: change either")
+        tokens = example_of(batch, jnp.integer)
         x = jnp.zeros((*tokens.shape[:-1], self.shape[-1] * self.process.num_states))
         return init_network(
             "denoiser",
@@ -162,7 +161,7 @@ def discrete_diffusion(
             is_hidden = jax.vmap(lambda key: jax.random.bernoulli(key, condition_dropout))(keys["condition"])
             condition = jnp.where(is_hidden, denoiser.num_classes, condition)
         t = spread_times(split_by_name(key, "time")["time"], batch["index"])
-        losses = denoiser.bound_rate(params[PLAYER], batch["example"], t, condition, keys)
+        losses = denoiser.bound_rate(params[PLAYER], example_of(batch, jnp.integer), t, condition, keys)
         return losses, (model_state, {"bits_per_dim": losses / (num_dims * math.log(2.0))})
 
     init, step = single_player(
@@ -214,7 +213,7 @@ def _make_evaluate_fn(denoiser: TokenDenoiser, num_times: int) -> Callable[[Vari
     num_dims = math.prod(denoiser.shape)
 
     def evaluate(variables: Variables, batch: Batch, key: Array) -> dict[str, Array]:
-        x_0, condition = batch["example"], denoiser.condition(batch)
+        x_0, condition = example_of(batch, jnp.integer), denoiser.condition(batch)
         keys = example_keys(key, x_0.shape[0])
 
         def add(total: Array, number: Array) -> tuple[Array, None]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from aigc_jax.algorithms.networks import as_condition, condition_of, init_network
+from aigc_jax.algorithms.networks import as_condition, condition_of, example_of, init_network
 from aigc_jax.losses.adversarial import Objective, feature_matching
 from aigc_jax.losses.regularizers import interpolate
 from aigc_jax.players import init_state, make_step
@@ -133,7 +133,7 @@ def gan(
         params: PyTree, model_state: PyTree, batch: Batch, key: Key
     ) -> tuple[Array, tuple[PyTree, Metrics]]:
         fake, model_state = networks.generate(params, model_state, batch, key)
-        (real_logits, _), model_state = networks.discriminate(params, model_state, batch["example"], batch)
+        (real_logits, _), model_state = networks.discriminate(params, model_state, example_of(batch), batch)
         (fake_logits, _), model_state = networks.discriminate(params, model_state, fake, batch)
         metrics = {"real_logits": real_logits, "fake_logits": fake_logits}
         return objective.discriminator(real_logits, fake_logits), (model_state, metrics)
@@ -209,7 +209,7 @@ def _apply(
 def _init(networks: GANNetworks, key: Key, batch: Batch, axis_name: str | None) -> tuple[PyTree, PyTree]:
     """Initial parameters and model state of both networks; only the shapes of the batch matter."""
     keys = split_by_name(key, "generator", "discriminator")
-    image, condition = batch["example"], networks.condition(batch)
+    image, condition = example_of(batch), networks.condition(batch)
     latent = jnp.zeros((image.shape[0], networks.latent_dim))
     pair = (
         ("generator", networks.generator, latent, image.shape, "images"),
@@ -284,6 +284,6 @@ def _logits(networks: GANNetworks, variables: Variables, images: Array, conditio
 def _evaluator(networks: GANNetworks) -> Callable[[Variables, Batch, Key], dict[str, Array]]:
     def evaluate(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
         del key
-        return {"discriminator_logit": _logits(networks, variables, batch["example"], networks.condition(batch))}
+        return {"discriminator_logit": _logits(networks, variables, example_of(batch), networks.condition(batch))}
 
     return evaluate

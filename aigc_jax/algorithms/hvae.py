@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from aigc_jax.algorithms.autoencoder import bound_rows, check_bound, check_weights, weighted_bound
 from aigc_jax.algorithms.detecting import NUM_DRAWS, elbo_detector
-from aigc_jax.algorithms.networks import as_condition, condition_of
+from aigc_jax.algorithms.networks import as_condition, condition_of, example_of
 from aigc_jax.losses.likelihoods import Likelihood, binarize, normal_log_prob, sum_per_example
 from aigc_jax.losses.variational import gaussian_kl
 from aigc_jax.nets.ladder import Gaussian, Ladder, LadderLatentFn, Level
@@ -59,11 +59,11 @@ class Model(NamedTuple):
     def init(self, key: Key, batch: Batch) -> PyTree:
         """Initial parameters; only the shapes of the batch matter."""
         condition = condition_of(batch, self.ladder.num_classes)
-        return self.ladder.init(key, _means, condition, image=batch["example"])["params"]
+        return self.ladder.init(key, _means, condition, image=example_of(batch))["params"]
 
     def preprocess(self, batch: Batch, keys: Keys) -> tuple[Array, Condition]:
         """The images, binarized by ``keys`` in a model of binary images, and the condition."""
-        image = batch["example"]
+        image = example_of(batch)
         if self.is_binarized:
             image = binarize(image, split_by_name(keys, "binarize")["binarize"])
         return image, condition_of(batch, self.ladder.num_classes)
@@ -120,7 +120,7 @@ class Model(NamedTuple):
     def encode(self, variables: Variables, batch: Batch, key: Array) -> Array:
         """Posterior means of all levels, from the image to the top, each given the means above it: [B, Z]."""
         del key  # nothing is drawn, nor binarised
-        image, condition = batch["example"], condition_of(batch, self.ladder.num_classes)
+        image, condition = example_of(batch), condition_of(batch, self.ladder.num_classes)
         _, levels = self.run_ladder(variables["params"][NAME], _means, condition, image=image)
         return jnp.concatenate([level.latent.reshape(len(image), -1) for level in levels], axis=1)
 

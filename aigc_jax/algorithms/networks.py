@@ -74,6 +74,18 @@ def init_network(
     return {"params": {}, **variables}
 
 
+def example_of(batch: Batch, *kinds: type) -> Array:
+    """The examples of a batch, of one of the kinds of numbers that a method takes (floats): known when it is traced."""
+    example, kinds = batch["example"], kinds or (jnp.floating,)
+    if not any(jnp.issubdtype(example.dtype, kind) for kind in kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise UsageError(
+            f"this model takes examples of dtype {wanted}, got {example.dtype}: load them as their modality does, "
+            "images by aigc_jax.data.images.to_float"
+        )
+    return example
+
+
 def condition_of(batch: Batch, num_classes: int) -> Condition:
     """The condition of each example of a batch, None for an unconditional model."""
     if num_classes and "condition" not in batch:

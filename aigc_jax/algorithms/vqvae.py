@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 from aigc_jax.algorithms.autoencoder import apply, init_pair
 from aigc_jax.algorithms.codebook import Codebook, draw_vectors, nearest, new_codebook, restart, update
 from aigc_jax.algorithms.detecting import elbo_detector
-from aigc_jax.algorithms.networks import as_condition, condition_of
+from aigc_jax.algorithms.networks import as_condition, condition_of, example_of
 from aigc_jax.losses.likelihoods import Likelihood, bits_per_dim, sum_per_example
 from aigc_jax.players import init_state, make_step
 from aigc_jax.rng import example_keys, split_by_name
@@ -88,7 +88,7 @@ class Model(NamedTuple):
     def evaluate(self, variables: Variables, batch: Batch, key: Array) -> dict[str, Array]:
         """``elbo`` = log p(x | z) + log p(z) at the codes z, ``nll``, ``mse``, ``bits_per_dim`` of discrete pixels."""
         del key
-        state, image = variables["model_state"][NAME], batch["example"]
+        state, image = variables["model_state"][NAME], example_of(batch)
         condition, latents = condition_of(batch, self.num_classes), self.encode(variables, batch, None)
         index = nearest(latents.reshape(-1, self.latent_shape[-1]), state["codes"]).reshape(len(image), -1)
         outputs = apply(self.decoder, variables["params"][NAME]["decoder"], latents, condition)
@@ -102,7 +102,7 @@ class Model(NamedTuple):
         """The quantised latents [B, h, w, D]."""
         del key
         condition = condition_of(batch, self.num_classes)
-        latents = apply(self.encoder, variables["params"][NAME]["encoder"], batch["example"], condition)
+        latents = apply(self.encoder, variables["params"][NAME]["encoder"], example_of(batch), condition)
         return self._quantise(variables, latents)
 
     def decode(self, variables: Variables, latents: Array, condition: Condition) -> Array:
@@ -168,7 +168,7 @@ def vqvae(
         )
 
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:
-        own, image, condition = params[NAME], batch["example"], condition_of(batch, model.num_classes)
+        own, image, condition = params[NAME], example_of(batch), condition_of(batch, model.num_classes)
         latents = apply(model.encoder, own["encoder"], image, condition)
         vectors = jax.lax.stop_gradient(latents).reshape(latents.shape[0], -1, latents.shape[-1])
         book = Codebook(**model_state[NAME])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aigc_jax.types import Algorithm, SampleFn, StepFn
+from aigc_jax.types import Algorithm, SampleFn, StepFn, UsageError
 
 from .table import ROWS, SHAPE, VARIANTS, batch_at, built, differ, leaves, plain_run
 
@@ -121,3 +121,18 @@ def test_init_depends_only_on_shapes(name):
     other = run.init(jax.random.key(1), jax.tree.map(jnp.zeros_like, batch_at(row, 0)))
     for ours, theirs in zip(leaves(other.params), leaves(run.states[0].params), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if name != "latent_diffusion"])  # its autoencoder refuses them
+def test_algorithm_refuses_examples_of_another_dtype_while_it_is_traced(name):
+    # Bytes given straight to a step would be trained on in 0 ... 255, without a word.
+    algorithm, row, key = built(name), ROWS[name], jax.random.key(0)
+    batch = batch_at(row, 0)
+    state = jax.eval_shape(algorithm.init, key, batch)
+    wrong = {**batch, "example": batch["example"].astype(np.float32 if row.modality.dtype == np.int32 else np.uint8)}
+    calls = [lambda state, wrong: algorithm.init(key, wrong), lambda state, wrong: algorithm.step(state, wrong, key)]
+    if algorithm.evaluate is not None:
+        calls.append(lambda state, wrong: algorithm.evaluate(state.variables, wrong, key))
+    for call in calls:
+        with pytest.raises(UsageError, match=f"of dtype .*, got {wrong['example'].dtype}: load them"):
+            jax.eval_shape(call, state, wrong)

@@ -8,6 +8,8 @@ import pytest
 import aigc_jax.metrics
 from aigc_jax.guards.assess import assess, risk_coverage
 from aigc_jax.guards.calibration import calibrate
+from aigc_jax.guards.neighbors import neighbor_distance
+from aigc_jax.guards.typicality import typicality
 from aigc_jax.metrics.checks import checked, checked_features
 from aigc_jax.metrics.class_agreement import class_agreement, corrected_agreement
 from aigc_jax.metrics.classification import classifier_quality
@@ -89,6 +91,8 @@ FUNCTIONS = {
     "assess": (assess, (VALUES, FLAGS)),
     "risk_coverage": (risk_coverage, (VALUES, FLAGS)),
     "calibrate": (lambda *x: calibrate(*x, alpha=0.1), (VALUES, FLAGS)),
+    "typicality": (typicality, (VALUES, VALUES)),
+    "neighbor_distance": (neighbor_distance, (REAL, FAKE)),
     "mann_whitney_z": (mann_whitney_z, (VALUES, VALUES)),
     "path_length": (path_length, (VALUES,)),
     "mean_likelihood": (update(mean_likelihood(3)), (VALUES,)),
