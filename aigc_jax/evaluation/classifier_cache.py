@@ -32,7 +32,7 @@ class Entry(NamedTuple):
     """A classifier that is looked for in the cache."""
 
     name: str
-    """"digits classifier"."""
+    """In words, as "digits classifier"."""
     identity: Mapping[str, Any]
     """All that the weights depend on, as JSON values."""
     steps: int
