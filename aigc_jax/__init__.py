@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aigc_jax.algorithms.autoencoder import Model
     from aigc_jax.algorithms.classifier import classifier
     from aigc_jax.algorithms.consistency import Curriculum, consistency
     from aigc_jax.algorithms.denoiser import Denoiser
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from aigc_jax.api import load_run, train
     from aigc_jax.players import init_state, make_step
     from aigc_jax.rng import example_keys, split_by_name, step_key
+    from aigc_jax.samplers.sampling import make_sampler
+    from aigc_jax.samplers.settings import Sampling
     from aigc_jax.types import Algorithm, Conditions, Data, Experiment, Metric, Modality, Player, TrainState, UsageError
 
 __all__ = [
@@ -39,7 +42,9 @@ __all__ = [
     "GANNetworks",
     "Metric",
     "Modality",
+    "Model",
     "Player",
+    "Sampling",
     "TrainState",
     "UsageError",
     "classifier",
@@ -55,6 +60,7 @@ __all__ = [
     "iwae",
     "latent_diffusion",
     "load_run",
+    "make_sampler",
     "make_step",
     "rectified_flow_denoiser",
     "split_by_name",
@@ -74,7 +80,9 @@ _HOMES = {
     "GANNetworks": "algorithms.gan",
     "Metric": "types",
     "Modality": "types",
+    "Model": "algorithms.autoencoder",
     "Player": "types",
+    "Sampling": "samplers.settings",
     "TrainState": "types",
     "UsageError": "types",
     "classifier": "algorithms.classifier",
@@ -90,6 +98,7 @@ _HOMES = {
     "iwae": "algorithms.iwae",
     "latent_diffusion": "algorithms.latent_diffusion",
     "load_run": "api",
+    "make_sampler": "samplers.sampling",
     "make_step": "players",
     "rectified_flow_denoiser": "algorithms.flow_matching",
     "split_by_name": "rng",

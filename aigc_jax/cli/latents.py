@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from aigc_jax.cli.common import Trained, load
+from aigc_jax.cli.common import Trained, condition_number, load
+from aigc_jax.cli.edit import read_exact
 from aigc_jax.data.images import make_grid, to_uint8, write_png
 from aigc_jax.data.pipeline import load as load_batch
 from aigc_jax.inference.latents import LatentFns, make_latent_fns
@@ -27,6 +29,10 @@ Picture = UInt8[np.ndarray, "height width 3"]
 class Latents(Trained):
     """Draw reconstructions, interpolations and latent traversals of held-out images by an autoencoder."""
 
+    image: Path | None = None
+    """A PNG or JPEG file of the size of the model's images, drawn first and traversed; None for held-out images."""
+    condition: str | None = None
+    """Class of --image, by name or number."""
     num_examples: int = 500
     """Number of images, or all where there are fewer; the spread of the latents is measured on them."""
     seed: int = 0
@@ -34,7 +40,7 @@ class Latents(Trained):
 
 
 class Encoded(NamedTuple):
-    """Held-out examples and their latents."""
+    """Examples and their latents."""
 
     images: Images  # in [-1, 1]
     labels: np.ndarray | None  # their classes; None for an unconditional model
@@ -58,7 +64,15 @@ def latents(arguments: Latents) -> int:
         raise UsageError(f"latents draws images, this run makes {experiment.modality.name}s: name the run of images")
     batch = load_batch(source, order, experiment.modality)
     labels = batch["condition"] if experiment.conditions is not None else None
-    encoded = Encoded(batch["example"], labels, fns.encode(batch["example"], labels))
+    images = batch["example"]
+    if (arguments.condition is not None) != (arguments.image is not None and labels is not None):
+        raise UsageError("expected --condition for the --image of a conditional model alone: add it, or leave it out")
+    if arguments.image is not None:
+        own = experiment.modality.load(read_exact(arguments.image, experiment.example_shape)[None])
+        images = np.concatenate([own, images])
+        number = condition_number(experiment, arguments.condition)
+        labels = labels if labels is None or number is None else np.insert(labels, 0, number)
+    encoded = Encoded(images, labels, fns.encode(images, labels))
     folder = arguments.run / "samples"
     pictures = {
         "reconstruction": reconstruction(fns, encoded),
@@ -67,8 +81,8 @@ def latents(arguments: Latents) -> int:
     }
     for name, picture in pictures.items():
         write_png(folder / f"{name}.png", picture)
-    decoded = fns.decode(encoded.latents, labels)
-    error, shape = np.mean(np.square(decoded - encoded.images)), " x ".join(map(str, encoded.latents.shape[1:]))
+    errors = np.square(fns.decode(encoded.latents, labels) - images)[-len(order) :]  # of held-out images alone
+    error, shape = np.mean(errors), " x ".join(map(str, encoded.latents.shape[1:]))
     print(f"mean squared error of {len(order)} held-out images, pixels in [-1, 1]: {error:.4f}")
     print(f"latents {shape}: mean {encoded.latents.mean():.3f}, standard deviation {encoded.latents.std():.3f}")
     print(f"wrote {', '.join(f'{name}.png' for name in pictures)} to {folder}")

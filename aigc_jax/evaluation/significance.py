@@ -143,7 +143,8 @@ def judge_criteria(sections: Sequence[Section]) -> list[Criterion]:
             for check in section.checks
         ]
         has_failed = any(check.is_worse for check in checks) if checks else None
-        headline = next((section.headline for section in own if section.headline), "")
+        # What was not compared has a reason and no number, which would read as a grade.
+        headline = next((section.headline for section in own if section.headline), "") if checks else ""
         reasons = [reason for section in own for reason in section.left_out.values()]
         why_not = "" if checks else next(iter(reasons), "nothing was compared")
         criteria.append(Criterion(name, has_failed, headline, checks, why_not=why_not))

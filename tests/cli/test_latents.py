@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from aigc_jax import cli
 from aigc_jax.cli import evaluate as evaluation
+from aigc_jax.data.images import GAP
 from aigc_jax.data.pipeline import load
 from aigc_jax.evaluation.from_run import evaluated_model
 from aigc_jax.inference.latents import make_latent_fns
@@ -22,6 +24,24 @@ def test_latents_writes_three_pictures(name, trained_run, capsys):
     assert "mean squared error of 20" in capsys.readouterr().out
     for picture in ("reconstruction", "interpolation", "traversal"):
         assert (run / "samples" / f"{picture}.png").stat().st_size > 500
+
+
+def test_latents_draws_an_own_image_first(trained_run, tmp_path, capsys):
+    run = trained_run("vae_digits")
+    image = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+    Image.fromarray(image).save(tmp_path / "own.png")
+    words = ["latents", str(run), "--num-examples", "20"]
+    assert cli.main(words) == 0
+    plain = capsys.readouterr().out.splitlines()[0]
+    assert cli.main([*words, "--image", str(tmp_path / "own.png"), "--condition", "3"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == plain  # the error is of held-out images alone
+    with Image.open(run / "samples" / "reconstruction.png") as picture:
+        grid = np.asarray(picture.convert("L"))[::2, ::2]
+    left = grid.shape[1] - GAP - 10 * (28 + GAP)
+    np.testing.assert_array_equal(grid[GAP:, left + GAP :][:28, :28], image)
+    for options in (["--image", str(tmp_path / "own.png")], ["--condition", "3"]):
+        assert cli.main([*words, *options]) == 2
+        assert "expected --condition for the --image" in capsys.readouterr().err
 
 
 def test_report_measures_reconstructions(trained_run, monkeypatch, capsys):

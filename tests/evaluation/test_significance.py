@@ -67,10 +67,10 @@ def test_criteria_share_one_family_error():
     assert [criterion.has_failed for criterion in many] == [False, None, None, None, False]
 
 
-def test_criterion_without_checks_has_the_reason():
+def test_criterion_without_checks_has_the_reason_and_no_number():
     section = Section("valid", left_out={"manifold_precision": "too few"}, headline="x")
     (criterion,) = [each for each in significance.judge_criteria([section]) if each.name == "valid"]
-    assert (criterion.has_failed, criterion.why_not, criterion.headline) == (None, "too few", "x")
+    assert (criterion.has_failed, criterion.why_not, criterion.headline) == (None, "too few", "")
 
 
 def test_zero_tolerance_check_fails_on_one_case():
