@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from aigc_jax.nets.discriminator import Head
 from aigc_jax.nets.embeddings import WithClass
 from aigc_jax.nets.norm import Norm, NormKind, spectral
-from aigc_jax.nets.patches import from_patches
+from aigc_jax.nets.patches import check_sides, from_patches
 from aigc_jax.types import UsageError
 
 
@@ -41,10 +41,7 @@ class ConvGenerator(nn.Module):
     ) -> Float[Array, "batch height width channel"]:
         """Latents [B, Z] -> images [B, H, W, C] in [-1, 1]."""
         height, width, channels = self.image_shape
-        if height % 4 or width % 4:
-            raise UsageError(
-                f"ConvGenerator needs sides that are multiples of 4, got {height} x {width}: use MLPGenerator"
-            )
+        check_sides("ConvGenerator", self.image_shape, 4)
         if self.width < 4 or self.width % 4:
             raise UsageError(f"ConvGenerator needs a width that is a multiple of 4, got {self.width}: use 64")
 

@@ -14,7 +14,7 @@ from aigc_jax.nets.attention import AttentionKind, SelfAttention
 from aigc_jax.nets.dropout import Dropout
 from aigc_jax.nets.embeddings import NoiseEmbedding, sinusoids
 from aigc_jax.nets.modulation import ModulatedNorm
-from aigc_jax.nets.patches import from_patches, to_patches
+from aigc_jax.nets.patches import check_sides, from_patches, to_patches
 from aigc_jax.types import Keys, UsageError
 
 _init = nn.initializers.xavier_uniform()
@@ -117,11 +117,7 @@ class DiT(nn.Module):
 
     def _check(self, x: Array) -> None:
         """Refuse sizes that do not divide, before anything compiles."""
-        if x.shape[1] % self.patch_size or x.shape[2] % self.patch_size:
-            raise UsageError(
-                f"this DiT needs sides that are multiples of patch_size {self.patch_size}, "
-                f"got {x.shape[1]} x {x.shape[2]}: choose another patch_size"
-            )
+        check_sides(f"a DiT of patch_size {self.patch_size}", x.shape, self.patch_size)
         if self.width % 4:
             raise UsageError(f"a DiT needs a width that is a multiple of 4, got {self.width}")
 

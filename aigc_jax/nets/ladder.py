@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from aigc_jax.nets.embeddings import WithClass
 from aigc_jax.nets.norm import LayerNorm
 from aigc_jax.nets.patches import from_patches
-from aigc_jax.nets.vae import ConvTrunk, ResidualBlock, check_sides
+from aigc_jax.nets.vae import ConvTrunk, ResidualBlock, check_widths
 from aigc_jax.types import UsageError
 
 Gaussian = tuple[Array, Array]
@@ -122,7 +122,7 @@ class Ladder(nn.Module):
         return Level(latent_fn(level, prior, posterior), prior, posterior)
 
     def _check(self) -> None:
-        check_sides(self.image_shape[:2], self.widths)
+        check_widths(self.image_shape, self.widths)
         if len(self.latent_dims) != len(self.widths) + 1:
             raise UsageError(
                 f"a ladder has a level for each width and one on top, got {len(self.widths)} widths and "

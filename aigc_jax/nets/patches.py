@@ -1,9 +1,24 @@
-"""Resampling: space to depth and depth to space, nearest-neighbour up-sampling and averages of squares."""
+"""Resampling of images by whole factors: patches, nearest-neighbour up-sampling and averages of squares."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from aigc_jax.types import UsageError
+
+
+def check_sides(name: str, shape: Sequence[int], multiple: int) -> None:
+    """Raise UsageError for images [..., H, W, C] whose sides are no multiples of a number."""
+    *_, height, width, channels = shape
+    if height % multiple or width % multiple:
+        near = " ".join(str(max(round(side / multiple), 1) * multiple) for side in (height, width))
+        raise UsageError(
+            f"{name} needs sides that are multiples of {multiple}, got {height} x {width}: "
+            f"pass --image-shape {near} {channels}, or change the network"
+        )
 
 
 def to_patches(x: Float[Array, "batch height width channel"], size: int) -> Float[Array, "batch rows columns value"]:

@@ -12,8 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from aigc_jax.nets.discriminator import Head
 from aigc_jax.nets.norm import Norm, NormKind, spectral
-from aigc_jax.nets.patches import double
-from aigc_jax.types import UsageError
+from aigc_jax.nets.patches import check_sides, double
 
 _init = nn.initializers.glorot_uniform()
 _residual_init = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")  # before a ReLU, as in the paper's code
@@ -92,10 +91,7 @@ class ResNetGenerator(nn.Module):
     ) -> Float[Array, "batch height width channel"]:
         """Latents [B, Z] -> images [B, H, W, C] in [-1, 1]."""
         height, width, channels = self.image_shape
-        if height % 8 or width % 8:
-            raise UsageError(
-                f"ResNetGenerator needs sides that are multiples of 8, got {height} x {width}: use ConvGenerator"
-            )
+        check_sides("ResNetGenerator", self.image_shape, 8)
         x = nn.Dense(height // 8 * (width // 8) * self.width, kernel_init=_init)(latent)
         x = x.reshape(-1, height // 8, width // 8, self.width)
         for _ in range(3):

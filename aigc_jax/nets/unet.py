@@ -15,8 +15,8 @@ from aigc_jax.nets.attention import AttentionKind, SelfAttention
 from aigc_jax.nets.dropout import Dropout
 from aigc_jax.nets.embeddings import NoiseEmbedding
 from aigc_jax.nets.modulation import ModulatedNorm, ModulatedNormKind
-from aigc_jax.nets.patches import double, from_patches, halve, to_patches
-from aigc_jax.types import Keys, UsageError
+from aigc_jax.nets.patches import check_sides, double, from_patches, halve, to_patches
+from aigc_jax.types import Keys
 
 Resampling = Literal["none", "down", "up"]
 ResamplingKind = Literal["block", "conv", "patch"]
@@ -164,11 +164,7 @@ class UNet(nn.Module):
     def _check(self, x: Array) -> None:
         """Refuse sides that cannot be halved, before anything compiles."""
         multiple = self.patch_size * 2 ** (len(self.channel_multipliers) - 1)
-        if x.shape[1] % multiple or x.shape[2] % multiple:
-            raise UsageError(
-                f"this U-Net needs sides that are multiples of {multiple}, got {x.shape[1]} x {x.shape[2]}: "
-                "pad the images or use fewer levels"
-            )
+        check_sides(f"a U-Net of {len(self.channel_multipliers)} levels", x.shape, multiple)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from aigc_jax.nets.embeddings import WithClass
 from aigc_jax.nets.norm import LayerNorm
-from aigc_jax.nets.patches import from_patches
+from aigc_jax.nets.patches import check_sides, from_patches
 from aigc_jax.types import UsageError
 
 
@@ -108,7 +108,7 @@ class ConvTrunk(nn.Module):
         self, image: Float[Array, "batch height width channel"], condition: Int[Array, " batch"] | None
     ) -> list[Array]:
         """Images [B, H, W, C] -> one [B, H / 2^l, W / 2^l, widths[l - 1]] for each halving l."""
-        check_sides(image.shape[1:3], self.widths)
+        check_widths(image.shape, self.widths)
         x, levels = image, []
         for width in self.widths:
             x = nn.Conv(width, (4, 4), strides=2)(x)
@@ -172,7 +172,7 @@ class ConvDecoder(nn.Module):
     ) -> Float[Array, "batch height width outputs"]:
         """Latents [B, ...] -> [B, H, W, C * num_outputs]."""
         height, width, channels = self.image_shape
-        check_sides((height, width), self.widths)
+        check_widths(self.image_shape, self.widths)
         rows, columns = height >> len(self.widths), width >> len(self.widths)
         if latent.ndim == 2:
             latent = nn.Dense(rows * columns * self.widths[-1])(WithClass(self.num_classes)(latent, condition))
@@ -188,14 +188,11 @@ class ConvDecoder(nn.Module):
         return x
 
 
-def check_sides(sides: Sequence[int], widths: Sequence[int]) -> None:
-    """Raise UsageError for an image whose sides cannot be halved once for each width."""
-    factor = 1 << len(widths)
-    if not widths or any(side % factor for side in sides):
-        raise UsageError(
-            f"{len(widths)} widths halve the sides {len(widths)} times, so sides must be multiples of {factor}; "
-            f"got {' x '.join(map(str, sides))}: give fewer widths (at least one)"
-        )
+def check_widths(shape: Sequence[int], widths: Sequence[int]) -> None:
+    """Raise UsageError for an image [H, W, C] whose sides cannot be halved once for each width."""
+    if not widths:
+        raise UsageError("expected at least one width, got none: pass --widths 32 64")
+    check_sides(f"a network of {len(widths)} widths", shape, 1 << len(widths))
 
 
 def _check_map(latent_shape: Sequence[int], sides: Sequence[int]) -> None:

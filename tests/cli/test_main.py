@@ -51,7 +51,10 @@ def run(trained_run):
         (["train", "gan_mnist", "--data", "digits", "--smoothing", "2"], "smoothing"),
         (["train", "wgan_gp_mnist", "--data", "digits", "--n-critic", "0"], "--n-critic"),
         (["train", "gan_digits", "--num-microbatches", "7"], "--num-microbatches"),
-        (["train", "sngan_cifar10", "--data", "digits", "--image-shape", "28", "28", "1"], "multiples of 8"),
+        (
+            ["train", "sngan_cifar10", "--data", "digits", "--image-shape", "28", "28", "1"],
+            "pass --image-shape 32 32 1",
+        ),
         (["train", "gan_digits", "--generator.width", "2"], "multiple of 4"),
         (["train", "gan_digits", "--generator.learning-rate", "-1"], "--generator.learning-rate"),
         (["train", "gan_digits", "--discriminator.widths", "0"], "--discriminator.widths"),
@@ -151,8 +154,9 @@ def test_evaluate_writes_a_report_and_checks_gates(run, quick_classifiers, tmp_p
 def test_a_config_file_trains_but_its_run_executes_nothing_by_itself(tmp_path, capsys):
     source = Path(gan_digits.__file__).read_text()
     (tmp_path / "mine.py").write_text(source)
-    config, run = str(tmp_path / "mine.py"), str(tmp_path / "run")
+    config, run = str(tmp_path / "mine.py"), str(tmp_path / "run of;mine")
     assert cli.main(["train", config, "--workdir", run, *COMMON, *TINY["gan_digits"].split()]) == 0
+    assert f"next: aigc-jax evaluate '{run}' --config {config}\n" in capsys.readouterr().out
     assert cli.main(["sample", run, "--num", "2"]) == 2
     assert "--config" in capsys.readouterr().err
     assert cli.main(["sample", run, "--num", "2", "--config", config]) == 0

@@ -81,7 +81,7 @@ def test_ladder_goes_up_only_with_an_image():
 @pytest.mark.parametrize(
     ("net", "shape", "expected"),
     [
-        (ConvEncoder((3,), (4, 4)), (10, 10, 1), "multiples of 4"),
+        (ConvEncoder((3,), (4, 4)), (10, 10, 1), "multiples of 4, got 10 x 10: pass --image-shape 8 8 1"),
         (ConvEncoder((7, 7, 2), (4,)), (8, 8, 1), "use 4 4 2"),
         (ConvEncoder((3,), ()), (8, 8, 1), "at least one"),
         (ConvDecoder((8, 8, 1), (4,)), (2, 2, 3), "use 4 4 3"),

@@ -147,7 +147,7 @@ def test_denoiser_nets_have_the_chosen_number_of_outputs(name):
     ("net", "message"),
     [
         (UNet(8, (1, 1, 1, 1, 1), 1, ()), "multiples of 16, got 8 x 8"),
-        (DiT(3, 8, 1), "multiples of patch_size 3, got 8 x 8"),
+        (DiT(3, 8, 1), "patch_size 3 needs sides that are multiples of 3, got 8 x 8: pass --image-shape 9 9 1"),
         (DiT(4, 8, 1, head_width=3), "multiple of head_width 3, got 8"),
         (DiT(4, 6, 1, head_width=3), "multiple of 4, got 6"),
     ],
