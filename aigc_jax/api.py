@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,12 +30,14 @@ class TrainedRun(NamedTuple):
         experiment: algorithm, data, modality and conditions.
         config: the settings that it was trained with.
         variables: the weights to sample with.
+        options: how it was loaded, as options of ``evaluate``: checkpoint, config and data_dir.
     """
 
     path: Path
     experiment: Experiment
     config: TrainConfig
     variables: Variables
+    options: Mapping[str, Any] = {}
 
     @property
     def algorithm(self) -> Algorithm:
@@ -69,7 +71,7 @@ class TrainedRun(NamedTuple):
         return self.experiment.modality.store(make_sample_fn(self.experiment, self.variables, seed)(0, ids, num))
 
     def evaluate(self, num_samples: int = 5000, **options: Any) -> Report:
-        """Measure the run and write its report, as ``aigc-jax evaluate`` does.
+        """Measure the weights that were loaded and write their report, as ``aigc-jax evaluate`` does.
 
         Args:
             num_samples: number of samples to measure.
@@ -92,7 +94,7 @@ class TrainedRun(NamedTuple):
         if unknown := [name for name in options if name not in own + group]:
             raise UsageError(f"expected options of {', '.join(own + group)}; got {', '.join(unknown)}")
         overrides = {name: value for name, value in options.items() if name not in own}
-        options = {name: value for name, value in options.items() if name in own}
+        options = {**self.options, **{name: value for name, value in options.items() if name in own}}
         evaluate_run(Evaluate(self.path, num_samples=num_samples, overrides=overrides, **options))
         return read_report(options.get("out") or self.path)
 
@@ -121,7 +123,8 @@ def load_run(
     """
     path = Path(run)
     file = None if config_file is None else Path(config_file)
-    return TrainedRun(path, *read_run(path, checkpoint=checkpoint, config_file=file, data_dir=data_dir))
+    loaded = read_run(path, checkpoint=checkpoint, config_file=file, data_dir=data_dir)
+    return TrainedRun(path, *loaded, {"checkpoint": checkpoint, "config": file, "data_dir": data_dir})
 
 
 def train(config: str | TrainConfig, *, workdir: str | Path | None = None, **overrides: Any) -> TrainedRun:

@@ -57,3 +57,12 @@ def test_run_refuses_options_of_evaluate_that_it_does_not_have(run):
     for name in ("guidance", "gates"):
         with pytest.raises(UsageError, match=f"single_judge.*; got {name}$"):
             run.evaluate(4, **{name: 2})
+
+
+def test_run_evaluates_the_checkpoint_that_was_loaded(run, monkeypatch):
+    given = []
+    monkeypatch.setattr("aigc_jax.cli.evaluate.evaluate_run", given.append)
+    monkeypatch.setattr("aigc_jax.report.files.read_report", lambda folder: folder)
+    assert aigc_jax.load_run(run.path, checkpoint="2").evaluate(4) == run.path
+    aigc_jax.load_run(run.path, checkpoint="2").evaluate(4, checkpoint="latest")
+    assert [each.checkpoint for each in given] == ["2", "latest"]

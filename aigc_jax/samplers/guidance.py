@@ -182,12 +182,12 @@ def rescale(guided: Array, plain: Array, phi: float) -> Array:
     return expand(phi * factor + (1.0 - phi), guided) * guided
 
 
-def interval(process: Process, weight: float, low: float, high: float) -> WeightFn:
+def interval(process: Process, weight: float | WeightFn, low: float, high: float) -> WeightFn:
     """A guidance weight inside a range of noise levels sigma / alpha, and 1 (no guidance, no cost) outside.
 
     Args:
         process: the noise process.
-        weight: w inside.
+        weight: w inside, or a function of the time.
         low: there is no guidance at and below it; >= 0.
         high: there is none above it; ``math.inf`` for no limit.
 
@@ -203,12 +203,15 @@ def interval(process: Process, weight: float, low: float, high: float) -> Weight
     Array([1., 3., 3., 1.], dtype=float32)
     """
     if not 0 <= low < high:
-        raise UsageError(f"expected a guidance interval 0 <= low < high in sigma / alpha, got {low} and {high}")
+        raise UsageError(
+            f"expected a guidance interval 0 <= low < high in sigma / alpha, got {low} and {high}: use 0.3 and 5"
+        )
     _check(weight, 0.0)
 
     def weight_at(t: Array) -> Array:
         ratio = process.noise_ratio(t)
-        return jnp.where((ratio > low) & (ratio <= high), weight, jnp.ones_like(ratio))
+        inside = weight(t) if callable(weight) else weight
+        return jnp.where((ratio > low) & (ratio <= high), inside, jnp.ones_like(ratio))
 
     return weight_at
 

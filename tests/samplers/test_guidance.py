@@ -73,6 +73,8 @@ def test_interval_applies_to_each_example():
     everywhere = g.classifier_free(3.0, null=7)(by_class)(x, t, CONDITION)
     np.testing.assert_allclose(limited[0], everywhere[0], atol=1e-6)
     np.testing.assert_array_equal(limited[1], by_class(x, t, CONDITION)[1])
+    of_time = g.interval(EDM, lambda t: 2.0 + t, 0.4, 2.0)(jnp.array([0.4, 0.5, 2.0, 3.0]))
+    np.testing.assert_array_equal(of_time, [1.0, 2.5, 4.0, 1.0])
 
 
 def test_interval_skips_the_second_evaluation_outside():

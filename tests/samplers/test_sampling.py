@@ -77,6 +77,22 @@ def test_make_plan_interval_is_in_noise_levels():
     np.testing.assert_allclose(out[:, 0], [0, -4, 0])
 
 
+def test_make_sampler_takes_a_traced_weight_within_an_interval():
+    """As the sweep over guidance weights of a report does, with one program for all weights."""
+
+    def denoise(x, t, condition):
+        return 0.5 * x + condition[:, None].astype(x.dtype)
+
+    def draw(guidance):
+        sampling = Sampling("euler", 4, guidance=guidance, guidance_interval=(0.3, 5.0))
+        sample = make_sampler(FLOW, sampling, num_classes=2)
+        return sample(denoise, (1,), jax.random.split(jax.random.key(0), 2), jnp.array([0, 1]))
+
+    traced = jax.jit(lambda weight: draw(lambda t: jnp.full_like(t, weight)))
+    for weight in (1.0, 3.0):
+        np.testing.assert_allclose(traced(jnp.float32(weight)), draw(weight), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("sampling", "counts"),
     [
