@@ -101,7 +101,7 @@ def diffusion(
     (5, 2)
     """
     if objective not in ("simple", "vlb", "hybrid"):
-        raise UsageError(f"expected an objective of simple, vlb or hybrid; got {objective!r}")
+        raise UsageError(f"expected an objective of simple, vlb or hybrid; got {objective!r}: use simple")
     is_simple, process = objective == "simple", denoiser.process
     times = uniform_times(process, num_steps=None if is_simple else num_train_steps)
     if is_simple and time_sampler is not None:
@@ -156,7 +156,7 @@ def bound_term(
     true_logvar = expand(2.0 * jnp.log(jnp.where(is_first, 1.0, at.std)), x_t)
     kl = gaussian_kl(true_mean, true_logvar, mean, logvar)
     if denoiser.num_levels is not None:
-        nll = -discretized_gaussian(x_0, mean, logvar)
+        nll = -discretized_gaussian(x_0, mean, logvar, num_levels=denoiser.num_levels)
     else:
         nll = 0.5 * (math.log(2.0 * math.pi) + logvar + jnp.square(x_0 - mean) * jnp.exp(-logvar))
     return jnp.mean(jnp.where(expand(is_first, x_0), nll, kl), axis=tuple(range(1, x_0.ndim)))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array
 
 from aigc_jax.rng import split_by_name
@@ -47,7 +46,7 @@ def latent_diffusion(
     Raises:
         UsageError: the autoencoder cannot encode or decode, or the scale is not positive.
 
-    >>> import jax, optax
+    >>> import jax, jax.numpy as jnp, optax
     >>> from aigc_jax.types import Autoencoder
     >>> from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
     >>> from aigc_jax.nets.mlp import MLPDenoiser
@@ -64,7 +63,10 @@ def latent_diffusion(
     (5, 1, 2, 1)
     """
     if autoencoder.autoencoder is None or inner.sample is None:
-        raise UsageError("latent diffusion needs an autoencoder that encodes and decodes, and a method that samples")
+        raise UsageError(
+            "latent diffusion needs an autoencoder that encodes and decodes, and a method that samples: pass a VAE "
+            "and a flow, say"
+        )
     if not scale > 0:
         raise UsageError(f"expected scale > 0, got {scale}: one over the standard deviation of the latents")
     (encode, decode_latents), sample_latents = autoencoder.autoencoder, inner.sample
@@ -74,7 +76,7 @@ def latent_diffusion(
         return {**batch, "example": latents}
 
     def decode(latents: Array, condition: Condition) -> Array:
-        return jnp.clip(decode_latents(autoencoder_variables, latents / scale, condition), -1.0, 1.0)
+        return decode_latents(autoencoder_variables, latents / scale, condition)
 
     def init(key: Key, batch: Batch) -> TrainState:
         return inner.init(key, to_latents(batch, key))

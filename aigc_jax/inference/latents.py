@@ -38,11 +38,11 @@ def make_latent_fns(experiment: Experiment, variables: Variables) -> LatentFns:
     def to_latents(images: np.ndarray, label: np.ndarray | None) -> np.ndarray:
         batch = {"example": jnp.asarray(images)}
         if is_conditional:
-            batch["condition"] = jnp.asarray(label, jnp.int32)
+            batch["condition"] = experiment.to_condition(jnp.asarray(label, jnp.int32))
         return np.asarray(encode_compiled(variables, batch))
 
     def to_images(latents: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
-        given = jnp.asarray(condition, jnp.int32) if is_conditional else None
+        given = experiment.to_condition(jnp.asarray(condition, jnp.int32)) if is_conditional else None
         return np.asarray(decode_compiled(variables, jnp.asarray(latents), given))
 
     return LatentFns(_by_block(to_latents), _by_block(to_images))

@@ -43,14 +43,12 @@ def compile_transformed_sampler(experiment: Experiment, variables: Variables, se
         return transform(latent(keys, BLOCK), split_by_name(keys, "move")["move"], amount)
 
     @jax.jit
-    def decode(variables: Variables, latents: jax.Array, index: jax.Array, condition: jax.Array | None) -> jax.Array:
-        return generate(variables, latents, example_keys(key, index), condition)
+    def decode(variables: Variables, latents: jax.Array, index: jax.Array, ids: jax.Array | None) -> jax.Array:
+        return generate(variables, latents, example_keys(key, index), experiment.to_condition(ids))
 
     def bind(transform: LatentTransform, amount: float) -> SampleBlocksFn:
         return blockwise(
-            lambda index, condition: decode(
-                variables, transformed(transform, jnp.float32(amount), index), index, condition
-            )
+            lambda index, ids: decode(variables, transformed(transform, jnp.float32(amount), index), index, ids)
         )
 
     return bind

@@ -48,6 +48,16 @@ def test_diffusion_bound_of_gaussian_data_tightens_to_the_entropy(process):
     assert fine == pytest.approx(entropy, abs=0.05)
 
 
+def test_diffusion_bound_of_few_levels_is_a_probability():
+    """The last term of the bound of black and white pixels: both levels together have the mass 1."""
+    process, t = variance_preserving(), jnp.full(2, 0.1)
+    denoiser = Denoiser(nn.Dense(1), process, predict(process, "x_0"), (1,), num_levels=2)
+    levels, x_t, output = jnp.array([[-1.0], [1.0]]), jnp.full((2, 1), 0.2), jnp.full((2, 1), 0.3)
+    noisy = Corrupted(x_t, t, Pair(levels, levels), None, jax.random.split(jax.random.key(0), 2))
+    nats = bound_term(denoiser, noisy, output, jnp.ones((2, 1)), num_steps=10)
+    assert float(jnp.exp(-nats).sum()) == pytest.approx(1, abs=1e-5)
+
+
 def test_curriculum_matches_the_paper():
     # Song and Dhariwal 2023, section 3.4: s_0 = 10, s_1 = 1280 doubles every K / 8 steps.
     curriculum = Curriculum(800, 10, 1280)

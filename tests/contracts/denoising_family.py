@@ -137,7 +137,7 @@ def in_latents(axis):
     def decode(variables, latents, condition):
         total, difference = jnp.split(latents @ variables["turn"].T, 2, axis=-1)
         image = 0.5 * jnp.stack([total + difference, total - difference], axis=2)
-        return image.reshape(-1, *SHAPE)
+        return jnp.clip(image.reshape(-1, *SHAPE), -1.0, 1.0)
 
     def unused(*_):
         raise AssertionError("an autoencoder is neither trained nor sampled")

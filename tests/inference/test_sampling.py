@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from aigc_jax.data.points import POINT
+from aigc_jax.inference.latents import make_latent_fns
 from aigc_jax.inference.perturbation import compile_transformed_sampler, perturb, truncate
 from aigc_jax.inference.sampling import compile_sampler, make_encode_fn
 from aigc_jax.rng import normal
-from aigc_jax.types import Algorithm, Experiment, Latents, UsageError
+from aigc_jax.types import Algorithm, Autoencoder, Conditions, Experiment, Latents, UsageError
 
 SPEC = {"example": jax.ShapeDtypeStruct((1, 3), jnp.float32)}
 
@@ -54,6 +55,28 @@ def test_transformed_sampler_compiles_the_generator_once():
     np.testing.assert_allclose(same, plain, atol=1e-4)
     assert abs(np.corrcoef(same.ravel(), other.ravel())[0, 1]) < 0.15  # of 600 independent pairs: 0.04
     assert len(traces) == 1
+
+
+def test_numbered_conditions_reach_the_model_by_their_array():
+    """Samples, transformed samples and latents of one experiment are all given embeddings in place of numbers."""
+
+    def add(variables, values, condition):
+        return values + condition
+
+    model = experiment(
+        sample=lambda variables, keys, num, condition: normal(keys, (3,)) + condition,
+        latents=Latents(lambda keys, num: normal(keys, (3,)), lambda variables, z, keys, condition: z + condition),
+        autoencoder=Autoencoder(lambda variables, batch, key: batch["example"] - batch["condition"], add),
+    )._replace(conditions=Conditions(["a", "b"], lambda ids: 10.0 * ids[:, None].astype(jnp.float32)))
+    ids = np.arange(8, dtype=np.int32) % 2
+    samples = compile_sampler(model)({}, 0)(0, ids, 8)
+    assert samples[ids == 1].min() > 5
+    moved = compile_transformed_sampler(model, {}, 0)(lambda z, keys, amount: amount * z, 1.0)(0, ids, 8)
+    np.testing.assert_allclose(moved, samples, rtol=1e-6)
+    fns = make_latent_fns(model, {})
+    latents = fns.encode(samples, ids)
+    assert latents.max() < 5
+    np.testing.assert_allclose(fns.decode(latents, ids), samples, rtol=1e-6)
 
 
 def test_encoder_pads_a_part_of_a_block():
