@@ -218,9 +218,9 @@ def _split_batch(batch: Batch, num: int, what: str) -> Batch:
 def _check(players: Sequence[Player], num_microbatches: int) -> None:
     names = [player.name for player in players]
     if len(set(names)) != len(names) or not names or "step" in names:
-        raise UsageError(f"players need distinct names other than 'step', got {names}")
+        raise UsageError(f"players need distinct names other than 'step', got {names}: rename one")
     if min(player.num_updates for player in players) < 1 or num_microbatches < 1:
         raise UsageError(
             f"num_updates and num_microbatches must be at least 1, got "
-            f"{[player.num_updates for player in players]} and {num_microbatches}"
+            f"{[player.num_updates for player in players]} and {num_microbatches}: use 1"
         )

@@ -51,7 +51,7 @@ def register(commands: Any) -> None:
     parser.add_argument("--grid", default=None, help="time grid; None for that of the run")
     parser.add_argument("--num-samples", type=int, default=1000)
     parser.add_argument("--data-dir", default=None)
-    parser.add_argument("--out", type=Path, default=None, help="a .png for the plot; its figures go beside it as .json")
+    parser.add_argument("--out", type=Path, default=None, help="a .png for the plot; numbers go next to it as .json")
     parser.set_defaults(run=run)
 
 

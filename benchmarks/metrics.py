@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage of two sets of features, alone or beside the package prdc."""
+"""Precision, recall, density and coverage of two sets of features, alone or compared with the package prdc."""
 
 from __future__ import annotations
 

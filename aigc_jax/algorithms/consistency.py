@@ -98,7 +98,8 @@ def consistency(
     (5, 2)
     """
     if not 1 <= curriculum.first <= curriculum.last:
-        raise UsageError(f"expected 1 <= first <= last intervals, got {curriculum.first} and {curriculum.last}")
+        got = f"{curriculum.first} and {curriculum.last}"
+        raise UsageError(f"expected 1 <= first <= last intervals, got {got}: use 10 and 1280")
     process = denoiser.process
     times = lognormal_times(-1.1, 2.0, limits=(process.t_min, process.t_max)) if time_sampler is None else time_sampler
     huber = 0.00054 * math.sqrt(math.prod(denoiser.shape))

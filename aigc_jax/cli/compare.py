@@ -27,7 +27,7 @@ class Compare:
 def compare_runs(arguments: Compare) -> int:
     """Put reports side by side."""
     if arguments.out is not None and arguments.out.suffix != ".html":
-        raise UsageError(f"expected an --out that ends in .html, got {arguments.out}")
+        raise UsageError(f"expected an --out that ends in .html, got {arguments.out}: pass --out compare.html")
     contenders = [ComparedRun(run.resolve().name, read_report(run), read_per_sample(run)) for run in arguments.runs]
     try:
         tables, _ = compare(contenders)

@@ -43,9 +43,11 @@ def edit(arguments: Edit) -> int:
     """Change held-out images, and draw them above the results."""
     num = arguments.num
     if num < 1 or not 0 < arguments.strength <= 1:
-        raise UsageError(f"expected --num 1 or more and --strength in (0, 1], got {num} and {arguments.strength}")
+        raise UsageError(
+            f"expected --num 1 or more and --strength in (0, 1], got {num} and {arguments.strength}: use 10 and 0.5"
+        )
     if arguments.out is not None and arguments.out.suffix != ".png":
-        raise UsageError(f"expected an --out that ends in .png, got {arguments.out}")
+        raise UsageError(f"expected an --out that ends in .png, got {arguments.out}: pass --out edit.png")
     check_seed(arguments.seed)
     if arguments.mask is not None and arguments.keep != "nothing":
         raise UsageError(f"expected --mask or --keep, got both: leave --keep {arguments.keep} out")

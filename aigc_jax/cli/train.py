@@ -57,8 +57,8 @@ def train_config(
         return 128 + result.stopped_by
     if result.seconds:
         print(
-            f"trained {name} to step {result.step} in {result.seconds:.0f} s (compilation {result.compile_seconds:.0f} "
-            f"s apart, {100 * result.data_wait:.1f} % of the time waiting for data)"
+            f"trained {name} to step {result.step} in {result.seconds:.0f} s (without {result.compile_seconds:.0f} s "
+            f"of compilation; {100 * result.data_wait:.1f} % of the time waiting for data)"
         )
     else:
         longer = f"--steps {2 * result.step}"

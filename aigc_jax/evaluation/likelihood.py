@@ -80,7 +80,7 @@ def _mean(name: str, values: np.ndarray) -> MeanRow:
     title, unit = _TITLES.get(name, (name.replace("_", " "), "per example"))
     if len(values) < 2 or not np.isfinite(values).all():
         return MeanRow(title, unit, float(values.mean()), None, None, len(values))
-    # As so many bits of one dimension: the mean and its ends then come back in the unit that the values are in.
+    # As so many bits of one dimension: the mean and its ends are then in the unit of the values.
     metric = mean_likelihood(1)
     found = metric.compute(metric.update(metric.init(), math.log(2) * values))
     return MeanRow(title, unit, found["bits_per_dim"], found["low"], found["high"], found["n"])

@@ -107,7 +107,7 @@ def calibrate(scores: Scores, is_unreliable: Truth, alpha: float, delta: float =
         raise UsageError("expected labelled samples to calibrate by, got none: label some")
     order = np.random.default_rng(seed).permutation(len(values))
     design, test = np.split(order, [int(DESIGN * len(values))])
-    candidates = _sequence(values[design], truth[design], len(test), (alpha, delta))
+    candidates = _sequence(values[design], truth[design], len(test), alpha, delta)
     num_accepted, num_bad = _counts(values[test], truth[test], candidates)
     # P(Binomial(n, alpha) <= k) <= delta, the test, says the same as this bound <= alpha.
     bounds = upper_bound(num_bad, num_accepted, delta)
@@ -124,9 +124,8 @@ def min_accepted(alpha: float, delta: float) -> int:
     return math.ceil(math.log(delta) / math.log1p(-alpha))
 
 
-def _sequence(values: np.ndarray, truth: np.ndarray, num_test: int, levels: tuple[float, float]) -> np.ndarray:
+def _sequence(values: np.ndarray, truth: np.ndarray, num_test: int, alpha: float, delta: float) -> np.ndarray:
     """The thresholds in the order of their tests: from the one that is likeliest to pass, upwards; last of all, all."""
-    alpha, delta = levels
     is_number = ~np.isnan(values)
     if not is_number.any():
         return np.array([np.inf])

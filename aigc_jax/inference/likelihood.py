@@ -1,4 +1,4 @@
-"""How likely a trained model finds examples: one number per example, the same whatever the batch size."""
+"""Likelihood of examples under a trained model: one number per example, the same whatever the batch size."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def likelihood_rows(
     check_seed(seed)
     for option, value in (("num-examples", num_examples), ("batch-size", batch_size)):
         if value < 1:
-            raise UsageError(f"expected --{option} 1 or more, got {value}")
+            raise UsageError(f"expected --{option} 1 or more, got {value}: raise it")
     evaluate = experiment.algorithm.evaluate
     if evaluate is None or experiment.algorithm.sample is None:
         raise UsageError("this run holds a model without a likelihood: name the run of a VAE or a diffusion model, say")

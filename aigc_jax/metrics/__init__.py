@@ -33,7 +33,7 @@ __all__ += ["mse", "overlap", "prdc", "psnr", "roc_auc", "ssim", "vendi_score"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a metric's module when it is first asked for: scipy.stats alone takes half a second."""
+    """Import a metric's module at its first use: scipy.stats alone takes half a second."""
     for module, names in _MODULES.items():
         if name in names:
             return getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -28,9 +28,9 @@ def mean_likelihood(num_dims: int) -> Metric:
     """Mean negative log-likelihood of discrete examples, in nats and in bits per dimension.
 
     ``update`` takes nats per example [B]: of discrete values, or a bound on them. The log density p of dequantised
-    values is not that: where the values of 256 levels were scaled to [0, 1], the nats are ``-log p + D log 256``, in
-    [-1, 1] ``-log p + D log 128``. ``compute`` gives ``nll``, ``bits_per_dim`` with the ends ``low`` and ``high`` of
-    its 95 % interval (normal, over examples; NaN for fewer than two) and ``n``.
+    values is not that: with a distance ``h`` between two levels the nats are ``-log p - D log h``; of bytes in [-1, 1]
+    (:func:`aigc_jax.data.images.to_float`) ``-log p + D log 127.5``. ``compute`` gives ``nll``, ``bits_per_dim`` with
+    the ends ``low`` and ``high`` of its 95 % interval (normal, over examples; NaN for fewer than two) and ``n``.
 
     Args:
         num_dims: D, the numbers in an example: H W C of an image.

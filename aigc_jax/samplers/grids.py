@@ -88,7 +88,7 @@ def logsnr(*, sigma_min: float = 0.002, sigma_max: float = 200.0) -> GridFn:
 def _noise_level_grid(spread: Callable[[Array, Array, Array], Array], sigma_min: float, sigma_max: float) -> GridFn:
     """A grid that is even in a function of the noise level; ``spread(high, low, share)`` runs from high to low."""
     if not 0 < sigma_min < sigma_max:
-        raise UsageError(f"expected 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}")
+        raise UsageError(f"expected 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}: use 0.002 and 200")
 
     def grid(process: Process, num_steps: int) -> Array:
         high = jnp.minimum(process.noise_ratio(process.t_max), sigma_max)

@@ -71,7 +71,8 @@ def heun(
         for a general process, algorithm 1.
     """
     if min(churn, churn_min, churn_max, churn_noise) < 0:
-        raise UsageError(f"churn settings must not be negative, got {(churn, churn_min, churn_max, churn_noise)}")
+        given = churn, churn_min, churn_max, churn_noise
+        raise UsageError(f"churn settings must not be negative, got {given}: 0 is no churn")
 
     def solve(denoise: DenoiseAt, x: Array, interval: Interval) -> Array:
         t, s, _ = interval
@@ -90,7 +91,7 @@ def heun(
 
         def advance(denoise: DenoiseAt, x: Array, carry: tuple, interval: Interval, keys: Keys) -> tuple[Array, tuple]:
             if gain > 0:
-                later = _later(process, interval.t, gain, (churn_min, churn_max))
+                later = _later(process, interval.t, gain, churn_min, churn_max)
                 draw = churn_noise * solver.noise(keys, "churn", x)
                 x = solver.renoise(process, x, Interval(later, interval.t, interval.number), draw)
                 interval = interval._replace(t=later)
@@ -101,10 +102,10 @@ def heun(
     return StepSolver(bind)
 
 
-def _later(process: Process, t: Array, gain: float, bounds: tuple[float, float]) -> Array:
-    """The time with a noise level larger by ``gain``, t itself outside the bounds."""
+def _later(process: Process, t: Array, gain: float, low: float, high: float) -> Array:
+    """The time with a noise level larger by ``gain``, t itself where that is not in ``low`` ... ``high``."""
     ratio = process.noise_ratio(t)
-    is_churned = (ratio >= bounds[0]) & (ratio <= bounds[1]) & jnp.isfinite(ratio)
+    is_churned = (ratio >= low) & (ratio <= high) & jnp.isfinite(ratio)
     later = jnp.clip(process.time_at(jnp.where(is_churned, ratio, 1.0) * (1.0 + gain)), t, process.t_max)
     return jnp.where(is_churned, later, t)
 

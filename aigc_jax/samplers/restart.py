@@ -36,7 +36,7 @@ def restart(process: Process, restarts: Sequence[Restart] = (Restart(),)) -> Sol
     """Heun's method with restarts, each of which costs ``num_restarts * num_steps`` more steps."""
     for each in restarts:
         if not 0 <= each.low < each.high or min(each.num_restarts, each.num_steps) < 1:
-            raise UsageError(f"expected a restart with 0 <= low < high and counts of at least 1, got {each}")
+            raise UsageError(f"expected a restart of 0 <= low < high and counts >= 1, got {each}: use the defaults")
     step = heun(process)
 
     def solve(denoise: DenoiseFn, x: Array, times: Array, keys: Keys, condition: Condition = None) -> Array:

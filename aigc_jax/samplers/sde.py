@@ -60,7 +60,7 @@ def predictor_corrector(process: Process, *, snr: float = 0.16, num_corrections:
         examples together.
     """
     if snr < 0 or num_corrections < 0:
-        raise UsageError(f"snr and num_corrections must not be negative, got {snr} and {num_corrections}")
+        raise UsageError(f"snr and num_corrections must be >= 0, got {snr} and {num_corrections}: use 0.16 and 1")
 
     def correct(denoise: DenoiseAt, x: Array, s: Array, keys: Keys) -> Array:
         sigma, step = process.sigma(s), 2.0 * snr**2

@@ -79,7 +79,7 @@ class Sampling:
 
 
 class Evaluations(NamedTuple):
-    """What one sample costs."""
+    """Cost of one sample."""
 
     num_denoise: int  # calls of the denoiser: NFE as papers count it
     num_network: int  # forward passes of the network for one example: twice as many under classifier-free guidance

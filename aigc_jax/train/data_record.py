@@ -21,7 +21,7 @@ FORMAT = 1
 
 
 class DataRecord(NamedTuple):
-    """What ``data.json`` says."""
+    """Content of ``data.json``."""
 
     data: str  # the name that opens the data from anywhere, ``folder:/absolute/path``
     data_dir: str | None  # where prepared tfds data lay, None for the usual folder

@@ -1,4 +1,4 @@
-"""The training loop: steps, and between them figures, pictures and checkpoints.
+"""The training loop: steps, and between them logs, evaluations, pictures and checkpoints.
 
 It sees an :class:`~aigc_jax.types.Experiment` and nothing of the method inside. What the devices compute is
 a function of (settings, seed) alone, whatever the run is interrupted by: the batch and the key of a step
@@ -36,11 +36,11 @@ from aigc_jax.train.signals import StopRequest
 from aigc_jax.types import Experiment, Key, Metrics, TrainState, UsageError, Variables
 
 EvaluateFn = Callable[[Variables, int], dict[str, float]]
-"""``(variables, step) -> figures``, for example ``{"eval/agreement": 0.98}``."""
+"""``(variables, step) -> {name: number}``, for example ``{"eval/agreement": 0.98}``."""
 
 
 class TrainResult(NamedTuple):
-    """How a run ended."""
+    """Result of a training run."""
 
     state: TrainState  # the final state, a plain copy on one device
     step: int  # number of steps made in all
@@ -135,8 +135,8 @@ def train(
         checkpoints.wait()
         checkpoints.verify(result.step, shapes)
     if result.stopped_by is not None:
-        asked = signal.Signals(result.stopped_by).name
-        print(f"{asked}: saved at step {result.step}; to resume: {resume_command}", file=sys.stderr)
+        received = signal.Signals(result.stopped_by).name
+        print(f"{received}: saved at step {result.step}; to resume: {resume_command}", file=sys.stderr)
     return result
 
 
@@ -158,7 +158,7 @@ def _init(experiment: Experiment, key: Key) -> TrainState:
 
 
 class _Session(NamedTuple):
-    """What a run uses from its first step to its last."""
+    """Parts that a run uses from its first step to its last."""
 
     config: TrainConfig
     workdir: Path
@@ -216,8 +216,8 @@ def _between_steps(
         plain = functools.cache(lambda: session.parallel.get_state(state))
         evaluation = _evaluate(session, plain().variables, step) if is_evaluated else {}
         if is_logged:
-            figures = {name: float(value) for name, value in jax.device_get(metrics).items() if name != FLAG}
-            session.log.write(Record(step, {**figures, **evaluation}, steps_per_s, data_wait, time.time()))
+            numbers = {name: float(value) for name, value in jax.device_get(metrics).items() if name != FLAG}
+            session.log.write(Record(step, {**numbers, **evaluation}, steps_per_s, data_wait, time.time()))
         if is_drawn:
             _draw(session, plain().variables, step)
         if is_saved or session.checkpoints.is_best(evaluation):
@@ -229,12 +229,12 @@ def _between_steps(
 def _evaluate(session: _Session, variables: Variables, step: int) -> dict[str, float]:
     if session.evaluate_fn is None:
         return {}
-    figures = {name: float(value) for name, value in session.evaluate_fn(variables, step).items()}
+    evaluation = {name: float(value) for name, value in session.evaluate_fn(variables, step).items()}
     best_metric = session.config.best_metric
-    if best_metric is not None and best_metric not in figures:
-        names = ", ".join(figures) or "nothing"
+    if best_metric is not None and best_metric not in evaluation:
+        names = ", ".join(evaluation) or "nothing"
         raise UsageError(f"expected --best-metric to be one of what is evaluated ({names}), got {best_metric!r}")
-    return figures
+    return evaluation
 
 
 def _draw(session: _Session, variables: Variables, step: int) -> None:

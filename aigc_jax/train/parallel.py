@@ -37,7 +37,7 @@ CompiledStep = Callable[[TrainState, Batch, Key], tuple[TrainState, Metrics]]
 
 
 class Parallel(NamedTuple):
-    """How to get things onto the devices, run a step there, and get the state back."""
+    """Functions that place states and batches on devices, run a step there, and fetch the state."""
 
     check_batch: Callable[[Mapping[str, jax.ShapeDtypeStruct]], None]
     """Raises ``UsageError`` where a global batch of such shapes cannot be split over the devices."""

@@ -53,7 +53,7 @@ _PACKAGES = ("aigc-jax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "n
 
 
 class Run(NamedTuple):
-    """What ``config.json`` says."""
+    """Content of ``config.json``."""
 
     path: Path  # the run directory
     config: str  # the name of the configuration, as given on the command line

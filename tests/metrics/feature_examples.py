@@ -4,7 +4,7 @@ import numpy as np
 
 
 def example_features():
-    """Real [300, 8] and fake [260, 8], of two laws that overlap. RandomState: its stream never changes."""
+    """Real [300, 8] and fake [260, 8], of two distributions that overlap. RandomState: its stream never changes."""
     rng = np.random.RandomState(7)
     real = rng.normal(size=(300, 8)) + np.linspace(0.0, 1.0, 8)
     fake = rng.normal(size=(260, 8)) * np.linspace(0.7, 1.3, 8) + 0.6

@@ -1,4 +1,4 @@
-"""Closed forms: what can be computed exactly, beside what the library computes in float32."""
+"""Closed forms, to compare with the float32 results of the library."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def test_bound_rate_of_the_exact_denoiser_is_the_nll(kind, schedule):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bound_rate_of_a_wrong_denoiser_is_above(kind):
-    """Told another distribution than the data's, the bound is the cross-entropy with that one."""
+    """With another distribution than the data's, the bound is the cross-entropy with that one."""
     table, process = joint_data(), KINDS[kind](VOCAB)
     flat = np.full((VOCAB, VOCAB), 1.0 / VOCAB**2)
     mixed = 0.5 * table + 0.5 * flat

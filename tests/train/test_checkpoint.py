@@ -1,4 +1,4 @@
-"""Checkpoints: what comes back is what went in, or the one before, or one line that says why not."""
+"""Checkpoints: a restored state equals the saved one, or the one before it, or one line says why not."""
 
 import json
 import resource

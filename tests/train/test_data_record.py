@@ -42,16 +42,16 @@ def test_record_names_data_by_absolute_paths(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "expected"),
     [
         (fruit(names=("blue bird", "pear")), "class 0 was 'apple', is 'blue bird'"),
         (fruit(names=("apple", "pear", "zebra")), "class 2"),
         (fruit(num=8), "8 training examples were 6"),
     ],
 )
-def test_training_does_not_go_on_with_other_data(tmp_path, data, told):
+def test_training_does_not_go_on_with_other_data(tmp_path, data, expected):
     before = recorded(tmp_path)
-    assert told in message(record_data, tmp_path, CONFIG, data, is_resumed=True)
+    assert expected in message(record_data, tmp_path, CONFIG, data, is_resumed=True)
     assert read_record(tmp_path) == before
     record_data(tmp_path, CONFIG, data, is_resumed=False)
     assert read_record(tmp_path).fingerprint == fingerprint(data)
@@ -72,7 +72,7 @@ def test_runs_without_a_record_get_one(tmp_path):
     assert checked_data(tmp_path / "none", CONFIG, fruit).name == "fruit"
 
 
-def test_other_values_are_told_and_no_error(tmp_path, capsys):
+def test_other_values_are_a_warning_and_no_error(tmp_path, capsys):
     recorded(tmp_path)
     other = fruit(value=9)
     record_data(tmp_path, CONFIG, other, is_resumed=True)
@@ -84,19 +84,19 @@ def test_other_values_are_told_and_no_error(tmp_path, capsys):
 
 def test_a_trained_model_is_not_shown_other_classes(tmp_path, capsys):
     recorded(tmp_path)
-    told = message(checked_data, tmp_path, CONFIG, lambda: fruit(names=("blue bird", "pear")))
-    assert "class 0 was 'apple', is 'blue bird'" in told
-    assert "--data" in told
-    # More examples of the same classes: a measurement is possible, and what it may be worth is told.
+    error = message(checked_data, tmp_path, CONFIG, lambda: fruit(names=("blue bird", "pear")))
+    assert "class 0 was 'apple', is 'blue bird'" in error
+    assert "--data" in error
+    # More examples of the same classes: a measurement is possible, and a warning names its limits.
     assert len(checked_data(tmp_path, CONFIG, lambda: fruit(num=8)).train) == 8
     assert "8 training examples were 6" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_gone_asks_for_its_place(tmp_path):
     config = TrainConfig(data=f"folder:{tmp_path / 'gone'}")
-    told = message(checked_data, tmp_path, config, fruit)
-    assert str(tmp_path / "gone") in told
-    assert "--data folder:DIR" in told
+    error = message(checked_data, tmp_path, config, fruit)
+    assert str(tmp_path / "gone") in error
+    assert "--data folder:DIR" in error
 
 
 def test_data_are_looked_for_where_they_were_then_where_they_are_now(tmp_path, monkeypatch):

@@ -40,8 +40,8 @@ def test_mixture_log_prob_matches_scipy():
 def test_rotated_mixture_log_prob_and_samples_match_scipy():
     covariances = [axes @ np.diag(scales**2) @ axes.T for axes, scales in zip(TURNS, LONG, strict=True)]
     x = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
-    laws = [stats.multivariate_normal(mean[:2], cov) for mean, cov in zip(MEANS, covariances, strict=True)]
-    expected = np.logaddexp(laws[0].logpdf(x) + np.log(0.3), laws[1].logpdf(x) + np.log(0.7))
+    modes = [stats.multivariate_normal(mean[:2], cov) for mean, cov in zip(MEANS, covariances, strict=True)]
+    expected = np.logaddexp(modes[0].logpdf(x) + np.log(0.3), modes[1].logpdf(x) + np.log(0.7))
     np.testing.assert_allclose(fast_jit(ROTATED.log_prob)(jnp.asarray(x)), expected, rtol=1e-4)
     condition = np.arange(20_000) % 2
     examples = np.asarray(fast_jit(lambda key: ROTATED.sample(key, 20_000, jnp.asarray(condition)))(KEY))

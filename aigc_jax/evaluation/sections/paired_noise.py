@@ -163,7 +163,7 @@ def pair_similarity(ours: SimilarityInputs, theirs: SimilarityInputs, condition:
 
 
 def _description(evidence: Evidence, inputs: SimilarityInputs) -> tuple[str, str, bool]:
-    """What to add to the detail and to the note of a measurement, and whether a learned encoder approximates."""
+    """Additions to detail and note of a measurement, and whether it is by a learned encoder."""
     world = evidence.judge.world
     if "shown" in inputs and world is not None:
         same = "mode" if world.num_modes > 1 else " and ".join(world.attributes)

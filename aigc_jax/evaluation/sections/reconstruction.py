@@ -39,7 +39,8 @@ def reconstruction(evidence: Evidence) -> Section:
     reconstruct, held_out = evidence.model.reconstruct, evidence.held_out.select(slice(0, MAX_IMAGES))
     modality = held_out.modality
     if reconstruct is None or modality.picture is None or modality.distance is None:
-        reason = "the examples are no images" if modality.picture is None else "the model has no encoder"
+        is_shown = modality.picture is not None and modality.distance is not None
+        reason = "the model has no encoder" if is_shown else "the examples are no images"
         return Section("diverse", left_out=dict.fromkeys(_COMPARE, reason))
     images = held_out.loaded()
     made = np.asarray(reconstruct(images, held_out.condition), np.float32)
