@@ -131,7 +131,7 @@ def test_parameterizations_refuse_impossible_settings():
         lambda: from_pair(flow, "noise", Pair(one, one), t),
         lambda: predict(flow, "noise"),
     ):
-        with pytest.raises(Exception, match="epsilon"):
+        with pytest.raises(UsageError, match="epsilon"):
             call()
     with pytest.raises(UsageError, match="sigma_data"):
         precondition(gaussian.edm(), 0.0)

@@ -45,7 +45,7 @@ def with_name(field, name):
 def test_make_sampler_refuses_impossible_settings_in_one_line(sampling, num_classes, word):
     if sampling.variance == "large":
         object.__setattr__(sampling, "sampler", "ancestral")
-    with pytest.raises(Exception, match=word) as error:
+    with pytest.raises(UsageError, match=word) as error:
         check(sampling, num_classes)
     if sampling.variance != "large":  # the type checker of the tests is faster there
         assert isinstance(error.value, UsageError)
