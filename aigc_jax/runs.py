@@ -10,7 +10,6 @@ import difflib
 import functools
 import importlib
 import importlib.util
-import pkgutil
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,8 +20,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from aigc_jax.configs import __path__ as config_paths
+from aigc_jax.configs import config_names
 from aigc_jax.data.pipeline import batches
+from aigc_jax.errors import option
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig, check_ranges
 from aigc_jax.train.config_io import config_from_values
@@ -32,11 +32,6 @@ from aigc_jax.train.parallel import Device
 from aigc_jax.train.pretrained import rebuild
 from aigc_jax.train.run_dir import read_run
 from aigc_jax.types import Data, Experiment, UsageError, Variables
-
-
-def config_names() -> list[str]:
-    """The shipped experiments, by name."""
-    return sorted(module.name for module in pkgutil.iter_modules(config_paths))
 
 
 def load_config(name: str) -> ModuleType:
@@ -164,11 +159,6 @@ def reported_settings(config: TrainConfig, group: str) -> dict[str, Any]:
     reported = getattr(settings, "REPORTED", [field.name for field in dataclasses.fields(settings)])
     values = {field.name: (getattr(settings, field.name), field.default) for field in dataclasses.fields(settings)}
     return {name: value for name, (value, default) in values.items() if name in reported or value != default}
-
-
-def option(name: str) -> str:
-    """The option of a setting: ``--num-steps``."""
-    return "--" + name.replace("_", "-")
 
 
 def option_words(settings: Mapping[str, Any]) -> list[str]:

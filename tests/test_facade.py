@@ -18,6 +18,28 @@ def test_importing_the_package_imports_no_library():
     assert done.stdout == "set()\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("trian", "did you mean train?"),
+        ("train", "gan_digits"),
+        ("sample", "expected a run"),
+        ("sample --help", "--num INT"),
+        ("info --help", "usage: aigc-jax info"),
+        ("compare --outt x", "did you mean --out?"),
+        ("evaluate -h", "--gate"),
+    ],
+)
+def test_mistakes_and_help_import_little(words, expected):
+    code = f"""import contextlib, sys, aigc_jax.cli
+with contextlib.suppress(SystemExit):
+    aigc_jax.cli.main({words.split()})
+print({{"jax", "flax", "numpy", "orbax", "scipy"}} & set(sys.modules))"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert expected in done.stdout + done.stderr
+    assert done.stdout.endswith("set()\n")
+
+
 def test_every_name_is_there():
     assert set(aigc_jax.__all__) <= set(dir(aigc_jax))
     for name in aigc_jax.__all__:

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOUNDATION = {"types", "rng", "tree", "rules", "progress"}
+FOUNDATION = {"errors", "types", "rng", "tree", "rules", "progress"}
 ROOMS = {"nets", "processes", "losses", "data", "worlds", "metrics", "explain"}
 METHOD = FOUNDATION | ROOMS | {"samplers", "guards"}
 TRAINED = METHOD | {"inference", "report"}
 LIBRARY = TRAINED | {"players", "algorithms", "train"}
 MAY_IMPORT = {
-    "types": set(),
+    "errors": set(),
+    "types": {"errors"},
     "rng": {"types"},
     "tree": {"types"},
     "progress": set(),
@@ -24,7 +25,7 @@ MAY_IMPORT = {
     "players": METHOD,
     "inference": METHOD,
     # A leaf: it shows numbers and knows neither how they are made nor of what.
-    "report": {"types", "data"},
+    "report": {"errors", "types", "data"},
     "algorithms": METHOD | {"players"},
     "train": METHOD | {"inference"},
     "configs": LIBRARY,

@@ -1,52 +1,21 @@
-"""Arguments and helpers that several commands share."""
+"""Helpers that several commands share."""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import tyro
 
+from aigc_jax.cli.arguments import Adjusted, Trained
 from aigc_jax.data.export import file_name
 from aigc_jax.runs import load_run
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.run_dir import checkpoint_steps
 from aigc_jax.types import Experiment, UsageError, Variables
-
-Run = Annotated[Path, tyro.conf.Positional]
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """A trained run: the options of all commands on one."""
-
-    run: Run
-    """The run directory."""
-    checkpoint: str = "latest"
-    """Which weights: latest, best or a step."""
-    config: Path | None = None
-    """The config file, for a run that was trained with one that is not shipped."""
-    data: str | None = None
-    """The data now, for example folder:DIR, if they are no longer where they were at training."""
-    data_dir: str | None = None
-    """Where prepared tfds data lies now, if no longer where it was at training."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Adjusted(Trained):
-    """A trained run with other settings of one group; its options are made from the run, see ``cli/parsing.py``."""
-
-    GROUP: ClassVar[str] = "sampling"
-    """The name of the group in the run's config."""
-
-    overrides: Annotated[Mapping[str, Any], tyro.conf.Suppress] = dataclasses.field(default_factory=dict)
-    """Settings that differ from the run's own, by name."""
 
 
 def default_out(arguments: Trained, command: str, options: Mapping[str, object], suffix: str = ".png") -> Path:

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
-from typing import Annotated
-
-import tyro
-
+from aigc_jax.cli.arguments import Compare
 from aigc_jax.evaluation.compare import ComparedRun, compare
 from aigc_jax.report.files import read_per_sample, read_report, write_tables
 from aigc_jax.report.text import table_lines
 from aigc_jax.types import UsageError
-
-
-@dataclasses.dataclass(frozen=True)
-class Compare:
-    """Put the reports of two or more evaluated runs side by side, with paired differences and their intervals."""
-
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Run directories, each evaluated with the same --seed and --num-samples; the first is compared with."""
-    out: Path | None = None
-    """A .html page to write; None prints the tables only."""
 
 
 def compare_runs(arguments: Compare) -> int:

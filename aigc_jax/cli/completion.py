@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
-from typing import Annotated, Literal
 
-import tyro
-
+from aigc_jax.cli.arguments import Completion
 from aigc_jax.cli.main import COMMANDS
 from aigc_jax.cli.parsing import option_names
-from aigc_jax.runs import config_names, load_config
+from aigc_jax.configs import config_names
+from aigc_jax.runs import load_config
 
 SCRIPT = """\
 _aigc_jax() {{
@@ -29,20 +27,13 @@ complete -o default -F _aigc_jax aigc-jax
 ZSH = "autoload -U +X bashcompinit && bashcompinit\n"
 
 
-@dataclasses.dataclass(frozen=True)
-class Completion:
-    """Print a completion script: source <(aigc-jax completion bash). The settings of a run's sampler are not in it."""
-
-    shell: Annotated[Literal["bash", "zsh"], tyro.conf.Positional]
-    """The shell."""
-
-
 def completion(arguments: Completion) -> int:
     """Print the script; where nothing matches, the shell completes files."""
     cases = {f"train {name}": ["--workdir", *option_names(load_config(name).Config())] for name in config_names()}
     cases["train *"] = config_names()
-    for command, (module, kind, _) in COMMANDS.items():
-        options = option_names(getattr(importlib.import_module(f"aigc_jax.cli.{module}"), kind))
+    arguments_module = importlib.import_module("aigc_jax.cli.arguments")
+    for command, (_, kind, _) in COMMANDS.items():
+        options = option_names(getattr(arguments_module, kind))
         cases[command if " " in command else f"{command} *"] = options
     cases["data *"], cases["completion *"] = ["prepare", "list"], ["bash", "zsh"]
     cases["help *"] = ["train", *(command for command in COMMANDS if " " not in command), "data"]

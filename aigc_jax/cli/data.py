@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Annotated
-
-import tyro
-
-from aigc_jax.data.files import visible
+from aigc_jax.cli.arguments import List, Prepare
 from aigc_jax.data.prepare import list_data, prepare
+from aigc_jax.errors import visible
 from aigc_jax.train.worlds import list_worlds
-
-
-@dataclasses.dataclass(frozen=True)
-class Prepare:
-    """Download a data set and write it as array_record files."""
-
-    name: Annotated[str, tyro.conf.Positional]
-    """tfds:NAME, for example tfds:mnist."""
-    data_dir: str | None = None
-    """Where to write it; None for the usual folder of tensorflow-datasets."""
-
-
-@dataclasses.dataclass(frozen=True)
-class List:
-    """List the data sets that can be trained on."""
-
-    data_dir: str | None = None
-    """Where prepared tfds data lies; None for the usual folder of tensorflow-datasets."""
 
 
 def prepare_data(arguments: Prepare) -> int:

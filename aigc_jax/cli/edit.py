@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from aigc_jax.cli.common import Adjusted, condition_number, default_out, ids_of, load, named_class, names_of
+from aigc_jax.cli.arguments import Edit
+from aigc_jax.cli.common import condition_number, default_out, ids_of, load, named_class, names_of
 from aigc_jax.data.decoding import opened_image, shown_pixels
 from aigc_jax.data.files import unreadable, visible
 from aigc_jax.data.images import make_grid, write_png
 from aigc_jax.data.pipeline import load as load_batch
 from aigc_jax.inference.sampling import check_seed, make_edit_fn
 from aigc_jax.types import UsageError
-
-
-@dataclasses.dataclass(frozen=True)
-class Edit(Adjusted):
-    """Change held-out images or an own one: make up the part that is not kept, or all of each, by --strength."""
-
-    image: Path | None = None
-    """A PNG or JPEG file to change --num times, of the size of the model's images; None for held-out images."""
-    mask: Path | None = None
-    """A PNG or JPEG file of the same size: white is made up, black stays. None for --keep."""
-    num: int = 10
-    """Number of images."""
-    keep: Literal["nothing", "left", "right", "top", "bottom"] = "nothing"
-    """The half of each image that stays: in-painting. nothing: image-to-image."""
-    strength: float = 1.0
-    """Share of the noise that each image gets, in (0, 1]; 0.5 keeps a resemblance."""
-    condition: str | None = None
-    """Class of all results, by name or number; None keeps each image's own (of --image: the classes in turn)."""
-    seed: int = 0
-    """Which noise."""
-    out: Path | None = None
-    """A .png with a row of originals and rows of results; None for one in the run's samples folder."""
 
 
 def edit(arguments: Edit) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from aigc_jax.cli.common import Adjusted
+from aigc_jax.cli.arguments import Evaluate
 from aigc_jax.data.files import visible
 from aigc_jax.data.fingerprint import fingerprint
 from aigc_jax.data.images import to_png
@@ -40,37 +40,6 @@ from aigc_jax.runs import load_config, option_words, reported_settings
 from aigc_jax.train.config_io import config_from_values
 from aigc_jax.train.run_dir import checkpoint_steps, read_run
 from aigc_jax.types import Data, UsageError
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluate(Adjusted):
-    """Measure a trained run and write its report; with a gate file, exit 1 when a gate fails."""
-
-    num_samples: int = 5000
-    """Number of samples to measure."""
-    out: Path | None = None
-    """The folder of the report, to keep several side by side; None for RUN/report."""
-    gate: Path | None = None
-    """A TOML file of limits, for example [class_agreement] min = 0.98: the targets of the criteria."""
-    seed: int = 0
-    """Which sequence of samples."""
-    sweep_samples: int = 200
-    """Samples at each point of the sweeps over samplers, guidance or truncation; 0 leaves them out."""
-    detector_samples: int = 1000
-    """Samples that the detectors of violations score; 0 leaves them out."""
-    risk: float = 0.01
-    """The risk of violations that a calibrated filter guarantees, in (0, 1)."""
-    partner: Path | None = None
-    """A second run on the same data; reports how similar its samples are for the same noise."""
-    denoiser: Path | None = None
-    """The run of a denoising model whose detectors score this run's samples too."""
-    judge: tuple[Path, ...] = ()
-    """The judge instead of the classifier of the data: a run whose evaluate gives logits or features, the published
-    Inception weights (pt_inception-2015-12-05-6726825d.pth) for the features of all distances, or both."""
-    single_judge: bool = False
-    """Judge by one classifier alone, without a second one of another architecture."""
-    cas: bool = False
-    """Also train a classifier on samples alone and test it on real images: a minute or two more."""
 
 
 def evaluate_run(arguments: Evaluate) -> int:

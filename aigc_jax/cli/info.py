@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
 import jax
 
-from aigc_jax.runs import config_names
-
-
-@dataclasses.dataclass(frozen=True)
-class Info:
-    """Print versions, devices and the shipped experiments."""
+from aigc_jax.cli.arguments import Info
+from aigc_jax.configs import config_names
 
 
 def info(arguments: Info) -> int:

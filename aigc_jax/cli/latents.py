@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from aigc_jax.cli.common import Trained, condition_number, load
+from aigc_jax.cli.arguments import Latents
+from aigc_jax.cli.common import condition_number, load
 from aigc_jax.cli.edit import read_exact
 from aigc_jax.data.images import make_grid, to_uint8, write_png
 from aigc_jax.data.pipeline import load as load_batch
@@ -23,20 +22,6 @@ NUM_COLUMNS = 10
 
 Images = Float32[np.ndarray, "num height width channels"]
 Picture = UInt8[np.ndarray, "height width 3"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Latents(Trained):
-    """Draw reconstructions, interpolations and latent traversals of held-out images by an autoencoder."""
-
-    image: Path | None = None
-    """A PNG or JPEG file of the size of the model's images, drawn first and traversed; None for held-out images."""
-    condition: str | None = None
-    """Class of --image, by name or number."""
-    num_examples: int = 500
-    """Number of images, or all where there are fewer; the spread of the latents is measured on them."""
-    seed: int = 0
-    """Which images."""
 
 
 class Encoded(NamedTuple):

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
 
-from aigc_jax.cli.common import Adjusted, load
+from aigc_jax.cli.arguments import Likelihood
+from aigc_jax.cli.common import load
 from aigc_jax.evaluation.likelihood import likelihood_lines, mean_rows, write_likelihood
 from aigc_jax.inference.likelihood import likelihood_rows
 from aigc_jax.runs import settings_of
-
-
-@dataclasses.dataclass(frozen=True)
-class Likelihood(Adjusted):
-    """Measure how likely a trained run finds examples: nats per example, bits per dimension, with a 95 % interval."""
-
-    GROUP: ClassVar[str] = "likelihood"
-
-    num_examples: int = 1000
-    """Number of examples, or all where there are fewer."""
-    split: Literal["held_out", "train"] = "held_out"
-    """Examples that no training saw, or those of the training."""
-    seed: int = 0
-    """Of the draws; example i has its own, whatever the batch size."""
-    batch_size: int = 50
-    """Examples at once: changes memory and speed only."""
 
 
 def likelihood(arguments: Likelihood) -> int:

@@ -55,7 +55,7 @@ COMMANDS = {
     "info": ("info", "Info", "info"),
     "completion": ("completion", "Completion", "completion"),
 }
-"""Of each command its file in this folder, its arguments and its function; imported only when it is called."""
+"""Of each command its file in this folder, its class in arguments.py and its function; imported when it is called."""
 
 WITHOUT_DEVICES = ("data prepare", "data list", "completion")
 """Commands that compute nothing."""
@@ -111,18 +111,20 @@ def _interrupt_again(hook: Callable[[Any], object], unraisable: Any) -> None:
 
 def _report(error: Exception) -> int:
     """Print an error in one line; return the exit status."""
-    from aigc_jax.data.files import visible
-    from aigc_jax.train.nan_guard import NonFiniteError
-    from aigc_jax.types import UsageError
+    from aigc_jax.errors import UsageError, visible
 
     if os.environ.get("AIGC_JAX_TRACEBACK"):
         traceback.print_exception(error)
     if isinstance(error, BrokenPipeError):  # who reads our output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    status, text = 2 if isinstance(error, UsageError) else 1, str(error)
-    if not isinstance(error, UsageError | NonFiniteError):
-        status, text = 70, f"{type(error).__name__}: {text or 'no message'} (in {_place(error)}); "
+    status, text = 2, str(error)
+    if not isinstance(error, UsageError):
+        from aigc_jax.train.nan_guard import NonFiniteError
+
+        status = 1 if isinstance(error, NonFiniteError) else 70
+    if status == 70:
+        text = f"{type(error).__name__}: {text or 'no message'} (in {_place(error)}); "
         text += "set AIGC_JAX_TRACEBACK=1 to see the traceback"
     print(f"aigc-jax: {visible(text)}", file=sys.stderr)
     return status
@@ -167,7 +169,7 @@ def _prepare(words: list[str]) -> Callable[[], int]:
             print("".join(line for line in USAGE.splitlines(keepends=True) if line.startswith("  data")), end="")
             return lambda: 0
         command, rest = f"data {rest[0] if rest else ''}".strip(), rest[1:]
-    from aigc_jax.types import UsageError
+    from aigc_jax.errors import UsageError
 
     if command not in COMMANDS:
         close = difflib.get_close_matches(command, ("train", *COMMANDS), 1)
@@ -175,18 +177,19 @@ def _prepare(words: list[str]) -> Callable[[], int]:
         raise UsageError(
             f"expected one of train, {', '.join(COMMANDS)}; got {command!r}{did_you_mean}: see aigc-jax --help"
         )
-    module_name, arguments, function = COMMANDS[command]
+    from aigc_jax.cli.arguments import Adjusted
+    from aigc_jax.cli.parsing import parse, parse_for_run
+
+    module_name, kind, function = COMMANDS[command]
+    cls = getattr(importlib.import_module("aigc_jax.cli.arguments"), kind)
+    # Help and mistakes end here, before anything large is imported.
+    parsed = (parse_for_run if issubclass(cls, Adjusted) else parse)(cls, f"aigc-jax {command}", rest)
     module = importlib.import_module(f"aigc_jax.cli.{module_name}")
-    if command not in WITHOUT_DEVICES and not {"-h", "--help"} & set(rest):
+    if command not in WITHOUT_DEVICES:
         from aigc_jax.train.parallel import find_devices
 
         use_compilation_cache()
         find_devices()  # before any work: a backend that does not open is one line
-    from aigc_jax.cli.common import Adjusted
-    from aigc_jax.cli.parsing import parse, parse_for_run
-
-    cls = getattr(module, arguments)
-    parsed = (parse_for_run if issubclass(cls, Adjusted) else parse)(cls, f"aigc-jax {command}", rest)
     return functools.partial(getattr(module, function), parsed)
 
 
@@ -209,12 +212,8 @@ def use_compilation_cache() -> None:
 
 
 def _prepare_train(words: list[str]) -> Callable[[], int]:
-    import tyro
-
-    from aigc_jax.cli.parsing import parse
-    from aigc_jax.cli.train import train_config
-    from aigc_jax.runs import config_names, load_config
-    from aigc_jax.types import UsageError
+    from aigc_jax.configs import config_names
+    from aigc_jax.errors import UsageError
 
     if not words or words[0].startswith("-"):
         names = ", ".join(config_names())
@@ -224,6 +223,12 @@ def _prepare_train(words: list[str]) -> Callable[[], int]:
             )
             return lambda: 0
         raise UsageError(f"expected a config first: aigc-jax train CONFIG, with CONFIG one of {names} or a .py file")
+    import tyro
+
+    from aigc_jax.cli.parsing import parse
+    from aigc_jax.cli.train import train_config
+    from aigc_jax.runs import load_config
+
     name, rest = words[0], words[1:]
     module = load_config(name)
     # The experiment's own fields come to the top level, next to --workdir: --steps 2000, not --config.steps 2000.

@@ -15,10 +15,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from aigc_jax.cli.common import Adjusted
-from aigc_jax.data.files import visible
-from aigc_jax.runs import option, run_settings
-from aigc_jax.types import UsageError
+from aigc_jax.cli.arguments import Adjusted
+from aigc_jax.errors import UsageError, option, visible
 
 ALIASES = {"lr": "learning-rate", "epochs": "steps", "cfg": "guidance", "n": "num"}
 """Names of other libraries for options, to suggest ours."""
@@ -55,12 +53,19 @@ def parse(cls: type, program: str, words: Sequence[str], *marks: Any, hint: str 
 
 def parse_for_run(cls: type[Adjusted], program: str, words: Sequence[str]) -> Any:
     """Parse a command on a run: each setting of the run's own sampler, or likelihood, is an option with its default."""
+    is_help = not {"-h", "--help"}.isdisjoint(words)
     run, config_file = _named_run(cls, words)
     if run is None:
         text = f"The options of a run's own {cls.GROUP} settings: {program} RUN --help"
-        if not {"-h", "--help"} & set(words):
+        if not is_help:
             raise UsageError(f"expected a run directory: {program} RUN; see {program} --help")
         return parse(cls, program, words, help_text=text)
+    # JAX and more: not for a mistake or for help without a run.
+    from aigc_jax.runs import run_settings
+    from aigc_jax.train.parallel import find_devices
+
+    if not is_help:
+        find_devices()  # before any work: a backend that does not open is one line
     settings, program = run_settings(run, config_file, cls.GROUP), f"{program} {shlex.quote(visible(str(run)))}"
     if settings is None:
         return parse(cls, program, words, hint=f": this run has no {cls.GROUP} settings")

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from aigc_jax.cli.common import Adjusted, condition_number, default_out, ids_of, load, named_class, names_of
+from aigc_jax.cli.arguments import Sample
+from aigc_jax.cli.common import condition_number, default_out, ids_of, load, named_class, names_of
 from aigc_jax.inference.sampling import SampleBlocksFn, make_sample_fn
 from aigc_jax.progress import Progress
 from aigc_jax.types import Modality, UsageError, WriteFn
 
 BLOCK = 1024
-
-
-@dataclasses.dataclass(frozen=True)
-class Sample(Adjusted):
-    """Draw samples from a trained run. Sample i depends on (checkpoint, seed, i, condition) alone."""
-
-    num: int = 64
-    """Number of samples."""
-    condition: str | None = None
-    """Class of all samples, by name or number; None takes the classes in turn."""
-    seed: int = 0
-    """Which sequence of samples."""
-    out: Path | None = None
-    """A .png grid, an .npz file or a folder of PNG files (of other examples: .npz, .txt ...); None for a file in the
-    run's samples folder."""
 
 
 def sample(arguments: Sample) -> int:

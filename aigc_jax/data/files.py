@@ -11,7 +11,6 @@ import secrets
 import socket
 import stat
 import sys
-import unicodedata
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from aigc_jax.types import UsageError
+from aigc_jax.errors import UsageError, visible
 
 MAX_TEXT_BYTES = 64 * 2**20
 """Size limit of a text file that is read whole."""
@@ -32,7 +31,6 @@ MAX_DEPTH = 100
 
 _MAX_DIGITS = 300  # as many still fit a float
 
-_JOINERS = "\u200c\u200d"
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -40,26 +38,6 @@ def cache_dir() -> Path:
     """The folder of files that can be made again: AIGC_JAX_CACHE, or else the user's cache folder."""
     given = os.environ.get("AIGC_JAX_CACHE")
     return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aigc_jax"
-
-
-def visible(text: str) -> str:
-    r"""One line of valid UTF-8: line breaks, terminal escapes and other control characters are written as escapes.
-
-    Names of files and classes of unknown origin could clear the screen, begin a new line, or be no valid UTF-8.
-
-    >>> print(visible("a cat\n\x1b[2J"), visible("café"), visible("gr\udcfcn.png"))
-    a cat\n\x1b[2J café gr\xfcn.png
-    """
-    return "".join(_visible_character(character) for character in text)
-
-
-def _visible_character(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":  # a byte of a file name that is not UTF-8
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    # Controls, formats (which can reverse text), lone surrogates, line and paragraph separators; joiners are spelling.
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _JOINERS:
-        return character.encode("unicode_escape").decode()
-    return character
 
 
 @contextlib.contextmanager

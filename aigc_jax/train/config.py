@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from aigc_jax.errors import option
 from aigc_jax.train.parallel import PARALLEL_MODES, ParallelMode
 from aigc_jax.types import UsageError
 
@@ -139,10 +140,10 @@ def check_ranges(settings: Any) -> None:
     for path, value in _settings(settings, ""):
         within = RANGES.get(path.rpartition(".")[2])
         if isinstance(value, tuple) and len(value) > _MAX_ENTRIES:
-            raise UsageError(f"expected at most {_MAX_ENTRIES} entries of {path}, got {len(value)}: set {_flag(path)}")
+            raise UsageError(f"expected at most {_MAX_ENTRIES} entries of {path}, got {len(value)}: set {option(path)}")
         for number in value if isinstance(value, tuple) else (value,):
             if within and isinstance(number, int | float) and (bound := within.violated_by(number)):
-                raise UsageError(f"expected {path} {bound}, got {value}: set {_flag(path)} to such a number")
+                raise UsageError(f"expected {path} {bound}, got {value}: set {option(path)} to such a number")
 
 
 def _settings(values: Any, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -153,7 +154,3 @@ def _settings(values: Any, prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _settings(value, f"{prefix}{field.name}.")
         else:
             yield prefix + field.name, value
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

@@ -2,9 +2,10 @@
 
 A method (a GAN, a VAE, a diffusion model) is an :class:`Algorithm`: a tuple of pure functions. It is built from one or
 more :class:`Player` entries by :func:`aigc_jax.players.make_step`; the trainer, the sampler and the report see nothing
-but the :class:`Algorithm`. This package imports nothing else of ours.
+but the :class:`Algorithm`. This package imports :mod:`aigc_jax.errors` and nothing else of ours.
 """
 
+from aigc_jax.errors import UsageError
 from aigc_jax.types.algorithm import (
     Algorithm,
     Autoencoder,
@@ -31,7 +32,6 @@ from aigc_jax.types.base import (
     Player,
     PyTree,
     TrainState,
-    UsageError,
     Variables,
     Weighted,
 )

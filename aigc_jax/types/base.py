@@ -1,4 +1,4 @@
-"""Basic types of the contracts: arrays, usage errors, players of a game and their state."""
+"""Basic types of the contracts: arrays, players of a game and their state."""
 
 from __future__ import annotations
 
@@ -33,17 +33,6 @@ Condition = PyTree
 
 NUM_TOKENS = "num_tokens"
 """Number of tokens of each example, in ``evaluate`` of a model over tokens."""
-
-
-class UsageError(ValueError):
-    """A mistake of the user, who can mend it.
-
-    Its message is one line with the expected value, the actual one and advice. The command line prints it without a
-    traceback and exits with status 2; every other exception is a defect of the library.
-    """
-
-    # The public name, in tracebacks.
-    __module__ = "aigc_jax.types"
 
 
 class Weighted(NamedTuple):

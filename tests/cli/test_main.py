@@ -14,6 +14,7 @@ from PIL import Image
 import aigc_jax
 from aigc_jax import cli
 from aigc_jax.configs import gan_digits
+from aigc_jax.worlds import catalog
 from tests.runs import COMMON, TINY
 
 cli_main = importlib.import_module("aigc_jax.cli.main")
@@ -180,6 +181,17 @@ def test_info_and_data_list(capsys, tmp_path):
     out = capsys.readouterr().out
     assert "jax " in out
     assert "digits" in out
+
+
+def test_data_list_builds_no_world(capsys, tmp_path, monkeypatch):
+    for name in catalog.WORLDS:
+        monkeypatch.setitem(catalog.WORLDS, name, lambda: 1 / 0)
+    assert cli.main(["data", "list", "--data-dir", str(tmp_path)]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert {f"world:{name}" for name in catalog.WORLDS} < set(lines)
+    for text in ("24", "32 x 32 x 1", "train 5000, held out 1000", "four by four grids"):
+        assert text in lines["world:sudoku"]
+    assert "2-D" in lines["world:ring8"]
 
 
 def test_evaluation_during_training_picks_the_best_checkpoint(tmp_path):

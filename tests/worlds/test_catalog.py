@@ -7,7 +7,7 @@ from scipy import stats
 
 from aigc_jax.rng import example_keys
 from aigc_jax.types import UsageError
-from aigc_jax.worlds.catalog import WORLDS, open_world
+from aigc_jax.worlds.catalog import FACTS, WORLDS, open_world
 from tests.worlds.opened import NUM, fast_jit, opened
 
 POINTS = {"ring8": 2, "grid25": 2, "aithal25": 2, "unequal8": 2, "rotated8": 2, "line3": 1, "line4": 1, "mixture16": 16}
@@ -23,7 +23,15 @@ IMAGES = {
 
 
 def test_worlds_are_all_in_a_table():
-    assert set(WORLDS) == set(POINTS) | set(IMAGES)
+    assert set(WORLDS) == set(POINTS) | set(IMAGES) == set(FACTS)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_facts_are_those_of_the_world(name):
+    num_modes, shape, _ = FACTS[name]
+    world = opened(name).world
+    assert num_modes == world.num_modes
+    assert shape == jax.eval_shape(lambda: world.sample(jax.random.key(0), 1, None)).shape[1:]
 
 
 @pytest.mark.parametrize("name", WORLDS)

@@ -1,0 +1,178 @@
+"""The arguments of every command but train. tyro alone is imported: help and mistakes need no more."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import tyro
+
+Run = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained run: the options of all commands on one."""
+
+    run: Run
+    """The run directory."""
+    checkpoint: str = "latest"
+    """Which weights: latest, best or a step."""
+    config: Path | None = None
+    """The config file, for a run that was trained with one that is not shipped."""
+    data: str | None = None
+    """The data now, for example folder:DIR, if they are no longer where they were at training."""
+    data_dir: str | None = None
+    """Where prepared tfds data lies now, if no longer where it was at training."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adjusted(Trained):
+    """A trained run with other settings of one group; its options are made from the run, see ``cli/parsing.py``."""
+
+    GROUP: ClassVar[str] = "sampling"
+    """The name of the group in the run's config."""
+
+    overrides: Annotated[Mapping[str, Any], tyro.conf.Suppress] = dataclasses.field(default_factory=dict)
+    """Settings that differ from the run's own, by name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample(Adjusted):
+    """Draw samples from a trained run. Sample i depends on (checkpoint, seed, i, condition) alone."""
+
+    num: int = 64
+    """Number of samples."""
+    condition: str | None = None
+    """Class of all samples, by name or number; None takes the classes in turn."""
+    seed: int = 0
+    """Which sequence of samples."""
+    out: Path | None = None
+    """A .png grid, an .npz file or a folder of PNG files (of other examples: .npz, .txt ...); None for a file in the
+    run's samples folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Edit(Adjusted):
+    """Change held-out images or an own one: make up the part that is not kept, or all of each, by --strength."""
+
+    image: Path | None = None
+    """A PNG or JPEG file to change --num times, of the size of the model's images; None for held-out images."""
+    mask: Path | None = None
+    """A PNG or JPEG file of the same size: white is made up, black stays. None for --keep."""
+    num: int = 10
+    """Number of images."""
+    keep: Literal["nothing", "left", "right", "top", "bottom"] = "nothing"
+    """The half of each image that stays: in-painting. nothing: image-to-image."""
+    strength: float = 1.0
+    """Share of the noise that each image gets, in (0, 1]; 0.5 keeps a resemblance."""
+    condition: str | None = None
+    """Class of all results, by name or number; None keeps each image's own (of --image: the classes in turn)."""
+    seed: int = 0
+    """Which noise."""
+    out: Path | None = None
+    """A .png with a row of originals and rows of results; None for one in the run's samples folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate(Adjusted):
+    """Measure a trained run and write its report; with a gate file, exit 1 when a gate fails."""
+
+    num_samples: int = 5000
+    """Number of samples to measure."""
+    out: Path | None = None
+    """The folder of the report, to keep several side by side; None for RUN/report."""
+    gate: Path | None = None
+    """A TOML file of limits, for example [class_agreement] min = 0.98: the targets of the criteria."""
+    seed: int = 0
+    """Which sequence of samples."""
+    sweep_samples: int = 200
+    """Samples at each point of the sweeps over samplers, guidance or truncation; 0 leaves them out."""
+    detector_samples: int = 1000
+    """Samples that the detectors of violations score; 0 leaves them out."""
+    risk: float = 0.01
+    """The risk of violations that a calibrated filter guarantees, in (0, 1)."""
+    partner: Path | None = None
+    """A second run on the same data; reports how similar its samples are for the same noise."""
+    denoiser: Path | None = None
+    """The run of a denoising model whose detectors score this run's samples too."""
+    judge: tuple[Path, ...] = ()
+    """The judge instead of the classifier of the data: a run whose evaluate gives logits or features, the published
+    Inception weights (pt_inception-2015-12-05-6726825d.pth) for the features of all distances, or both."""
+    single_judge: bool = False
+    """Judge by one classifier alone, without a second one of another architecture."""
+    cas: bool = False
+    """Also train a classifier on samples alone and test it on real images: a minute or two more."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare:
+    """Put the reports of two or more evaluated runs side by side, with paired differences and their intervals."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run directories, each evaluated with the same --seed and --num-samples; the first is compared with."""
+    out: Path | None = None
+    """A .html page to write; None prints the tables only."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Likelihood(Adjusted):
+    """Measure how likely a trained run finds examples: nats per example, bits per dimension, with a 95 % interval."""
+
+    GROUP: ClassVar[str] = "likelihood"
+
+    num_examples: int = 1000
+    """Number of examples, or all where there are fewer."""
+    split: Literal["held_out", "train"] = "held_out"
+    """Examples that no training saw, or those of the training."""
+    seed: int = 0
+    """Of the draws; example i has its own, whatever the batch size."""
+    batch_size: int = 50
+    """Examples at once: changes memory and speed only."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Latents(Trained):
+    """Draw reconstructions, interpolations and latent traversals of held-out images by an autoencoder."""
+
+    image: Path | None = None
+    """A PNG or JPEG file of the size of the model's images, drawn first and traversed; None for held-out images."""
+    condition: str | None = None
+    """Class of --image, by name or number."""
+    num_examples: int = 500
+    """Number of images, or all where there are fewer; the spread of the latents is measured on them."""
+    seed: int = 0
+    """Which images."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepare:
+    """Download a data set and write it as array_record files."""
+
+    name: Annotated[str, tyro.conf.Positional]
+    """tfds:NAME, for example tfds:mnist."""
+    data_dir: str | None = None
+    """Where to write it; None for the usual folder of tensorflow-datasets."""
+
+
+@dataclasses.dataclass(frozen=True)
+class List:
+    """List the data sets that can be trained on."""
+
+    data_dir: str | None = None
+    """Where prepared tfds data lies; None for the usual folder of tensorflow-datasets."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """Print versions, devices and the shipped experiments."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Completion:
+    """Print a completion script: source <(aigc-jax completion bash). The settings of a run's sampler are not in it."""
+
+    shell: Annotated[Literal["bash", "zsh"], tyro.conf.Positional]
+    """The shell."""
