@@ -51,8 +51,9 @@ def batches(
 
     Returns:
         An iterator of ``{"example": [B, ...], "condition": int32 [B]}`` with B = batch_size / process_count; no
-        ``condition`` where the source has no labels. ``get_state`` and ``set_state`` save and restore the position,
-        counted from ``start_step``; ``close`` ends its threads.
+        ``condition`` where the source has no labels. Conditions are numbers here: an algorithm that takes prompts or
+        embeddings is given ``experiment.to_batch(batch)``. ``get_state`` and ``set_state`` save and restore the
+        position, counted from ``start_step``; ``close`` ends its threads.
 
     Raises:
         UsageError: ``batch_size`` exceeds the number of examples, or is not divisible by ``process_count``; or arrays
@@ -85,7 +86,7 @@ def epoch(source: DataSource, batch_size: int, modality: Modality = IMAGE) -> It
 
 
 def load(source: DataSource, indices: Int[np.ndarray, " batch"], modality: Modality = IMAGE) -> dict[str, np.ndarray]:
-    """One batch of chosen examples as models see them: ``example`` and, where the source has labels, ``condition``."""
+    """One batch of chosen examples: ``example`` as models see it and, where the source has labels, ``condition``."""
     fields = take(source, indices)
     if modality.name not in fields:
         raise UsageError(

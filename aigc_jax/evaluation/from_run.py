@@ -234,9 +234,8 @@ def _detectors(loaded: LoadedRun, denoiser: LoadedRun | None) -> list[NamedDetec
     for owner in (loaded, denoiser):
         if owner is None:
             continue
-        takes_condition = owner.experiment.conditions is not None
         for name, detector in owner.experiment.algorithm.detectors.items():
-            score_fn = make_score_fn(detector, owner.variables, loaded.seed, takes_condition=takes_condition)
+            score_fn = make_score_fn(owner.experiment, detector, owner.variables, loaded.seed)
             title = name if owner is loaded else f"{name} of {owner.run.name}"
             found.append(NamedDetector(title, score_fn, detector.is_typical_best))
     return found

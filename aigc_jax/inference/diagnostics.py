@@ -44,18 +44,17 @@ def make_exact_sample_fn(experiment: Experiment, variables: Variables, seed: int
         # Without noise there is nothing to remove, and no exact posterior to divide by.
         return jnp.where(expand(process.sigma(t), x_0) > 0, x_0, x_t)
 
-    compiled = jax.jit(lambda index, ids: draw(denoise, example_keys(key, index), experiment.to_condition(ids))[0])
+    # The conditions of a world are its modes, by number, whatever the model's own are.
+    compiled = jax.jit(lambda index, ids: draw(denoise, example_keys(key, index), ids)[0])
     return blockwise(compiled)
 
 
-def make_score_fn(
-    detector: Detector, variables: Variables, seed: int, *, takes_condition: bool = True
-) -> ScoreBlocksFn:
-    """A compiled detector; ``takes_condition`` is False for one that scores samples of an unconditional model."""
+def make_score_fn(experiment: Experiment, detector: Detector, variables: Variables, seed: int) -> ScoreBlocksFn:
+    """A compiled detector of an experiment's model; an unconditional one scores without the conditions."""
     key = split_by_name(jax.random.key(seed), "detect")["detect"]
     compiled = jax.jit(
-        lambda variables, examples, condition, index: detector.score(
-            variables, examples, condition, example_keys(key, index)
+        lambda variables, examples, ids, index: detector.score(
+            variables, examples, experiment.to_condition(ids), example_keys(key, index)
         )
     )
 
@@ -63,7 +62,7 @@ def make_score_fn(
         parts = []
         for first in range(0, len(examples), BLOCK):
             place = np.minimum(np.arange(first, first + BLOCK), len(examples) - 1)
-            given = None if condition is None or not takes_condition else jnp.asarray(condition[place], jnp.int32)
+            given = None if condition is None else jnp.asarray(condition[place], jnp.int32)
             index = jnp.asarray(start + place, jnp.int32)
             parts.append(np.asarray(compiled(variables, jnp.asarray(examples[place]), given, index)))
         return np.concatenate(parts)[: len(examples)]

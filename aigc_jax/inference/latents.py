@@ -32,13 +32,13 @@ def make_latent_fns(experiment: Experiment, variables: Variables) -> LatentFns:
         raise UsageError("this run holds a model without an encoder: name the run of an autoencoder, as vae_digits")
     encode, decode = autoencoder
     is_conditional = experiment.conditions is not None
-    encode_compiled = jax.jit(lambda variables, batch: encode(variables, batch, jax.random.key(0)))
+    encode_compiled = jax.jit(lambda variables, batch: encode(variables, experiment.to_batch(batch), jax.random.key(0)))
     decode_compiled = jax.jit(decode)
 
     def to_latents(images: np.ndarray, label: np.ndarray | None) -> np.ndarray:
         batch = {"example": jnp.asarray(images)}
         if is_conditional:
-            batch["condition"] = experiment.to_condition(jnp.asarray(label, jnp.int32))
+            batch["condition"] = jnp.asarray(label, jnp.int32)
         return np.asarray(encode_compiled(variables, batch))
 
     def to_images(latents: np.ndarray, condition: np.ndarray | None) -> np.ndarray:

@@ -41,7 +41,9 @@ def likelihood_rows(
     if evaluate is None or experiment.algorithm.sample is None:
         raise UsageError("this run holds a model without a likelihood: name the run of a VAE or a diffusion model, say")
     key = split_by_name(jax.random.key(seed), "likelihood")["likelihood"]
-    compiled = jax.jit(lambda variables, batch, index: evaluate(variables, batch, example_keys(key, index)))
+    compiled = jax.jit(
+        lambda variables, batch, index: evaluate(variables, experiment.to_batch(batch), example_keys(key, index))
+    )
     # Its rows by their shapes: nothing is computed, so that a model without any is refused at once.
     names = _names(jax.eval_shape(evaluate, variables, dict(experiment.batch_spec), jax.random.key(0)))
     order = np.random.default_rng(0).permutation(len(source))[:num_examples]

@@ -127,7 +127,7 @@ def compile_encoder(experiment: Experiment) -> Callable[[Variables], EncodeFn]:
     evaluate_rows = experiment.algorithm.evaluate
     if evaluate_rows is None:
         raise UsageError("this model has nothing to evaluate on examples: pass --eval-every 0")
-    compiled = jax.jit(lambda variables, batch: evaluate_rows(variables, batch, jax.random.key(0)))
+    compiled = jax.jit(lambda variables, batch: evaluate_rows(variables, experiment.to_batch(batch), jax.random.key(0)))
 
     def encode_block(variables: Variables, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         num = len(batch["example"])

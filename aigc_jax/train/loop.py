@@ -70,7 +70,7 @@ def train(
         experiment: what to train; its step was built for ``axis_name(config.parallel)``.
         config: how long, how often; see :class:`TrainConfig`.
         workdir: the run directory.
-        batches: ``start_step -> batches``, endless, this process's part of each.
+        batches: ``start_step -> batches`` with condition numbers, endless, this process's part of each.
         name: the configuration's name, written to ``config.json``.
         evaluate_fn: measures the weights every ``eval_every`` steps.
         on_start: called with the state before the first step.
@@ -124,7 +124,11 @@ def train(
             evaluate_fn,
             DevicePrefetcher(stream, parallel, config.steps - start),
         )
-        step_fn = parallel.compile_step(with_finite_flag(experiment.algorithm.step))
+        step_fn = parallel.compile_step(
+            with_finite_flag(
+                lambda state, batch, key: experiment.algorithm.step(state, experiment.to_batch(batch), key)
+            )
+        )
         stop = stack.enter_context(StopRequest())
         try:
             result = _run(session, step_fn, parallel.put_state(state), start, stop)
@@ -153,7 +157,16 @@ def abstract_state(experiment: Experiment) -> TrainState:
 
 
 def _init(experiment: Experiment, key: Key) -> TrainState:
-    batch = {name: jnp.zeros(spec.shape, spec.dtype) for name, spec in experiment.batch_spec.items()}
+    batch = jax.tree.map(lambda spec: jnp.zeros(spec.shape, spec.dtype), dict(experiment.batch_spec))
+    if experiment.conditions is not None and "condition" in batch:
+        ids = jax.ShapeDtypeStruct(batch["example"].shape[:1], jnp.int32)
+        trees = jax.eval_shape(experiment.conditions.array, ids), batch["condition"]
+        given, described = (jax.tree.map(lambda leaf: f"{leaf.dtype} {leaf.shape}", tree) for tree in trees)
+        if given != described:
+            raise UsageError(
+                f"expected batch_spec to describe the conditions of Conditions.array, {given}; got {described}: "
+                "change one of them"
+            )
     return experiment.algorithm.init(key, batch)
 
 

@@ -116,7 +116,8 @@ def make_parallel(mode: ParallelMode, devices: Sequence[Device] | None = None) -
         return jax.jit(run, in_shardings=(whole, split, whole), out_shardings=whole, donate_argnums=0)
 
     def check_batch(spec: Mapping[str, jax.ShapeDtypeStruct]) -> None:
-        _check_split({name: each.shape[0] // jax.process_count() for name, each in spec.items()}, len(local))
+        sizes = {name: jax.tree.leaves(each)[0].shape[0] // jax.process_count() for name, each in spec.items()}
+        _check_split(sizes, len(local))
 
     return Parallel(check_batch, put_state, put_batch, compile_step, _one_copy)
 

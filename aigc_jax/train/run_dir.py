@@ -120,7 +120,10 @@ def write_run(
         "format": FORMAT,
         "config": config,
         "values": dataclasses.asdict(values),
-        "batch": {name: [list(spec.shape), str(spec.dtype)] for name, spec in batch.items()},
+        "batch": {
+            jax.tree_util.keystr(path, simple=True, separator="."): [list(spec.shape), str(spec.dtype)]
+            for path, spec in jax.tree.leaves_with_path(dict(batch))
+        },
         "versions": _versions(),
         "schedule_steps": schedule_steps,
     }

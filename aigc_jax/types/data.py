@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import jax
 import numpy as np
 from jaxtyping import Array
 
 from aigc_jax.types.algorithm import Algorithm, ExactDenoiseFn
-from aigc_jax.types.base import Condition
+from aigc_jax.types.base import Batch, Condition, PyTree
 from aigc_jax.types.modality import Conditions, Modality
 
 
@@ -95,8 +94,8 @@ class Experiment(NamedTuple):
     Attributes:
         algorithm: the model and its training.
         open_data: opens the data set; called only by commands that need it.
-        batch_spec: shape and dtype of one batch as ``jax.ShapeDtypeStruct`` leaves, for ``algorithm.init``: ``example``
-            and, for a conditional model, ``condition``.
+        batch_spec: shape and dtype of one batch as ``jax.ShapeDtypeStruct`` leaves, as ``algorithm.init`` takes it:
+            ``example`` and, for a conditional model, ``condition``, of the shape that ``conditions.array`` gives.
         modality: the kind of its examples.
         conditions: of its samples; None for an unconditional model.
         world: exact judge of samples; None for data without one.
@@ -106,7 +105,7 @@ class Experiment(NamedTuple):
 
     algorithm: Algorithm
     open_data: Callable[[], Data]
-    batch_spec: Mapping[str, jax.ShapeDtypeStruct]
+    batch_spec: Mapping[str, PyTree]
     modality: Modality
     conditions: Conditions | None = None
     world: World | None = None
@@ -129,3 +128,13 @@ class Experiment(NamedTuple):
     def to_condition(self, ids: Array | None) -> Condition:
         """The algorithm's input for numbered conditions, see :attr:`Conditions.array`; None for None."""
         return None if ids is None or self.conditions is None else self.conditions.array(ids)
+
+    def to_batch(self, loaded: Batch) -> Batch:
+        """A batch as the algorithm takes it: the condition numbers of a loaded one replaced by the conditions.
+
+        The trainer calls it within the compiled step. A training loop of your own does the same, with batches of
+        :func:`aigc_jax.data.pipeline.batches`: ``algorithm.step(state, experiment.to_batch(batch), key)``.
+        """
+        if self.conditions is None or "condition" not in loaded:
+            return loaded
+        return {**loaded, "condition": self.conditions.array(loaded["condition"])}

@@ -95,7 +95,8 @@ class Conditions(NamedTuple):
 
     Attributes:
         names: of the conditions 0 ... K - 1.
-        array: ``ids int32 [B] -> conditions of the algorithm``: class labels, prompts, embeddings.
+        array: ``ids int32 [B] -> conditions of the algorithm``: class labels, prompts, embeddings. Batches of data hold
+            ids; the algorithm is given their array in training, sampling and evaluation. JAX compiles it.
 
     >>> Conditions(["cat", "dog"]).ids(3, 4)
     array([1, 0, 1, 0], dtype=int32)
