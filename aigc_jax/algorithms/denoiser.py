@@ -7,13 +7,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
 from aigc_jax.algorithms.detecting import NUM_DRAWS
-from aigc_jax.algorithms.networks import as_condition, condition_of, example_of, init_network
+from aigc_jax.algorithms.networks import as_condition, condition_of, example_of, hide_at_random, init_network
 from aigc_jax.guards.renoise import check_level, renoise_stability
 from aigc_jax.players import single_player
 from aigc_jax.processes.gaussian import Process
@@ -143,9 +142,7 @@ def corrupt(
     keys = split_by_name(example_keys(key, batch["index"]), "time", "noise", "condition", "dropout")
     x_0, t, condition = example_of(batch), time_sampler(keys["time"]), denoiser.condition(batch)
     epsilon = normal(keys["noise"], denoiser.shape)
-    if condition is not None and condition_dropout > 0:
-        is_hidden = jax.vmap(lambda key: jax.random.bernoulli(key, condition_dropout))(keys["condition"])
-        condition = jnp.where(is_hidden, denoiser.num_classes, condition)
+    condition = hide_at_random(condition, keys["condition"], condition_dropout, denoiser.num_classes)
     return Corrupted(denoiser.process.corrupt(x_0, epsilon, t), t, Pair(x_0, epsilon), condition, keys["dropout"])
 
 

@@ -22,7 +22,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from aigc_jax.algorithms.detecting import elbo_detector
-from aigc_jax.algorithms.networks import as_condition, condition_of, example_of, init_network
+from aigc_jax.algorithms.networks import as_condition, condition_of, example_of, hide_at_random, init_network
 from aigc_jax.players import single_player
 from aigc_jax.processes.discrete import CategoricalProcess
 from aigc_jax.rng import example_keys, split_by_name
@@ -157,9 +157,7 @@ def discrete_diffusion(
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, tuple[PyTree, Metrics]]:
         keys = split_by_name(example_keys(key, batch["index"]), "noise", "condition", "dropout")
         condition = denoiser.condition(batch)
-        if condition is not None and condition_dropout > 0:
-            is_hidden = jax.vmap(lambda key: jax.random.bernoulli(key, condition_dropout))(keys["condition"])
-            condition = jnp.where(is_hidden, denoiser.num_classes, condition)
+        condition = hide_at_random(condition, keys["condition"], condition_dropout, denoiser.num_classes)
         t = spread_times(split_by_name(key, "time")["time"], batch["index"])
         losses = denoiser.bound_rate(params[PLAYER], example_of(batch, jnp.integer), t, condition, keys)
         return losses, (model_state, {"bits_per_dim": losses / (num_dims * math.log(2.0))})

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from aigc_jax.types import Batch, Condition, Key, PyTree, UsageError
+from aigc_jax.processes.gaussian import expand
+from aigc_jax.types import Batch, Condition, Key, Keys, PyTree, UsageError
 
 Expected = tuple[Any, ...]
 """The shape of one array, None where any number does; or a tuple of such shapes for a tuple of arrays."""
@@ -92,6 +93,14 @@ def condition_of(batch: Batch, num_classes: int) -> Condition:
         found = ", ".join(map(repr, batch))
         raise UsageError(f"this model has {num_classes} classes, but the batch has {found} and no 'condition': add it")
     return batch["condition"] if num_classes else None
+
+
+def hide_at_random(condition: Condition, keys: Keys, probability: float, null: int) -> Condition:
+    """Conditions [B, ...], each filled with ``null``, "no condition", with a probability: as guidance fills them."""
+    if condition is None or probability == 0:
+        return condition
+    is_hidden = jax.vmap(lambda key: jax.random.bernoulli(key, probability))(keys)
+    return jnp.where(expand(is_hidden, condition), null, condition)
 
 
 def as_condition(condition: Any, num: int, num_classes: int, *, num_values: int | None = None) -> Condition:

@@ -11,6 +11,7 @@ import pytest
 
 from aigc_jax.algorithms.autoencoder import Model
 from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
+from aigc_jax.algorithms.networks import hide_at_random
 from aigc_jax.algorithms.vae import vae
 from aigc_jax.data.arrays import ArraySource
 from aigc_jax.data.pipeline import batches
@@ -22,6 +23,7 @@ from aigc_jax.inference.sampling import make_encode_fn, make_sample_fn
 from aigc_jax.losses.likelihoods import gaussian
 from aigc_jax.rng import example_keys, split_by_name, step_key
 from aigc_jax.runs import run_training
+from aigc_jax.samplers.guidance import classifier_free
 from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
@@ -57,14 +59,14 @@ def autoencoder(axis=None):
     return vae(Model(Embedded(6), Embedded(4), (3,), gaussian(), NUM_CLASSES), optax.sgd(0.1), axis_name=axis)
 
 
-def flow(axis=None):
+def flow(axis=None, guidance=2.0):
     denoiser = rectified_flow_denoiser(Embedded(2), (2,), num_classes=NUM_CLASSES, bounds=None, num_levels=None)
     return flow_matching(
         denoiser,
         tx=optax.sgd(0.1),
-        sampler=make_sampler(denoiser.process, Sampling("euler", 2), num_classes=NUM_CLASSES),
+        sampler=make_sampler(denoiser.process, Sampling("euler", 2, guidance=guidance), num_classes=NUM_CLASSES),
         log_likelihood=make_log_likelihood(denoiser.process, Likelihood(num_steps=2)),
-        condition_dropout=0.0,
+        condition_dropout=0.5,
         axis_name=axis,
     )
 
@@ -124,6 +126,21 @@ def test_samples_rows_and_scores_are_of_the_array_of_conditions(build):
         close(found, jax.jit(algorithm.detectors[name].score)(weights, POINTS, TABLE[IDS], keys["detect"]))
 
 
+def test_hidden_embeddings_are_those_that_guidance_takes_for_no_condition():
+    """Hidden are the same examples as of conditions that are numbers."""
+    numbers, embeddings = (
+        hide_at_random(condition, example_keys(jax.random.key(0), BATCH_SIZE), 0.5, NUM_CLASSES)
+        for condition in (jnp.asarray(IDS), jnp.asarray(TABLE[IDS]))
+    )
+    assert 0 < np.sum(numbers == NUM_CLASSES) < BATCH_SIZE
+    none = np.full((1, 4), NUM_CLASSES, np.float32)
+    np.testing.assert_array_equal(embeddings, np.concatenate([TABLE, none])[np.asarray(numbers)])
+    seen = []
+    guided = classifier_free(2.0, null=NUM_CLASSES)(lambda x, t, condition: seen.append(condition) or x)
+    guided(jnp.zeros((1, 2)), jnp.zeros(1), jnp.asarray(TABLE[:1]))
+    np.testing.assert_array_equal(seen[0], np.concatenate([TABLE[:1], none]))
+
+
 def test_latents_are_of_the_array_of_conditions():
     model, weights = experiment(autoencoder), variables(autoencoder)
     encode, decode = model.algorithm.autoencoder
@@ -135,7 +152,7 @@ def test_latents_are_of_the_array_of_conditions():
 
 def test_exact_denoiser_of_a_world_is_given_its_modes():
     """The same samples whatever the model itself is given for a mode."""
-    embedded = experiment(flow)._replace(world=open_world("world:ring8"))
+    embedded = experiment(functools.partial(flow, guidance=1.0))._replace(world=open_world("world:ring8"))
     numbered = embedded._replace(conditions=Conditions(DATA.class_names))
     drawn = [make_exact_sample_fn(each, variables(flow), 0)(0, IDS, BATCH_SIZE) for each in (embedded, numbered)]
     np.testing.assert_array_equal(*drawn)
