@@ -9,7 +9,7 @@ from aigc_jax.data.images import IMAGE
 from aigc_jax.data.points import POINT
 from aigc_jax.data.sources import open_data
 from aigc_jax.train.config import ImageConfig, TrainConfig
-from aigc_jax.train.worlds import example_shape, modality_of, world_data
+from aigc_jax.train.worlds import example_shape, world_data
 from aigc_jax.types import Algorithm, Conditions, Experiment, Modality, UsageError, World
 from aigc_jax.worlds.catalog import open_world
 
@@ -73,8 +73,8 @@ def point_experiment(
     Raises:
         UsageError: the world is one of images, or ``num_classes`` is not the number of its modes.
     """
-    if modality_of(world) is IMAGE:
-        raise UsageError(f"{world.name} holds images, and this model makes points: pass --data world:ring8")
+    if world.modality != POINT.name:
+        raise UsageError(f"{world.name} holds {world.modality}s, and this model makes points: pass --data world:ring8")
     if num_classes not in (None, world.num_modes):
         raise UsageError(
             f"{world.name} has {world.num_modes} modes to condition on, got {num_classes}: "
@@ -85,8 +85,8 @@ def point_experiment(
 
 def _check_images(world: World, config: ImageConfig) -> None:
     """Refuse a world whose examples the model does not expect; the error names all options to pass."""
-    if modality_of(world) is not IMAGE:
-        raise UsageError(f"{world.name} holds points, and this model makes images: pass --data world:shapes")
+    if world.modality != IMAGE.name:
+        raise UsageError(f"{world.name} holds {world.modality}s, and this model makes images: pass --data world:shapes")
     shape = example_shape(world)
     if shape == tuple(config.image_shape) and config.num_classes in (None, world.num_modes):
         return

@@ -32,8 +32,8 @@ def example_shape(world: World) -> tuple[int, ...]:
 
 
 def modality_of(world: World) -> Modality:
-    """Images, where a world's examples have height, width and channels; else points."""
-    return IMAGE if len(example_shape(world)) == 3 else POINT
+    """The kind of a world's examples."""
+    return {each.name: each for each in (IMAGE, POINT)}[world.modality]
 
 
 def world_data(world: World, *, is_labelled: bool) -> Callable[[], Data]:
@@ -43,7 +43,7 @@ def world_data(world: World, *, is_labelled: bool) -> Callable[[], Data]:
     def open_data() -> Data:
         keys = split_by_name(jax.random.key(0), "train", "held_out")
         names = [f"mode {index}" for index in range(world.num_modes)] if is_labelled else []
-        num_train, num_held_out = NUM_IMAGES if modality_of(world) is IMAGE else NUM_POINTS
+        num_train, num_held_out = NUM_IMAGES if world.modality == IMAGE.name else NUM_POINTS
         draw = jax.jit(lambda keys: _labelled(world, keys))
         train, held_out = (
             _source(world, draw, example_keys(keys[part], num), is_labelled=is_labelled)
@@ -58,8 +58,8 @@ def world_data(world: World, *, is_labelled: bool) -> Callable[[], Data]:
 def list_worlds() -> list[Row]:
     """The worlds by name, for ``aigc-jax data list``."""
     rows = []
-    for name, (num_modes, shape, description) in FACTS.items():
-        is_image = len(shape) == 3
+    for name, (num_modes, modality, shape, description) in FACTS.items():
+        is_image = modality == IMAGE.name
         shown = " x ".join(map(str, shape)) if is_image else f"{shape[0]}-D"
         examples = "train {}, held out {}".format(*(NUM_IMAGES if is_image else NUM_POINTS))
         rows.append(Row(f"world:{name}", str(num_modes), shown, examples, f"drawn when needed: {description}"))

@@ -76,6 +76,7 @@ class World(NamedTuple):
     sample: Callable[[Array, int, Condition], Array]  # (key or keys, num_samples, condition) -> examples
     violation: Callable[[Array], Array]  # examples [N, ...] -> index of violation_names, int32 [N]
     mode: Callable[[Array], Array]  # examples [N, ...] -> own or nearest mode, int32 [N]
+    modality: str  # name of the kind of its examples, ``image`` or ``point``
     log_prob: Callable[[Array], Array] | None = None  # examples [N, ...] -> log density in nats [N], if known
     denoise: ExactDenoiseFn | None = None  # the exact denoiser, if known
     withheld: Sequence[int] = ()  # legal modes that are not in the training data

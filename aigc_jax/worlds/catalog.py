@@ -32,23 +32,23 @@ WORLDS: dict[str, Callable[[], World]] = {
 """``{name: constructor}``: worlds of points first, then of images."""
 
 FACTS = {
-    "ring8": (8, (2,), "Gaussians on a ring"),
-    "grid25": (25, (2,), "Gaussians on a grid"),
-    "aithal25": (25, (2,), "Gaussians on a grid, far apart"),
-    "unequal8": (8, (2,), "Gaussians on a ring, of unequal weights"),
-    "rotated8": (8, (2,), "Gaussians on a ring, longer than wide"),
-    "line3": (3, (1,), "Gaussians at 1, 2, 3"),
-    "line4": (4, (1,), "Gaussians at 1, 2, 4, 5"),
-    "mixture16": (10, (16,), "Gaussians at the ends of oblique axes"),
-    "shapes": (7, (64, 64, 1), "triangle, square, pentagon, each in its column"),
-    "dots": (6, (32, 32, 1), "1 to 6 dots"),
-    "even": (1, (32, 32, 1), "2, 4 or 6 dots"),
-    "parity": (2, (32, 32, 1), "an even or an odd number of dots"),
-    "sums": (19, (28, 28, 1), "two pairs of digits of the same sum"),
-    "sudoku": (24, (32, 32, 1), "four by four grids"),
-    "factors": (72, (32, 32, 3), "shape, size, colour, place"),
+    "ring8": (8, "point", (2,), "Gaussians on a ring"),
+    "grid25": (25, "point", (2,), "Gaussians on a grid"),
+    "aithal25": (25, "point", (2,), "Gaussians on a grid, far apart"),
+    "unequal8": (8, "point", (2,), "Gaussians on a ring, of unequal weights"),
+    "rotated8": (8, "point", (2,), "Gaussians on a ring, longer than wide"),
+    "line3": (3, "point", (1,), "Gaussians at 1, 2, 3"),
+    "line4": (4, "point", (1,), "Gaussians at 1, 2, 4, 5"),
+    "mixture16": (10, "point", (16,), "Gaussians at the ends of oblique axes"),
+    "shapes": (7, "image", (64, 64, 1), "triangle, square, pentagon, each in its column"),
+    "dots": (6, "image", (32, 32, 1), "1 to 6 dots"),
+    "even": (1, "image", (32, 32, 1), "2, 4 or 6 dots"),
+    "parity": (2, "image", (32, 32, 1), "an even or an odd number of dots"),
+    "sums": (19, "image", (28, 28, 1), "two pairs of digits of the same sum"),
+    "sudoku": (24, "image", (32, 32, 1), "four by four grids"),
+    "factors": (72, "image", (32, 32, 3), "shape, size, colour, place"),
 }
-"""``{name: (modes, shape of an example, description)}``: a list of worlds need not build them, which takes seconds."""
+"""``{name: (modes, modality, shape, description)}``: a list of worlds need not build them, which takes seconds."""
 
 
 def open_world(name: str) -> World:

@@ -90,6 +90,7 @@ def cell_world(
         sample=_sampler(sheet, codes, log_of(shares)),
         violation=violation,
         mode=mode,
+        modality="image",
         denoise=_denoiser(sheet, codes, log_of(shares)),
         attributes={codes.attribute: codes.names} if codes.attribute else {},
         read=read if codes.attribute else None,

@@ -93,7 +93,7 @@ def dots(
         return jnp.asarray(allowed[:, 1])[jnp.argmin(miss, axis=1)]
 
     sample = _sampler(modes, places, image_size, log_of(shares))
-    world = World(name, len(modes), shares, ("valid", rule, "malformed", "blank"), sample, violation, mode)
+    world = World(name, len(modes), shares, ("valid", rule, "malformed", "blank"), sample, violation, mode, "image")
     if len(numbers) == len(modes):
         return world  # the mode is the number
     return world._replace(attributes={"number": [str(number) for number in numbers]}, read=read)

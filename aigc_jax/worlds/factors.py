@@ -98,6 +98,7 @@ def factors(
         sample=sampler(scene, log_of(shares)),
         violation=violation,
         mode=mode,
+        modality="image",
         denoise=denoiser(scene, log_of(shares)),
         withheld=left_out,
         attributes=values,

@@ -88,7 +88,7 @@ def gaussian_mixture(
     def denoise(x_t: Array, alpha: Array, sigma: Array, condition: Condition) -> Array:
         return posterior_mean(mixture, x_t, alpha, sigma, condition)
 
-    return World(name, num_modes, shares, VIOLATIONS, sample, violation, mode, log_prob, denoise)
+    return World(name, num_modes, shares, VIOLATIONS, sample, violation, mode, "point", log_prob, denoise)
 
 
 def _between(

@@ -89,6 +89,7 @@ def shapes(
         sample=sampler(frames, log_of(shares)),
         violation=violation,
         mode=nearest_mode(frames),
+        modality="image",
         denoise=denoiser(frames, log_of(shares)),
         attributes={shape: ("absent", "present") for shape in columns},
         mode_attributes={shape: frames.is_present[:, c].astype(np.int32) for c, shape in enumerate(columns)},

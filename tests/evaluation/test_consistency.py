@@ -93,6 +93,7 @@ def numbers(num_modes):
         sample=sample,
         violation=violation,
         mode=lambda x: (x[:, 0].astype(jnp.int32) - 1) % num_modes,
+        modality="point",
         attributes={"number": "1234"},
         read=lambda x: {"number": jnp.where(violation(x) == 0, x[:, 0].astype(jnp.int32) - 1, -1)},
     )

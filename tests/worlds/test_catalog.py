@@ -28,9 +28,10 @@ def test_worlds_are_all_in_a_table():
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_facts_are_those_of_the_world(name):
-    num_modes, shape, _ = FACTS[name]
+    num_modes, modality, shape, _ = FACTS[name]
     world = opened(name).world
-    assert num_modes == world.num_modes
+    assert (num_modes, modality) == (world.num_modes, world.modality)
+    assert modality == ("point" if name in POINTS else "image")
     assert shape == jax.eval_shape(lambda: world.sample(jax.random.key(0), 1, None)).shape[1:]
 
 
