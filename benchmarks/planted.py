@@ -22,7 +22,6 @@ from aigc_jax.evaluation.evaluate import evaluate
 from aigc_jax.evaluation.judge import classifier_judge, with_second_opinion
 from aigc_jax.evaluation.model import EvaluatedModel, Replication, Sampler
 from aigc_jax.evaluation.section import Settings
-from aigc_jax.report.measurements import CRITERION_TITLES
 from aigc_jax.report.schema import Report
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import Data
@@ -118,9 +117,7 @@ def _samplers(data: Data, pool: dict[str, np.ndarray]) -> dict[str, tuple[Sample
 
 
 def _failed(report: Report) -> list[str]:
-    return [
-        name for name in CRITERION_TITLES if (criterion := report.criterion(name)) is not None and criterion.has_failed
-    ]
+    return [each.name for each in report.criteria if each.state == "fail"]
 
 
 def _checks(report: Report) -> list[dict[str, object]]:

@@ -71,7 +71,7 @@ def by_coverage(name: str, missing: float, real: np.ndarray, reference: np.ndarr
             return "undecided", False
         # Uncovered, so that worse is positive.
         blocks = 1 - rng.choice(ours, n // BLOCK), 1 - rng.choice(real, NUM_HELD_OUT // BLOCK)
-        found = mean_difference(*blocks, BLOCK).interval(ERROR)
+        found = mean_difference(*blocks, BLOCK, is_positive=True).interval(ERROR)
         return decide(found, COVERAGE_MARGIN), found.low > 0
 
     return Simulated(name, float(real.mean() - ours.mean()), COVERAGE_MARGIN, evaluate)

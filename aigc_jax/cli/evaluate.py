@@ -33,7 +33,7 @@ from aigc_jax.evaluation.section import Settings
 from aigc_jax.inference.perturbation import make_path_fn
 from aigc_jax.report.figures import Texts
 from aigc_jax.report.files import read_report, write_report
-from aigc_jax.report.gates import check_gates, read_gates
+from aigc_jax.report.gates import Gates, check_gates, read_gates
 from aigc_jax.report.schema import Report
 from aigc_jax.report.text import summary_lines
 from aigc_jax.runs import load_config, option_words, reported_settings
@@ -46,7 +46,7 @@ def evaluate_run(arguments: Evaluate) -> int:
     """Measure a run, write its report, print its measurements, and check its gates."""
     begin = time.perf_counter()
     _check(arguments)
-    gates = read_gates(arguments.gate) if arguments.gate else None
+    gates = read_gates(arguments.gate) if arguments.gate else Gates()
     loaded = _load(arguments, arguments.run, {"sampling": arguments.overrides}, arguments.checkpoint)
     partner, denoiser = (
         None if run is None else _load(arguments, run, {}) for run in (arguments.partner, arguments.denoiser)
@@ -78,7 +78,7 @@ def evaluate_run(arguments: Evaluate) -> int:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print("\n".join(summary_lines(report, width)))
     print(f"report: {html}    {json_file}")
-    failures = check_gates(report, gates) if gates is not None else []
+    failures = check_gates(report, gates)
     for line in failures:
         print(f"gate failed: {line}", file=sys.stderr)
     return 1 if failures else 0

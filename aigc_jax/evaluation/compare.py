@@ -125,11 +125,10 @@ def _differences(first: ComparedRun, other: ComparedRun) -> list[Difference]:
 
 
 def _criteria(runs: Sequence[ComparedRun]) -> Table:
-    words = {True: "worse than real data", False: "not distinguishable from real data", None: "not measured"}
     rows = []
     for name, title in CRITERION_TITLES.items():
         criteria = [run.report.criterion(name) for run in runs]
-        rows.append([title, *(words[None if criterion is None else criterion.has_failed] for criterion in criteria)])
+        rows.append([title, *((each and each.state) or "not measured" for each in criteria)])
     caption = "Each criterion compares a run's samples with held-out real examples; see its own report."
     return Table("criteria", "Criteria", caption, ["", *(each.name for each in runs)], rows)
 

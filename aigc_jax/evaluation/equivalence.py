@@ -5,8 +5,9 @@ beyond, and is *undecided* elsewhere. So a small sample can pass nothing that a 
 undecided into pass or fail. For this the difference must mean the same at every number of samples, so that whatever
 depends on the size of a set (recall, coverage, Fréchet distance) is measured on blocks of :data:`BLOCK` examples.
 
-All intervals of a report hold together with probability 1 - :data:`FAMILY_ERROR` (Bonferroni): so often no comparison
-passes whose true difference exceeds its margin, and none fails whose true difference does not.
+All comparisons of a report share one error (Bonferroni): with probability 1 - :data:`FAMILY_ERROR` none passes whose
+true difference exceeds its margin, and none fails whose does not. Only one end of an interval can be wrong
+in that way, so that each end has the whole error of its comparison.
 
 Reference:
     Westlake, "Symmetrical confidence intervals for bioequivalence trials", Biometrics 1976; Wellek, "Testing
@@ -15,14 +16,17 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
+from scipy.optimize import brentq
 
-State = Literal["pass", "fail", "undecided"]
+from aigc_jax.report.criteria import COMPARISONS, Margins
+from aigc_jax.report.measurements import CRITERION_TITLES
+from aigc_jax.report.schema import Check, State
 
 BLOCK = 100
 """Examples of a block: the size at which recall, coverage and Fréchet distance are compared."""
@@ -34,35 +38,38 @@ FAMILY_ERROR = 0.05
 """Probability that some comparison of a report is decided wrongly."""
 
 
+MAX_SAMPLES = 1_000_000
+"""The largest number of samples that is recommended."""
+
+
 class Interval(NamedTuple):
     """A difference, samples less real data and positive where samples are worse, with its interval."""
 
     difference: float
     low: float
     high: float
-    variance: tuple[float, float] = (0.0, 0.0)
-    """Squared half-widths that are due to the samples and to the held-out examples."""
 
 
 class Difference(NamedTuple):
-    """A difference that can be given at any level.
-
-    Attributes:
-        value: of the samples.
-        reference: of real data.
-        n: number of samples.
-        real_n: number of held-out examples.
-        interval: ``one-sided error probability -> Interval``.
-    """
+    """A difference that can be given at any level."""
 
     value: float
+    """Of the samples."""
     reference: float
+    """Of real data."""
     n: int
+    """Number of samples."""
     real_n: int
-    interval: Callable[[float], Interval]
+    """Number of held-out examples."""
+    interval_at: Callable[[float, float], Interval]
+    """``(error, factor) -> Interval``: as it would be with so many times the samples, if they stayed as they are."""
+
+    def interval(self, error: float) -> Interval:
+        """The interval whose ends are wrong with the given probability each."""
+        return self.interval_at(error, 1.0)
 
 
-def share_difference(count: float, n: int, real_count: float, real_n: float) -> Difference:
+def share_difference(count: float, n: float, real_count: float, real_n: float) -> Difference:
     """How much more often a defect occurs in samples than in real examples, by exact intervals of both shares.
 
     The interval of the difference joins the Clopper-Pearson intervals of both (MOVER): a share of 0 in few samples
@@ -87,18 +94,12 @@ def share_difference(count: float, n: int, real_count: float, real_n: float) -> 
     """
     share, real_share = count / n, (real_count / real_n if real_n else 0.0)
 
-    def interval(error: float) -> Interval:
-        low, high = _exact(count, n, error)
+    def interval_at(error: float, factor: float) -> Interval:
+        low, high = _exact(factor * count, factor * n, error)
         real_low, real_high = _exact(real_count, real_n, error) if real_n else (0.0, 0.0)
-        difference = share - real_share
-        return Interval(
-            difference,
-            difference - float(np.hypot(share - low, real_high - real_share)),
-            difference + float(np.hypot(high - share, real_share - real_low)),
-            (max(share - low, high - share) ** 2, max(real_share - real_low, real_high - real_share) ** 2),
-        )
+        return _joined((low, share, high), (real_low, real_share, real_high))
 
-    return Difference(share, real_share, n, int(real_n), interval)
+    return Difference(share, real_share, int(n), int(real_n), interval_at)
 
 
 def _exact(count: float, n: float, error: float) -> tuple[float, float]:
@@ -132,43 +133,52 @@ def stratified_shares(
     return share_difference(float(is_bad.sum()), len(is_bad), real_share * float(effective), float(effective))
 
 
-def mean_difference(ours: Float[np.ndarray, " n"], real: Float[np.ndarray, " real"], size: int = 1) -> Difference:
-    """The difference of two means, by Welch's t-test.
+def mean_difference(
+    ours: Float[np.ndarray, " n"], real: Float[np.ndarray, " real"], size: int = 1, *, is_positive: bool = False
+) -> Difference:
+    """The difference of two means, from Student's interval of each (MOVER).
+
+    Welch's interval errs several times too often this far out in the tail with few blocks: its degrees of freedom are
+    those of both sets together.
 
     Args:
         ours: a value of each sample, or of each block of ``size`` samples.
         real: likewise of held-out examples.
         size: examples behind each value.
+        is_positive: whether the quantity cannot be negative, as shares and distances: skewed to the right, so that the
+            upper end of a mean is that on a scale of logarithms.
 
     Returns:
-        The difference; its interval is all numbers for fewer than two values.
+        The difference; its interval is all numbers for fewer than two values, or :data:`MIN_BLOCKS` blocks.
 
     Reference:
-        Welch, "The generalization of Student's problem when several different population variances are involved",
-        Biometrika 1947.
+        Zou & Donner, "Construction of confidence limits about effect measures: a general approach", Statistics in
+        Medicine 2008.
 
-    >>> found = mean_difference(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0])).interval(0.025)
-    >>> found.difference, round(found.high, 3)  # scipy.stats.ttest_ind
-    (0.0, 2.267)
+    >>> found = mean_difference(np.array([1.0, 2.0, 3.0]), np.zeros(3)).interval(0.025)
+    >>> found.difference, round(found.high, 3)  # scipy.stats.ttest_1samp
+    (2.0, 4.484)
     """
     ours, real = (np.asarray(each, np.float64) for each in (ours, real))
     means = [float(each.mean()) if len(each) else float("nan") for each in (ours, real)]
     difference = means[0] - means[1]
 
-    def interval(error: float) -> Interval:
-        if min(len(ours), len(real)) < 2:
-            return Interval(difference, -np.inf, np.inf, (np.inf, np.inf))
-        squares = [float(each.var(ddof=1)) / len(each) for each in (ours, real)]
-        if not sum(squares):
-            return Interval(difference, difference, difference)
-        freedom = sum(squares) ** 2 / sum(s**2 / (len(e) - 1) for s, e in zip(squares, (ours, real), strict=True))
-        quantile = float(stats.t.isf(error, freedom))
-        half = quantile * sum(squares) ** 0.5
-        return Interval(
-            difference, difference - half, difference + half, (quantile**2 * squares[0], quantile**2 * squares[1])
-        )
+    def interval_at(error: float, factor: float) -> Interval:
+        nums = factor * len(ours), len(real)
+        if min(nums) < (2 if size == 1 else MIN_BLOCKS) or min(len(ours), len(real)) < 2:
+            return Interval(difference, -np.inf, np.inf)
+        return _joined(_mean_ends(ours, error, nums[0], is_positive), _mean_ends(real, error, nums[1], is_positive))
 
-    return Difference(means[0], means[1], size * len(ours), size * len(real), interval)
+    return Difference(means[0], means[1], size * len(ours), size * len(real), interval_at)
+
+
+def _mean_ends(values: np.ndarray, error: float, num: float, is_positive: bool) -> tuple[float, float, float]:
+    """A mean between the ends of its interval for so many values of the same spread."""
+    mean = float(values.mean())
+    half = float(stats.t.isf(error, num - 1) * values.std(ddof=1) / num**0.5)
+    if not is_positive or not half:
+        return mean - half, mean, mean + half
+    return max(mean - half, 0.0), mean, mean * float(np.exp(half / mean)) if half < 5 * mean else np.inf
 
 
 def decide(interval: Interval, margin: float) -> State:
@@ -182,15 +192,271 @@ def decide(interval: Interval, margin: float) -> State:
     return "fail" if interval.low > margin else "undecided"
 
 
-def num_to_decide(interval: Interval, margin: float, n: int) -> int | None:
-    """Number of samples at which a comparison would be decided if the difference stayed as it is.
+def num_to_decide(given: Difference, margin: float, error: float) -> int | None:
+    """Number of samples at which a comparison would be decided if the samples stayed as they are, within 5 %.
 
     Returns:
-        The number; None where no number of samples would do: more held-out examples are needed.
+        The number; None where :data:`MAX_SAMPLES` would not do: more held-out examples are needed.
 
-    >>> num_to_decide(Interval(0.0, -0.04, 0.04, (0.0016, 0.0)), 0.02, 1000)
-    4000
+    >>> num_to_decide(share_difference(0, 60, 0, 5000), 0.02, 0.005)
+    265
     """
-    ours, real = interval.variance
-    room = (interval.difference - margin) ** 2 - real
-    return int(np.ceil(n * ours / room)) if room > 0 and np.isfinite(ours) else None
+    low, high = float(max(given.n, 1)), float(MAX_SAMPLES)
+    if not given.n or decide(given.interval_at(error, high / given.n), margin) == "undecided":
+        return None
+    while high > 1.05 * low:
+        middle = (low * high) ** 0.5
+        is_decided = decide(given.interval_at(error, middle / given.n), margin) != "undecided"
+        low, high = (low, middle) if is_decided else (middle, high)
+    return int(np.ceil(high))
+
+
+class Comparison(NamedTuple):
+    """A comparison of samples with held-out data, before its level is known: that depends on how many there are."""
+
+    name: str
+    """Its key in :data:`aigc_jax.report.criteria.COMPARISONS`."""
+    difference: Difference
+    detail: str = ""
+    """What it is of, where there are several of a name."""
+
+
+def never(name: str, title: str, count: int, n: int) -> Check:
+    """A defect of which one case is too many.
+
+    >>> never("repeatability", "samples that change when repeated", 1, 64).state
+    'fail'
+    """
+    share = count / max(n, 1)
+    return Check(name, title, share, 0.0, share, share, share, 0.0, "fail" if count else "pass", n)
+
+
+def repeat_difference(
+    multiplicities: Int[np.ndarray, " value"], real_multiplicities: Int[np.ndarray, " value"], size: int = 1000
+) -> Difference:
+    """The expected share of repetitions in a set of ``size`` draws, from the numbers of equal pairs in two sets.
+
+    The probability lambda that two draws are equal does not depend on how many there are. Its interval is that of a
+    Poisson count of pairs, or where the values that occur repeat often, that of the U-statistic, whichever is wider.
+    The share is that of draws from 1 / lambda equally frequent values, 1 - (1 - exp(-m lambda)) / (m lambda).
+
+    Args:
+        multiplicities: how often each value occurs in the samples.
+        real_multiplicities: likewise in real examples.
+        size: m.
+
+    Returns:
+        The difference of the shares.
+
+    Reference:
+        Garwood, "Fiducial limits for the Poisson distribution", Biometrika 1936; Hoeffding, "A class of statistics
+        with asymptotically normal distribution", 1948, equation 5.13.
+
+    >>> repeat_difference(np.ones(1000, int), np.ones(5000, int)).interval(0.005).high < 0.01
+    True
+    """
+    n, real_n = int(multiplicities.sum()), int(real_multiplicities.sum())
+
+    def interval_at(error: float, factor: float) -> Interval:
+        ours, theirs = _equal_pairs(multiplicities, error, factor), _equal_pairs(real_multiplicities, error)
+        low, share, high = (_repeated(each, size) for each in ours)
+        real_low, real_share, real_high = (_repeated(each, size) for each in theirs)
+        return _joined((low, share, high), (real_low, real_share, real_high))
+
+    ours, theirs = (_repeated(_equal_pairs(each, 0.5)[1], size) for each in (multiplicities, real_multiplicities))
+    return Difference(ours, theirs, n, real_n, interval_at)
+
+
+def _equal_pairs(multiplicities: np.ndarray, error: float, factor: float = 1.0) -> tuple[float, float, float]:
+    """The probability that two draws are equal, between the ends of its interval for so many times the draws."""
+    counts = multiplicities.astype(np.float64)
+    n = counts.sum()
+    probability = (counts * (counts - 1)).sum() / max(n * (n - 1), 1)
+    num = max(factor * n * (factor * n - 1) / 2, 1.0)
+    pairs = probability * num
+    low = float(stats.chi2.ppf(error, 2 * pairs)) / 2 / num if pairs else 0.0
+    high = float(stats.chi2.isf(error, 2 * (pairs + 1))) / 2 / num
+    # The share of the others that equal each example.
+    shares = (counts - 1) / max(n - 1, 1)
+    half = float(stats.norm.isf(error)) * 2 * float((counts * (shares - probability) ** 2).sum()) ** 0.5
+    half /= max(n * factor**0.5, 1.0)
+    return max(min(low, probability - half), 0.0), probability, min(max(high, probability + half), 1.0)
+
+
+def _repeated(probability: float, size: int) -> float:
+    """The share of repetitions in ``size`` draws from 1 / probability equally frequent values."""
+    expected = size * probability
+    return float(1 + np.expm1(-expected) / expected) if expected > 1e-9 else expected / 2
+
+
+def _joined(ours: tuple[float, float, float], real: tuple[float, float, float]) -> Interval:
+    """The interval of a difference from (low, value, high) of both: MOVER."""
+    (low, value, high), (real_low, real_value, real_high) = ours, real
+    difference = value - real_value
+    return Interval(
+        difference,
+        difference - float(np.hypot(value - low, real_high - real_value)),
+        difference + float(np.hypot(high - value, real_value - real_low)),
+    )
+
+
+def pair_difference(values: Sequence[np.ndarray], groups: Sequence[np.ndarray]) -> Difference:
+    """How much more often two samples of a group have the same value than two real examples of it have.
+
+    Args:
+        values: of the samples and of real examples, int [n] each.
+        groups: the group of each, its condition; with as many examples on both sides.
+
+    Returns:
+        The difference of the means over groups of the unbiased probability; its interval is that of U-statistics
+        (Hoeffding 1948, equation 5.13).
+
+    >>> two, one = np.arange(40) % 2, np.zeros(40, int)
+    >>> round(pair_difference([one, two], [one, one]).interval(0.05).difference, 2)
+    0.51
+    """
+    projections = []
+    for own, group in zip(values, groups, strict=True):
+        projection = np.zeros(len(own))
+        for each in np.unique(group):
+            is_in = group == each
+            _, place, counts = np.unique(own[is_in], return_inverse=True, return_counts=True)
+            share = (counts[place] - 1) / max(is_in.sum() - 1, 1)
+            projection[is_in] = 2 * share - share.mean()
+        projections.append(projection)
+    return mean_difference(*projections, is_positive=True)
+
+
+def total_variation(ours: Int[np.ndarray, " n"], real: Int[np.ndarray, " real"]) -> Difference:
+    """The total variation distance of the shares of classes, of which chance alone makes one between any two sets.
+
+    For the value and the lower end the classes that are too frequent are chosen by one half of the examples and counted
+    in the other, and the reverse: so the distance is not exaggerated. The upper end is half of the root of
+    sum_k (p_k - q_k)^2 / r_k, which is no less by the inequality of Cauchy and Schwarz (r: shares of both sets
+    together), with the upper end of the noncentrality of Pearson's chi-squared statistic; where a class is expected
+    fewer than five times, that of the distance of the counts by the inequality of McDiarmid.
+
+    Reference:
+        Steiger & Fouladi, "Noncentrality interval estimation and the evaluation of statistical models", 1997;
+        McDiarmid, "On the method of bounded differences", 1989.
+
+    >>> total_variation(np.arange(600) % 2, np.arange(600) % 3).interval(0.05).difference
+    0.3333333333333333
+    """
+    num_classes = 1 + int(max(ours.max(), real.max()))
+    halves = [[np.bincount(side[part::2], minlength=num_classes) for part in (0, 1)] for side in (ours, real)]
+    counts = [0, 0]
+    for part in (0, 1):
+        shares = [each[part] / max(each[part].sum(), 1) for each in halves]
+        for place, each in enumerate(halves):
+            counts[place] += int(each[1 - part][shares[0] > shares[1]].sum())
+    # Both directions use the same examples: for equal shares of two classes correlated by 2 / pi, for others less.
+    sizes = [len(each) / (1 + 2 / np.pi) for each in (ours, real)]
+    parts = [count / len(each) for count, each in zip(counts, (ours, real), strict=True)]
+    found = share_difference(parts[0] * sizes[0], sizes[0], parts[1] * sizes[1], sizes[1])
+    table = np.stack([sum(each) for each in halves]).astype(np.float64)
+
+    def interval_at(error: float, factor: float) -> Interval:
+        difference, low, _ = found.interval_at(error, factor)
+        high = _upper_variation(table[:, table.sum(axis=0) > 0], error, factor)
+        return Interval(difference, min(low, high), max(difference, high))
+
+    return Difference(parts[0], parts[1], len(ours), len(real), interval_at)
+
+
+def _upper_variation(table: Float[np.ndarray, "2 kind"], error: float, factor: float) -> float:
+    """The upper end of the total variation distance of two rows of counts, with so many times those of the first."""
+    n, real_n = table.sum(axis=1)
+    shares, freedom = table / table.sum(axis=1, keepdims=True), table.shape[1] - 1
+    size, new_size = 1 / (1 / n + 1 / real_n), 1 / (1 / (factor * n) + 1 / real_n)
+    pooled = table.sum(axis=0) / table.sum()
+    if not freedom or pooled.min() * min(factor * n, real_n) < 5:
+        return 0.5 * float(np.abs(shares[0] - shares[1]).sum()) + float(np.sqrt(-np.log(error) / 2 / new_size))
+    # Half a step of the counts more: a continuity correction.
+    distance = np.abs(shares[0] - shares[1]) + 0.5 / max(n, real_n)
+    statistic = size * float((distance**2 / pooled).sum())
+    # What chance adds to it, the degrees of freedom on average, stays as it is.
+    statistic = statistic if factor == 1 else max(statistic - freedom, 0.0) * new_size / size + freedom
+
+    def excess(noncentrality: float) -> float:
+        return float(stats.ncx2.cdf(statistic, freedom, noncentrality)) - error
+
+    if excess(0.0) <= 0:
+        return 0.0
+    top = 1.0
+    while excess(top) > 0:
+        top *= 2
+    return 0.5 * float(brentq(excess, 0.0, top) / new_size) ** 0.5
+
+
+def checks_of(comparisons: Sequence[Comparison | Check], margins: Margins) -> dict[str, list[Check]]:
+    """The checks of each criterion, at the level that all comparisons of a report share.
+
+    Args:
+        comparisons: of all sections.
+        margins: percentage points that differ from the defaults.
+
+    Returns:
+        ``{criterion: checks}``.
+    """
+    error = FAMILY_ERROR / max(sum(isinstance(each, Comparison) for each in comparisons), 1)
+    checks: dict[str, list[Check]] = {name: [] for name in CRITERION_TITLES}
+    for each in comparisons:
+        check = each if isinstance(each, Check) else _check(each, margins, error)
+        checks[COMPARISONS[each.name].criterion].append(check)
+    return checks
+
+
+def _check(comparison: Comparison, margins: Margins, error: float) -> Check:
+    kind, given = COMPARISONS[comparison.name], comparison.difference
+    margin = margins.get(comparison.name, kind.margin) / 100
+    interval = given.interval(error)
+    state = decide(interval, margin) if np.isfinite(interval.difference) else "undecided"
+    low, high = (float(end) if np.isfinite(end) else None for end in (interval.low, interval.high))
+    return Check(
+        comparison.name,
+        f"{kind.title}: {comparison.detail}" if comparison.detail else kind.title,
+        given.value,
+        given.reference,
+        interval.difference,
+        low,
+        high,
+        margin,
+        state,
+        given.n,
+        _advice(given, margin, error) if state == "undecided" else "",
+    )
+
+
+def _advice(given: Difference, margin: float, error: float) -> str:
+    """The number of samples that would decide, or the reason why none would."""
+    if not given.n:
+        return "no sample and held-out example have a class in common"
+    if not np.isfinite(given.interval(error).high):
+        least = MIN_BLOCKS * BLOCK
+        lacking = "samples" if given.n < least else "held-out examples"
+        return f"needs {least} {lacking} or more, there are {min(given.n, given.real_n)}"
+    needed = num_to_decide(given, margin, error)
+    if needed is None:
+        return f"{given.real_n} held-out examples cannot decide it: hold out more, or widen the margin"
+    return f"about {_rounded_up(needed)} samples would decide, there were {given.n}"
+
+
+def _rounded_up(num: int) -> str:
+    """Two digits are enough for an estimate.
+
+    >>> _rounded_up(1234)
+    '1300'
+    """
+    unit = 10 ** max(len(str(num)) - 2, 0)
+    return str(-(-num // unit) * unit)
+
+
+def worst_state(checks: Sequence[Check]) -> State | None:
+    """Fail before undecided before pass; None for no check.
+
+    >>> worst_state([never("repeatability", "", 0, 9), never("repeatability", "", 1, 9)])
+    'fail'
+    """
+    states = {check.state for check in checks}
+    return next((state for state in ("fail", "undecided", "pass") if state in states), None)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aigc_jax.evaluation.equivalence import checks_of, worst_state
 from aigc_jax.evaluation.examples import Examples, draw, real
 from aigc_jax.evaluation.judge import Judge
 from aigc_jax.evaluation.model import EvaluatedModel
@@ -22,16 +23,23 @@ from aigc_jax.evaluation.sections.paired_noise import similarity_inputs
 from aigc_jax.evaluation.sections.reconstruction import reconstruction
 from aigc_jax.evaluation.sections.sweeps import sweeps
 from aigc_jax.evaluation.sections.validity import validity
-from aigc_jax.evaluation.significance import judge_criteria
+from aigc_jax.report.criteria import Margins
+from aigc_jax.report.figures import Gallery
 from aigc_jax.report.gates import Gates, targets
-from aigc_jax.report.schema import Report
+from aigc_jax.report.measurements import CRITERION_TITLES
+from aigc_jax.report.schema import Criterion, Report
 from aigc_jax.types import Data, UsageError
 
 SECTIONS = (validity, follows_condition, consistency, copying, diversity, reconstruction, detection, sweeps)
 """All sections, in the order of the report."""
 
-MAX_TRAIN = 10_000
-"""Training examples whose features are compared; many more are searched for copies."""
+MAX_REAL = 10_000
+"""Training examples, and held-out ones, whose features are compared, at any number of samples; many more of the former
+are searched for copies."""
+
+
+NUM_FIRST = 10
+"""Samples on the first screen of a page."""
 
 
 class Evaluation(NamedTuple):
@@ -72,11 +80,12 @@ def evaluate(
         judge=judge.name,
         num_samples=settings.num_samples,
         measurements=[row for section in found for row in section.measurements],
-        figures=[figure for section in found for figure in section.figures],
+        figures=[*_first_samples(evidence), *(figure for section in found for figure in section.figures)],
         left_out={name: reason for section in found for name, reason in section.left_out.items()},
     )
-    limits = targets(report, gates or {})
-    criteria = [each._replace(targets=tuple(limits.get(each.name, ()))) for each in judge_criteria(found)]
+    gates = gates or Gates()
+    limits = targets(report, gates)
+    criteria = [each._replace(targets=tuple(limits.get(each.name, ()))) for each in _criteria(found, gates.margins)]
     report = report._replace(criteria=criteria)
     facts = {name: value for section in found for name, value in section.facts.items()}
     findings = Findings(report, facts, model.sampling, commands or Commands())
@@ -84,12 +93,35 @@ def evaluate(
     return Evaluation(report, _per_sample(evidence, found), evidence.samples)
 
 
+def _criteria(found: Sequence[Section], margins: Margins) -> list[Criterion]:
+    """The five criteria, in the order of the page, by all comparisons of all sections together."""
+    checks = checks_of([check for section in found for check in section.checks], margins)
+    criteria = []
+    for name in CRITERION_TITLES:
+        own = [section for section in found if section.criterion == name]
+        headline = next((section.headline for section in own if section.headline), "")
+        reasons = [reason for section in own for reason in section.left_out.values()]
+        why_not = "" if checks[name] else next(iter(reasons), "nothing was compared")
+        is_applicable = all(section.is_applicable for section in own)
+        state = worst_state(checks[name])
+        criteria.append(Criterion(name, state, headline, checks[name], (), why_not, is_applicable))
+    return criteria
+
+
+def _first_samples(evidence: Evidence) -> list[Gallery]:
+    """The first samples, not selected."""
+    picture, samples = evidence.model.modality.picture, evidence.samples
+    if picture is None:
+        return []
+    num = min(NUM_FIRST, samples.num)
+    labels = [""] * num if samples.condition is None else [evidence.class_name(int(i)) for i in samples.condition[:num]]
+    return [Gallery("first_samples", "The first samples", "Not selected.", [picture(samples.values[:num])], [labels])]
+
+
 def collect_evidence(model: EvaluatedModel, judge: Judge, data: Data, settings: Settings) -> Evidence:
     """Real examples first: they fail within a second where samples would fail after minutes."""
-    num_real = max(settings.num_samples, 1000)
-    held_out = real(data.held_out, judge, num_real, title="held-out examples", modality=model.modality)
-    num_train = min(MAX_TRAIN, max(num_real, held_out.num))
-    train = real(data.train, judge, num_train, title="training examples", modality=model.modality)
+    held_out = real(data.held_out, judge, MAX_REAL, title="held-out examples", modality=model.modality)
+    train = real(data.train, judge, MAX_REAL, title="training examples", modality=model.modality)
     logits = held_out.predictions.logits
     if model.num_classes is not None and logits is not None and logits.shape[-1] != model.num_classes:
         raise UsageError(

@@ -178,8 +178,13 @@ def first_occurrences(values: np.ndarray) -> Int[np.ndarray, " num_distinct"]:
 
 def repeated_pairs(sets: Sequence[np.ndarray]) -> int:
     """Number of pairs of equal examples [N, ...], within and across the sets."""
-    _, counts = np.unique(np.concatenate([_digests(each) for each in sets]), return_counts=True)
+    counts = multiplicities(sets)
     return int(np.sum(counts * (counts - 1) // 2))
+
+
+def multiplicities(sets: Sequence[np.ndarray]) -> Int[np.ndarray, " num_distinct"]:
+    """How often each distinct example of the sets [N, ...] together occurs."""
+    return np.unique(np.concatenate([_digests(each) for each in sets]), return_counts=True)[1]
 
 
 def _digests(values: np.ndarray) -> np.ndarray:

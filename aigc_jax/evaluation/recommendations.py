@@ -48,7 +48,7 @@ class Findings(NamedTuple):
     def has_failed(self, *names: CriterionName) -> bool:
         """Whether some of these criteria failed."""
         found = [self.report.criterion(name) for name in names]
-        return any(criterion is not None and bool(criterion.has_failed) for criterion in found)
+        return any(criterion is not None and criterion.state == "fail" for criterion in found)
 
     def curves(self, name: str) -> dict[str, Any]:
         """The series of a figure by name; {} where there is no such figure."""

@@ -10,7 +10,16 @@ from typing import NamedTuple, Unpack
 import numpy as np
 from jaxtyping import Bool, Int
 
-from aigc_jax.evaluation.examples import Examples, draw, first_occurrences, repeated_pairs, stored_examples
+from aigc_jax.evaluation.blocks import NUM_REFERENCE, Reference, balanced_order, block_statistics, make_reference
+from aigc_jax.evaluation.equivalence import BLOCK, Comparison
+from aigc_jax.evaluation.examples import (
+    Examples,
+    draw,
+    first_occurrences,
+    match_class_counts,
+    repeated_pairs,
+    stored_examples,
+)
 from aigc_jax.evaluation.judge import Judge
 from aigc_jax.evaluation.model import EvaluatedModel, Sampler
 from aigc_jax.metrics.intervals import clopper_pearson
@@ -91,8 +100,11 @@ class Evidence:
 
     @functools.cached_property
     def manifold(self) -> Manifold:
-        """The training examples with the distances to their nearest neighbours in feature space."""
-        features = self.features(self.train)
+        """The first training examples with the distances to their nearest neighbours in feature space.
+
+        As many at any number of samples: what lies among them depends on how many there are.
+        """
+        features = self.features(self.train)[:NUM_REFERENCE]
         if len(features) <= NUM_DENSITY_NEIGHBORS:
             raise UsageError(TOO_FEW)
         return manifold(features, NUM_DENSITY_NEIGHBORS, title="training examples")
@@ -103,6 +115,26 @@ class Evidence:
             raise UsageError(TOO_FEW)
         given = self.manifold, self.features(examples)
         return overlap(*given, k=NUM_NEIGHBORS, density_k=NUM_DENSITY_NEIGHBORS)
+
+    @functools.cached_property
+    def block_reference(self) -> Reference:
+        """The training examples that blocks are compared with; raises UsageError for too few."""
+        features = self.features(self.train)[:NUM_REFERENCE]
+        if len(features) < BLOCK:
+            raise UsageError(f"blocks of {BLOCK} training examples are compared with, there are {len(features)}")
+        return make_reference(features, NUM_DENSITY_NEIGHBORS)
+
+    @functools.cached_property
+    def blocks(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """The statistics of the blocks of samples, and of held-out examples with the same shares of classes."""
+        sides = match_class_counts(self.distinct, self.held_out, is_equal=False)
+        has_classes = all(side.condition is not None for side in sides)
+        orders = [balanced_order(np.asarray(side.condition)) if has_classes else slice(None) for side in sides]
+        samples, real = (
+            block_statistics(self.features(side)[order], self.block_reference, NUM_NEIGHBORS, NUM_DENSITY_NEIGHBORS)
+            for side, order in zip(sides, orders, strict=True)
+        )
+        return samples, real
 
     @functools.cached_property
     def inside(self) -> Overlap:
@@ -150,7 +182,8 @@ class Section(NamedTuple):
     """The criterion that its checks decide; None for a part that decides none."""
     measurements: Sequence[Measurement] = ()
     """Most important first."""
-    checks: Sequence[Check] = ()
+    checks: Sequence[Comparison | Check] = ()
+    """With held-out data, of whichever criterion each belongs to."""
     figures: Sequence[Figure] = ()
     left_out: Mapping[str, str] = {}
     """``{name: reason}`` of measurements and figures that could not be made."""
@@ -160,6 +193,8 @@ class Section(NamedTuple):
     """``{name: array [num_samples, ...]}``, for comparisons of runs."""
     facts: Mapping[str, float] = {}
     """``{name: number}`` that recommendations need beyond measurements and figures."""
+    is_applicable: bool = True
+    """Whether its criterion can be asked of the model at all."""
 
 
 def proportion(name: str, count: int, n: int, *, note: str = "", **details: Unpack[Details]) -> Measurement:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from aigc_jax.report.measurements import Measurement
-from aigc_jax.report.schema import Check
 
 
 def format_share(value: float) -> str:
@@ -73,21 +72,13 @@ def format_reference(measurement: Measurement) -> str:
     return format_share(measurement.reference) if measurement.reference else "none found"
 
 
-def format_p(p_value: float) -> str:
-    """A p-value; all very small ones are the same."""
-    return "p < 0.0001" if p_value < 1e-4 else f"p = {p_value:.2g}"
+def format_points(difference: float) -> str:
+    """A difference of shares in percentage points, without the unit.
 
-
-def format_check(check: Check) -> str:
-    """A comparison with real data in words: "5.0 % against 1.0 %, p < 0.0001"."""
-    value, reference = (
-        "none" if each == 0 else format_share(each) if 0 <= each <= 1 else format_distance(each)
-        for each in (check.value, check.reference)
-    )
-    if check.p_value is not None:
-        return f"{value} against {reference}, {format_p(check.p_value)}"
-    value = "none found" if check.value == 0 else value
-    return f"{value}, none allowed" if check.reference == 0 else f"{value} against {reference}"
+    >>> format_points(0.0123), format_points(-0.2), format_points(-1e-5)
+    ('1.2', '-20.0', '0.0')
+    """
+    return f"{round(100 * difference, 1) + 0.0:.1f}"
 
 
 def _percent(value: float) -> str:

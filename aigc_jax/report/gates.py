@@ -7,6 +7,11 @@ A table per measurement, any of four bounds in each::
     min_low = 0.97    # of the lower end of its 95 % interval
     [frechet_distance]
     max = 20
+
+and one table of margins, by how many percentage points samples may be worse than held-out data::
+
+    [criteria]
+    class_agreement = 2
 """
 
 from __future__ import annotations
@@ -16,15 +21,25 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from aigc_jax.data.files import read_text, unreadable, visible
+from aigc_jax.report.criteria import COMPARISONS, MAX_MARGIN, Margins
 from aigc_jax.report.measurements import MEASUREMENTS, CriterionName, Measurement
 from aigc_jax.report.schema import Report, Target
+from aigc_jax.report.verdicts import in_words
 from aigc_jax.types import UsageError
 
-Gates = Mapping[str, Mapping[str, float]]
-"""``{measurement: {bound: number}}``."""
+
+class Gates(NamedTuple):
+    """What a user demands."""
+
+    bounds: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    """``{measurement: {bound: number}}``."""
+    margins: Margins = MappingProxyType({})
+    """``{comparison: percentage points}`` in place of the default."""
+
 
 _BOUNDS = {"min": "value", "max": "value", "min_low": "low", "max_high": "high"}
 """The attribute of a measurement that each bound limits."""
@@ -33,7 +48,7 @@ _WORDS = {"value": "", "low": "lower end of the interval ", "high": "upper end o
 
 
 def read_gates(path: str | Path) -> Gates:
-    """Read a gate file, a TOML file of bounds by measurement."""
+    """Read a gate file, a TOML file of bounds by measurement and of margins by comparison."""
     text, name = read_text(Path(path), advice="name a TOML file of gates"), visible(str(path))
     advice = "write [class_agreement] and min = 0.98, for example"
     try:
@@ -43,7 +58,23 @@ def read_gates(path: str | Path) -> Gates:
         raise unreadable(Path(path), ValueError(f"not TOML: {reason}"), advice) from error
     if not any(content.values()):
         raise UsageError(f"{name} sets no limit: {advice}")
-    return {each: _read_bounds(each, bounds, name) for each, bounds in content.items()}
+    margins = content.pop("criteria", {})
+    bounds = {each: _read_bounds(each, bounds, name) for each, bounds in content.items()}
+    return Gates(bounds, _read_margins(margins, name))
+
+
+def _read_margins(margins: Any, path: str) -> dict[str, float]:
+    known = [name for name, kind in COMPARISONS.items() if kind.margin]
+    if not isinstance(margins, dict):
+        raise UsageError(f"{path} sets criteria to a value: write [criteria] and {known[0]} = ... below it")
+    for name, number in margins.items():
+        if name not in known:
+            raise UsageError(f"{path} sets the margin of an unknown comparison {name!r}: use one of {', '.join(known)}")
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= MAX_MARGIN:
+            raise UsageError(
+                f"{path} sets the margin of {name} to {reprlib.repr(number)}: write percentage points in (0, 100]"
+            )
+    return {name: float(number) for name, number in margins.items()}
 
 
 def _read_bounds(name: str, bounds: Any, path: str) -> dict[str, float]:
@@ -63,14 +94,22 @@ def _read_bounds(name: str, bounds: Any, path: str) -> dict[str, float]:
 def check_gates(report: Report, gates: Gates) -> list[str]:
     """The gates that a model fails, one line each; a measurement that was left out fails."""
     lines = []
-    for name, bounds in gates.items():
+    for name, bounds in gates.bounds.items():
         row = report.find(name)
         for bound, number in bounds.items():
             value, expected = None if row is None else getattr(row, _BOUNDS[bound]), f"expected {_at(bound, number)}"
             if value is None:
                 lines.append(f"{name} was not measured ({report.left_out.get(name, 'not in the report')}), {expected}")
             elif not _holds(value, bound, number):
-                lines.append(f"{name}: {_WORDS[_BOUNDS[bound]]}{value:.4g}, {expected}")
+                words = f"{_WORDS[_BOUNDS[bound]]}{value:.4g}, {expected}{_of_real_data(row, bound, number)}"
+                lines.append(f"{name}: {words}")
+    checks = [check for criterion in report.criteria for check in criterion.checks]
+    for name, margin in gates.margins.items():
+        own = [check for check in checks if check.name == name]
+        lines += [] if own else [f"{name} was not compared with real data, expected at most {margin:g} points more"]
+        for check in own:
+            if check.state != "pass":
+                lines.append("; ".join(filter(None, (f"{name}: {in_words(check)}", check.advice))))
     return lines
 
 
@@ -81,12 +120,19 @@ def targets(report: Report, gates: Gates) -> dict[CriterionName, list[Target]]:
     decision. A bound on an end of the interval is decided by that end.
     """
     found: dict[CriterionName, list[Target]] = {}
-    for name, bounds in gates.items():
+    for name, bounds in gates.bounds.items():
         for bound, number in bounds.items():
             text = f"{name}: {_WORDS[_BOUNDS[bound]]}{_at(bound, number)}"
             target = _target(report.find(name), text, bound, number)
             found.setdefault(MEASUREMENTS[name].criterion, []).append(target)
     return found
+
+
+def _of_real_data(row: Measurement | None, bound: str, number: float) -> str:
+    """Words on a bound that real data miss: no model can be asked to meet it."""
+    if row is None or row.reference is None or _BOUNDS[bound] != "value" or _holds(row.reference, bound, number):
+        return ""
+    return f", which real data miss at n = {row.n} ({row.reference:.4g})"
 
 
 def _at(bound: str, number: float) -> str:
@@ -101,6 +147,7 @@ def _target(row: Measurement | None, text: str, bound: str, number: float) -> Ta
         worst, best = (row.low, row.high) if bound == "min" else (row.high, row.low)
         if _holds(best, bound, number) and not _holds(worst, bound, number):
             return Target(text, "undecided")
+    text += _of_real_data(row, bound, number)
     return Target(text, "met" if _holds(getattr(row, _BOUNDS[bound]), bound, number) else "missed")
 
 

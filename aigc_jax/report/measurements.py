@@ -51,8 +51,8 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
     ),
     "manifold_precision": _valid(
         "precision",
-        "Improved precision: share of samples within the distance from some training example to its 3rd nearest "
-        "neighbour, in feature space. Held-out examples do not reach 100 % either: compare with them.",
+        "Improved precision: share of samples within the distance from one of the first 1,000 training examples to its "
+        "3rd nearest neighbour, in feature space. Held-out examples do not reach 100 % either: compare with them.",
     ),
     "class_agreement": _condition(
         "class agreement",
@@ -157,17 +157,18 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
     "manifold_recall": _diverse(
         "recall",
         "Improved recall: share of training examples within the distance from some sample to its 3rd nearest "
-        "neighbour among the samples, in feature space.",
+        "neighbour among the samples, in feature space; mean over blocks of 100 samples and of 100 training examples.",
     ),
     "density": _score(
         "density",
         "Mean number of training examples, over k, whose neighbourhood (up to their k-th neighbour) contains a "
-        "sample; 1 for samples of the data distribution.",
+        "sample; 1 for samples of the data distribution. Of blocks as recall is.",
+        has_interval=True,
     ),
     "coverage": _diverse(
         "coverage",
-        "Share of training examples with a sample within the distance to their 5th nearest neighbour. As many "
-        "held-out examples do not reach 100 % either.",
+        "Share of training examples with a sample within the distance to their 5th nearest neighbour; of blocks as "
+        "recall is. As many held-out examples do not reach 100 % either.",
     ),
     "modes_covered": _diverse(
         "modes covered",

@@ -18,21 +18,35 @@ from aigc_jax.report.figures import Figure, Gallery, figure_json, plain
 from aigc_jax.report.measurements import CriterionName, Measurement
 from aigc_jax.types import UsageError
 
-FORMAT = 3
+FORMAT = 4
 """The layout of ``report.json``."""
+
+
+State = Literal["pass", "fail", "undecided"]
+"""Of one comparison: its whole interval within the margin, wholly beyond it, or neither."""
 
 
 class Check(NamedTuple):
     """One comparison with real data that a criterion is judged by."""
 
+    name: str
+    """Its key in :data:`aigc_jax.report.criteria.COMPARISONS`."""
     title: str
     value: float
-    """Of the samples."""
+    """Of the samples; worse where larger."""
     reference: float
-    """Of real examples; 0 for events that are not allowed at all."""
-    p_value: float | None
-    """Probability of a difference at least as bad by chance; None where one case is too many."""
-    is_worse: bool
+    """The same quantity of real data; 0 for events that are not allowed at all."""
+    difference: float
+    low: float | None
+    """Ends of the interval of the difference; None where there are too few examples for one."""
+    high: float | None
+    margin: float
+    """The largest difference that passes."""
+    state: State
+    n: int
+    """Number of samples."""
+    advice: str = ""
+    """Where undecided: what would decide."""
 
 
 class Target(NamedTuple):
@@ -47,14 +61,16 @@ class Criterion(NamedTuple):
     """A criterion of the first page."""
 
     name: CriterionName
-    has_failed: bool | None
-    """Whether some check found the samples worse than real data; None where nothing could be checked."""
+    state: State | None
+    """The worst of its checks; None where nothing was compared."""
     headline: str
     """Name of the measurement to print with it; "" for none."""
     checks: Sequence[Check] = ()
     targets: Sequence[Target] = ()
     why_not: str = ""
-    """Why nothing was checked; "" otherwise."""
+    """Why nothing was compared; "" otherwise."""
+    is_applicable: bool = True
+    """Whether it can be asked of this model: an unconditional one has no condition to follow."""
 
 
 class Recommendation(NamedTuple):

@@ -7,7 +7,7 @@ from aigc_jax.report.figures import Table
 from aigc_jax.report.formatting import format_interval, format_reference, format_unit, format_value
 from aigc_jax.report.measurements import CRITERION_TITLES
 from aigc_jax.report.schema import Criterion, Report
-from aigc_jax.report.verdicts import Verdict, verdicts_of
+from aigc_jax.report.verdicts import Verdict, summary, verdicts_of
 
 _NAMES_WIDTH, _MAX_LEFT_OUT, _MAX_RECOMMENDATIONS = 60, 5, 3
 
@@ -17,7 +17,8 @@ def summary_lines(report: Report, width: int | None = None) -> list[str]:
 
     Lines longer than ``width`` letters (>= 20) are cut; None cuts none, as for a log file.
     """
-    lines = [_criterion_line(report, criterion, verdict) for criterion, verdict in verdicts_of(report)]
+    lines = [words] if (words := summary(report)) else []
+    lines += [_criterion_line(criterion, verdict) for criterion, verdict in verdicts_of(report)]
     for row in report.measurements:
         interval, reference = format_interval(row).removesuffix(" %"), format_reference(row)
         facts = [f"95 % interval {interval}"] if interval else []
@@ -31,14 +32,9 @@ def summary_lines(report: Report, width: int | None = None) -> list[str]:
     return [line if width is None or len(line) <= width else line[: width - 3].rstrip() + "..." for line in lines]
 
 
-def _criterion_line(report: Report, criterion: Criterion, verdict: Verdict) -> str:
-    row, details = report.find(criterion.headline), criterion.why_not
-    if row is not None:
-        reference = format_reference(row)
-        details = f"{row.title} {format_value(row)}{f' (reference {reference})' if reference else ''}"
-    targets = (target.text for target in criterion.targets if target.state == verdict.kind != "met")
-    words = "; ".join(part for part in (details, *targets) if part)
-    return f"{CRITERION_TITLES[criterion.name].lower():22} {verdict.word}{f': {words}' if words else ''}"
+def _criterion_line(criterion: Criterion, verdict: Verdict) -> str:
+    words = ": ".join(filter(None, (verdict.word, verdict.sentence)))
+    return f"{CRITERION_TITLES[criterion.name].lower():22} {words}"
 
 
 def _left_out_lines(report: Report) -> list[str]:

@@ -121,4 +121,4 @@ def report_of(sample_fn, num_classes=NUM_CLASSES, again=None, judge=None, replic
 
 
 def failed(report):
-    return {criterion.name for criterion in report.criteria if criterion.has_failed}
+    return {criterion.name for criterion in report.criteria if criterion.state == "fail"}

@@ -5,13 +5,25 @@ import pytest
 from scipy import stats
 
 from aigc_jax.evaluation.equivalence import (
+    BLOCK,
+    FAMILY_ERROR,
+    MIN_BLOCKS,
+    Comparison,
     Interval,
+    checks_of,
     decide,
     mean_difference,
+    never,
     num_to_decide,
+    pair_difference,
+    repeat_difference,
     share_difference,
     stratified_shares,
+    total_variation,
+    worst_state,
 )
+from aigc_jax.report.criteria import COMPARISONS
+from aigc_jax.report.measurements import CRITERION_TITLES
 
 RNG = np.random.default_rng(0)
 
@@ -57,11 +69,32 @@ def test_stratified_shares_leave_out_classes_without_real_examples():
     assert (nothing.n, decide(nothing.interval(0.05), 0.02)) == (0, "undecided")
 
 
-def test_mean_difference_is_welch_test():
-    ours, real = RNG.normal(size=7), RNG.normal(1.0, 3.0, size=12)
-    expected = stats.ttest_ind(ours, real, equal_var=False).confidence_interval(0.9)
-    found = mean_difference(ours, real).interval(0.05)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+def test_mean_difference_from_a_constant_is_the_t_test():
+    ours = RNG.normal(size=7)
+    expected = stats.ttest_1samp(ours, 1.0).confidence_interval(0.9)
+    found = mean_difference(ours, np.ones(9)).interval(0.05)
+    assert (found.low, found.high) == pytest.approx((expected.low - 1.0, expected.high - 1.0))
+
+
+def test_mean_difference_of_many_values_is_welch_test_and_of_few_is_wider():
+    for num, factor in ((5000, 1.0), (7, 1.1)):
+        ours, real = RNG.normal(size=num), RNG.normal(1.0, 3.0, size=num)
+        expected = stats.ttest_ind(ours, real, equal_var=False).confidence_interval(0.9)
+        found = mean_difference(ours, real).interval(0.05)
+        ratio = (found.high - found.low) / (expected.high - expected.low)
+        assert ratio == pytest.approx(1.0, abs=1e-3) if num == 5000 else 1.0 < ratio < factor
+
+
+@pytest.mark.parametrize(("num", "error"), [(3, 0.025), (5, 0.025), (15, 0.025), (5, 0.004)])
+@pytest.mark.parametrize("shape", [1.0, 4.0, 100.0])
+def test_mean_difference_of_skewed_blocks_errs_as_seldom_as_stated(num, error, shape):
+    """Of values with a skewness of 2, 1 and 0.2; Welch's interval would err up to nine times too often."""
+    rng, repeats = np.random.default_rng(num), 800
+    sets = ([rng.gamma(shape, scale, size) for size, scale in ((num, 1.5), (30, 1.0))] for _ in range(repeats))
+    ends = [mean_difference(*each, BLOCK, is_positive=True).interval(error) for each in sets]
+    for wrong in (sum(end.low > 0.5 * shape for end in ends), sum(end.high < 0.5 * shape for end in ends)):
+        limit = error if shape > 1 else 2.5 * error  # an exponential distribution is more skewed than any that occurs
+        assert stats.binom.sf(wrong - 1, repeats, limit) > 1e-3, f"{wrong} of {repeats}"
 
 
 def test_mean_difference_of_one_block_decides_nothing():
@@ -76,9 +109,199 @@ def test_decide_takes_the_whole_interval(low, high, state):
     assert decide(Interval(0.0, low, high), 2.0) == state
 
 
-def test_num_to_decide_decides():
-    found = share_difference(20, 500, 20, 4000)
-    assert decide(found.interval(0.005), 0.05) == "undecided"
-    n = num_to_decide(found.interval(0.005), 0.05, 500)
-    assert decide(share_difference(round(0.04 * n * 1.1), round(n * 1.1), 20, 4000).interval(0.005), 0.05) == "pass"
-    assert num_to_decide(share_difference(20, 500, 4, 100).interval(0.005), 0.02, 500) is None
+def multiplicities(values):
+    return np.unique(values, return_counts=True)[1]
+
+
+CASES = {
+    "share": lambda n: share_difference(round(0.04 * n), n, 20, 4000),
+    "no case": lambda n: share_difference(0, n, 0, 4000),
+    "blocks": lambda n: mean_difference(np.tile([0.1, 0.2], n // 2), np.tile([0.11, 0.19], 500), 100),
+    "repetitions": lambda n: repeat_difference(np.ones(n, int), np.ones(10_000, int)),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "n", "margin"), [("share", 500, 0.05), ("no case", 60, 0.02), ("repetitions", 60, 0.01)]
+)
+def test_num_to_decide_decides_and_hardly_fewer_would(kind, n, margin):
+    case, error = CASES[kind], 0.005
+    assert decide(case(n).interval(error), margin) == "undecided"
+    needed = num_to_decide(case(n), margin, error)
+    assert decide(case(round(1.1 * needed)).interval(error), margin) == "pass"
+    assert decide(case(round(0.9 * needed)).interval(error), margin) == "undecided"
+
+
+def test_num_to_decide_of_blocks():
+    given = CASES["blocks"](10)
+    needed = num_to_decide(given, 0.02, 0.005)
+    num = 2 * round(needed / 200)  # blocks
+    assert (decide(given.interval(0.005), 0.02), given.n) == ("undecided", 1000)
+    assert decide(CASES["blocks"](round(1.2 * num)).interval(0.005), 0.02) == "pass"
+    assert decide(CASES["blocks"](round(0.8 * num)).interval(0.005), 0.02) == "undecided"
+
+
+def test_num_to_decide_is_none_where_held_out_examples_are_too_few():
+    assert num_to_decide(share_difference(20, 500, 4, 100), 0.02, 0.005) is None
+    assert num_to_decide(share_difference(30, 1000, 0, 0), 0.03, 0.005) is None  # exactly at the margin
+
+
+def uniform(rng, n, num_values):
+    return multiplicities(rng.integers(num_values, size=n))
+
+
+def test_repeat_difference_of_a_discrete_world_is_its_share_of_repetitions():
+    """1,000 draws of 288 equally frequent values have 288 (1 - (1 - 1/288)^1000) distinct ones."""
+    expected = 1 - 288 * (1 - (1 - 1 / 288) ** 1000) / 1000
+    found = repeat_difference(uniform(RNG, 20_000, 288), uniform(RNG, 20_000, 288))
+    assert (found.value, found.reference) == pytest.approx((expected, expected), abs=0.002)
+    drawn = [1 - len(uniform(RNG, 1000, 288)) / 1000 for _ in range(200)]
+    assert found.value == pytest.approx(np.mean(drawn), abs=0.003)
+    # A tenth as many samples give the same share.
+    assert repeat_difference(uniform(RNG, 2000, 288), uniform(RNG, 20_000, 288)).value == pytest.approx(
+        expected, abs=0.01
+    )
+
+
+def test_repeat_difference_of_no_pair_has_the_end_of_a_poisson_count():
+    """None in 499,500 pairs: fewer than -ln(error) are expected, and 1,000 draws hold nearly as many repetitions."""
+    found = repeat_difference(np.ones(1000, int), np.ones(100_000, int)).interval(0.01)
+    probability = -np.log(0.01) / (1000 * 999 / 2)
+    expected = 1000 * probability
+    assert found.high == pytest.approx(1 - (1 - np.exp(-expected)) / expected, rel=1e-9)
+    assert (found.difference, found.low) == (0.0, pytest.approx(0.0, abs=1e-5))
+
+
+def test_repeat_difference_of_one_pair_has_the_end_of_garwood():
+    found = repeat_difference(np.array([2] + [1] * 998), np.ones(10**6, int)).interval(0.025)
+    expected = 1000 * 5.572 / (1000 * 999 / 2)  # Garwood 1936, table of a count of 1: 0.0253 to 5.572
+    assert found.high == pytest.approx(1 - (1 - np.exp(-expected)) / expected, rel=0.01)
+    assert found.difference == pytest.approx(0.001, rel=0.01)
+
+
+@pytest.mark.parametrize(("n", "num_values"), [(60, 288), (300, 288), (3000, 288), (1000, 10**6), (200, 5)])
+def test_repeat_difference_errs_as_often_as_stated(n, num_values):
+    rng, error, num = np.random.default_rng(n), 0.025, 400
+    found = [repeat_difference(uniform(rng, n, num_values), uniform(rng, 4000, num_values)) for _ in range(num)]
+    ends = [each.interval(error) for each in found]
+    wrong = max(sum(end.low > 0 for end in ends), sum(end.high < 0 for end in ends))
+    assert stats.binom.sf(wrong - 1, num, error) > 1e-3, f"{wrong} of {num}"
+
+
+def test_pair_difference_is_simpsons_index():
+    """The sum of n_k (n_k - 1) / (n (n - 1)) (Simpson 1949), mean over groups."""
+    ours, real = np.repeat([0, 1, 2], [5, 3, 2]), np.repeat([0, 1], [6, 4])
+    one = np.zeros(10, int)
+    found = pair_difference([ours, real], [one, one])
+    assert found.value == pytest.approx((20 + 6 + 2) / 90)
+    assert found.reference == pytest.approx((30 + 12) / 90)
+    # Two groups of one size, in any order.
+    mixed = RNG.permutation(20)
+    both = [np.concatenate([ours, real])[mixed]] * 2
+    groups = [np.repeat([0, 1], 10)[mixed]] * 2
+    found = pair_difference(both, groups)
+    assert found.value == pytest.approx((28 / 90 + 42 / 90) / 2)
+    assert found.interval(0.05).difference == 0.0
+
+
+@pytest.mark.parametrize("shares", [[0.5, 0.5], [0.6, 0.3, 0.1], [0.9, 0.1], [0.05] * 20])
+@pytest.mark.parametrize("n", [60, 600])
+def test_pair_difference_decides_wrongly_as_seldom_as_stated(shares, n):
+    """Samples just beyond the margin hardly ever pass, and those just within hardly ever fail."""
+    rng, error, num, one = np.random.default_rng(n), 0.025, 400, np.zeros(n, int)
+    shares = np.array(shares)
+    worse = 0.7 * shares + 0.3 * np.eye(len(shares))[0]  # of some samples the value is always the first
+    margin = float((worse**2).sum() - (shares**2).sum())
+    states = [[], []]
+    for _ in range(num):
+        real = rng.choice(len(shares), n, p=shares)
+        ours = rng.choice(len(shares), n, p=worse)
+        interval = pair_difference([ours, real], [one, one]).interval(error)
+        states[0].append(decide(interval, margin + 1e-9))
+        states[1].append(decide(interval, margin - 1e-9))
+    wrong = max(states[0].count("fail"), states[1].count("pass"))
+    # At the margin itself, where errors are the most frequent; the interval of a U-statistic is that of large samples.
+    limit = error if n == 600 else 2 * error
+    assert stats.binom.sf(wrong - 1, num, limit) > 1e-3, f"{wrong} of {num}"
+
+
+@pytest.mark.parametrize("num_classes", [2, 10, 100])
+@pytest.mark.parametrize("n", [60, 300, 3000])
+@pytest.mark.parametrize("distance", [0.0, 0.05])
+def test_total_variation_errs_as_seldom_as_stated(num_classes, n, distance):
+    """Half of the classes are too frequent, each a little: hard to tell from chance."""
+    rng, error, num = np.random.default_rng(n), 0.025, 300
+    real = np.full(num_classes, 1 / num_classes)
+    worse = real * (1 + 2 * distance * np.where(np.arange(num_classes) < num_classes // 2, 1, -1))
+    sets = ([rng.choice(num_classes, n, p=each) for each in (worse, real)] for _ in range(num))
+    ends = [total_variation(*each).interval(error) for each in sets]
+    for wrong in (sum(end.low > distance for end in ends), sum(end.high < distance for end in ends)):
+        assert stats.binom.sf(wrong - 1, num, error) > 1e-3, f"{wrong} of {num}"
+
+
+def test_total_variation_finds_dropped_classes():
+    ours, real = RNG.integers(8, size=4000), RNG.integers(10, size=4000)
+    assert total_variation(ours, real).interval(0.025).difference == pytest.approx(0.2, abs=0.03)
+    assert decide(total_variation(ours, real).interval(0.005), 0.05) == "fail"
+    assert total_variation(real, real).interval(0.025).difference == pytest.approx(0.0, abs=0.03)
+
+
+def test_checks_of_share_one_error_over_comparisons_alone():
+    comparison = Comparison("invalid_samples", share_difference(0, 500, 0, 5000))
+    for num in (1, 2, 10):
+        # Checks that estimate nothing cost nothing.
+        given = [*[comparison] * num, *[never("repeatability", "changed", 0, 64)] * 7]
+        found = checks_of(given, {})["valid"]
+        expected = comparison.difference.interval(FAMILY_ERROR / num)
+        assert [(check.low, check.high) for check in found] == [(expected.low, expected.high)] * num
+    # One comparison decides what it could not decide among many.
+    assert [checks_of([comparison] * num, {})["valid"][0].state for num in (1, 50)] == ["pass", "undecided"]
+
+
+def test_checks_of_goes_to_the_criterion_of_each_with_its_margin():
+    difference = share_difference(30, 1000, 10, 5000)
+    given = [Comparison(name, difference, "here") for name, kind in COMPARISONS.items() if kind.margin]
+    found = checks_of([*given, never("repeatability", "changed", 1, 64)], {"recall": 1.5})
+    assert list(found) == list(CRITERION_TITLES)
+    for criterion, checks in found.items():
+        for check in checks:
+            kind = COMPARISONS[check.name]
+            assert kind.criterion == criterion
+            assert check.margin == pytest.approx(0.015 if check.name == "recall" else kind.margin / 100)
+            assert (check.name == "repeatability") or check.title == f"{kind.title}: here"
+    assert worst_state(found["consistent"]) == "fail"
+    assert worst_state([]) is None
+
+
+def advice_of(difference, name="recall"):
+    (check,) = checks_of([Comparison(name, difference)], {})[COMPARISONS[name].criterion]
+    return check.state, check.advice
+
+
+def test_checks_advise_how_to_decide():
+    assert advice_of(share_difference(0, 60, 0, 5000), "invalid_samples") == (
+        "undecided",
+        "about 310 samples would decide, there were 60",
+    )
+    few = "held-out examples cannot decide it: hold out more, or widen the margin"
+    assert advice_of(share_difference(3, 60, 2, 50), "invalid_samples") == ("undecided", f"50 {few}")
+    assert advice_of(mean_difference(np.ones(2), np.ones(9), BLOCK)) == (
+        "undecided",
+        "needs 300 samples or more, there are 200",
+    )
+    assert advice_of(mean_difference(np.ones(9), np.ones(2), BLOCK)) == (
+        "undecided",
+        "needs 300 held-out examples or more, there are 200",
+    )
+    other = stratified_shares(np.array([True]), np.array([0]), np.array([False]), np.array([1]))
+    assert advice_of(other) == ("undecided", "no sample and held-out example have a class in common")
+    assert advice_of(share_difference(0, 5000, 0, 5000)) == ("pass", "")
+
+
+def test_mean_difference_of_two_blocks_decides_nothing():
+    """Two blocks that happen to be equal have no spread."""
+    two, many = np.ones(MIN_BLOCKS - 1), np.ones(9)
+    for sides in ((two, many), (many, two)):
+        assert decide(mean_difference(*sides, BLOCK).interval(0.05), 0.5) == "undecided"
+    (check,) = checks_of([Comparison("recall", mean_difference(two, many, BLOCK))], {})["diverse"]
+    assert (check.low, check.high, check.difference) == (None, None, 0.0)

@@ -35,7 +35,7 @@ def findings(failed=(), figures=(), sampling=None, auc=None, acceptance=0.9, **v
         Measurement(name, name, value, 100, "share", "", reference=reference)
         for name, (value, reference) in values.items()
     ]
-    criteria = [Criterion(name, True, "") for name in failed]
+    criteria = [Criterion(name, "fail", "") for name in failed]
     report = Report("digits", "", 100, rows, criteria, figures)
     facts = {} if auc is None else {"best_auc": auc, **({} if acceptance is None else {"acceptance": acceptance})}
     return Findings(report, facts, sampling, COMMANDS)
@@ -112,6 +112,17 @@ def test_guidance_that_is_not_to_blame_is_left_alone():
     by_chance = guided("class agreement", 0.88, 0.9, 0.9)
     found = recommendations(findings(["follows_condition"], [by_chance], Plain(1.0)))
     assert not any("--guidance" in each.command for each in found)
+
+
+@pytest.mark.parametrize("state", ["undecided", "pass", None])
+def test_nothing_is_recommended_for_a_criterion_that_is_not_shown_to_fail(state):
+    names = ["valid", "follows_condition", "consistent", "not_copied", "diverse"]
+    given = findings(names, [RATES, GUIDED], Plain(3.0), coverage=(0.5, 0.97), copied_samples=(0.2, 0.01))
+    assert len(recommendations(given)) > 2
+    criteria = [criterion._replace(state=state) for criterion in given.report.criteria]
+    given = given._replace(report=given.report._replace(criteria=criteria))
+    always = findings([], [RATES, GUIDED], Plain(3.0), coverage=(0.5, 0.97), copied_samples=(0.2, 0.01))
+    assert recommendations(given) == recommendations(always)
 
 
 def test_nothing_is_recommended_for_a_model_without_failures():

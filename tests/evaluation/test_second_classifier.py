@@ -47,9 +47,10 @@ def test_second_opinion_is_compared_with_the_same_classifier_on_real_examples():
     assert (row.value, row.n, row.reference, row.is_proxy) == (0.9, NUM, 0.98, True)
     assert row.low < 0.9 < row.high
     first, check = section.checks
-    assert first.p_value == 1
-    assert (check.value, check.reference) == pytest.approx((0.1, 0.02))
-    assert check.p_value < 1e-4
+    assert [first.name, check.name] == ["class_agreement", "second_opinion"]
+    assert (first.difference.value, first.difference.reference) == (0.0, 0.0)
+    assert (check.difference.value, check.difference.reference) == pytest.approx((0.1, 0.02))
+    assert check.difference.interval(1e-4).low > 0
     table = next(figure for figure in section.figures if figure.name == "judges")
     assert table.columns == ["", "first", "second"]
     samples, held_out, same, same_real = (row[1:] for row in table.rows[:4])

@@ -30,7 +30,6 @@ from aigc_jax.metrics.likelihood import mean_likelihood, perplexity
 from aigc_jax.metrics.memorization import data_copying, mann_whitney_z, memorization
 from aigc_jax.metrics.neighbors import manifold, nearest, nearest_others
 from aigc_jax.metrics.path_length import interpolate, path_length, path_speed
-from aigc_jax.metrics.permutation_tests import coverage_test, variety_test
 from aigc_jax.metrics.precision_recall import overlap, prdc
 from aigc_jax.metrics.ranking import roc_auc, roc_curve
 from aigc_jax.metrics.scores import inception_score
@@ -73,7 +72,6 @@ FUNCTIONS = {
         lambda *sets: data_copying(*sets, memorization(REAL, FAKE, FAKE, num_neighbors=3), num_cells=1),
         (REAL, FAKE, FAKE),
     ),
-    "coverage_test": (lambda *sets: coverage_test(*sets, num_permutations=9), (REAL, FAKE, REAL)),
     "reproducibility": (reproducibility, (REAL, FAKE, IDS)),
     "radius_agreement": (radius_agreement, (REAL, FAKE, np.ones(40), IDS)),
     "inception_score": (inception_score, (REAL,)),
@@ -81,7 +79,6 @@ FUNCTIONS = {
     "class_agreement": (lambda *ids: class_agreement(*ids, 3), (IDS, IDS)),
     "seed_consistency": (lambda *ids: seed_consistency(*ids, 3), (IDS, IDS)),
     "attribute_agreement": (attribute_agreement, (IDS, IDS, IDS)),
-    "variety_test": (lambda *ids: variety_test(*ids, num_permutations=9), (IDS, IDS, IDS, IDS)),
     "corrected_agreement": (lambda *counts: corrected_agreement(*counts, num_resamples=9), (COUNTS, COUNTS)),
     "drift": (drift, (IDS, IDS)),
     "standardized_share": (standardized_share, (FLAGS, IDS, IDS)),
@@ -125,7 +122,6 @@ PAIRED = set(
         "class_agreement",
         "seed_consistency",
         "attribute_agreement",
-        "variety_test",
         "corrected_agreement",
         "drift",
         "paired_difference",

@@ -1,25 +1,42 @@
-"""The table of measurements of ``docs/report.md``; ``python -m tests.report.document`` writes it anew."""
+"""The tables of ``docs/report.md``; ``python -m tests.report.document`` writes them anew."""
 
+import re
 from pathlib import Path
 
+from aigc_jax.report.criteria import COMPARISONS
 from aigc_jax.report.measurements import MEASUREMENTS
 
 FILE = Path(__file__).parent.parent.parent / "docs" / "report.md"
 
-BEGIN, END = "<!-- generated: python -m tests.report.document -->", "<!-- end of generated -->"
 
-
-def with_table(document):
-    """The text of the document with the table of measurements as it is in the code."""
-    rows = [
-        f"| `{name}` | `{kind.criterion}` | {kind.unit} | {'yes' if kind.has_interval else 'no'} | "
-        f"{'lower' if kind.lower_is_better else ''} | {kind.note} |"
-        for name, kind in MEASUREMENTS.items()
+def with_tables(document):
+    """The text of the document with the tables of measurements and comparisons as they are in the code."""
+    measurements = [
+        "| name | criterion | unit | interval | better | definition |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| `{name}` | `{kind.criterion}` | {kind.unit} | {'yes' if kind.has_interval else 'no'} | "
+            f"{'lower' if kind.lower_is_better else ''} | {kind.note} |"
+            for name, kind in MEASUREMENTS.items()
+        ),
     ]
-    head = ["| name | criterion | unit | interval | better | definition |", "|---|---|---|---|---|---|"]
-    before, _, rest = document.partition(BEGIN)
-    return "\n".join([before + BEGIN, "", *head, *rows, "", END + rest.partition(END)[2]])
+    comparisons = [
+        "| name | criterion | margin | is worse where larger | definition |",
+        "|---|---|---|---|---|",
+        *(
+            f"| `{name}` | `{kind.criterion}` | {kind.margin:g} | {kind.title} | {kind.definition} |"
+            for name, kind in COMPARISONS.items()
+        ),
+    ]
+    for title, rows in (("measurements", measurements), ("comparisons", comparisons)):
+        place = rf"(<!-- {title}: [^\n]*-->\n).*?(<!-- end of {title} -->)"
+        (begin, end), *others = re.findall(place, document, flags=re.DOTALL) or [("", "")]
+        if not begin or others:
+            raise ValueError(f"expected one place for {title} in the document")
+        before, _, rest = document.partition(begin)
+        document = "\n".join([before + begin, *rows, "", end + rest.partition(end)[2]])
+    return document
 
 
 if __name__ == "__main__":
-    FILE.write_text(with_table(FILE.read_text(encoding="utf-8")), encoding="utf-8")
+    FILE.write_text(with_tables(FILE.read_text(encoding="utf-8")), encoding="utf-8")

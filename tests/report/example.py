@@ -23,17 +23,27 @@ MEASUREMENTS = (
 )
 
 CRITERIA = (
-    Criterion("valid", True, "valid_samples", [Check("not allowed", 0.069, 0.002, 1e-15, True)]),
+    Criterion(
+        "valid",
+        "fail",
+        "valid_samples",
+        [Check("invalid_samples", "samples not allowed", 0.069, 0.002, 0.067, 0.05, 0.09, 0.01, "fail", 1000)],
+    ),
     Criterion(
         "follows_condition",
-        False,
+        "pass",
         "class_agreement",
-        [Check("another class", 0.015, 0.015, 0.57, False)],
+        [Check("class_agreement", "samples of another class", 0.015, 0.015, 0.0, -0.01, 0.01, 0.03, "pass", 1000)],
         [Target("class_agreement: at least 0.98", "undecided"), Target("worst_class: at least 0.9", "met")],
     ),
-    Criterion("consistent", False, "repeatability", [Check("changed when repeated", 0.0, 0.0, None, False)]),
+    Criterion(
+        "consistent",
+        "pass",
+        "repeatability",
+        [Check("repeatability", "samples that change when repeated", 0.0, 0.0, 0.0, None, None, 0.0, "pass", 64)],
+    ),
     Criterion("not_copied", None, "", why_not="no training images to compare with"),
-    Criterion("diverse", False, "frechet_distance", (), [Target("frechet_distance: at most 3.6", "missed")]),
+    Criterion("diverse", "pass", "frechet_distance", (), [Target("frechet_distance: at most 3.6", "missed")]),
 )
 
 PICTURES = np.arange(3 * 28 * 28, dtype=np.uint8).reshape(3, 28, 28, 1)
@@ -60,6 +70,7 @@ FIGURES = (
     ),
     Matrix("adherence", "Asked and seen", "", ["0", "1"], ["0", "1", "invalid"], [[9, 1, 0], [0, 8, 2]], ["1"]),
     Table("attributes", "Attributes", "", ["attribute", "share"], [["shape", "98.5 %"]]),
+    Gallery("first_samples", "The first samples", "Not selected.", [PICTURES], [["0", "1", "2"]]),
     Gallery("worst", "Worst", "By distance.", [PICTURES], [["blank", "blank", "torn"]]),
     Texts("sequences", "Sequences", "", [("sorted", "1 2 3"), ("", "3 1")]),
 )

@@ -69,7 +69,7 @@ def test_read_report_of_a_run_that_was_not_evaluated(tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b'{"format": 1}', "report.json: expected a report of format 3"),
+        (b'{"format": 1}', "report.json: expected a report of format 4"),
         (b"{", r"cannot read .*report\.json .*: run aigc-jax evaluate"),
         (b"\xff", r"cannot read .*report\.json .*: run aigc-jax evaluate"),
         (b"[" * 60_000 + b"]" * 60_000, "nested more than 100 deep"),

@@ -7,17 +7,15 @@ from scipy import stats
 
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.report.formatting import (
-    format_check,
     format_count_share,
     format_distance,
     format_interval,
-    format_p,
+    format_points,
     format_reference,
     format_share,
     format_value,
 )
 from aigc_jax.report.measurements import Measurement
-from aigc_jax.report.schema import Check
 
 
 def share(count, n, **more):
@@ -84,8 +82,8 @@ def test_format_value_of_other_units():
     assert format_reference(share(3, 100, reference=0.0)) == "none found"
 
 
-def test_format_check_words():
-    assert format_check(Check("", 0.05, 0.0, 1e-12, True)) == "5.0 % against none, p < 0.0001"
-    assert format_check(Check("", 0.015, 0.0, None, True)) == "1.5 %, none allowed"
-    assert format_check(Check("", -3.25, 1.5, 0.25, False)) == "-3.25 against 1.5, p = 0.25"
-    assert format_p(1.0) == "p = 1"
+@pytest.mark.parametrize(
+    ("difference", "words"), [(0.0123, "1.2"), (-0.0123, "-1.2"), (0.0, "0.0"), (-0.0004, "0.0"), (31.5, "3150.0")]
+)
+def test_format_points_of_percent(difference, words):
+    assert format_points(difference) == words

@@ -13,7 +13,7 @@ from aigc_jax.data.images import to_png
 from aigc_jax.report.figures import Bar, Bars, Gallery, Lines, Matrix, Series, Table, Texts, plain
 from aigc_jax.report.html.page import SIDE, tables_to_html, to_html
 from aigc_jax.report.measurements import CRITERION_TITLES, Measurement
-from aigc_jax.report.schema import Criterion, Report, Target
+from aigc_jax.report.schema import Check, Criterion, Report, Target
 from tests.report.example import PICTURES, REPORT, panel
 
 EVIL = "<script>alert('1')</script>\"&<img src=x onerror=y>"
@@ -70,7 +70,8 @@ def poisoned(value):
     if isinstance(value, str):
         return EVIL + value
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        kept = {"name", "headline", "state", "unit"} if isinstance(value, Criterion | Measurement | Target) else set()
+        keys = {"name", "headline", "state", "unit"}
+        kept = keys if isinstance(value, Check | Criterion | Measurement | Target) else set()
         return type(value)(*(v if k in kept else poisoned(v) for k, v in value._asdict().items()))
     if isinstance(value, dict):
         return {poisoned(key): poisoned(item) for key, item in value.items()}
@@ -95,40 +96,110 @@ def test_page_needs_no_other_file(page, reader):
     assert not re.findall(r"(?:https?:)?//|@import|<script|<link|url\((?!#)", page)
     assert all(source.startswith("data:image/png;base64,") for source in reader.sources)
     assert len(set(reader.ids)) == len(reader.ids)
-    assert reader.links
+    assert {"figures", "samples", "next", "left-out", "how", "criterion-valid"} <= set(reader.ids)
     assert all(link.startswith("#") and link[1:] in reader.ids for link in reader.links)
 
 
-def test_page_begins_with_the_criteria(page, reader):
-    expected = ("data digits", "Worse than real data in 1 of 5 criteria", "Valid worse than real data 93.1", "Figures")
+def first_screen(page):
+    """What is not folded."""
+    return page[page.index("<body>") + len("<body>") : page.index('<details class="fold"')]
+
+
+def test_page_begins_with_decision_criteria_samples_and_provenance(page, reader):
+    expected = (
+        "data digits",
+        "NO GO outside of your targets in 1 of 2 criteria (Diverse and faithful). Without a target",
+        "Valid fail too many samples are not valid: samples not allowed: 6.7 points more than real data",
+        "Follows its condition 1 of 2 targets undecided undecided class_agreement",
+        "Consistent pass repeats exactly",
+        "Not copied not measured no training images",
+        "Diverse and faithful target missed",
+        "The first samples",
+        "Worst",
+        "checkpoint step 2000",
+        "valid samples 93.1",
+        "Figures",
+    )
     places = [reader.text.index(words) for words in expected]
     assert places == sorted(places)
-    cards = [values["class"] for name, values in reader.elements if name == "article"]
-    assert cards == [f"criterion {kind}" for kind in ("worse", "undecided", "alike", "unknown", "missed")]
-    titles = [re.search(r"<span>(.*?)</span></h3>", card)[1] for card in page.split("<article")[1:]]
+    rows = [values["class"] for _, values in reader.elements if values.get("class", "").startswith("criterion ")]
+    assert rows == [f"criterion {kind}" for kind in ("fail", "undecided", "pass", "unknown", "fail")]
+    titles = [re.search(r"<span>(.*?)</span>", row)[1] for row in page.split('<li class="criterion')[1:]]
     assert titles == list(CRITERION_TITLES.values())
 
 
-def test_page_gives_each_state_a_shape_and_words(page):
-    cards = re.findall(r"<article.*?</article>", page, flags=re.DOTALL)
-    shapes = [re.search(r'<svg class="icon.*?>(.*?)</svg>', card)[1] for card in cards]
-    words = [re.search(r'class="word">(.*?)<', card)[1] for card in cards]
-    assert len(set(shapes)) == len(set(words)) == 5
+def test_page_folds_all_but_the_first_screen(page):
+    """Read in ten seconds: measurements, other figures, advice and definitions are behind a click."""
+    words = Reader(first_screen(page)).text
+    assert "checkpoint step 2000" in words
+    for folded in (
+        "classifier accuracy",
+        "ROC",
+        "Train longer",
+        "Bonferroni",
+        "a learned model",
+        "the model has no latents",
+    ):
+        assert folded not in words
+        assert folded in Reader(page).text
+    images = re.findall(r"<figure.*?</figure>", first_screen(page), flags=re.DOTALL)
+    assert [re.search('id="(.*?)"', each)[1] for each in images] == ["figure-first_samples", "figure-worst"]
+    # Each fold is closed, and says of itself how much is in it.
+    assert not re.findall(r"<details[^>]* open", page)
+    assert page.count('<details class="fold"') == page.count("</h2>")
+
+
+def test_page_prints_no_p_value_and_no_badge_twice(page, reader):
+    assert not re.findall(r"\bp [=<]|p-value|significan", reader.text)
+    for section in page.split('<details class="fold"')[1:]:
+        assert section.count("Measured with a learned model in place of the truth (digits classifier)") <= 1
+
+
+@pytest.mark.parametrize(("state", "word"), [("pass", "GO"), ("fail", "NO GO"), ("undecided", "UNDECIDED")])
+def test_page_shows_the_decision(state, word):
+    check = REPORT.criteria[0].checks[0]._replace(state=state, advice="about 9000 samples would decide, there were 9")
+    page = to_html(Report("digits", "judge", 9, (), [Criterion("valid", state, "", [check])]), title="run")
+    assert f'<p class="decision {state}"><svg class="icon {state}"' in page
+    assert f"<strong>{word}</strong>" in page
+    assert "about 9000 samples would decide" in Reader(page).text
+
+
+def test_page_gives_each_state_a_shape_and_words():
+    check = REPORT.criteria[0].checks[0]
+    criteria = [
+        Criterion(name, state, "", [check._replace(state=state)])
+        for name, state in zip(CRITERION_TITLES, ("pass", "fail", "undecided"), strict=False)
+    ]
+    page = to_html(Report("digits", "judge", 9, (), [*criteria, Criterion("diverse", None, "")]), title="run")
+    rows = re.findall(r'<li class="criterion.*?</em>', page, flags=re.DOTALL)
+    shapes = [re.search(r'<svg class="icon.*?>(.*?)</svg>', row)[1] for row in rows]
+    words = [re.search(r"<em>(.*?)<", row)[1] for row in rows]
+    assert (len(set(shapes)), words) == (4, ["pass", "fail", "undecided", "not measured"])
+    # A target has the shape of what it does to its criterion.
+    states = {"met": "pass", "missed": "fail", "undecided": "undecided"}
+    for state, kind in states.items():
+        given = criteria[0]._replace(targets=[Target("valid_samples: at least 1", state)])
+        page = to_html(Report("", "", 9, (), [given]), title="")
+        (row,) = re.findall(r'<ul class="targets">.*?</ul>', page, re.DOTALL)
+        assert f'<svg class="icon {kind}"' in row
+        assert f"<strong>{state}</strong> valid_samples: at least 1" in row
 
 
 def test_page_shows_every_measurement(page, reader):
     text = reader.text
     for words in (
-        "class agreement 98.5 % 95 % interval 97.5 to 99.2 % n = 1000 real: 98.5 % proxy metric (digits classifier)",
+        "class agreement 98.5 % 95 % interval 97.5 to 99.2 % n = 1000 real: 98.5 %",
+        "Measured with a learned model in place of the truth (digits classifier)",
         "copied samples below 0.30 % 95 % interval 0.0 to 0.37 % n = 1000 real: none found lower is better",
         "FD[cnn] 3.73 n = 1000 real against real: 3.49",
         "log density -1.23 nats",
         "met worst_class: at least 0.9",
         "path length, inception score the model has no latents",
-        "another class 1.5 % against 1.5 %, p = 0.57: no significant difference",
-        "changed when repeated none found, none allowed: as required",
-        "family-wise error of 1 % (Bonferroni)",
-        "How this report was made checkpoint step 2000",
+        "1 comparison with real data: pass pass samples of another class: 0.0 points more than real data "
+        "(-1.0 to 1.0), at most 3 allowed",
+        "pass samples that change when repeated: none of 64, none allowed",
+        "With a probability of 95 % or more, no comparison of this report is decided wrongly (Bonferroni)",
+        "checkpoint step 2000",
         "sorted 1 2 3",
         "Train longer Both samplers are above the floor. aigc-jax train ddpm_digits --steps 9",
     ):
@@ -146,21 +217,23 @@ def test_page_prints_zero_counts_as_bounds(page):
 
 
 def test_page_of_an_empty_report():
-    reader = Reader(to_html(Report("digits", "judge", 0, ()), title="run"))
-    assert [name for name, _ in reader.elements if name in ("article", "figure", "img")] == []
+    page = to_html(Report("digits", "judge", 0, ()), title="run")
+    reader = Reader(page)
+    assert [name for name, _ in reader.elements if name in ("li", "figure", "img")] == []
+    assert "GO" not in first_screen(page)
     assert "How the numbers were made" in reader.text
 
 
 def test_page_shows_measurements_of_unknown_names_last():
     row = Measurement("bits_per_byte", "bits per byte", 1.25, 9, "score", "")
     page = Reader(to_html(REPORT._replace(measurements=[row, *REPORT.measurements]), title="run"))
-    assert "Other measurements bits per byte 1.25" in page.text
+    assert "Other measurements 1 measurement bits per byte 1.25" in page.text
     assert page.text.index("log density") < page.text.index("bits per byte")
 
 
 def test_page_of_a_criterion_without_headline():
-    page = to_html(Report("digits", "judge", 9, (), [Criterion("valid", False, "valid_samples")]), title="run")
-    assert "not distinguishable from real data<" in page
+    page = to_html(Report("digits", "judge", 9, (), [Criterion("valid", "pass", "valid_samples")]), title="run")
+    assert "<em>pass</em></h3>\n<p>as valid as real data</p>" in page
 
 
 def bars(*rows):

@@ -7,10 +7,11 @@ import re
 import numpy as np
 import pytest
 
+from aigc_jax.report.criteria import COMPARISONS
 from aigc_jax.report.measurements import MEASUREMENTS, Measurement, measure
 from aigc_jax.report.schema import FORMAT, Report, from_json, to_json
 from aigc_jax.types import UsageError
-from tests.report.document import FILE, with_table
+from tests.report.document import FILE
 from tests.report.example import REPORT
 
 DOCUMENT = FILE.read_text(encoding="utf-8")
@@ -52,13 +53,14 @@ def test_document_names_every_key_of_the_json():
     }
     described = documented()
     assert described.pop("names") == set(MEASUREMENTS)
+    assert described.pop("comparisons") == set(COMPARISONS)
     described["figure: lines"] -= COMMON
     assert described == found
 
 
-def test_with_table_changes_nothing_in_the_document():
+def test_with_tables_changes_nothing_in_the_document():
     """The document is what ``python -m tests.report.document`` would write."""
-    assert with_table(DOCUMENT) == DOCUMENT
+    assert with_tables(DOCUMENT) == DOCUMENT
 
 
 def test_measure_takes_title_unit_and_note_from_the_table():

@@ -9,12 +9,15 @@ from tests.report.example import REPORT
 
 def test_summary_lines_of_the_example():
     assert summary_lines(REPORT) == [
-        "valid                  worse than real data: valid samples 93.1 % (reference 99.8 %)",
-        "follows its condition  1 of 2 targets undecided: class agreement 98.5 % (reference 98.5 %); "
-        "class_agreement: at least 0.98",
-        "consistent             not distinguishable from real data at n = 64: repeatability at least 95.4 %",
+        "NO GO: outside of your targets in 1 of 2 criteria (Diverse and faithful). "
+        "Without a target, but outside of the default margins: Valid.",
+        "valid                  fail: too many samples are not valid: "
+        "samples not allowed: 6.7 points more than real data (5.0 to 9.0), at most 1 allowed",
+        "follows its condition  1 of 2 targets undecided: class_agreement: at least 0.98; "
+        "compared with real data: pass",
+        "consistent             pass: repeats exactly, and no two samples are the same",
         "not copied             not measured: no training images to compare with",
-        "diverse and faithful   target missed: FD[cnn] 3.73 (reference 3.49); frechet_distance: at most 3.6",
+        "diverse and faithful   target missed: frechet_distance: at most 3.6; compared with real data: pass",
         "valid samples       93.1 %  (95 % interval 91.3 to 94.6, reference 99.8 %, n = 1000)",
         "class agreement     98.5 %  (95 % interval 97.5 to 99.2, reference 98.5 %, n = 1000)",
         "worst class: 2      94.0 %  (95 % interval 87.4 to 97.8, n = 100)",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from aigc_jax.evaluation.equivalence import Comparison, stratified_shares
 from aigc_jax.evaluation.examples import Examples
 from aigc_jax.evaluation.section import Evidence, Section, none_if_nan, proportion, reason
-from aigc_jax.evaluation.significance import mantel_haenszel_test
 from aigc_jax.metrics.class_agreement import ClassAgreement, class_agreement, corrected_agreement
 from aigc_jax.metrics.classification import classifier_quality
 from aigc_jax.metrics.intervals import clopper_pearson, standardized_share
@@ -27,7 +27,8 @@ def follows_condition(evidence: Evidence) -> Section:
         why = evidence.judge.why_none or f"{evidence.judge.name} predicts no classes"
         if samples.condition is None:
             why = "the model is unconditional: nothing is requested"
-        return Section("follows_condition", left_out=dict.fromkeys(_NAMES, why))
+        is_applicable = samples.condition is not None
+        return Section("follows_condition", left_out=dict.fromkeys(_NAMES, why), is_applicable=is_applicable)
     given, real = _agreement(samples), None if held_out.condition is None else _agreement(held_out)
     left_out: dict[str, str] = {}
     second = _second_opinion(evidence, left_out)
@@ -57,12 +58,12 @@ def follows_condition(evidence: Evidence) -> Section:
     rows += [*accuracy, *_unseen(evidence), *_from_training(evidence, left_out)]
     checks = []
     if held_out.condition is not None:
-        sides = {"samples that do not show their class": [~each.is_right for each in (samples, held_out)]}
+        ours, theirs = samples.condition, held_out.condition
+        found = stratified_shares(~samples.is_right, ours, ~held_out.is_right, theirs)
+        checks.append(Comparison("class_agreement", found))
         if second:
             is_wrong = [each.predictions.second != each.condition for each in (samples, held_out)]
-            sides["samples in which a second classifier predicts another class"] = is_wrong
-        for title, (ours, theirs) in sides.items():
-            checks.append(mantel_haenszel_test(title, ours, samples.condition, theirs, held_out.condition))
+            checks.append(Comparison("second_opinion", stratified_shares(is_wrong[0], ours, is_wrong[1], theirs)))
     figures = [*_class_figures(evidence, given, real), *_attributes(evidence), *_judges(evidence)]
     return Section("follows_condition", rows, checks, figures, left_out, "class_agreement")
 

@@ -13,14 +13,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from aigc_jax.evaluation.examples import Examples, conditions_in_turn
+from aigc_jax.evaluation.equivalence import Comparison, never, pair_difference, repeat_difference
+from aigc_jax.evaluation.examples import Examples, conditions_in_turn, multiplicities
 from aigc_jax.evaluation.section import Evidence, Section, proportion
 from aigc_jax.evaluation.sections.paired_noise import NUM_PAIRED, common_violations, draw_pairs, gallery
-from aigc_jax.evaluation.significance import duplicate_test, zero_tolerance_check
-from aigc_jax.metrics.consistency import max_ulp, seed_consistency, sensitivity
-from aigc_jax.metrics.permutation_tests import variety_test
+from aigc_jax.metrics.consistency import max_ulp, miller_madow, seed_consistency, sensitivity
 from aigc_jax.report.figures import Figure, Table
-from aigc_jax.report.formatting import format_p
 from aigc_jax.report.measurements import Details, Measurement, measure
 from aigc_jax.report.schema import Check
 from aigc_jax.types import UsageError, World
@@ -49,15 +47,19 @@ def consistency(evidence: Evidence) -> Section:
             left_out[name] = str(error)
         if name == "seed_consistency":
             measurements += pair_rows
+    varieties: list[Comparison] = []
     try:
-        figures.append(free_attributes(evidence))
+        table, varieties = free_attributes(evidence)
+        figures.append(table)
     except UsageError as error:
         left_out["free_attributes"] = str(error)
     figures += [*common_violations(evidence, pairs), *gallery(evidence, pairs)]
     names = ("model_consistency", "checkpoint_consistency", "perturbation", "step_consistency", "half_precision")
     names += ("seed_consistency", "latent_sensitivity", "free_attributes")
     reasons = {name: left_out[name] for name in names if name in left_out}
-    return Section("consistent", measurements, [*replications.checks, check], figures, reasons, measurements[0].name)
+    return Section(
+        "consistent", measurements, [*replications.checks, check, *varieties], figures, reasons, measurements[0].name
+    )
 
 
 def _draw_again(evidence: Evidence, pool: ThreadPoolExecutor) -> list[np.ndarray | Future[np.ndarray] | str]:
@@ -105,13 +107,13 @@ def _replications(evidence: Evidence, drawn: list[np.ndarray | Future[np.ndarray
         if each.is_judged:
             num_same, num_all = num_same + int(is_same.sum()), num_all + len(is_same)
             title = f"samples that change when computed {each.title}"
-            checks.append(zero_tolerance_check(title, int((~is_same).sum()), len(is_same)))
+            checks.append(never("repeatability", title, int((~is_same).sum()), len(is_same)))
         elif each.large_difference is not None:
             # A sampler of many steps may amplify the rounding of a few samples that much, but not of most.
             num_large = int(np.sum(difference > each.large_difference))
             count = num_large if 2 * num_large > len(difference) else 0
             title = f"samples that become others when computed {each.title}"
-            checks.append(zero_tolerance_check(title, count, len(difference)))
+            checks.append(never("repeatability", title, count, len(difference)))
         equal = f"{int((difference == 0).sum())} of {len(difference)}"
         allowed = f"{each.tolerance:.1g}" if each.tolerance else "none"
         rows.append([each.title, equal, f"{difference.max():.2g}", f"{max_ulp(ours, again):.2g}", allowed])
@@ -127,14 +129,12 @@ def _replications(evidence: Evidence, drawn: list[np.ndarray | Future[np.ndarray
     return Section(None, [row], checks, [table])
 
 
-def _distinct(evidence: Evidence) -> tuple[Measurement, Check]:
+def _distinct(evidence: Evidence) -> tuple[Measurement, Comparison]:
     """C0: two keys hardly ever give the same sample, where real examples do not repeat themselves."""
-    n, num_distinct = evidence.samples.num, len(evidence.first_occurrences)
-    num_real = evidence.held_out.num + evidence.train.num
-    title, repeats = "samples that equal an earlier one", n - num_distinct
-    check = duplicate_test(title, repeats, n, real_pairs=evidence.num_real_pairs, num_real=num_real)
-    title = "at least, of independent draws"
-    return proportion("distinct_samples", num_distinct, n, reference=1 - check.reference, reference_title=title), check
+    ours = multiplicities([evidence.samples.values])
+    real = multiplicities([evidence.held_out.values, evidence.train.values])
+    row = proportion("distinct_samples", len(ours), evidence.samples.num)
+    return row, Comparison("repeated_samples", repeat_difference(ours, real))
 
 
 def _seeds(evidence: Evidence) -> Measurement:
@@ -188,12 +188,11 @@ _CAPTIONS = {
 }
 
 _CAPTION = (
-    "Entropies are biased low for small samples; use the p-value (one-sided permutation test of Simpson's index{}). A "
-    "small p indicates {}. Informative only: no criterion depends on it."
+    "Far below that of real examples: collapse. What decides is how often two examples are alike, which has no bias."
 )
 
 
-def free_attributes(evidence: Evidence) -> Table:
+def free_attributes(evidence: Evidence) -> tuple[Table, list[Comparison]]:
     """Variety of the attributes that the condition leaves free, in samples and real examples."""
     world, sides = evidence.judge.world, (evidence.samples, evidence.held_out)
     if world is None:
@@ -204,19 +203,23 @@ def free_attributes(evidence: Evidence) -> Table:
         whole = "the synthetic data set reads no attribute but validity"
         raise UsageError(whole if is_unconditional else "the condition fixes all attributes that are read")
     conditions = [_conditions(each, is_unconditional) for each in sides]
-    rows = []
+    rows, comparisons = [], []
     for name in samples:
         ours, theirs = _match_counts(samples[name], conditions[0], real[name], conditions[1])
         if len(ours):
-            found = variety_test(samples[name][ours], conditions[0][ours], real[name][theirs], conditions[1][theirs])
-            rows.append([name, f"{found.entropy:.3f}", f"{found.reference:.3f}", format_p(found.p_value)])
+            values, groups = [samples[name][ours], real[name][theirs]], [conditions[0][ours], conditions[1][theirs]]
+            rows.append([name, *(f"{_entropy(*side):.3f}" for side in zip(values, groups, strict=True))])
+            comparisons.append(Comparison("variety", pair_difference(values, groups), name))
     if not rows:
         group = "set" if is_unconditional else "condition"
         raise UsageError(f"no {group} has {MIN_PER_CONDITION} valid samples and real examples: ask for more samples")
-    columns = ["attribute", "samples (nats)", "real examples (nats)", "less varied than real: p"]
-    words = ("", "mode collapse") if is_unconditional else (" in each condition", "collapse within a condition")
-    caption = _CAPTIONS[is_unconditional] + _CAPTION.format(*words)
-    return Table("free_attributes", _TITLES[is_unconditional], caption, columns, rows)
+    columns = ["attribute", "samples (nats)", "real examples (nats)"]
+    caption = _CAPTIONS[is_unconditional] + _CAPTION
+    return Table("free_attributes", _TITLES[is_unconditional], caption, columns, rows), comparisons
+
+
+def _entropy(values: np.ndarray, groups: np.ndarray) -> float:
+    return float(np.mean([miller_madow(values[groups == each]) for each in np.unique(groups)]))
 
 
 def _free_values(examples: Examples, world: World, is_unconditional: bool) -> Mapping[str, np.ndarray]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from aigc_jax.evaluation.equivalence import Comparison, share_difference
 from aigc_jax.evaluation.examples import match_class_counts
 from aigc_jax.evaluation.section import Evidence, Section, proportion, reason
 from aigc_jax.metrics.memorization import Copies, Memorization, data_copying, flag_copies, memorization
 from aigc_jax.report.figures import Figure, Gallery, Histogram
 from aigc_jax.report.measurements import Details, Measurement, measure
-from aigc_jax.report.schema import Check
 from aigc_jax.types import UsageError
 
 NUM_NEIGHBORS, TAIL = 50, 0.01
@@ -35,21 +35,21 @@ def copying(evidence: Evidence) -> Section:
     details: Details = {"reference": float(is_real.mean()), "reference_title": "real held-out examples"}
     left_out, copies = dict[str, str](), None
     measurements = [proportion("authenticity", int(is_ours.sum()), len(is_ours), **details)]
-    checks: list[Check] = []
+    checks: list[Comparison] = []
     try:
         copies = flag_copies(found, rate=TAIL)
-        title = f"samples nearer than the nearest {copies.rate:.1%} of real ones"
-        checks.append(Check(title, copies.share, copies.rate, copies.p_value, False))
+        num_real = len(found.held_out.ratios)
+        count, n = int(copies.is_flagged.sum()), len(copies.is_flagged)
+        checks.append(Comparison("copied_samples", share_difference(count, n, copies.rate * num_real, num_real)))
         measurements.insert(0, _copied(found, copies))
     except UsageError as error:
         left_out["copied_samples"] = reason(error)
     try:
         tested = data_copying(vectors, real, ours, found)
         num_cells = int(np.isfinite(tested.z).sum())
-        note = f"As low by chance in one of so many cells: p = {tested.p_value:.2g}."
         measurements += [
             measure("copying_test", tested.value, samples.num),
-            measure("copying_worst_cell", tested.min_z, samples.num, detail=str(num_cells), note=note),
+            measure("copying_worst_cell", tested.min_z, samples.num, detail=str(num_cells)),
         ]
     except UsageError as error:
         left_out |= dict.fromkeys(("copying_test", "copying_worst_cell"), reason(error))

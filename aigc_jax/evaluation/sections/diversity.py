@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.stats import t
 
+from aigc_jax.evaluation.equivalence import BLOCK, Comparison, mean_difference, total_variation
 from aigc_jax.evaluation.examples import Examples, match_class_counts
-from aigc_jax.evaluation.section import Evidence, Section, proportion
-from aigc_jax.evaluation.significance import homogeneity_test
+from aigc_jax.evaluation.section import Evidence, Section
 from aigc_jax.metrics.frechet import fd, frechet_infinity
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.kernel_distance import cmmd, kid
 from aigc_jax.metrics.path_length import path_length
-from aigc_jax.metrics.permutation_tests import coverage_test
-from aigc_jax.metrics.precision_recall import expected_coverage
 from aigc_jax.metrics.scores import inception_score
 from aigc_jax.metrics.vendi import vendi_score
 from aigc_jax.report.figures import Bar, Bars, Figure
 from aigc_jax.report.measurements import Details, Measurement, measure
-from aigc_jax.report.schema import Check
 from aigc_jax.types import UsageError
 
 NUM_SUBSETS, NUM_PATHS = 20, 128
@@ -33,12 +31,12 @@ def diversity(evidence: Evidence) -> Section:
     """How much of the data the samples cover, and how near their distribution is to that of the data."""
     samples, held_out = match_class_counts(evidence.distinct, evidence.held_out, is_equal=True)
     measurements: list[Measurement] = []
-    checks: list[Check] = []
+    checks: list[Comparison] = []
     left_out: dict[str, str] = {}
     try:
-        rows, check = _coverage(evidence, samples, held_out)
+        rows, comparisons = _coverage(evidence)
         measurements += rows
-        checks.append(check)
+        checks += comparisons
     except UsageError as error:
         left_out |= dict.fromkeys(("coverage", "manifold_recall", "density"), str(error))
     others: dict[str, Callable[[], Measurement]] = {
@@ -63,30 +61,43 @@ def diversity(evidence: Evidence) -> Section:
         num_classes = 1 + int(max(each.max() for each in predicted))
         counts, real_counts = (np.bincount(each, minlength=num_classes) for each in predicted)
         figures.append(_class_shares(evidence, counts, real_counts))
-        checks.append(homogeneity_test("shares of the classes", counts, real_counts))
+        checks.append(Comparison("class_shares", total_variation(predicted[0], predicted[1])))
     headline = measurements[0].name if measurements else ""
     return Section("diverse", measurements, checks, figures, left_out, headline)
 
 
-def _coverage(evidence: Evidence, samples: Examples, held_out: Examples) -> tuple[list[Measurement], Check]:
-    """Coverage, recall and density of as many samples as held-out examples, and the test of coverage."""
-    n = min(samples.num, held_out.num)
-    ours, real = (each.select(slice(0, n)) for each in (samples, held_out))
-    found, by_real = evidence.overlap(ours), evidence.overlap(real)
-    expected = expected_coverage(len(found.is_covered), n, found.density_k)
-    title, is_proxy = "as many real held-out examples", evidence.judge.world is None
-    shared: Details = {"reference_title": title, "is_proxy": is_proxy}
-    note, rows = f"The expectation for samples of the data distribution is {expected:.1%}.", []
-    for name, is_so, is_real, words in (
-        ("coverage", found.is_covered, by_real.is_covered, note),
-        ("manifold_recall", found.is_recalled, by_real.is_recalled, ""),
-    ):
-        details: Details = {**shared, "reference": float(is_real.mean())}
-        rows.append(proportion(name, int(is_so.sum()), len(is_so), note=words, **details))
-    rows.append(measure("density", found.density, n, **{**shared, "reference": by_real.density}))
-    test = coverage_test(evidence.manifold, evidence.features(ours), evidence.features(real))
-    title = "training examples with a sample near"
-    return rows, Check(title, test.coverage, test.reference, test.p_value, False)
+def _coverage(evidence: Evidence) -> tuple[list[Measurement], list[Comparison]]:
+    """Coverage, recall and density of blocks of samples, and these and the Fréchet distance compared with real ones."""
+    ours, real = evidence.blocks
+    rows = []
+    for side, words in ((ours, "samples: draw"), (real, "held-out examples of the samples' classes: hold out")):
+        if not len(side["coverage"]):
+            raise UsageError(f"blocks of {BLOCK} are compared, and there is not one of {words} more")
+    for name, measurement in {"coverage": "coverage", "recall": "manifold_recall", "density": "density"}.items():
+        values, n = ours[name], BLOCK * len(ours[name])
+        low, high = _interval(values)
+        details: Details = {"low": low, "high": high if name == "density" or high is None else min(high, 1.0)}
+        details |= {"reference": float(real[name].mean()), "reference_title": "as many real held-out examples"}
+        details["is_proxy"] = evidence.judge.world is None
+        rows.append(measure(measurement, float(values.mean()), n, **details))
+    # Each as a quantity that is worse where larger: one that cannot be negative, but for the density.
+    scales = {"coverage": -1.0, "recall": -1.0, "density": -1.0 / max(float(real["density"].mean()), 1e-12)}
+    scales["frechet_distance"] = 1.0 / max(evidence.block_reference.variance, 1e-30)
+    comparisons = []
+    for name, scale in scales.items():
+        offset = 1.0 if scale < 0 else 0.0
+        sides = [offset + scale * side[name] for side in (ours, real)]
+        difference = mean_difference(sides[0], sides[1], BLOCK, is_positive=name != "density")
+        comparisons.append(Comparison(name, difference))
+    return rows, comparisons
+
+
+def _interval(blocks: np.ndarray) -> tuple[float | None, float | None]:
+    """The 95 % interval of a mean over blocks, by Student's t."""
+    if len(blocks) < 2:
+        return None, None
+    half = float(t.isf(0.025, len(blocks) - 1)) * float(blocks.std(ddof=1)) / len(blocks) ** 0.5
+    return max(float(blocks.mean()) - half, 0.0), float(blocks.mean()) + half
 
 
 def _distance(

@@ -10,7 +10,6 @@ from scipy.spatial.distance import pdist
 
 from aigc_jax.evaluation.examples import Examples
 from aigc_jax.evaluation.section import Evidence
-from aigc_jax.evaluation.significance import mantel_haenszel_test
 from aigc_jax.metrics.consistency import (
     PairedAgreement,
     attribute_agreement,
@@ -21,7 +20,7 @@ from aigc_jax.metrics.consistency import (
 )
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.report.figures import Figure, Gallery, Table
-from aigc_jax.report.formatting import format_count_share, format_p, format_share
+from aigc_jax.report.formatting import format_count_share, format_share
 from aigc_jax.report.measurements import MEASUREMENTS, Details, Measurement, measure
 from aigc_jax.types import UsageError
 
@@ -97,22 +96,18 @@ def common_violations(evidence: Evidence, pairs: Sequence[Pair]) -> list[Figure]
         condition, n = np.zeros(ours.num, np.int64) if ours.condition is None else ours.condition, ours.num
         groups = [condition == each for each in np.unique(condition)]
         expected = sum(is_bad[group].sum() * is_their_bad[group].mean() for group in groups)
-        p_value = 1.0
-        if 0 < is_bad.sum() < n:
-            sides = (is_their_bad[is_bad], condition[is_bad], is_their_bad[~is_bad], condition[~is_bad])
-            p_value = mantel_haenszel_test("", *sides).p_value
         cells = [f"{MEASUREMENTS[pair.measurement].title}: {pair.title}"]
         for count in (int(each.sum()) for each in (is_bad, is_their_bad, is_bad & is_their_bad)):
             low, high = clopper_pearson(count, n)
             ends = f"{format_share(low).removesuffix(' %')} to {format_share(high)}"
             cells.append(f"{format_count_share(count / n, n, low, high)} ({ends})")
-        rows.append([*cells, format_share(float(expected / n)), format_p(p_value or 0.0)])
+        rows.append([*cells, format_share(float(expected / n))])
     caption = (
         "Samples and their variants of the same noise that are invalid, each and both, with 95 % intervals; the share "
-        "of both if they were independent given their condition, and the probability of as many then. Both far more "
-        "often than by chance: the noise decides which samples are violations, and disagreement does not detect them."
+        "of both if they were independent given their condition. Both far more often than by chance: the noise decides "
+        "which samples are violations, and disagreement does not detect them."
     )
-    columns = ["variant", "invalid samples", "invalid variants", "both", "both by chance", "p"]
+    columns = ["variant", "invalid samples", "invalid variants", "both", "both by chance"]
     return [Table("paired_violations", "Violations of the same noise", caption, columns, rows)] if rows else []
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from aigc_jax.evaluation.equivalence import Comparison, share_difference, stratified_shares
 from aigc_jax.evaluation.section import Evidence, Section, proportion
-from aigc_jax.evaluation.significance import fisher_test, mantel_haenszel_test
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.report.figures import Bar, Bars
 from aigc_jax.report.measurements import Details
@@ -27,7 +27,7 @@ def validity(evidence: Evidence) -> Section:
             ours, theirs = evidence.samples.predictions.predicted, evidence.held_out.predictions.predicted
             if ours is None or theirs is None:
                 ours, theirs = (np.zeros(len(side), np.int64) for side in (inside, real))
-            checks.append(mantel_haenszel_test("samples off the data", ~inside, ours, ~real, theirs))
+            checks.append(Comparison("precision", stratified_shares(~inside, ours, ~real, theirs)))
     except UsageError as error:
         left_out["manifold_precision"] = str(error)
     headline = measurements[0].name if measurements else ""
@@ -43,7 +43,7 @@ def _exact(evidence: Evidence) -> Section:
     n, num_wrong, real_wrong = len(violation), int(np.sum(violation != 0)), int(np.sum(real != 0))
     reference = 1 - real_wrong / len(real)
     row = proportion("valid_samples", n - num_wrong, n, reference=reference, reference_title=_REAL)
-    check = fisher_test("samples that the world forbids", num_wrong, n, real_wrong, len(real))
+    check = Comparison("invalid_samples", share_difference(num_wrong, n, real_wrong, len(real)))
     bars = []
     for kind, name in enumerate(evidence.judge.violation_names[1:], start=1):
         count = int(np.sum(violation == kind))

@@ -16,7 +16,6 @@ from markupsafe import Markup
 from aigc_jax.data.images import to_png
 from aigc_jax.report.figures import Bar, Figure, Gallery, Matrix, Table, kind_of
 from aigc_jax.report.formatting import (
-    format_check,
     format_count_share,
     format_interval,
     format_reference,
@@ -27,10 +26,13 @@ from aigc_jax.report.formatting import (
 from aigc_jax.report.html.plots import HEIGHT, WIDTH, plot
 from aigc_jax.report.measurements import CRITERION_TITLES, Measurement
 from aigc_jax.report.schema import FORMAT, Report
-from aigc_jax.report.verdicts import summary, verdicts_of
+from aigc_jax.report.verdicts import decision, in_words, summary, verdicts_of
 
 SIDE = 56
 """Screen pixels that the shorter side of a small picture has at least."""
+
+FIRST = ("first_samples", "worst")
+"""Figures of the first screen."""
 
 _WIDE = 56
 """Letters in the rows of a table that needs more than half of a desktop's width."""
@@ -59,7 +61,7 @@ def _template() -> jinja2.Template:
         "anchor": lambda name: re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-") or "part",
         "bar_details": _bar_details,
         "bar_value": lambda bar: format_count_share(bar.value, bar.n, bar.low, bar.high),
-        "check": format_check,
+        "check": in_words,
         "groups": _groups,
         "interval": format_interval,
         "is_wide": _is_wide,
@@ -71,13 +73,20 @@ def _template() -> jinja2.Template:
         "reference": format_reference,
         "scale": _scale,
         "share": format_share,
+        "decision": decision,
         "summary": summary,
         "unit": format_unit,
         "value": format_value,
         "verdicts": verdicts_of,
     }
     environment.tests["longer_than"] = lambda words, num: len(words) > num
-    environment.globals |= {"criterion_titles": CRITERION_TITLES, "format": FORMAT, "width": WIDTH, "height": HEIGHT}
+    environment.globals |= {
+        "FIRST": FIRST,
+        "criterion_titles": CRITERION_TITLES,
+        "format": FORMAT,
+        "width": WIDTH,
+        "height": HEIGHT,
+    }
     return environment.get_template("template.html")
 
 
