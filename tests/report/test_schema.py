@@ -11,7 +11,7 @@ from aigc_jax.report.criteria import COMPARISONS
 from aigc_jax.report.measurements import MEASUREMENTS, Measurement, measure
 from aigc_jax.report.schema import FORMAT, Report, from_json, to_json
 from aigc_jax.types import UsageError
-from tests.report.document import FILE
+from tests.report.document import FILE, with_tables
 from tests.report.example import REPORT
 
 DOCUMENT = FILE.read_text(encoding="utf-8")
