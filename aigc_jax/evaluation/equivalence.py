@@ -286,7 +286,7 @@ def _equal_pairs(multiplicities: np.ndarray, error: float, factor: float = 1.0) 
 def _repeated(probability: float, size: int) -> float:
     """The share of repetitions in ``size`` draws from 1 / probability equally frequent values."""
     expected = size * probability
-    return float(1 + np.expm1(-expected) / expected) if expected > 1e-9 else expected / 2
+    return float(1 + np.expm1(-expected) / expected if expected > 1e-9 else expected / 2)
 
 
 def _joined(ours: tuple[float, float, float], real: tuple[float, float, float]) -> Interval:
