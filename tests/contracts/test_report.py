@@ -21,7 +21,7 @@ from aigc_jax.types import Conditions, Data, Experiment
 
 from .table import NUM_CLASSES, ROWS, SHAPE, plain_run
 
-NUM = 100  # one block
+NUM = 128  # more than a block, though some are equal
 WEIGHTS = np.random.default_rng(0).normal(size=(64, NUM_CLASSES)).astype(np.float32)
 
 
