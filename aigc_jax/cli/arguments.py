@@ -101,6 +101,8 @@ class Evaluate(Adjusted):
     judge: tuple[Path, ...] = ()
     """The judge instead of the classifier of the data: a run whose evaluate gives logits or features, the published
     Inception weights (pt_inception-2015-12-05-6726825d.pth) for the features of all distances, or both."""
+    judge_accuracy: float = 0.75
+    """Accuracy on held-out data that a classifier needs: one that has less does not judge."""
     single_judge: bool = False
     """Judge by one classifier alone, without a second one of another architecture."""
     cas: bool = False

@@ -30,6 +30,7 @@ from aigc_jax.evaluation.from_run import LoadedRun, evaluated_model, load_for_ev
 from aigc_jax.evaluation.model import EvaluatedModel
 from aigc_jax.evaluation.recommendations import Commands
 from aigc_jax.evaluation.section import Settings
+from aigc_jax.evaluation.trust import MIN_ACCURACY
 from aigc_jax.inference.perturbation import make_path_fn
 from aigc_jax.report.figures import Texts
 from aigc_jax.report.files import read_report, write_report
@@ -63,7 +64,13 @@ def evaluate_run(arguments: Evaluate) -> int:
         model=model,
         judge=judge,
         data=data,
-        settings=Settings(arguments.num_samples, arguments.detector_samples, arguments.sweep_samples, arguments.risk),
+        settings=Settings(
+            num_samples=arguments.num_samples,
+            num_detected=arguments.detector_samples,
+            num_swept=arguments.sweep_samples,
+            min_judge_accuracy=arguments.judge_accuracy,
+            risk=arguments.risk,
+        ),
         gates=gates,
         commands=Commands(functools.partial(command_line, arguments), train_longer(loaded.run, arguments.config)),
         on_progress=lambda stage: print(f"evaluate: {stage}", file=sys.stderr, flush=True),
@@ -97,6 +104,8 @@ def _check(arguments: Evaluate) -> None:
         raise UsageError(f"expected at least one sample, got {arguments.num_samples}: pass --num-samples 100 or more")
     if min(arguments.sweep_samples, arguments.detector_samples) < 0:
         raise UsageError("expected --sweep-samples and --detector-samples of 0 or more: 0 leaves them out")
+    if not 0 <= arguments.judge_accuracy <= 1:
+        raise UsageError(f"expected --judge-accuracy in [0, 1], got {arguments.judge_accuracy}: 0.75 by default")
     if not 0 < arguments.risk < 1:
         raise UsageError(f"expected --risk in (0, 1), got {arguments.risk}: 0.01 accepts one violation in a hundred")
 

@@ -23,6 +23,7 @@ from aigc_jax.evaluation.sections.paired_noise import similarity_inputs
 from aigc_jax.evaluation.sections.reconstruction import reconstruction
 from aigc_jax.evaluation.sections.sweeps import sweeps
 from aigc_jax.evaluation.sections.validity import validity
+from aigc_jax.evaluation.trust import trusted
 from aigc_jax.report.criteria import Margins
 from aigc_jax.report.figures import Gallery
 from aigc_jax.report.gates import Gates, targets
@@ -121,6 +122,7 @@ def _first_samples(evidence: Evidence) -> list[Gallery]:
 def collect_evidence(model: EvaluatedModel, judge: Judge, data: Data, settings: Settings) -> Evidence:
     """Real examples first: they fail within a second where samples would fail after minutes."""
     held_out = real(data.held_out, judge, MAX_REAL, title="held-out examples", modality=model.modality)
+    judge, held_out = trusted(judge, held_out, settings.min_judge_accuracy)
     train = real(data.train, judge, MAX_REAL, title="training examples", modality=model.modality)
     logits = held_out.predictions.logits
     if model.num_classes is not None and logits is not None and logits.shape[-1] != model.num_classes:

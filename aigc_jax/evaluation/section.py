@@ -22,6 +22,7 @@ from aigc_jax.evaluation.examples import (
 )
 from aigc_jax.evaluation.judge import Judge
 from aigc_jax.evaluation.model import EvaluatedModel, Sampler
+from aigc_jax.evaluation.trust import MIN_ACCURACY
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.neighbors import Manifold, manifold
 from aigc_jax.metrics.precision_recall import Overlap, overlap
@@ -44,6 +45,8 @@ class Settings(NamedTuple):
     """Samples that every detector scores; 0 leaves detectors out."""
     num_swept: int = 200
     """Samples at each point of a sweep; 0 leaves sweeps out."""
+    min_judge_accuracy: float = MIN_ACCURACY
+    """Accuracy on held-out data that a classifier needs to judge."""
     risk: float = 0.01
     """The risk that a calibrated filter guarantees, in (0, 1)."""
 

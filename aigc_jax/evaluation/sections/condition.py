@@ -112,7 +112,7 @@ def _second_opinion(evidence: Evidence, left_out: dict[str, str]) -> list[Measur
         left_out["second_opinion"] = "the synthetic data set itself judges: no second opinion is needed"
         return []
     if samples.predictions.second is None:
-        left_out["second_opinion"] = "a single classifier judges: leave --single-judge out"
+        left_out["second_opinion"] = evidence.judge.why_no_second
         return []
     details: Details = {"is_proxy": True}
     if held_out.condition is not None:

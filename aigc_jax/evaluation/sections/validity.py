@@ -29,7 +29,7 @@ def validity(evidence: Evidence) -> Section:
                 ours, theirs = (np.zeros(len(side), np.int64) for side in (inside, real))
             checks.append(Comparison("precision", stratified_shares(~inside, ours, ~real, theirs)))
     except UsageError as error:
-        left_out["manifold_precision"] = str(error)
+        left_out = {"manifold_precision": str(error), **left_out}  # first: the reason of the criterion
     headline = measurements[0].name if measurements else ""
     return Section("valid", measurements, checks, exact.figures, left_out, headline)
 
