@@ -110,6 +110,33 @@ class Evaluate(Adjusted):
 
 
 @dataclasses.dataclass(frozen=True)
+class EvaluateSamples:
+    """Measure given samples, whichever library made them, and write their report; with a gate file, exit 1 when one fails."""
+
+    samples: Path
+    """An .npz file of images, or a folder of PNG files; classes as in: docs/report.md."""
+    reference: str
+    """The real data: digits, tfds:NAME or folder:DIR. Its held-out part is compared with, its training part teaches the
+    classifiers that judge."""
+    train: str | None = None
+    """The data that the model was trained on, for copies; the same name as --reference for its training part."""
+    data_dir: str | None = None
+    """Where prepared tfds data lies."""
+    num_samples: int = 5000
+    """Number of samples to measure."""
+    out: Path | None = None
+    """The folder of the report; None for SAMPLES_report."""
+    gate: Path | None = None
+    """A TOML file of limits and margins."""
+    judge: tuple[Path, ...] = ()
+    """The judge instead of the classifiers of the data: a run, the published Inception weights, or both."""
+    judge_accuracy: float = 0.75
+    """Accuracy on held-out data that a classifier needs: one that has less does not judge."""
+    single_judge: bool = False
+    """Judge by one classifier alone, without a second one of another architecture."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Compare:
     """Put the reports of two or more evaluated runs side by side, with paired differences and their intervals."""
 

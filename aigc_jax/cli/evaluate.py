@@ -76,11 +76,24 @@ def evaluate_run(arguments: Evaluate) -> int:
         on_progress=lambda stage: print(f"evaluate: {stage}", file=sys.stderr, flush=True),
     )
     facts = _facts(loaded, arguments, data, time.perf_counter() - begin)
-    report, grid = _with_samples(evaluation.report._replace(facts=facts), evaluation.samples, data)
+    report, grid = with_samples(evaluation.report._replace(facts=facts), evaluation.samples, data)
     _warn_of_replaced(report, arguments)
-    html, json_file = write_report(
-        arguments.run, report, grid=grid, per_sample=evaluation.per_sample, folder=arguments.out
+    return print_report(
+        report, grid, evaluation.per_sample, gates, run=arguments.run, folder=arguments.out or arguments.run / "report"
     )
+
+
+def print_report(
+    report: Report,
+    grid: bytes | None,
+    per_sample: Mapping[str, np.ndarray],
+    gates: Gates,
+    *,
+    run: Path,
+    folder: Path,
+) -> int:
+    """Write a report, print its lines, and check its gates; returns the exit status."""
+    html, json_file = write_report(run, report, grid=grid, per_sample=per_sample, folder=folder)
     # Whole lines for a log file.
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print("\n".join(summary_lines(report, width)))
@@ -173,7 +186,6 @@ def _facts(loaded: LoadedRun, arguments: Evaluate, data: Data, seconds: float) -
     if checkpoint == "latest" and steps:
         checkpoint = f"latest, step {steps[-1]}"
     params = jax.tree.leaves(loaded.variables["params"])
-    devices = Counter(device.device_kind for device in jax.local_devices())
     return {
         "config": read_run(loaded.run).config,
         "checkpoint": checkpoint,
@@ -181,17 +193,19 @@ def _facts(loaded: LoadedRun, arguments: Evaluate, data: Data, seconds: float) -
         "seed": str(arguments.seed),
         **{f"sampling {name}": str(value) for name, value in reported_settings(loaded.config, "sampling").items()},
         "data checksum": fingerprint(data).checksum[:12],
-        **_tool(),
+        **tool_facts(),
         "command": visible(command_line(arguments)),
-        "device": ", ".join(f"{num} x {kind}" for kind, num in devices.items()),
-        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "duration": f"{seconds:.0f} s",
     }
 
 
-def _tool() -> dict[str, str]:
-    """The version of this library, and its commit where it lies in a repository."""
-    facts = {}
+def tool_facts() -> dict[str, str]:
+    """Device, date, the version of this library, and its commit where it lies in a repository."""
+    devices = Counter(device.device_kind for device in jax.local_devices())
+    facts = {
+        "device": ", ".join(f"{num} x {kind}" for kind, num in devices.items()),
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+    }
     with contextlib.suppress(PackageNotFoundError):
         facts["aigc-jax"] = version("aigc-jax")
     root = Path(__file__).parents[2]
@@ -203,7 +217,7 @@ def _tool() -> dict[str, str]:
     return facts
 
 
-def _with_samples(report: Report, samples: Examples, data: Data) -> tuple[Report, bytes | None]:
+def with_samples(report: Report, samples: Examples, data: Data) -> tuple[Report, bytes | None]:
     """The report with the first samples as texts, or a picture of them."""
     first = samples.select(slice(0, samples.modality.num_shown))
     shown = samples.modality.show(first.values, first.condition, data.class_names)

@@ -32,6 +32,7 @@ usage: aigc-jax COMMAND ...
   sample RUN        draw samples from a run directory: a .png grid or an .npz file
   edit RUN          change held-out images: in-painting, image-to-image
   evaluate RUN      measure how far a run can be relied on, and write its report
+  evaluate --samples FILE|FOLDER --reference DATA     likewise, for samples of any origin
   compare RUN RUN   put the reports of evaluated runs side by side, with paired differences
   likelihood RUN    how likely a run finds held-out examples: nats, bits/dim
   latents RUN       reconstructions, interpolations and traversals of an autoencoder
@@ -47,6 +48,7 @@ COMMANDS = {
     "sample": ("sample", "Sample", "sample"),
     "edit": ("edit", "Edit", "edit"),
     "evaluate": ("evaluate", "Evaluate", "evaluate_run"),
+    "evaluate --samples": ("evaluate_samples", "EvaluateSamples", "evaluate_given_samples"),
     "compare": ("compare", "Compare", "compare_runs"),
     "likelihood": ("likelihood", "Likelihood", "likelihood"),
     "latents": ("latents", "Latents", "latents"),
@@ -169,6 +171,8 @@ def _prepare(words: list[str]) -> Callable[[], int]:
             print("".join(line for line in USAGE.splitlines(keepends=True) if line.startswith("  data")), end="")
             return lambda: 0
         command, rest = f"data {rest[0] if rest else ''}".strip(), rest[1:]
+    if command == "evaluate" and any(word.partition("=")[0] == "--samples" for word in rest):
+        command = "evaluate --samples"
     from aigc_jax.errors import UsageError
 
     if command not in COMMANDS:

@@ -119,6 +119,22 @@ def load_judge(
     return LoadedJudge(judge, classifier)
 
 
+def judge_of_data(
+    data: Data, *, given: Sequence[Path] = (), has_second_opinion: bool = False, data_dir: str | None = None
+) -> Judge:
+    """The judge of images that no run of ours made: classifiers of the data, or those that the user names."""
+    names = ("classifier_digits", "mixer_digits")
+    module, shape = load_config(names[0]), data.train[0][IMAGE.name].shape
+    config = module.Config(
+        data=data.name,
+        data_dir=data_dir,
+        image_shape=shape,
+        num_classes=len(data.class_names) or module.Config().num_classes,
+    )
+    experiment = module.build(config)._replace(judges=names)
+    return load_judge(experiment, config, data, given=given, has_second_opinion=has_second_opinion).judge
+
+
 def _why_no_classifier(experiment: Experiment, data: Data) -> str:
     """Why no classifier of the data can judge; "" where one can."""
     if not experiment.judges:

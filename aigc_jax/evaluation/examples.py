@@ -70,6 +70,8 @@ def draw(model: EvaluatedModel, sample_fn: Sampler, judge: Judge, num: int, *, t
 
     def read(start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         condition = conditions_in_turn(start, count, model.num_classes)
+        if model.conditions is not None:
+            condition = model.conditions[start : start + count]
         samples = np.asarray(sample_fn(start, condition, count))
         if num_broken := int((~np.isfinite(samples.reshape(count, -1))).any(axis=1).sum()):
             raise UsageError(

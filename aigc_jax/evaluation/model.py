@@ -90,6 +90,10 @@ class EvaluatedModel(NamedTuple):
 
     sample_fn: Sampler
     num_classes: int | None = None
+    conditions: np.ndarray | None = None
+    """Of given samples, int32 [N]; None for conditions in turn."""
+    knows_training: bool = True
+    """Whether the model was trained on the training examples."""
     modality: Modality = IMAGE
     withheld: Sequence[int] = ()
     """Conditions that do not occur in its training data."""

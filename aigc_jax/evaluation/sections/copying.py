@@ -24,6 +24,9 @@ def copying(evidence: Evidence) -> Section:
     if distance is None:
         why = f"no distance is defined between examples of the kind {evidence.model.modality.name}"
         return Section("not_copied", left_out=dict.fromkeys(_NAMES, why))
+    if not evidence.model.knows_training:
+        why = "the training examples of the model are not known: pass --train"
+        return Section("not_copied", left_out=dict.fromkeys(_NAMES, why))
     train = evidence.training_set
     if len(train) <= NUM_NEIGHBORS:
         why = f"expected more than {NUM_NEIGHBORS} training examples for neighbourhoods, got {len(train)}"
