@@ -193,10 +193,18 @@ def _facts(loaded: LoadedRun, arguments: Evaluate, data: Data, seconds: float) -
         "seed": str(arguments.seed),
         **{f"sampling {name}": str(value) for name, value in reported_settings(loaded.config, "sampling").items()},
         "data checksum": fingerprint(data).checksum[:12],
+        "judges learned from": learned_from(data),
         **tool_facts(),
         "command": visible(command_line(arguments)),
         "duration": f"{seconds:.0f} s",
     }
+
+
+def learned_from(data: Data) -> str:
+    """The training examples of classifiers that judge, in words."""
+    if data.for_judges is not None:
+        return f"{len(data.for_judges)} examples reserved for them"
+    return "the training examples of the model: pass --judge-split 0.2 to train for examples of their own"
 
 
 def tool_facts() -> dict[str, str]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from aigc_jax.data.images import IMAGE
-from aigc_jax.types import DataSource, Modality, UsageError
+from aigc_jax.types import Data, DataSource, Modality, UsageError
 
 BLOCK = 1024
 """Examples that are checked at once."""
@@ -99,6 +99,50 @@ def as_source(given: DataSource | Arrays, modality: Modality = IMAGE) -> DataSou
     if not hasattr(given, "take") and not isinstance(given[0], Mapping):
         raise UsageError(f"{expected}, got examples of type {type(given[0]).__name__}: give arrays")
     return given
+
+
+class SubsetSource:
+    """Some examples of a source, in a given order."""
+
+    def __init__(self, source: DataSource, indices: Int[np.ndarray, " num"]) -> None:
+        self.source = source
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return self.source[int(self.indices[index])]
+
+    @property
+    def labels(self) -> Int[np.ndarray, " num"] | None:
+        """The label of each example, where the source knows them without reading it."""
+        labels = getattr(self.source, "labels", None)
+        return None if labels is None else labels[self.indices]
+
+    def take(self, indices: Int[np.ndarray, " batch"]) -> dict[str, np.ndarray]:
+        """The examples at ``indices`` as one batch."""
+        return take(self.source, self.indices[indices])
+
+
+def reserve_for_judges(data: Data, share: float) -> Data:
+    """Data of whose training examples a share, drawn at random and always the same, is kept for judges alone.
+
+    >>> source = ArraySource(np.zeros((10, 1, 1, 1), np.uint8), np.arange(10))
+    >>> data = reserve_for_judges(Data("ten", source, source, ()), 0.3)
+    >>> len(data.train), len(data.for_judges)
+    (7, 3)
+    """
+    if not share:
+        return data
+    order, num = np.random.default_rng(0).permutation(len(data.train)), round(share * len(data.train))
+    if not 0 < num < len(data.train):
+        raise UsageError(
+            f"--judge-split {share:g} of {len(data.train)} training examples leaves one side empty: pass 0.2"
+        )
+    judges, train = (SubsetSource(data.train, np.sort(part)) for part in (order[:num], order[num:]))
+    remarks = [*data.remarks, f"{num} training examples are reserved for judges"]
+    return data._replace(train=train, for_judges=judges, remarks=remarks, checksum=None)
 
 
 class CachedSource:

@@ -42,6 +42,8 @@ class Classifier(NamedTuple):
 
 def load_classifier(name: str, config: TrainConfig, data: Data) -> Classifier:
     """The classifier of a data set (one of ``Experiment.judges``), trained on first use and cached."""
+    if data.for_judges is not None:
+        data = data._replace(train=data.for_judges, for_judges=None)
     settings, experiment = _untrained(name, config, data)
     shapes = abstract_state(experiment)
     # What the classifier learns from, and not where it lies or what it is called: a folder may change under its name.

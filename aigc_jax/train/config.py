@@ -69,6 +69,8 @@ class ImageConfig(TrainConfig):
     """Height, width and channels of an image."""
     num_classes: int | None = 10
     """Number of classes to condition on; None for an unconditional model."""
+    judge_split: float = 0.0
+    """Share of the training examples that the model never sees, for the classifiers that judge it, in [0, 1)."""
 
 
 class Range(NamedTuple):
@@ -94,7 +96,7 @@ _NAMES = {
     Range(0): """
         beta churn churn_max churn_min commitment eta feature_matching_weight minimum_kl penalty_weight r1_gamma
         restart_below weight_decay""",
-    Range(0, 1): "codebook_decay condition_dropout dropout ema_decay smoothing",
+    Range(0, 1): "codebook_decay condition_dropout dropout ema_decay judge_split smoothing",
     Range(0, 2**32): "seed",
     Range(0, _INT32): """
         checkpoint_every eval_every head_width minibatch_kernels num_warmup_steps sample_every warmup_steps""",

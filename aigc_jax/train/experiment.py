@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from aigc_jax.data.arrays import reserve_for_judges
 from aigc_jax.data.images import IMAGE
 from aigc_jax.data.points import POINT
 from aigc_jax.data.sources import open_data
@@ -42,12 +43,15 @@ def image_experiment(
         return _of_world(world, algorithm, modality, config.num_classes, num_examples)
     return Experiment(
         algorithm=algorithm,
-        open_data=lambda: open_data(
-            config.data,
-            data_dir=config.data_dir,
-            image_shape=config.image_shape,
-            num_classes=config.num_classes,
-            skip_broken=config.skip_broken,
+        open_data=lambda: reserve_for_judges(
+            open_data(
+                config.data,
+                data_dir=config.data_dir,
+                image_shape=config.image_shape,
+                num_classes=config.num_classes,
+                skip_broken=config.skip_broken,
+            ),
+            config.judge_split,
         ),
         batch_spec=_spec(modality, config.image_shape, config.num_classes, num_examples),
         modality=modality,

@@ -51,6 +51,8 @@ class Data(NamedTuple):
         held_out: examples that no training sees.
         class_names: names of the labels 0 ... K-1; () where there are no labels.
         remarks: how it was opened, for the user, such as files that were passed over.
+        for_judges: examples that neither the generator nor an evaluation sees, for classifiers to learn from; None for
+            none.
         checksum: changes with the examples, and not with their place; None to compute it from examples.
     """
 
@@ -60,6 +62,7 @@ class Data(NamedTuple):
     class_names: Sequence[str]
     remarks: Sequence[str] = ()
     checksum: str | None = None
+    for_judges: DataSource | None = None
 
 
 class World(NamedTuple):
