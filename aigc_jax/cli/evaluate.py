@@ -20,20 +20,21 @@ import jax
 import numpy as np
 
 from aigc_jax.cli.arguments import Evaluate
+from aigc_jax.data.export import file_name
 from aigc_jax.data.files import visible
 from aigc_jax.data.fingerprint import fingerprint
 from aigc_jax.data.images import to_png
 from aigc_jax.evaluation.classifiers import Classifier, load_judge, make_accuracy_fn
 from aigc_jax.evaluation.evaluate import evaluate
 from aigc_jax.evaluation.examples import Examples
-from aigc_jax.evaluation.from_run import LoadedRun, evaluated_model, load_for_evaluation
+from aigc_jax.evaluation.from_run import LoadedRun, earlier_step, evaluated_model, load_for_evaluation
 from aigc_jax.evaluation.model import EvaluatedModel
 from aigc_jax.evaluation.recommendations import Commands
 from aigc_jax.evaluation.section import Settings
 from aigc_jax.evaluation.trust import MIN_ACCURACY
 from aigc_jax.inference.perturbation import make_path_fn
 from aigc_jax.report.figures import Texts
-from aigc_jax.report.files import read_report, write_report
+from aigc_jax.report.files import FILES, read_report, write_report
 from aigc_jax.report.gates import Gates, check_gates, read_gates
 from aigc_jax.report.schema import Report
 from aigc_jax.report.text import summary_lines
@@ -72,12 +73,16 @@ def evaluate_run(arguments: Evaluate) -> int:
             risk=arguments.risk,
         ),
         gates=gates,
-        commands=Commands(functools.partial(command_line, arguments), train_longer(loaded.run, arguments.config)),
+        commands=Commands(
+            functools.partial(command_line, arguments),
+            earlier_step(loaded),
+            train_longer(loaded.run, arguments.config),
+        ),
         on_progress=lambda stage: print(f"evaluate: {stage}", file=sys.stderr, flush=True),
     )
     facts = _facts(loaded, arguments, data, time.perf_counter() - begin)
     report, grid = with_samples(evaluation.report._replace(facts=facts), evaluation.samples, data)
-    _warn_of_replaced(report, arguments)
+    keep_former(report, arguments.out or arguments.run / "report")
     return print_report(
         report, grid, evaluation.per_sample, gates, run=arguments.run, folder=arguments.out or arguments.run / "report"
     )
@@ -238,14 +243,26 @@ def with_samples(report: Report, samples: Examples, data: Data) -> tuple[Report,
     return report._replace(figures=[texts, *report.figures]), None
 
 
-def _warn_of_replaced(report: Report, arguments: Evaluate) -> None:
-    """Name an older report of other settings that is replaced."""
+def keep_former(report: Report, folder: Path) -> None:
+    """Move the report of other settings that lies in a folder into one of its own, so that none is lost."""
     with contextlib.suppress(UsageError):
-        old = read_report(arguments.out or arguments.run)
+        old = read_report(folder)
+        if _settings(old) == _settings(report):
+            return
+        name = "_".join(file_name(f"{key}{value}") for key, value in _settings(old).items())
+        place = folder / name
+        with contextlib.suppress(OSError):
+            place.mkdir(exist_ok=True)
+            for file in FILES:
+                if (folder / file).exists():
+                    (folder / file).replace(place / file)
+            print(f"the former report is kept in {visible(str(place))}", file=sys.stderr)
 
-        def settings(each: Report) -> Mapping[str, Any]:
-            return {"n": each.num_samples, **{name: each.facts.get(name) for name in ("checkpoint", "seed")}}
 
-        if settings(old) != settings(report):
-            what = ", ".join(f"{name} = {value}" for name, value in settings(old).items())
-            print(f"the report of {what} is replaced: pass --out DIR to keep several", file=sys.stderr)
+def _settings(report: Report) -> dict[str, str]:
+    """The settings that make a report another one: checkpoint, number of samples, seed, sampler."""
+    facts = {
+        name.removeprefix("sampling "): value for name, value in report.facts.items() if name.startswith("sampling ")
+    }
+    step = report.facts.get("checkpoint", "").rpartition(" ")[2]
+    return {"step": step, "n": str(report.num_samples), "seed": report.facts.get("seed", ""), **facts}

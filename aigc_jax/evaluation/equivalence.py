@@ -426,32 +426,26 @@ def _check(comparison: Comparison, margins: Margins, error: float) -> Check:
         margin,
         state,
         given.n,
-        _advice(given, margin, error) if state == "undecided" else "",
+        *(_advice(given, margin, error) if state == "undecided" else (None, "")),
     )
 
 
-def _advice(given: Difference, margin: float, error: float) -> str:
-    """The number of samples that would decide, or the reason why none would."""
+def _advice(given: Difference, margin: float, error: float) -> tuple[int | None, str]:
+    """The number of samples that would decide, and the same in words; or the reason why none would."""
     if not given.n:
-        return "no sample and held-out example have a class in common"
+        return None, "no sample and held-out example have a class in common"
     if not np.isfinite(given.interval(error).high):
         least = MIN_BLOCKS * BLOCK
-        lacking = "samples" if given.n < least else "held-out examples"
-        return f"needs {least} {lacking} or more, there are {min(given.n, given.real_n)}"
+        if given.n < least:
+            return least, f"needs {least} samples or more, there are {given.n}"
+        return None, f"needs {least} held-out examples or more, there are {given.real_n}"
     needed = num_to_decide(given, margin, error)
     if needed is None:
-        return f"{given.real_n} held-out examples cannot decide it: hold out more, or widen the margin"
-    return f"about {_rounded_up(needed)} samples would decide, there were {given.n}"
-
-
-def _rounded_up(num: int) -> str:
-    """Two digits are enough for an estimate.
-
-    >>> _rounded_up(1234)
-    '1300'
-    """
-    unit = 10 ** max(len(str(num)) - 2, 0)
-    return str(-(-num // unit) * unit)
+        return None, f"{given.real_n} held-out examples cannot decide it: hold out more, or widen the margin"
+    # Two digits are enough for an estimate.
+    unit = 10 ** max(len(str(needed)) - 2, 0)
+    needed = -(-needed // unit) * unit
+    return needed, f"about {needed} samples would decide, there were {given.n}"
 
 
 def worst_state(checks: Sequence[Check]) -> State | None:

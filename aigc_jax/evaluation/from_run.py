@@ -213,17 +213,22 @@ def _paired_variants(
     yield PairedVariant("half_precision", "weights rounded to bfloat16", half)
 
 
+def earlier_step(loaded: LoadedRun) -> int | None:
+    """The kept checkpoint nearest to half of the training; None where there is none before the one that is loaded."""
+    steps = checkpoint_steps(loaded.run)
+    last = int(loaded.checkpoint) if loaded.checkpoint.isdigit() else max(steps, default=0)
+    earlier = [step for step in steps if step < last]
+    return None if loaded.checkpoint == "best" or not earlier else min(earlier, key=lambda step: abs(2 * step - last))
+
+
 def earlier_checkpoint(
     loaded: LoadedRun, sampler: CompiledSampler, left_out: dict[str, str]
 ) -> Iterator[PairedVariant]:
     """The checkpoint nearest to half of the training, if one was kept."""
-    steps = checkpoint_steps(loaded.run)
-    last = int(loaded.checkpoint) if loaded.checkpoint.isdigit() else max(steps, default=0)
-    earlier_steps = [step for step in steps if step < last]
-    if not earlier_steps or loaded.checkpoint == "best":
+    step = earlier_step(loaded)
+    if step is None:
         left_out["checkpoint_consistency"] = "no earlier checkpoint was kept: train with --keep-checkpoints 2 or more"
         return
-    step = min(earlier_steps, key=lambda step: abs(2 * step - last))
     variables = load_variables(loaded.run, abstract_state(loaded.experiment), which=step)
     yield PairedVariant("checkpoint_consistency", f"checkpoint of step {step}", sampler(variables, loaded.seed))
 

@@ -1,7 +1,8 @@
 """Recommendations: rules from measurements to remedies, as printed at the end of a report.
 
-They are rules of thumb from measured effects (docs/results): measure again after each. A rule whose measurements are
-missing recommends nothing; a command is printed only where one command does it.
+Each rule names the measurements that call for it; a rule whose measurements are missing recommends nothing. They are
+rules of thumb from measured effects (docs/results), not promises: measure again after each. Each is one command, with
+the run's own path and options that it takes; of two that change the same setting, the more urgent one is made.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ CommandFn = Callable[..., str]
 class Commands(NamedTuple):
     """The command lines of a run."""
 
-    evaluate: CommandFn = lambda **options: ""
+    evaluate: CommandFn = no_command
+    earlier_checkpoint: int | None = None
+    """A step before the one that is evaluated, of which the weights are kept."""
     train_longer: str = ""
 
 
@@ -56,33 +59,53 @@ class Findings(NamedTuple):
         return {series.name: series for series in figure.series} if isinstance(figure, Lines) else {}
 
 
-Rule = Callable[[Findings], Recommendation | None]
+class Remedy(NamedTuple):
+    """A recommendation, and the setting that it changes."""
+
+    setting: str
+    title: str
+    reason: str
+    effect: str
+    command: str
+
+
+Rule = Callable[[Findings], Remedy | None]
 
 
 def recommendations(findings: Findings) -> list[Recommendation]:
-    """Remedies to try next, most urgent first."""
-    return [found for rule in RULES if (found := rule(findings)) is not None]
+    """Remedies to try next, most urgent first: at most one for each setting, and only those that a command does."""
+    chosen: dict[str, Remedy] = {}
+    for rule in RULES:
+        remedy = rule(findings)
+        if remedy is not None and remedy.command:
+            chosen.setdefault(remedy.setting, remedy)
+    return [Recommendation(*remedy[1:]) for remedy in chosen.values()]
 
 
-def _consistency(findings: Findings) -> Recommendation | None:
+def _consistency(findings: Findings) -> Remedy | None:
     if not findings.has_failed("consistent"):
         return None
     distinct = findings.value("distinct_samples")
     reason = "the same keys do not give the same samples, or different keys do"
     reason += "" if distinct is None else f": {distinct:.1%} of the samples are distinct"
-    return Recommendation("Look for a key that is used twice, or for state outside of the function", reason)
+    command = findings.commands.evaluate(num_samples=64, detector_samples=0, sweep_samples=0)
+    effect = "the table of repeats names the way of computation that differs: look there for state, or a key used twice"
+    return Remedy("", "Repeat the first samples alone", reason, effect, command)
 
 
-def _copying(findings: Findings) -> Recommendation | None:
-    if not findings.has_failed("not_copied"):
+def _copying(findings: Findings) -> Remedy | None:
+    step = findings.commands.earlier_checkpoint
+    if not findings.has_failed("not_copied") or step is None:
         return None
     copied = findings.value("copied_samples")
     reason = "samples lie nearer to training examples than held-out examples do"
     reason += "" if copied is None else f": {copied:.1%} of them by the calibrated distance"
-    return Recommendation("Remove duplicates from the data, augment, or stop earlier", reason)
+    effect = "fewer copies, if they came with long training; else remove duplicates from the data"
+    command = findings.commands.evaluate(checkpoint=str(step))
+    return Remedy("steps", "Evaluate an earlier checkpoint", reason, effect, command)
 
 
-def _sampler(findings: Findings) -> Recommendation | None:
+def _sampler(findings: Findings) -> Remedy | None:
     """Another sampler with fewer violations: the sampler alone can change their rate by orders of magnitude."""
     curves = findings.curves("sampler_sweep")
     if not findings.has_failed("valid", "follows_condition") or not curves:
@@ -97,11 +120,17 @@ def _sampler(findings: Findings) -> Recommendation | None:
     is_sure = _last_interval(curves[best])[1] < _last_interval(curves[own])[0]
     if best != own and ends[own] > 1.5 * max(ends[best], floor) and is_sure:
         reason = f"{ends[own]:.1%} violations by {own}, {ends[best]:.1%} by {best}, at the most steps tried"
-        return Recommendation(f"Draw with {best}", reason, findings.commands.evaluate(sampler=best))
+        effect = f"violations near {ends[best]:.1%}, as the sweep of samplers shows"
+        return Remedy("sampler", f"Draw with {best}", reason, effect, findings.commands.evaluate(sampler=best))
     if ends[own] > 2 * floor:
         reason = f"every sampler has more violations than the floor of {floor:.1%}: the network errs, not the sampler"
-        return Recommendation("Train longer, on more data, or a larger network", reason, findings.commands.train_longer)
+        return _train_longer(findings, reason)
     return None
+
+
+def _train_longer(findings: Findings, reason: str) -> Remedy:
+    effect = "fewer errors of the network, unless it has converged: see the curves in metrics.jsonl"
+    return Remedy("steps", "Train longer", reason, effect, findings.commands.train_longer)
 
 
 def _last_interval(series: Any) -> tuple[float, float]:
@@ -110,7 +139,7 @@ def _last_interval(series: Any) -> tuple[float, float]:
     return (series.low[-1], series.high[-1]) if series.low and series.high else (last, last)
 
 
-def _adherence(findings: Findings) -> Recommendation | None:
+def _adherence(findings: Findings) -> Remedy | None:
     if not findings.has_failed("follows_condition"):
         return None
     agreement, worst = findings.value("class_agreement"), findings.report.find("worst_class")
@@ -120,11 +149,11 @@ def _adherence(findings: Findings) -> Recommendation | None:
     reason += "" if second is None else f", by a second classifier {second:.1%}"
     best = _better_weight(findings, "class agreement")
     if best is None:
-        return Recommendation("Train longer", reason, findings.commands.train_longer)
+        return _train_longer(findings, reason)
     weight, value = best
-    reason += f"; {value:.1%} at guidance weight {weight:g}"
+    effect = f"class agreement near {value:.1%}, as the sweep of guidance shows; precision and recall may fall"
     command = findings.commands.evaluate(guidance=weight)
-    return Recommendation("Another guidance weight; watch precision and recall", reason, command)
+    return Remedy("guidance", f"Guide with weight {weight:g}", reason, effect, command)
 
 
 def _better_weight(findings: Findings, name: str) -> tuple[float, float] | None:
@@ -139,7 +168,7 @@ def _better_weight(findings: Findings, name: str) -> tuple[float, float] | None:
     return (curve.x[best], values[best]) if is_sure else None
 
 
-def _over_guided(findings: Findings) -> Recommendation | None:
+def _over_guided(findings: Findings) -> Remedy | None:
     """Precision is better at a smaller weight than the run's own: guidance moves samples off the data."""
     best, own = _better_weight(findings, "precision"), getattr(findings.sampling, "guidance", None)
     if not findings.has_failed("valid") or best is None or own is None or not best[0] < own:
@@ -147,47 +176,63 @@ def _over_guided(findings: Findings) -> Recommendation | None:
     reason = f"precision is {best[1]:.1%} at guidance weight {best[0]:g}, significantly higher than at {own:g}"
     if hasattr(findings.sampling, "guidance_rescale"):
         command = findings.commands.evaluate(guidance_rescale=0.7, guidance_interval=(0.3, 5.0))
-        return Recommendation(
-            "Guide at middle noise levels alone, rescale guided predictions, or guide less", reason, command
-        )
-    return Recommendation("Guide less", reason, findings.commands.evaluate(guidance=best[0]))
+        effect = "samples nearer to the data, with most of the guidance (docs/results)"
+        return Remedy("guidance", "Guide at middle noise levels alone, and rescale", reason, effect, command)
+    effect = f"precision near {best[1]:.1%}, as the sweep of guidance shows; class agreement may fall"
+    return Remedy("guidance", "Guide less", reason, effect, findings.commands.evaluate(guidance=best[0]))
 
 
-def _coverage(findings: Findings) -> Recommendation | None:
+def _coverage(findings: Findings) -> Remedy | None:
     if not findings.has_failed("diverse"):
         return None
     row = findings.report.find("coverage")
     reason = "parts of the data are not covered"
     if row is not None and row.reference is not None:
         reason = f"coverage is {row.value:.1%}, that of real examples {row.reference:.1%}"
-    if findings.has_failed("not_copied"):
-        return Recommendation("More data before more training", reason + ", and samples are copied")
     own = getattr(findings.sampling, "guidance", None)
     if own is not None and own > 1:
-        return Recommendation("Guide less", reason, findings.commands.evaluate(guidance=1.0))
-    return Recommendation("Train longer, or a larger network", reason, findings.commands.train_longer)
+        effect = "more of the data covered; class agreement may fall"
+        return Remedy("guidance", "Guide less", reason, effect, findings.commands.evaluate(guidance=1.0))
+    return _train_longer(findings, reason)
 
 
-def _filter(findings: Findings) -> Recommendation | None:
-    auc, acceptance = findings.facts.get("best_auc", 0.0), findings.facts.get("acceptance")
-    if auc < MIN_AUC:
+def _filter(findings: Findings) -> Remedy | None:
+    auc = findings.facts.get("best_auc", 0.0)
+    if auc < MIN_AUC or "acceptance" in findings.facts:
         return None
     reason = f"a detector separates violations from good samples with an AUC of {auc:.3f}"
-    if acceptance is not None:
-        reason += f"; its calibrated threshold accepts {acceptance:.1%}"
-        return Recommendation("Filter with the calibrated detector", reason)
-    reason += ", but too few judged samples certify a threshold"
+    effect = "enough judged samples to certify a threshold for a filter"
     command = findings.commands.evaluate(num_samples=10_000, detector_samples=10_000)
-    return Recommendation("Judge more samples for the filter, or allow more risk", reason, command)
+    return Remedy("num_samples", "Judge more samples for the filter", reason, effect, command)
 
 
-def _reproducible(findings: Findings) -> Recommendation | None:
-    row = findings.report.find("model_consistency")
-    if row is None or row.reference is None or not row.value - row.reference <= 0.3:
+def _undecided(findings: Findings) -> Remedy | None:
+    """As many samples as decide the undecided comparisons that samples can decide."""
+    needed = [
+        check.num_needed
+        for criterion in findings.report.criteria
+        for check in criterion.checks
+        if check.state == "undecided" and check.num_needed is not None
+    ]
+    if not needed:
         return None
-    reason = f"two models agree on {row.value:.1%} of the noises, by chance on {row.reference:.1%}"
-    return Recommendation("More data, a weight average, or a deterministic sampler, for models that agree", reason)
+    num = min(max(needed), MAX_RECOMMENDED)
+    reason = f"{len(needed)} comparison{'s are' if len(needed) > 1 else ' is'} undecided at n = {findings.report.num_samples}"
+    effect = "narrower intervals: each comparison then passes or fails, if its difference stays as it is"
+    return Remedy("num_samples", "Measure more samples", reason, effect, findings.commands.evaluate(num_samples=num))
 
 
-RULES: Sequence[Rule] = (_consistency, _copying, _sampler, _adherence, _over_guided, _coverage, _filter, _reproducible)
+MAX_RECOMMENDED = 50_000
+"""Samples that a command draws at most."""
+
+RULES: Sequence[Rule] = (
+    _consistency,
+    _copying,
+    _sampler,
+    _adherence,
+    _over_guided,
+    _coverage,
+    _undecided,
+    _filter,
+)
 """The rules, most urgent first."""

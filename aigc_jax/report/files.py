@@ -17,7 +17,8 @@ from aigc_jax.report.html.page import tables_to_html, to_html
 from aigc_jax.report.schema import Report, from_json, to_json
 from aigc_jax.types import UsageError
 
-_PAGE, _DATA, _SAMPLES = "index.html", "report.json", "per_sample.npz"
+FILES = _PAGE, _DATA, _SAMPLES = "index.html", "report.json", "per_sample.npz"
+"""Of a report."""
 
 
 def write_report(

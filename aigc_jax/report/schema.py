@@ -45,8 +45,10 @@ class Check(NamedTuple):
     state: State
     n: int
     """Number of samples."""
+    num_needed: int | None = None
+    """Where undecided: the number of samples that would decide if the difference stayed as it is; None for none."""
     advice: str = ""
-    """Where undecided: what would decide."""
+    """Where undecided: the same in words, or the reason why no number of samples decides."""
 
 
 class Target(NamedTuple):
@@ -74,11 +76,15 @@ class Criterion(NamedTuple):
 
 
 class Recommendation(NamedTuple):
-    """A step to try next, the measurements that call for it, and a command line that does it or ""."""
+    """A step to try next."""
 
     title: str
     reason: str
-    command: str = ""
+    """The measurements that call for it."""
+    effect: str
+    """The change to expect, and on what evidence."""
+    command: str
+    """The command line that does it."""
 
 
 class Report(NamedTuple):

@@ -80,7 +80,7 @@ class Range(NamedTuple):
     high: float = math.inf
     is_low_excluded: bool = False
 
-    def violated_by(self, value: float) -> str:
+    def violated_by(self, value: float | int) -> str:
         """The bound that a number violates, as ``>= 1``; empty where there is none. NaN violates the lower one."""
         if not (value > self.low or (value == self.low and not self.is_low_excluded)):
             return f"{'>' if self.is_low_excluded else '>='} {self.low:g}"
