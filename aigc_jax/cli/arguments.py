@@ -111,7 +111,7 @@ class Evaluate(Adjusted):
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateSamples:
-    """Measure given samples, whichever library made them, and write their report; with a gate file, exit 1 when one fails."""
+    """Measure given samples, whichever library made them, and write their report."""
 
     samples: Path
     """An .npz file of images, or a folder of PNG files; classes as in: docs/report.md."""

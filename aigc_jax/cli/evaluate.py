@@ -31,7 +31,6 @@ from aigc_jax.evaluation.from_run import LoadedRun, earlier_step, evaluated_mode
 from aigc_jax.evaluation.model import EvaluatedModel
 from aigc_jax.evaluation.recommendations import Commands
 from aigc_jax.evaluation.section import Settings
-from aigc_jax.evaluation.trust import MIN_ACCURACY
 from aigc_jax.inference.perturbation import make_path_fn
 from aigc_jax.report.figures import Texts
 from aigc_jax.report.files import FILES, read_report, write_report
@@ -75,8 +74,8 @@ def evaluate_run(arguments: Evaluate) -> int:
         gates=gates,
         commands=Commands(
             functools.partial(command_line, arguments),
-            earlier_step(loaded),
             train_longer(loaded.run, arguments.config),
+            earlier_step(loaded),
         ),
         on_progress=lambda stage: print(f"evaluate: {stage}", file=sys.stderr, flush=True),
     )

@@ -90,10 +90,6 @@ class EvaluatedModel(NamedTuple):
 
     sample_fn: Sampler
     num_classes: int | None = None
-    conditions: np.ndarray | None = None
-    """Of given samples, int32 [N]; None for conditions in turn."""
-    knows_training: bool = True
-    """Whether the model was trained on the training examples."""
     modality: Modality = IMAGE
     withheld: Sequence[int] = ()
     """Conditions that do not occur in its training data."""
@@ -111,4 +107,8 @@ class EvaluatedModel(NamedTuple):
     """Trains a classifier on samples."""
     reconstruct: Reconstructor | None = None
     left_out: Mapping[str, str] = {}
+    conditions: np.ndarray | None = None
+    """Of given samples, int32 [N]; None for conditions in turn."""
+    knows_training: bool = True
+    """Whether the model was trained on the training examples."""
     """``{name: why the model has no such thing}``."""

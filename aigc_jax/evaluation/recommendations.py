@@ -28,9 +28,9 @@ class Commands(NamedTuple):
     """The command lines of a run."""
 
     evaluate: CommandFn = no_command
+    train_longer: str = ""
     earlier_checkpoint: int | None = None
     """A step before the one that is evaluated, of which the weights are kept."""
-    train_longer: str = ""
 
 
 class Findings(NamedTuple):
@@ -217,7 +217,7 @@ def _undecided(findings: Findings) -> Remedy | None:
     if not needed:
         return None
     num = min(max(needed), MAX_RECOMMENDED)
-    reason = f"{len(needed)} comparison{'s are' if len(needed) > 1 else ' is'} undecided at n = {findings.report.num_samples}"
+    reason = f"undecided at n = {findings.report.num_samples}: {len(needed)} of the comparisons with real data"
     effect = "narrower intervals: each comparison then passes or fails, if its difference stays as it is"
     return Remedy("num_samples", "Measure more samples", reason, effect, findings.commands.evaluate(num_samples=num))
 

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from aigc_jax.metrics.permutation_tests import coverage_test, variety_test
 
 import aigc_jax.metrics
 from aigc_jax.guards.assess import assess, risk_coverage
