@@ -25,7 +25,9 @@ def summary_lines(report: Report, width: int | None = None) -> list[str]:
         facts += [f"reference {reference}"] if reference else []
         lines.append(f"{row.title:19} {format_value(row)}{format_unit(row)}  ({', '.join([*facts, f'n = {row.n}'])})")
     lines += _left_out_lines(report)
-    lines += [f"try next            {each.title}" for each in report.recommendations[:_MAX_RECOMMENDATIONS]]
+    lines += [
+        f"try next            {each.title}: {each.command}" for each in report.recommendations[:_MAX_RECOMMENDATIONS]
+    ]
     if (num_more := len(report.recommendations) - _MAX_RECOMMENDATIONS) > 0:
         lines[-1] += f" (and {num_more} more: see the report)"
     lines = [visible(line) for line in lines]  # names of classes and data may come from anywhere
