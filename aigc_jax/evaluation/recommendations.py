@@ -27,7 +27,7 @@ CommandFn = Callable[..., str]
 class Commands(NamedTuple):
     """The command lines of a run."""
 
-    evaluate: CommandFn = no_command
+    evaluate: CommandFn = lambda **options: ""
     train_longer: str = ""
     earlier_checkpoint: int | None = None
     """A step before the one that is evaluated, of which the weights are kept."""
