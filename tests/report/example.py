@@ -82,7 +82,11 @@ REPORT = Report(
     MEASUREMENTS,
     CRITERIA,
     FIGURES,
-    (Recommendation("Train longer", "Both samplers are above the floor.", "aigc-jax train ddpm_digits --steps 9"),),
+    (
+        Recommendation(
+            "Train longer", "both are above the floor", "fewer errors", "aigc-jax train ddpm_digits --steps 9"
+        ),
+    ),
     {"path_length": "the model has no latents", "inception_score": "the model has no latents"},
     {"checkpoint": "step 2000"},
 )

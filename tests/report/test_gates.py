@@ -174,7 +174,7 @@ def test_targets_and_gates_name_bounds_that_real_data_miss():
 )
 def test_check_gates_fails_on_margins_that_are_not_shown_to_hold(state, expected):
     advice = "about 900 samples would decide" if state == "undecided" else ""
-    check = Check("coverage", "uncovered", 0.06, 0.02, 0.04, 0.03, 0.05, 0.02, state, 900, advice)
+    check = Check("coverage", "uncovered", 0.06, 0.02, 0.04, 0.03, 0.05, 0.02, state, 900, None, advice)
     report = REPORT._replace(criteria=[Criterion("diverse", state, "", [check])])
     assert check_gates(report, Gates(margins={"coverage": 2.0})) == expected
     assert check_gates(report, Gates()) == []  # nothing is demanded

@@ -201,7 +201,7 @@ def test_page_shows_every_measurement(page, reader):
         "With a probability of 95 % or more, no comparison of this report is decided wrongly (Bonferroni)",
         "checkpoint step 2000",
         "sorted 1 2 3",
-        "Train longer Both samplers are above the floor. aigc-jax train ddpm_digits --steps 9",
+        "Train longer Because both are above the floor. Expect fewer errors. aigc-jax train ddpm_digits --steps 9",
     ):
         assert words in text
     for figure in REPORT.figures:

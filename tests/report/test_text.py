@@ -27,7 +27,7 @@ def test_summary_lines_of_the_example():
         "FD[cnn]             3.73  (reference 3.49, n = 1000)",
         "log density         -1.23 nats  (reference -1.1, n = 1000)",
         "left out            path length, inception score: the model has no latents",
-        "try next            Train longer",
+        "try next            Train longer: aigc-jax train ddpm_digits --steps 9",
     ]
 
 
@@ -38,7 +38,7 @@ LONG = Report(
     [Measurement(n, f"{n} of a long title", 0.5, 1000, "share", "", 0.4, 0.6) for n in list(MEASUREMENTS)[:24]],
     [criterion._replace(why_not="and so on " * 30) for criterion in REPORT.criteria],
     left_out={f"figure_{index}": f"reason {index} " + "and so on " * 30 for index in range(20)},
-    recommendations=[Recommendation(f"thing {index} " + "to do " * 40, "") for index in range(9)],
+    recommendations=[Recommendation(f"thing {index} " + "to do " * 40, "", "", "aigc-jax info") for index in range(9)],
 )
 
 
@@ -54,7 +54,7 @@ def test_summary_lines_fit_the_width_of_a_terminal():
 def test_summary_lines_are_whole_without_a_terminal():
     lines = summary_lines(LONG)
     assert not any(line.endswith("...") for line in lines)
-    assert lines[-1].endswith("to do  (and 6 more: see the report)")
+    assert lines[-1].endswith("to do : aigc-jax info (and 6 more: see the report)")
     assert len(lines) == len(summary_lines(LONG, 118))
 
 
@@ -69,7 +69,9 @@ def test_summary_lines_name_as_many_left_out_as_leave_room_for_the_reason():
 def test_lines_show_control_characters_as_escapes():
     evil = "\x1b[2J\nfake"
     row = Measurement("worst_class", f"worst class: {evil}", 0.5, 9, "share", "")
-    report = Report("digits", "", 9, [row], left_out={"density": evil}, recommendations=[Recommendation(evil, "")])
+    report = Report(
+        "digits", "", 9, [row], left_out={"density": evil}, recommendations=[Recommendation(evil, "", "", evil)]
+    )
     lines = summary_lines(report) + table_lines(Table("t", "", "", [evil, "of"], [["1", evil]]))
     assert len(lines) == 5
     assert all(line.isprintable() for line in lines)
