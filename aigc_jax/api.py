@@ -39,6 +39,9 @@ class TrainedRun(NamedTuple):
     variables: Variables
     options: Mapping[str, Any] = {}
 
+    def __repr__(self) -> str:
+        return f"TrainedRun({str(self.path)!r}, {type(self.config).__module__.rpartition('.')[2]})"
+
     @property
     def algorithm(self) -> Algorithm:
         """The pure functions of the method: init, step, sample, evaluate and so on."""

@@ -142,7 +142,9 @@ def replaced(settings: Any, changes: Mapping[str, Any]) -> Any:
     values = {}
     for name, value in changes.items():
         if name not in known:
-            raise UsageError(f"expected one of the settings {', '.join(known)}; got {name!r}")
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise UsageError(f"expected one of the settings {', '.join(known)}; got {name!r}{hint}")
         group = getattr(settings, name)
         is_group = isinstance(value, Mapping) and dataclasses.is_dataclass(group)
         values[name] = replaced(group, value) if is_group else value
@@ -180,7 +182,7 @@ def run_training(
     *,
     data: Data,
     name: str,
-    resume_command: str,
+    resume_command: str | None,
     evaluate_fn: EvaluateFn | None = None,
     schedule_steps: int | None = None,
     devices: Sequence[Device] | None = None,

@@ -1,6 +1,13 @@
 #!/usr/bin/env bash
-# From a machine with only Python and git to generated digits and figures that say how good they are.
+# From a machine with only Python and git to generated digits and a report of how reliable they are.
+# Usage: bash scripts/quickstart.sh [RUN], the run directory; runs/quickstart by default.
 set -euo pipefail
+case "${1:-}" in
+  -h | --help)
+    sed -n '2,/^set /p' "$0" | grep '^#' | cut -c3-
+    exit 0
+    ;;
+esac
 cd "$(dirname "$0")/.."
 source scripts/setup.sh
 started=$(date +%s)

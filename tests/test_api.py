@@ -34,6 +34,11 @@ def test_train_is_a_function_whatever_was_imported(first):
     assert "UsageError: expected one of the settings" in result.stderr
 
 
+def test_printed_run_is_one_line(run):
+    assert repr(run).startswith("TrainedRun('")
+    assert len(repr(run)) < 300
+
+
 def test_run_samples_by_seed_and_condition(run):
     images = run.sample(12, seed=1)
     assert (images.shape, images.dtype) == ((12, 28, 28, 1), np.uint8)

@@ -49,6 +49,10 @@ def test_every_name_is_there():
         aigc_jax.no_such_name  # noqa: B018
 
 
+def test_dir_lists_the_public_names_alone():
+    assert dir(aigc_jax) == sorted([*aigc_jax.__all__, "__version__"])
+
+
 def test_version_is_there_without_other_imports():
     code = "import sys, aigc_jax; print(aigc_jax.__version__, {'jax', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

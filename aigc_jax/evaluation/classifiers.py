@@ -29,6 +29,9 @@ from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.loop import abstract_state
 from aigc_jax.types import Data, Experiment, UsageError, Variables
 
+MAX_EPOCHS = 200
+"""Passes of a classifier over its examples at most: few examples are learned long before the steps of its config."""
+
 
 class Classifier(NamedTuple):
     """A trained network that judges examples."""
@@ -61,12 +64,15 @@ def load_classifier(name: str, config: TrainConfig, data: Data) -> Classifier:
 def _untrained(name: str, config: TrainConfig, data: Data) -> tuple[TrainConfig, Experiment]:
     """The settings of a data set's classifier, and the experiment that they build."""
     module = load_config(name)
+    default = module.Config()
+    batch_size = min(default.batch_size, len(data.train))
     settings = module.Config(
+        steps=min(default.steps, MAX_EPOCHS * -(-len(data.train) // batch_size)),
         data=config.data,
         data_dir=config.data_dir,
         image_shape=data.train[0][IMAGE.name].shape,
         num_classes=len(data.class_names),
-        batch_size=min(module.Config().batch_size, len(data.train)),
+        batch_size=batch_size,
         parallel="jit",
         log_every=250,
     )
@@ -202,7 +208,7 @@ def _train_into(name: str, experiment: Experiment, settings: TrainConfig, data: 
         workdir,
         data=data,
         name=name,
-        resume_command="the same command, which begins the classifier anew",
+        resume_command=None,
         # On one device, however many there are: neither the weights nor the possible batch sizes depend on them.
         devices=jax.local_devices()[:1],
     )

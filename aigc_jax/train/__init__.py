@@ -1,7 +1,13 @@
 """Loop, parallelism, checkpoints, logs and settings: the trainer knows the contracts, never an algorithm.
 
-The package is also the function of that name: ``aigc_jax.train("gan_digits")`` is :func:`aigc_jax.api.train`. A package
-and a function of one name in one module would hide each other, by the order of imports.
+The package is also the function of that name, :func:`aigc_jax.api.train`:
+
+    aigc_jax.train(config, *, workdir=None, **overrides) -> TrainedRun
+
+``config`` is the name of a shipped config, the path of a .py file like it, or an instance of its ``Config``;
+``workdir`` the run directory, ``runs/NAME`` by default; ``overrides`` are settings by name, those of a group as a
+dictionary: ``generator={"width": 64}``. A package and a function of one name in one module would hide each other, by
+the order of imports.
 """
 
 import importlib

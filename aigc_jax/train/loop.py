@@ -60,7 +60,7 @@ def train(
     name: str = "custom",
     evaluate_fn: EvaluateFn | None = None,
     on_start: Callable[[TrainState], None] | None = None,
-    resume_command: str = "the same command",
+    resume_command: str | None = "the same command",
     devices: Sequence[Device] | None = None,
     schedule_steps: int | None = None,
 ) -> TrainResult:
@@ -74,7 +74,7 @@ def train(
         name: the configuration's name, written to ``config.json``.
         evaluate_fn: measures the weights every ``eval_every`` steps.
         on_start: called with the state before the first step.
-        resume_command: what a stopped run tells the user to type.
+        resume_command: what a stopped run tells the user to type; None for a run that is not kept.
         devices: the devices to use; None for all.
         schedule_steps: the number of steps that the experiment's schedules were made for; a run does not go on with
             another one. None where it has no schedule.
@@ -140,7 +140,8 @@ def train(
         checkpoints.verify(result.step, shapes)
     if result.stopped_by is not None:
         received = signal.Signals(result.stopped_by).name
-        print(f"{received}: saved at step {result.step}; to resume: {resume_command}", file=sys.stderr)
+        kept = "nothing is kept" if resume_command is None else f"saved; to resume: {resume_command}"
+        print(f"{received}: stopped at step {result.step}, {kept}", file=sys.stderr)
     return result
 
 

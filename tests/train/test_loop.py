@@ -326,7 +326,7 @@ def test_two_processes_train_and_stop_as_one(tmp_path, whole_run, mode):
     outputs = [peer.communicate(timeout=100) for peer in peers]
     # Asked after step 3, one of them, they agree at the next log step.
     assert [out.split()[-1] for out, _ in outputs] == ["4", "4"], outputs
-    assert all("saved at step 4" in err for _, err in outputs)
+    assert all("stopped at step 4, saved" in err for _, err in outputs)
     result = run(tmp_path, ToyConfig(eval_every=1, log_every=2), evaluate_fn=stop_at(None))
     for ours, theirs in zip(leaves(result.state.params), leaves(whole_run[0].state.params), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
