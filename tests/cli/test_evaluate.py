@@ -29,7 +29,10 @@ def test_reports_name_their_origin_and_lie_side_by_side(trained_run, quick_class
     assert "+0.00 points" in capsys.readouterr().out
     words = ["evaluate", str(run), *FEW, "--num-samples", "20", "--out", str(folders[0])]
     assert cli.main(words) == 0
-    assert "the report of n = 30, checkpoint = latest, step 2, seed = 0 is replaced" in capsys.readouterr().err
+    former = folders[0] / "step2_n30_seed0"
+    assert f"the former report is kept in {former}" in capsys.readouterr().err
+    assert (read_report(former).num_samples, read_report(folders[0]).num_samples) == (30, 20)
+    assert sorted(file.name for file in former.iterdir()) == ["index.html", "per_sample.npz", "report.json"]
 
 
 def images(folder, num, seed=0):

@@ -44,7 +44,8 @@ NAMES_OF_ONE = {row.factory: name for name, row in reversed(ROWS.items()) if nam
 
 
 @pytest.mark.parametrize("name", NAMES_OF_ONE.values())
-def test_report_of_every_method_is_complete(name):
+def test_report_of_every_method_is_complete(name, monkeypatch):
+    monkeypatch.setattr("aigc_jax.evaluation.trust.doubt", lambda *given: "")  # the judge has learned nothing
     run, row = plain_run(name), ROWS[name]
     spec = {"example": jax.ShapeDtypeStruct((row.batch_size, *SHAPE), jnp.float32)}
     num_classes = row.num_classes or None

@@ -5,6 +5,7 @@ import types
 import numpy as np
 import pytest
 
+from aigc_jax.data.arrays import SubsetSource
 from aigc_jax.data.points import POINT
 from aigc_jax.data.sources import open_data
 from aigc_jax.evaluation import classifiers
@@ -58,7 +59,7 @@ def test_stopped_training_of_a_classifier_interrupts_the_command(folder, monkeyp
 
 
 def test_classifier_learns_from_fewer_examples_than_its_batch():
-    few = opened()._replace(train=[opened().train[i] for i in range(5)])
+    few = opened()._replace(train=SubsetSource(opened().train, np.arange(5)))
     found = classifiers.load_classifier("classifier_digits", TrainConfig(), few)
     assert found.experiment.batch_spec["example"].shape[0] == 5
     accuracy_fn = classifiers.make_accuracy_fn("classifier_digits", TrainConfig(), few)
