@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aigc_jax.algorithms.vae import vae
     from aigc_jax.algorithms.vqvae import vqvae
     from aigc_jax.api import load_run, train
+    from aigc_jax.evaluation.from_samples import evaluate_arrays
     from aigc_jax.players import init_state, make_step
     from aigc_jax.rng import example_keys, split_by_name, step_key
     from aigc_jax.samplers.sampling import make_sampler
@@ -52,6 +53,7 @@ __all__ = [
     "consistency",
     "diffusion",
     "discrete_diffusion",
+    "evaluate_arrays",
     "example_keys",
     "flow_matching",
     "gan",
@@ -90,6 +92,7 @@ _HOMES = {
     "consistency": "algorithms.consistency",
     "diffusion": "algorithms.diffusion",
     "discrete_diffusion": "algorithms.discrete_diffusion",
+    "evaluate_arrays": "evaluation.from_samples",
     "example_keys": "rng",
     "flow_matching": "algorithms.flow_matching",
     "gan": "algorithms.gan",

@@ -18,8 +18,8 @@ echo "== training gan_digits on 4,000 real handwritten digits"
 .venv/bin/aigc-jax train gan_digits --workdir "$run"
 echo "== drawing samples: a row per class"
 .venv/bin/aigc-jax sample "$run" --num 100 --out "$run/samples/grid.png"
-echo "== the reliability report, of 1,000 samples"
-.venv/bin/aigc-jax evaluate "$run" --num-samples 1000
+echo "== the reliability report, of 5,000 samples"
+.venv/bin/aigc-jax evaluate "$run"
 echo
 echo "done in $(($(date +%s) - started)) s"
 echo "  pictures     $run/samples/grid.png, and one for each 500 steps beside it"

@@ -17,7 +17,7 @@ Kind = Literal["pass", "fail", "undecided", "unknown"]
 _PASSED: dict[CriterionName, str] = {
     "valid": "as valid as real data",
     "follows_condition": "follows its condition as real data do",
-    "consistent": "repeats exactly, and no two samples are the same",
+    "consistent": "repeats exactly, and hardly any two samples are the same",
     "not_copied": "copies no more than chance",
     "diverse": "as diverse and faithful as real data",
 }

@@ -283,7 +283,7 @@ def test_checks_advise_how_to_decide():
         "undecided",
         "about 310 samples would decide, there were 60",
     )
-    few = "held-out examples cannot decide it: hold out more, or widen the margin"
+    few = "held-out examples cannot decide it: more of them would, or a wider margin in [criteria] of --gate"
     assert advice_of(share_difference(3, 60, 2, 50), "invalid_samples") == ("undecided", f"50 {few}")
     assert advice_of(mean_difference(np.ones(2), np.ones(9), BLOCK)) == (
         "undecided",

@@ -15,7 +15,7 @@ def test_summary_lines_of_the_example():
         "samples not allowed: 6.7 points more than real data (5.0 to 9.0), at most 1 allowed",
         "follows its condition  1 of 2 targets undecided: class_agreement: at least 0.98; "
         "compared with real data: pass",
-        "consistent             pass: repeats exactly, and no two samples are the same",
+        "consistent             pass: repeats exactly, and hardly any two samples are the same",
         "not copied             not measured: no training images to compare with",
         "diverse and faithful   target missed: frechet_distance: at most 3.6; compared with real data: pass",
         "valid samples       93.1 %  (95 % interval 91.3 to 94.6, reference 99.8 %, n = 1000)",
