@@ -441,10 +441,8 @@ def _advice(given: Difference, margin: float, error: float) -> tuple[int | None,
         return None, f"needs {least} held-out examples or more, there are {given.real_n}"
     needed = num_to_decide(given, margin, error)
     if needed is None:
-        return (
-            None,
-            f"{given.real_n} held-out examples cannot decide it: more of them would, or a wider margin in [criteria] of --gate",
-        )
+        advice = "more of them would, or a wider margin in [criteria] of --gate"
+        return None, f"{given.real_n} held-out examples cannot decide it: {advice}"
     # Two digits are enough for an estimate.
     unit = 10 ** max(len(str(needed)) - 2, 0)
     needed = -(-needed // unit) * unit
