@@ -60,6 +60,7 @@ def _facts(arguments: EvaluateSamples, samples: GivenSamples, data: Data, second
         "samples": f"{visible(str(arguments.samples))}, {len(samples.images)} of {list(samples.images.shape[1:])}",
         "samples checksum": hashlib.sha256(samples.images.tobytes()).hexdigest()[:12],
         "data checksum": fingerprint(data).checksum[:12],
+        "judges learned from": f"the training part of {visible(arguments.reference)}",
         **tool_facts(),
         "command": visible(shlex.join(["aigc-jax", "evaluate", *option_words(options)])),
         "duration": f"{seconds:.0f} s",
