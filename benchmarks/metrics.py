@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from aigc_jax.metrics.precision_recall import overlap
+from aigc_jax.metrics.knn_manifold import overlap
 from aigc_jax.types import UsageError
 from benchmarks.common import time_rounds
 

@@ -28,7 +28,7 @@ from aigc_jax.evaluation.equivalence import (
     mean_difference,
     share_difference,
 )
-from aigc_jax.metrics.precision_recall import overlap
+from aigc_jax.metrics.knn_manifold import overlap
 
 SIZES = (60, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 NUM_CHECKS, NUM_REPETITIONS, NUM_HELD_OUT = 10, 1000, 10_000

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from aigc_jax.evaluation.equivalence import BLOCK
+from aigc_jax.metrics.knn_manifold import overlap
 from aigc_jax.metrics.neighbors import Manifold, manifold
-from aigc_jax.metrics.precision_recall import overlap
 
 NUM_REFERENCE = 1000
 """Training examples that blocks and precision are compared with: the same ones for any number of samples."""

@@ -24,8 +24,8 @@ from aigc_jax.evaluation.judge import Judge
 from aigc_jax.evaluation.model import EvaluatedModel, Sampler
 from aigc_jax.evaluation.trust import MIN_ACCURACY
 from aigc_jax.metrics.intervals import clopper_pearson
+from aigc_jax.metrics.knn_manifold import Overlap, overlap
 from aigc_jax.metrics.neighbors import Manifold, manifold
-from aigc_jax.metrics.precision_recall import Overlap, overlap
 from aigc_jax.report.figures import Figure
 from aigc_jax.report.measurements import CriterionName, Details, Measurement, measure
 from aigc_jax.report.schema import Check

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from aigc_jax.metrics.checks import Features
+from aigc_jax.metrics.knn_manifold import Overlap
 from aigc_jax.metrics.neighbors import nearest
-from aigc_jax.metrics.precision_recall import Overlap
 
 
 def neighbor_distance(real: Features, fake: Features, *, k: int = 5) -> Float64[np.ndarray, " num_fake"]:
@@ -38,7 +38,7 @@ def inverse_realism(inside: Overlap) -> Float64[np.ndarray, " num_fake"]:
     """One over the realism score: the distance to a real example, in radii of its ball; the least over all balls.
 
     Args:
-        inside: where samples lie among real examples, :func:`aigc_jax.metrics.precision_recall.overlap`.
+        inside: where samples lie among real examples, :func:`aigc_jax.metrics.knn_manifold.overlap`.
 
     Returns:
         float64 [M], higher = less reliable; at most 1 within one of the (smaller half of the) balls around real ones.
@@ -46,7 +46,7 @@ def inverse_realism(inside: Overlap) -> Float64[np.ndarray, " num_fake"]:
     Reference:
         Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models", 2019, equation 3.
 
-    >>> from aigc_jax.metrics.precision_recall import overlap
+    >>> from aigc_jax.metrics.knn_manifold import overlap
     >>> real = np.array([[0.0], [1.0], [2.0], [3.0], [4.0]])
     >>> inverse_realism(overlap(real, np.array([[1.0], [9.0], [10.0]]), k=1, density_k=1)).round(6).tolist()
     [0.0, 5.0, 6.0]

@@ -33,7 +33,7 @@ def frechet_statistics(num_features: int) -> Metric:
     """Mean and covariance of features, batch by batch.
 
     ``update`` takes features [B, num_features]; ``compute`` gives ``num_samples``, ``mean`` and ``covariance``
-    (of at least two vectors). Hand two states to :func:`frechet_distance`.
+    (of at least two vectors). Hand two states to :func:`distance_of_moments`.
 
     Args:
         num_features: length of a feature vector, >= 1.
@@ -78,7 +78,7 @@ def _merge(a: FrechetState, b: FrechetState) -> FrechetState:
     return FrechetState(total, a.mean + delta * (b.num_samples / total), scatter)
 
 
-def frechet_distance(a: FrechetState, b: FrechetState) -> float:
+def distance_of_moments(a: FrechetState, b: FrechetState) -> float:
     """Squared Fréchet (2-Wasserstein) distance of the Gaussians with these moments.
 
     ``|m_a - m_b|^2 + tr(S_a + S_b) - 2 tr((S_a^1/2 S_b S_a^1/2)^1/2)``, with symmetric eigenvalues
@@ -93,19 +93,19 @@ def frechet_distance(a: FrechetState, b: FrechetState) -> float:
         The distance, >= 0.
 
     Raises:
-        ValueError: other than two states of as many features; of arrays, :func:`fd` is the distance.
+        ValueError: other than two states of as many features; of arrays, :func:`frechet_distance` is the distance.
         UsageError: a set has fewer vectors than features + 1, so that its covariance is singular; or features that are
             not finite.
 
     >>> metric = frechet_statistics(1)
     >>> a, b = (metric.update(metric.init(), np.array([[0.0], [2.0]]) + shift) for shift in (0.0, 3.0))
-    >>> round(frechet_distance(a, b), 12)
+    >>> round(distance_of_moments(a, b), 12)
     9.0
     """
     if not (isinstance(a, FrechetState) and isinstance(b, FrechetState) and a.mean.shape == b.mean.shape):
         raise ValueError(
             "expected two states of frechet_statistics of as many features, got others: of two arrays [N, d] take "
-            "aigc_jax.metrics.fd(real, fake)"
+            "aigc_jax.metrics.frechet_distance(real, fake)"
         )
     if not all(np.isfinite(each.scatter).all() for each in (a, b)):
         raise UsageError("expected finite features, got NaN or infinity: check the encoder and its inputs")
@@ -123,7 +123,7 @@ def frechet_distance(a: FrechetState, b: FrechetState) -> float:
     return max(float(np.sum((a.mean - b.mean) ** 2) + trace), 0.0)
 
 
-def fd(real: Features, fake: Features) -> float:
+def frechet_distance(real: Features, fake: Features) -> float:
     """Fréchet distance of two sets of features; with those of Inception (pool3, 2,048 of them) this is FID.
 
     Args:
@@ -131,17 +131,17 @@ def fd(real: Features, fake: Features) -> float:
         fake: features [M, d], M > d.
 
     Returns:
-        The distance, see :func:`frechet_distance` for its bias.
+        The distance, see :func:`distance_of_moments` for its bias.
 
     Raises:
         UsageError: too few examples, or features that are not finite.
 
-    >>> round(fd(np.array([[0.0], [2.0]]), np.array([[3.0], [5.0]])), 12)
+    >>> round(frechet_distance(np.array([[0.0], [2.0]]), np.array([[3.0], [5.0]])), 12)
     9.0
     """
     real, fake = checked_features(real=real, fake=fake)
     metric = frechet_statistics(real.shape[1])
-    return frechet_distance(*(metric.update(metric.init(), features) for features in (real, fake)))
+    return distance_of_moments(*(metric.update(metric.init(), features) for features in (real, fake)))
 
 
 def frechet_infinity(real: Features, fake: Features, *, num_points: int = 15, seed: int = 0) -> float:
@@ -169,7 +169,7 @@ def frechet_infinity(real: Features, fake: Features, *, num_points: int = 15, se
         Chong & Forsyth, "Effectively Unbiased FID and Inception Score and where to find them", 2020, section 3.
 
     >>> real, fake = np.random.default_rng(0).normal(size=(2, 1000, 8))
-    >>> round(fd(real, fake), 2), abs(frechet_infinity(real, fake)) < 0.01
+    >>> round(frechet_distance(real, fake), 2), abs(frechet_infinity(real, fake)) < 0.01
     (0.06, True)
     """
     real, fake = checked_features(real=real, fake=fake)
@@ -194,5 +194,5 @@ def frechet_infinity(real: Features, fake: Features, *, num_points: int = 15, se
             start = sizes[side][number - 1] if number else 0
             part = features[orders[side][start : sizes[side][number]]]
             states[side] = metric.update(states[side], part)
-        distances[number] = frechet_distance(*states)
+        distances[number] = distance_of_moments(*states)
     return float(np.polyfit(1.0 / sizes[1], distances, 1)[1])

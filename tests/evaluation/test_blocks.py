@@ -6,8 +6,8 @@ from scipy.linalg import sqrtm
 
 from aigc_jax.evaluation.blocks import balanced_order, block_statistics, make_reference
 from aigc_jax.evaluation.equivalence import BLOCK
-from aigc_jax.metrics.frechet import fd
-from aigc_jax.metrics.precision_recall import prdc
+from aigc_jax.metrics.frechet import frechet_distance
+from aigc_jax.metrics.knn_manifold import prdc
 
 RNG = np.random.default_rng(0)
 TRAIN, SAMPLES = RNG.normal(size=(250, 6)), RNG.normal(0.3, 0.8, size=(330, 6))
@@ -25,7 +25,7 @@ def test_block_statistics_are_those_of_the_metrics():
         assert found["recall"][place] == pytest.approx(np.mean([each["recall"] for each in of_three]))
         for name in ("density", "coverage"):
             assert found[name][place] == pytest.approx(np.mean([each[name] for each in of_five]))
-        assert found["frechet_distance"][place] == pytest.approx(fd(TRAIN, block), rel=1e-9)
+        assert found["frechet_distance"][place] == pytest.approx(frechet_distance(TRAIN, block), rel=1e-9)
 
 
 def test_block_frechet_distance_of_features_longer_than_a_block():

@@ -1,11 +1,12 @@
 """Judges: classifiers that are trained once and kept, worlds, runs that the user names, or none."""
 
+import contextlib
 import types
 
 import numpy as np
 import pytest
 
-from aigc_jax.data.arrays import SubsetSource
+from aigc_jax.data.arrays import SubsetSource, reserve_for_judges
 from aigc_jax.data.points import POINT
 from aigc_jax.data.sources import open_data
 from aigc_jax.evaluation import classifiers
@@ -45,6 +46,15 @@ def test_classifier_is_trained_once_and_found_again(folder, monkeypatch):
     assert found.encode_fn(np.zeros((3, 28, 28, 1), np.float32))["logits"].shape == (3, 10)
     monkeypatch.setattr(classifiers, "run_training", None)
     load()
+
+
+def test_classifier_learns_from_examples_reserved_for_judges_alone(monkeypatch):
+    seen, data = [], reserve_for_judges(opened(), 0.25)
+    monkeypatch.setattr(classifiers, "_train_into", lambda *given: seen.append(given[3].train) or given[-1].mkdir())
+    with contextlib.suppress(Exception):  # nothing was trained
+        classifiers.load_classifier("classifier_digits", TrainConfig(), data)
+    assert len(seen[0]) == 1000
+    assert seen[0] is data.for_judges
 
 
 def test_stopped_training_of_a_classifier_interrupts_the_command(folder, monkeypatch):

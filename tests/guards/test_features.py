@@ -6,7 +6,7 @@ import pytest
 from aigc_jax.guards.assess import assess
 from aigc_jax.guards.neighbors import inverse_realism, neighbor_distance
 from aigc_jax.guards.typicality import typicality
-from aigc_jax.metrics.precision_recall import overlap
+from aigc_jax.metrics.knn_manifold import overlap
 from aigc_jax.types import UsageError
 
 

@@ -23,14 +23,14 @@ from aigc_jax.metrics.consistency import (
     sensitivity,
     unit_change,
 )
-from aigc_jax.metrics.frechet import fd, frechet_distance, frechet_infinity, frechet_statistics
+from aigc_jax.metrics.frechet import distance_of_moments, frechet_distance, frechet_infinity, frechet_statistics
 from aigc_jax.metrics.intervals import paired_difference, standardized_share
 from aigc_jax.metrics.kernel_distance import cmmd, kid, normalized
+from aigc_jax.metrics.knn_manifold import overlap, prdc, precision_recall
 from aigc_jax.metrics.likelihood import mean_likelihood, perplexity
 from aigc_jax.metrics.memorization import data_copying, mann_whitney_z, memorization
 from aigc_jax.metrics.neighbors import manifold, nearest, nearest_others
 from aigc_jax.metrics.path_length import interpolate, path_length, path_speed
-from aigc_jax.metrics.precision_recall import overlap, prdc
 from aigc_jax.metrics.ranking import roc_auc, roc_curve
 from aigc_jax.metrics.scores import inception_score
 from aigc_jax.metrics.similarity import ms_ssim, mse, psnr, ssim
@@ -55,7 +55,7 @@ def update(metric):
 
 FUNCTIONS = {
     # name: (function, right arguments); each wrong array below takes the place of one of them.
-    "fd": (fd, (REAL, FAKE)),
+    "frechet_distance": (frechet_distance, (REAL, FAKE)),
     "frechet_infinity": (frechet_infinity, (REAL, FAKE)),
     "frechet_statistics": (update(frechet_statistics(3)), (REAL,)),
     "kid": (lambda *sets: kid(*sets, num_subsets=2), (REAL, FAKE)),
@@ -64,6 +64,7 @@ FUNCTIONS = {
     "vendi_score": (vendi_score, (REAL,)),
     "overlap": (overlap, (REAL, FAKE)),
     "prdc": (prdc, (REAL, FAKE)),
+    "precision_recall": (precision_recall, (REAL, FAKE)),
     "manifold": (manifold, (REAL,)),
     "nearest": (lambda *sets: nearest(*sets, 1), (REAL, FAKE)),
     "nearest_others": (lambda points: nearest_others(points, 1), (REAL,)),
@@ -220,7 +221,7 @@ def test_similarity_refuses_values_in_units_of_another_range(measure):
     assert psnr(FLOATS[0] / 127.5 - 1, FLOATS[1]) < 0
 
 
-@pytest.mark.parametrize("name", ["fd", "kid", "cmmd", "vendi_score", "prdc", "overlap"])
+@pytest.mark.parametrize("name", ["frechet_distance", "kid", "cmmd", "vendi_score", "prdc", "overlap"])
 def test_features_of_any_precision_are_right(name):
     function, right = FUNCTIONS[name]
     integers = [np.round(3 * each) for each in right]
@@ -230,7 +231,9 @@ def test_features_of_any_precision_are_right(name):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected)
 
 
-@pytest.mark.parametrize("name", ["fd", "kid", "cmmd", "vendi_score", "prdc", "overlap", "nearest", "manifold"])
+@pytest.mark.parametrize(
+    "name", ["frechet_distance", "kid", "cmmd", "vendi_score", "prdc", "overlap", "nearest", "manifold"]
+)
 def test_features_refuse_images_and_say_what_to_do(name):
     function, right = FUNCTIONS[name]
     images = [np.zeros((40, 8, 8, 1)) for _ in right]
@@ -245,9 +248,9 @@ def test_kid_of_300_needs_no_subset_size():
     )
 
 
-def test_frechet_distance_of_arrays_names_fd():
-    with pytest.raises(ValueError, match=r"metrics\.fd"):
-        frechet_distance(REAL, FAKE)
+def test_distance_of_moments_of_arrays_names_frechet_distance():
+    with pytest.raises(ValueError, match=r"metrics\.frechet_distance"):
+        distance_of_moments(REAL, FAKE)
 
 
 def test_truth_as_0_and_1_would_select_by_index():

@@ -10,7 +10,7 @@ from scipy.stats import t
 from aigc_jax.evaluation.equivalence import BLOCK, Comparison, mean_difference, total_variation
 from aigc_jax.evaluation.examples import Examples, match_class_counts
 from aigc_jax.evaluation.section import Evidence, Section
-from aigc_jax.metrics.frechet import fd, frechet_infinity
+from aigc_jax.metrics.frechet import frechet_distance, frechet_infinity
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.kernel_distance import cmmd, kid
 from aigc_jax.metrics.path_length import path_length
@@ -40,7 +40,7 @@ def diversity(evidence: Evidence) -> Section:
     except UsageError as error:
         left_out |= dict.fromkeys(("coverage", "manifold_recall", "density"), str(error))
     others: dict[str, Callable[[], Measurement]] = {
-        "frechet_distance": lambda: _distance("frechet_distance", fd, evidence, samples, held_out),
+        "frechet_distance": lambda: _distance("frechet_distance", frechet_distance, evidence, samples, held_out),
         "frechet_infinity": lambda: _distance("frechet_infinity", frechet_infinity, evidence, samples, held_out),
         "kernel_distance": lambda: _distance("kernel_distance", _kid, evidence, samples, held_out),
         "cmmd": lambda: _distance("cmmd", cmmd, evidence, samples, held_out),

@@ -11,8 +11,8 @@ from aigc_jax.evaluation.examples import Examples
 from aigc_jax.evaluation.model import Sweep, Variant
 from aigc_jax.evaluation.section import NUM_DENSITY_NEIGHBORS, Evidence, Section
 from aigc_jax.metrics.intervals import clopper_pearson
+from aigc_jax.metrics.knn_manifold import overlap
 from aigc_jax.metrics.neighbors import manifold
-from aigc_jax.metrics.precision_recall import overlap
 from aigc_jax.report.figures import Lines, Series
 from aigc_jax.types import UsageError
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-import aigc_jax.metrics.precision_recall as module
+import aigc_jax.metrics.knn_manifold as module
+from aigc_jax.metrics.knn_manifold import expected_coverage, overlap, prdc
 from aigc_jax.metrics.neighbors import manifold
-from aigc_jax.metrics.precision_recall import expected_coverage, overlap, prdc
 from aigc_jax.types import UsageError
 from tests.metrics.feature_examples import discrete_features, example_features
 
