@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aigc_jax.cli.arguments import Compare
-from aigc_jax.evaluation.compare import ComparedRun, compare
+from aigc_jax.evaluation.compare import ComparedRun, compare, first_samples
 from aigc_jax.report.files import read_per_sample, read_report, write_tables
 from aigc_jax.report.text import table_lines
 from aigc_jax.types import UsageError
@@ -25,6 +25,6 @@ def compare_runs(arguments: Compare) -> int:
         print("\n".join([table.title, *table_lines(table), ""]))
     if arguments.out is not None:
         title = " and ".join(each.name for each in contenders)
-        write_tables(arguments.out, tables, title=title)
+        write_tables(arguments.out, [*first_samples(contenders), *tables], title=title)
         print(f"comparison: {arguments.out}")
     return 0

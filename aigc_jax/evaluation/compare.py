@@ -15,7 +15,8 @@ from scipy.stats import binomtest
 from aigc_jax.evaluation.judge import NO_JUDGE
 from aigc_jax.evaluation.sections.paired_noise import pair_similarity
 from aigc_jax.metrics.intervals import paired_difference
-from aigc_jax.report.figures import Table
+from aigc_jax.report.figures import Gallery, Table
+from aigc_jax.report.files import FIRST_SAMPLES
 from aigc_jax.report.formatting import format_interval, format_reference, format_share, format_unit, format_value
 from aigc_jax.report.measurements import CRITERION_TITLES, MEASUREMENTS
 from aigc_jax.report.schema import Report
@@ -68,6 +69,19 @@ def compare(runs: Sequence[ComparedRun]) -> tuple[list[Table], list[Difference]]
     return tables, differences
 
 
+def first_samples(runs: Sequence[ComparedRun]) -> list[Gallery]:
+    """The first samples of each run, of the same noises and conditions; none where examples have no picture."""
+    shown = [run for run in runs if FIRST_SAMPLES in run.per_sample]
+    if not shown:
+        return []
+    groups, labels = [run.per_sample[FIRST_SAMPLES] for run in shown], []
+    for run in shown:
+        condition = run.per_sample.get("condition", np.zeros(0, int))[: len(run.per_sample[FIRST_SAMPLES])]
+        labels.append([str(each) for each in condition] or [""] * len(run.per_sample[FIRST_SAMPLES]))
+    caption = "Not selected; each column of one seed. Below each the number of its condition."
+    return [Gallery("first_samples", "The first samples", caption, groups, labels, [run.name for run in shown])]
+
+
 def _check_paired(first: ComparedRun, other: ComparedRun) -> None:
     reports = first.report, other.report
     pairs = {name: [getattr(report, name) for report in reports] for name in ("data", "judge", "num_samples")}
@@ -94,7 +108,12 @@ def _check_per_sample(run: ComparedRun) -> None:
     """The table of samples has a row for each sample of the report."""
     is_complete = "violates" in run.per_sample or run.report.judge == NO_JUDGE
     problem, num = "" if is_complete else "no violates", run.report.num_samples
+    pictures = run.per_sample.get(FIRST_SAMPLES)
+    if pictures is not None and (pictures.ndim != 4 or pictures.shape[-1] not in (1, 3) or pictures.dtype != np.uint8):
+        problem = f"{FIRST_SAMPLES} is {pictures.dtype} {list(pictures.shape)}"
     for name, values in run.per_sample.items():
+        if name == FIRST_SAMPLES:
+            continue
         num_axes = {"features": 2, "violates": 1, "condition": 1, "observed": 1, "second": 1}.get(name, values.ndim)
         if values.shape[:1] != (num,) or values.ndim != num_axes or values.dtype.kind not in "biuf":
             problem = f"{name} is {values.dtype} {list(values.shape)} for {num} samples"
@@ -141,7 +160,7 @@ def _measurements(runs: Sequence[ComparedRun]) -> Table:
         # Worst classes and the like differ between runs: then each cell has its own.
         is_alike = len({row.title for row in found if row is not None}) == 1
         title = measured[name].title if is_alike or name not in MEASUREMENTS else MEASUREMENTS[name].title
-        title += " (lower is better)" if measured[name].lower_is_better else ""
+        title += " \N{DOWNWARDS ARROW}" if measured[name].lower_is_better else ""
         references = [format_reference(row) for row in found if row is not None]
         cells = []
         for row in found:
@@ -153,10 +172,11 @@ def _measurements(runs: Sequence[ComparedRun]) -> Table:
             cells.append(f"{detail}{format_value(row)}{format_unit(row)}" + (f" ({ends})" if ends else ""))
         rows.append([title, *cells, next(filter(None, references), "")])
     caption = (
-        "With 95 % intervals. Intervals that overlap may still hide a difference: the paired ones below decide. The "
-        "reference is that of the first run, in most rows the same measurement of held-out real examples."
+        "With 95 % intervals; \N{DOWNWARDS ARROW}: lower is better. "
+        "Intervals that overlap may still hide a difference: the paired ones below decide. The "
+        "last column is the reference of the first run, in most rows the same measurement of held-out real examples."
     )
-    columns = ["", *(each.name for each in runs), "reference"]
+    columns = ["", *(each.name for each in runs), "real data"]
     return Table("measurements", "Measurements", caption, columns, rows)
 
 

@@ -26,6 +26,7 @@ from aigc_jax.evaluation.sections.validity import validity
 from aigc_jax.evaluation.trust import trusted
 from aigc_jax.report.criteria import Margins
 from aigc_jax.report.figures import Gallery
+from aigc_jax.report.files import FIRST_SAMPLES
 from aigc_jax.report.gates import Gates, targets
 from aigc_jax.report.measurements import CRITERION_TITLES
 from aigc_jax.report.schema import Criterion, Report
@@ -143,5 +144,7 @@ def _per_sample(evidence: Evidence, found: Sequence[Section]) -> dict[str, np.nd
     optional = {"features": samples.predictions.features, "condition": samples.condition}
     optional["observed"] = None if samples.predictions.predicted is None else samples.judged_class
     optional["second"] = samples.predictions.second
+    if evidence.model.modality.picture is not None:
+        optional[FIRST_SAMPLES] = evidence.model.modality.picture(samples.values[:NUM_FIRST])
     table |= {name: values for name, values in optional.items() if values is not None}
     return {**table, **{name: values for section in found for name, values in section.per_sample.items()}}

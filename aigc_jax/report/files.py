@@ -12,13 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from aigc_jax.data.files import read_json, read_npz, visible, whole_file, write_text
-from aigc_jax.report.figures import Table
+from aigc_jax.report.figures import Gallery, Table
 from aigc_jax.report.html.page import tables_to_html, to_html
 from aigc_jax.report.schema import Report, from_json, to_json
 from aigc_jax.types import UsageError
 
 FILES = _PAGE, _DATA, _SAMPLES = "index.html", "report.json", "per_sample.npz"
 """Of a report."""
+
+FIRST_SAMPLES = "first_samples"
+"""The entry of ``per_sample.npz`` that holds pictures of the first samples alone."""
 
 
 def write_report(
@@ -51,8 +54,8 @@ def write_report(
     return folder / _PAGE, folder / _DATA
 
 
-def write_tables(path: Path, tables: Sequence[Table], *, title: str) -> None:
-    """Write a page of tables that needs no other file, whole or not at all."""
+def write_tables(path: Path, tables: Sequence[Table | Gallery], *, title: str) -> None:
+    """Write a page of tables and pictures that needs no other file, whole or not at all."""
     write_text(path, tables_to_html(tables, title=title))
 
 

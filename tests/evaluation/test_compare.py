@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from aigc_jax.evaluation.compare import ComparedRun, compare
+from aigc_jax.evaluation.compare import ComparedRun, compare, first_samples
 from aigc_jax.report.files import write_tables
+from aigc_jax.report.html.page import tables_to_html
 from aigc_jax.report.measurements import Measurement, measure
 from aigc_jax.report.schema import Report
 from aigc_jax.report.text import table_lines
@@ -69,10 +70,10 @@ def test_compare_names_measurements_whole_and_shows_references():
         ]
         runs[i] = run._replace(report=run.report._replace(measurements=rows))
     table = next(table for table in compare(runs)[0] if table.name == "measurements")
-    assert table.columns == ["", "a", "b", "reference"]
+    assert table.columns == ["", "a", "b", "real data"]
     assert table.rows == [
         ["worst class", "ship:0: 50.0 % (40.0 to 60.0)", "ship:1: 50.0 % (40.0 to 60.0)", ""],
-        ["KID[folder:pics classifier] (lower is better)", "1", "2", "0.5"],
+        ["KID[folder:pics classifier] \N{DOWNWARDS ARROW}", "1", "2", "0.5"],
         ["bits: per byte", "2", "2", ""],
     ]
 
@@ -126,6 +127,21 @@ def test_compare_refuses_different_data_of_one_name():
     compare([first, second, contender("older report", 1)])
     with pytest.raises(UsageError, match="different data"):
         compare([first, other])
+
+
+def test_first_samples_are_side_by_side():
+    pictures = RNG.integers(0, 256, (3, 4, 4, 1), np.uint8)
+    runs = [contender(name, 9) for name in "ab"]
+    assert first_samples(runs) == []
+    runs = [run._replace(per_sample={**run.per_sample, "first_samples": pictures}) for run in runs]
+    compare(runs)
+    (gallery,) = first_samples(runs)
+    assert gallery.titles == ["a", "b"]
+    assert [len(each) for each in gallery.groups] == [len(each) for each in gallery.labels] == [3, 3]
+    assert tables_to_html([gallery], title="a and b").count("<img") == 6
+    broken = [runs[0], runs[1]._replace(per_sample={**runs[1].per_sample, "first_samples": pictures[0]})]
+    with pytest.raises(UsageError, match="first_samples is uint8"):
+        compare(broken)
 
 
 def test_compare_tables_are_aligned_and_escaped(tmp_path):

@@ -43,7 +43,7 @@ def to_html(report: Report, *, title: str, grid: bytes | None = None) -> str:
     return _template().render(report=report, title=title, grid=grid).lstrip()
 
 
-def tables_to_html(tables: Sequence[Table], *, title: str) -> str:
+def tables_to_html(tables: Sequence[Table | Gallery], *, title: str) -> str:
     """A page of tables alone."""
     return _template().render(report=None, title=title, figures=tables).lstrip()
 
