@@ -17,7 +17,7 @@ def names(kind):
 
 
 def test_configs_of_images_alone_have_an_image_shape():
-    assert names(ImageConfig) - names(TrainConfig) == {"image_shape", "num_classes"}
+    assert names(ImageConfig) - names(TrainConfig) == {"image_shape", "num_classes", "judge_split"}
     assert issubclass(gan_digits.Config, ImageConfig)
     assert not issubclass(flow_2d.Config, ImageConfig)
     assert "image_shape" not in names(load_config("flow_2d").Config)
