@@ -129,6 +129,8 @@ _last_group = [""]
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     """Programs of earlier groups are dropped where they fill the memory of a small machine."""
+    if item.config.getoption("--thorough") and item.get_closest_marker("unchecked_types") is not None:
+        pytest.skip("gives values of other types than annotated")
     if _last_group[0] != _group(item):
         _last_group[0] = _group(item)
         pages = int(Path("/proc/self/statm").read_text().split()[1])

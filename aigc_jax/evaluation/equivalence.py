@@ -69,7 +69,7 @@ class Difference(NamedTuple):
         return self.interval_at(error, 1.0)
 
 
-def share_difference(count: float, n: float, real_count: float, real_n: float) -> Difference:
+def share_difference(count: float | int, n: float | int, real_count: float | int, real_n: float | int) -> Difference:
     """How much more often a defect occurs in samples than in real examples, by exact intervals of both shares.
 
     The interval of the difference joins the Clopper-Pearson intervals of both (MOVER): a share of 0 in few samples
@@ -102,7 +102,7 @@ def share_difference(count: float, n: float, real_count: float, real_n: float) -
     return Difference(share, real_share, int(n), int(real_n), interval_at)
 
 
-def _exact(count: float, n: float, error: float) -> tuple[float, float]:
+def _exact(count: float | int, n: float | int, error: float) -> tuple[float, float]:
     """The Clopper-Pearson interval, each end with the given error."""
     low = float(stats.beta.ppf(error, count, n - count + 1)) if count > 0 else 0.0
     high = float(stats.beta.ppf(1 - error, count + 1, n - count)) if count < n else 1.0
@@ -232,7 +232,7 @@ def never(name: str, title: str, count: int, n: int) -> Check:
 
 
 def repeat_difference(
-    multiplicities: Int[np.ndarray, " value"], real_multiplicities: Int[np.ndarray, " value"], size: int = 1000
+    multiplicities: Int[np.ndarray, " value"], real_multiplicities: Int[np.ndarray, " real_value"], size: int = 1000
 ) -> Difference:
     """The expected share of repetitions in a set of ``size`` draws, from the numbers of equal pairs in two sets.
 

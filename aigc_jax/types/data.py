@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from aigc_jax.types.algorithm import Algorithm, ExactDenoiseFn
-from aigc_jax.types.base import Batch, Condition, PyTree
+from aigc_jax.types.base import Condition, PyTree
 from aigc_jax.types.modality import Conditions, Modality
 
 
@@ -133,7 +133,7 @@ class Experiment(NamedTuple):
         """The algorithm's input for numbered conditions, see :attr:`Conditions.array`; None for None."""
         return None if ids is None or self.conditions is None else self.conditions.array(ids)
 
-    def to_batch(self, loaded: Batch) -> Batch:
+    def to_batch(self, loaded: Mapping[str, Any]) -> Mapping[str, Any]:
         """A batch as the algorithm takes it: the condition numbers of a loaded one replaced by the conditions.
 
         The trainer calls it within the compiled step. A training loop of your own does the same, with batches of

@@ -33,6 +33,8 @@ from aigc_jax.train.parallel import axis_name
 from aigc_jax.types import Conditions, Data, Experiment, UsageError
 from aigc_jax.worlds.catalog import open_world
 
+pytestmark = pytest.mark.unchecked_types  # arrays of numpy in place of JAX's
+
 NUM_CLASSES, BATCH_SIZE = 3, 8
 TABLE = np.random.default_rng(0).normal(size=(NUM_CLASSES, 4)).astype(np.float32)
 POINTS = np.random.default_rng(1).normal(size=(BATCH_SIZE, 2)).astype(np.float32)

@@ -20,6 +20,7 @@ def with_name(field, name):
     return sampling
 
 
+@pytest.mark.unchecked_types
 @pytest.mark.parametrize(
     ("sampling", "num_classes", "word"),
     [
@@ -77,6 +78,7 @@ def test_make_plan_interval_is_in_noise_levels():
     np.testing.assert_allclose(out[:, 0], [0, -4, 0])
 
 
+@pytest.mark.unchecked_types
 def test_make_sampler_takes_a_traced_weight_within_an_interval():
     """As the sweep over guidance weights of a report does, with one program for all weights."""
 
