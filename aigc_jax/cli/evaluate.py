@@ -81,7 +81,6 @@ def evaluate_run(arguments: Evaluate) -> int:
     )
     facts = _facts(loaded, arguments, data, time.perf_counter() - begin)
     report, grid = with_samples(evaluation.report._replace(facts=facts), evaluation.samples, data)
-    keep_former(report, arguments.out or arguments.run / "report")
     return print_report(
         report, grid, evaluation.per_sample, gates, run=arguments.run, folder=arguments.out or arguments.run / "report"
     )
@@ -97,6 +96,7 @@ def print_report(
     folder: Path,
 ) -> int:
     """Write a report, print its lines, and check its gates; returns the exit status."""
+    _keep_former(report, folder)
     html, json_file = write_report(run, report, grid=grid, per_sample=per_sample, folder=folder)
     # Whole lines for a log file.
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -242,20 +242,25 @@ def with_samples(report: Report, samples: Examples, data: Data) -> tuple[Report,
     return report._replace(figures=[texts, *report.figures]), None
 
 
-def keep_former(report: Report, folder: Path) -> None:
+def _keep_former(report: Report, folder: Path) -> None:
     """Move the report of other settings that lies in a folder into one of its own, so that none is lost."""
-    with contextlib.suppress(UsageError):
+    try:
         old = read_report(folder)
-        if _settings(old) == _settings(report):
-            return
-        name = "_".join(file_name(f"{key}{value}") for key, value in _settings(old).items())
-        place = folder / name
-        with contextlib.suppress(OSError):
-            place.mkdir(exist_ok=True)
-            for file in FILES:
-                if (folder / file).exists():
-                    (folder / file).replace(place / file)
-            print(f"the former report is kept in {visible(str(place))}", file=sys.stderr)
+    except UsageError:  # none, or one that cannot be read
+        return
+    if _settings(old) == _settings(report):
+        return
+    place = folder / "_".join(file_name(f"{key}{value}") for key, value in _settings(old).items())[:100]
+    try:
+        place.mkdir(exist_ok=True)
+        for file in FILES:
+            if (folder / file).exists():
+                (folder / file).replace(place / file)
+    except OSError as error:
+        raise UsageError(
+            f"cannot keep the former report in {visible(str(place))} ({error.strerror}): pass another --out"
+        ) from error
+    print(f"the former report is kept in {visible(str(place))}", file=sys.stderr)
 
 
 def _settings(report: Report) -> dict[str, str]:

@@ -13,7 +13,7 @@ from aigc_jax.cli.evaluate import print_report, tool_facts, with_samples
 from aigc_jax.data.files import visible
 from aigc_jax.data.fingerprint import fingerprint
 from aigc_jax.data.sources import open_data
-from aigc_jax.evaluation.from_samples import GivenSamples, evaluate_samples, read_samples
+from aigc_jax.evaluation.from_samples import GivenSamples, evaluate_samples, read_samples, with_classes
 from aigc_jax.report.gates import Gates, read_gates
 from aigc_jax.runs import option_words
 from aigc_jax.types import Data, UsageError
@@ -25,9 +25,10 @@ def evaluate_given_samples(arguments: EvaluateSamples) -> int:
     if arguments.num_samples < 1:
         raise UsageError(f"expected at least one sample, got {arguments.num_samples}: pass --num-samples 100 or more")
     gates = read_gates(arguments.gate) if arguments.gate else Gates()
-    shape = read_samples(arguments.samples).images.shape[1:]
+    samples = read_samples(arguments.samples)
+    shape = samples.images.shape[1:]
     data = _open(arguments, arguments.reference, shape)
-    samples = read_samples(arguments.samples, data.class_names)
+    samples = with_classes(samples, data.class_names, title=visible(str(arguments.samples)))
     if arguments.train not in (None, arguments.reference):
         data = data._replace(train=_open(arguments, str(arguments.train), shape).train)
     evaluation = evaluate_samples(

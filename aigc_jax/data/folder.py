@@ -7,11 +7,12 @@ images with no class folders at all.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -128,14 +129,26 @@ class FolderSource:
 def read_image(path: Path, image_shape: tuple[int, int, int]) -> UInt8[np.ndarray, "height width channels"]:
     """Decode a PNG or JPEG file as uint8 of ``image_shape`` (height, width, 1 or 3 channels)."""
     height, width, channels = image_shape
+    with _upright(path) as image:
+        shown = shown_pixels(image, channels)
+        if shown.size != (width, height):
+            shown = ImageOps.fit(shown, (width, height), Image.Resampling.LANCZOS)
+        return np.asarray(shown).reshape(image_shape)
+
+
+def image_shape(path: Path) -> tuple[int, int, int]:
+    """Height, width and channels of a PNG or JPEG file as a viewer shows it: 1 channel for grey levels, else 3."""
+    with _upright(path) as image:
+        return image.height, image.width, 1 if image.mode in ("1", "L", "LA") or image.mode.startswith("I") else 3
+
+
+@contextlib.contextmanager
+def _upright(path: Path) -> Iterator[Image.Image]:
+    """An opened image, turned as EXIF says: cameras store pixels as the sensor has them."""
     try:
         with opened_image(path) as image:
-            # Cameras store pixels as the sensor has them, and the orientation in EXIF.
             ImageOps.exif_transpose(image, in_place=True)
-            shown = shown_pixels(image, channels)
-            if shown.size != (width, height):
-                shown = ImageOps.fit(shown, (width, height), Image.Resampling.LANCZOS)
-            return np.asarray(shown).reshape(image_shape)
+            yield image
     except Exception as error:  # truncated, unreadable, too large: Pillow has a dozen for it
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).split("\n")[0]
         raise BrokenImageError(path, visible(reason) or type(error).__name__) from error

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from aigc_jax.data.arrays import ArraySource
 from aigc_jax.data.files import read_npz, visible
-from aigc_jax.data.folder import read_image
+from aigc_jax.data.folder import image_shape, read_image
 from aigc_jax.data.images import IMAGE
 from aigc_jax.data.layout import SUFFIXES, find_images
 from aigc_jax.evaluation.classifiers import judge_of_data
@@ -51,27 +50,47 @@ class GivenSamples(NamedTuple):
     """uint8 [N, H, W, 1 or 3]."""
     labels: np.ndarray | None = None
     """The requested class of each, int32 [N]; None for none."""
+    own_names: Sequence[str] = ()
+    """Names of the classes, where the file or folder has them."""
+    endings: Sequence[str] = ()
+    """The end of each file's name, ``cat`` of ``00012_cat.png``: perhaps its class; () where there are none."""
 
 
-def read_samples(path: Path, class_names: Sequence[str] = ()) -> GivenSamples:
-    """Samples of an .npz file or of a folder of PNG and JPEG files.
+def read_samples(path: Path) -> GivenSamples:
+    """Samples of an .npz file or of a folder of PNG and JPEG files; their classes by :func:`with_classes`.
 
     In a file the images are called ``image``, ``samples`` or ``arr_0``, their classes ``label``, ``labels`` or
     ``arr_1``. In a folder each class has its sub-folder, or stands at the end of each name: ``00012_cat.png``; other
-    names are samples without classes. ``class_names`` are those of the data.
+    names are samples without classes.
     """
-    found = _from_folder(path, class_names) if path.is_dir() else _from_npz(path, class_names)
-    if found.labels is not None and class_names and int(found.labels.max()) >= len(class_names):
+    return _from_folder(path) if path.is_dir() else _from_npz(path)
+
+
+def with_classes(samples: GivenSamples, class_names: Sequence[str], *, title: str) -> GivenSamples:
+    """The samples with classes by their number in the data, which may have them in another order."""
+    labels, own = samples.labels, samples.own_names
+    if labels is None and samples.endings and set(samples.endings) <= set(class_names):
+        labels, own = np.arange(len(samples.images)), samples.endings
+    if labels is None or not class_names:
+        return samples._replace(labels=labels)
+    if unknown := [name for name in own if name not in class_names]:
         raise UsageError(
-            f"{visible(str(path))} has the class {int(found.labels.max())}, the data have {len(class_names)} classes "
-            f"(0 to {len(class_names) - 1}): name the data that the samples are of"
+            f"{title} has the class {visible(unknown[0])!r}, the data have {', '.join(class_names[:20])}: "
+            "name the data that the samples are of"
         )
-    return found
+    limit = len(own or class_names)
+    if (most := int(labels.max())) >= limit:
+        raise UsageError(
+            f"{title} has the class {most}, {'its class_names' if own else 'the data'} have {limit} classes, 0 to "
+            f"{limit - 1}: name the data that the samples are of"
+        )
+    if own:
+        labels = np.array([list(class_names).index(name) for name in own], np.int32)[labels]
+    return samples._replace(labels=labels.astype(np.int32))
 
 
-def _from_npz(path: Path, class_names: Sequence[str]) -> GivenSamples:
-    advice = "name an .npz file of images, or a folder of PNG files"
-    content = read_npz(path, advice=advice)
+def _from_npz(path: Path) -> GivenSamples:
+    content = read_npz(path, advice="name an .npz file of images, or a folder of PNG files")
     name = next((name for name in _ARRAY_NAMES if name in content), None)
     if name is None:
         raise UsageError(
@@ -79,9 +98,8 @@ def _from_npz(path: Path, class_names: Sequence[str]) -> GivenSamples:
             f"{' or '.join(_ARRAY_NAMES)}: rename the images"
         )
     labels = next((content[each] for each in _LABEL_NAMES if each in content), None)
-    if labels is not None and "class_names" in content and class_names:
-        labels = _by_name(labels, [str(each) for each in content["class_names"]], class_names, path)
-    return checked_samples(content[name], labels, title=visible(str(path)))
+    found = checked_samples(content[name], labels, title=visible(str(path)))
+    return found._replace(own_names=[str(each) for each in content.get("class_names", ())])
 
 
 def checked_samples(images: np.ndarray, labels: np.ndarray | None, *, title: str = "samples") -> GivenSamples:
@@ -102,33 +120,17 @@ def checked_samples(images: np.ndarray, labels: np.ndarray | None, *, title: str
     return GivenSamples(images, labels.astype(np.int32))
 
 
-def _by_name(labels: np.ndarray, own: Sequence[str], class_names: Sequence[str], path: Path) -> np.ndarray:
-    """Classes by their number in the data; the samples may have them in another order."""
-    if unknown := [name for name in own if name not in class_names]:
-        raise UsageError(
-            f"{visible(str(path))} has the class {visible(unknown[0])!r}, the data have {', '.join(class_names[:20])}: "
-            "name the data that the samples are of"
-        )
-    return np.array([list(class_names).index(name) for name in own], np.int32)[labels]
-
-
-def _from_folder(path: Path, class_names: Sequence[str]) -> GivenSamples:
+def _from_folder(path: Path) -> GivenSamples:
     layout = find_images(path, is_labelled=False)
     files = sorted([*layout.train, *layout.held_out])
     if not files:
         raise UsageError(f"{visible(str(path))} holds no {', '.join(SUFFIXES)}: name a folder of images")
-    with Image.open(files[0][0]) as first:
-        shape = (first.height, first.width, 1 if first.mode in ("1", "L") else 3)
+    shape = image_shape(files[0][0])
     images = np.stack([read_image(file, shape) for file, _ in files])
     if layout.class_names:
-        labels = np.array([label for _, label in files], np.int32)
-        return GivenSamples(images, _by_name(labels, layout.class_names, class_names, path) if class_names else labels)
-    endings = [re.fullmatch(r"\d+_(.+)", file.stem) for file, _ in files]
-    if class_names and all(match and match[1] in class_names for match in endings):
-        return GivenSamples(
-            images, np.array([list(class_names).index(match[1]) for match in endings if match], np.int32)
-        )
-    return GivenSamples(images)
+        return GivenSamples(images, np.array([label for _, label in files], np.int32), layout.class_names)
+    endings = [match[1] for file, _ in files if (match := re.fullmatch(r"\d+_(.+)", file.stem))]
+    return GivenSamples(images, endings=endings if len(endings) == len(files) else ())
 
 
 def evaluate_samples(
@@ -215,7 +217,8 @@ def evaluate_arrays(
     names = list(class_names) or [str(number) for number in range(num_classes)]
     if len(names) < num_classes:
         raise UsageError(f"expected a name for each of {num_classes} classes, got {len(names)}: leave class_names out")
-    data = Data("arrays", ArraySource(*trained), ArraySource(*real), names if trained.labels is not None else ())
+    sources = [ArraySource(each.images, each.labels) for each in (trained, real)]
+    data = Data("arrays", sources[0], sources[1], names if trained.labels is not None else ())
     judges = () if judge is None else (Path(judge),)
     return evaluate_samples(
         given, data, knows_training=train is not None, num_samples=len(given.images), judge=judges, gates=gates

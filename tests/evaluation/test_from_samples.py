@@ -7,7 +7,7 @@ from PIL import Image
 import aigc_jax
 from aigc_jax import cli
 from aigc_jax.data.digits import digits
-from aigc_jax.evaluation.from_samples import checked_samples, read_samples
+from aigc_jax.evaluation.from_samples import checked_samples, read_samples, with_classes
 from aigc_jax.report.files import read_report
 from aigc_jax.types import UsageError
 
@@ -15,6 +15,10 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (6, 5, 4, 1), np.uint8)
 LABELS = np.array([0, 1, 1, 0, 1, 0])
 NAMES = ("cat", "red things")
+
+
+def read(path):
+    return with_classes(read_samples(path), NAMES, title=path.name)
 
 
 def write(folder, names):
@@ -26,29 +30,29 @@ def write(folder, names):
 @pytest.mark.parametrize("names", [("image", "label"), ("samples", "labels"), ("arr_0", "arr_1")])
 def test_read_samples_of_npz_files(tmp_path, names):
     np.savez(tmp_path / "s.npz", **dict(zip(names, (IMAGES, LABELS), strict=True)))
-    found = read_samples(tmp_path / "s.npz", NAMES)
+    found = read(tmp_path / "s.npz")
     np.testing.assert_array_equal(found.images, IMAGES)
     np.testing.assert_array_equal(found.labels, LABELS)
 
 
 def test_read_samples_numbers_classes_as_the_data_do(tmp_path):
     np.savez(tmp_path / "s.npz", image=IMAGES, label=LABELS, class_names=np.array(NAMES[::-1]))
-    np.testing.assert_array_equal(read_samples(tmp_path / "s.npz", NAMES).labels, 1 - LABELS)
+    np.testing.assert_array_equal(read(tmp_path / "s.npz").labels, 1 - LABELS)
 
 
 def test_read_samples_of_folders(tmp_path):
     write(tmp_path / "named", [f"{i:05}_{NAMES[label]}.png" for i, label in enumerate(LABELS)])
-    found = read_samples(tmp_path / "named", NAMES)
+    found = read(tmp_path / "named")
     np.testing.assert_array_equal(found.images, IMAGES)
     np.testing.assert_array_equal(found.labels, LABELS)
     write(tmp_path / "parted", [f"{NAMES[label]}/{i}.png" for i, label in enumerate(LABELS)])
-    found = read_samples(tmp_path / "parted", NAMES)
+    found = read(tmp_path / "parted")
     assert sorted(found.labels) == sorted(LABELS)
     assert {image.tobytes() for image in found.images[found.labels == 1]} == {
         image.tobytes() for image in IMAGES[LABELS == 1]
     }
     write(tmp_path / "plain", [f"{i}.png" for i in range(6)])
-    assert read_samples(tmp_path / "plain", NAMES).labels is None
+    assert read(tmp_path / "plain").labels is None
 
 
 @pytest.mark.parametrize(
@@ -60,13 +64,24 @@ def test_read_samples_of_folders(tmp_path):
         ({"image": IMAGES, "label": LABELS[:5]}, "a class for each of 6"),
         ({"image": IMAGES, "label": LABELS + 1}, "has the class 2"),
         ({"image": IMAGES, "label": LABELS, "class_names": np.array(["cat", "dog"])}, "the class 'dog'"),
+        ({"image": IMAGES, "label": LABELS + 1, "class_names": np.array(NAMES)}, "its class_names have 2 classes"),
+        ({"image": IMAGES, "label": LABELS / 2, "class_names": np.array(NAMES)}, "integers >= 0"),
     ],
 )
 def test_read_samples_refuses_others_in_one_line(tmp_path, content, words):
     np.savez(tmp_path / "s.npz", **content)
     with pytest.raises(UsageError, match=words) as info:
-        read_samples(tmp_path / "s.npz", NAMES)
+        read(tmp_path / "s.npz")
     assert "\n" not in str(info.value)
+
+
+def test_read_samples_opens_png_and_jpeg_files_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", None)
+    (tmp_path / "made").mkdir()
+    for name in ("0.png", "1.png"):
+        (tmp_path / "made" / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    with pytest.raises(UsageError, match="neither PNG nor JPEG"):
+        read_samples(tmp_path / "made")
 
 
 def test_checked_samples_take_floats_in_range():
