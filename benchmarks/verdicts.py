@@ -20,14 +20,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy import stats
 
-from aigc_jax.evaluation.equivalence import (
-    BLOCK,
-    FAMILY_ERROR,
-    MIN_BLOCKS,
-    decide,
-    mean_difference,
-    share_difference,
-)
+from aigc_jax.evaluation.blocks import BLOCK
+from aigc_jax.evaluation.equivalence import FAMILY_ERROR, decide
+from aigc_jax.metrics.differences import MIN_BLOCKS, mean_difference, share_difference
 from aigc_jax.metrics.knn_manifold import overlap
 
 SIZES = (60, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)

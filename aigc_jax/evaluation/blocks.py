@@ -1,7 +1,7 @@
 """Recall, density, coverage and Fréchet distance of blocks of examples: of one size, whatever the number of samples.
 
 Each of them changes with the size of both sets. So the samples and the held-out examples are cut into blocks of
-:data:`aigc_jax.evaluation.equivalence.BLOCK`, and every block is compared with the same training examples: the mean
+:data:`BLOCK` examples, and every block is compared with the same training examples: the mean
 over blocks estimates one quantity at any number of samples, and its spread over blocks says how well.
 """
 
@@ -13,9 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from aigc_jax.evaluation.equivalence import BLOCK
 from aigc_jax.metrics.knn_manifold import overlap
 from aigc_jax.metrics.neighbors import Manifold, manifold
+
+BLOCK = 100
+"""Examples of a block: the size at which recall, coverage and Fréchet distance are compared."""
 
 NUM_REFERENCE = 1000
 """Training examples that blocks and precision are compared with: the same ones for any number of samples."""

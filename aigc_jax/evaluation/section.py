@@ -10,8 +10,8 @@ from typing import NamedTuple, Unpack
 import numpy as np
 from jaxtyping import Bool, Int
 
-from aigc_jax.evaluation.blocks import NUM_REFERENCE, Reference, balanced_order, block_statistics, make_reference
-from aigc_jax.evaluation.equivalence import BLOCK, Comparison
+from aigc_jax.evaluation.blocks import BLOCK, NUM_REFERENCE, Reference, balanced_order, block_statistics, make_reference
+from aigc_jax.evaluation.equivalence import Comparison
 from aigc_jax.evaluation.examples import (
     Examples,
     draw,

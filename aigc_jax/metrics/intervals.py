@@ -41,9 +41,13 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     """
     if not 0 <= successes <= n or successes != int(successes) or n != int(n):
         raise ValueError(f"expected counts 0 <= successes <= n, got {successes} and {n}")
-    tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, successes, n - successes + 1)) if successes > 0 else 0.0
-    high = float(beta.ppf(1 - tail, successes + 1, n - successes)) if successes < n else 1.0
+    return binomial_ends(successes, n, (1 - confidence) / 2)
+
+
+def binomial_ends(successes: float | int, n: float | int, error: float) -> tuple[float, float]:
+    """The ends of :func:`clopper_pearson`, each with the given error; numbers of weighted trials may be fractions."""
+    low = float(beta.ppf(error, successes, n - successes + 1)) if successes > 0 else 0.0
+    high = float(beta.ppf(1 - error, successes + 1, n - successes)) if successes < n else 1.0
     return low, high
 
 

@@ -159,11 +159,22 @@ def prdc(real: Features, fake: Features, *, k: int = 5) -> dict[str, float]:
 
 
 def precision_recall(real: Features, fake: Features, *, k: int = 3) -> dict[str, float]:
-    """Improved precision and recall by name, see :func:`overlap`.
+    """Improved precision and recall (Kynkäänniemi et al. 2019) by name.
+
+    Args:
+        real: features [N, d].
+        fake: features [M, d].
+        k: neighbours, in 1 ... min(N, M) - 1.
+
+    Returns:
+        ``{"precision", "recall"}``; the values of each example are in :func:`overlap`.
+
+    Raises:
+        UsageError: too few examples for k, or features that are not finite.
 
     >>> line = np.arange(5.0)[:, None]
     >>> precision_recall(line, line[:3], k=1)
     {'precision': 1.0, 'recall': 0.8}
     """
-    found = overlap(real, fake, k=k)
-    return {"precision": found.precision, "recall": found.recall}
+    found = prdc(real, fake, k=k)
+    return {name: found[name] for name in ("precision", "recall")}

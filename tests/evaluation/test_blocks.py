@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from aigc_jax.evaluation.blocks import balanced_order, block_statistics, make_reference
-from aigc_jax.evaluation.equivalence import BLOCK
+from aigc_jax.evaluation.blocks import BLOCK, balanced_order, block_statistics, make_reference
 from aigc_jax.metrics.frechet import frechet_distance
 from aigc_jax.metrics.knn_manifold import prdc
 

@@ -5,12 +5,9 @@ import pytest
 from scipy import stats
 
 from aigc_jax.evaluation import equivalence
-from aigc_jax.evaluation.blocks import block_statistics, make_reference
-from aigc_jax.evaluation.equivalence import (
-    BLOCK,
-    FAMILY_ERROR,
-    Comparison,
-    checks_of,
+from aigc_jax.evaluation.blocks import BLOCK, block_statistics, make_reference
+from aigc_jax.evaluation.equivalence import FAMILY_ERROR, Comparison, checks_of
+from aigc_jax.metrics.differences import (
     mean_difference,
     pair_difference,
     repeat_difference,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from aigc_jax.evaluation.equivalence import Comparison, stratified_shares
+from aigc_jax.evaluation.equivalence import Comparison
 from aigc_jax.evaluation.examples import Examples
 from aigc_jax.evaluation.section import Evidence, Section, none_if_nan, proportion, reason
 from aigc_jax.metrics.class_agreement import ClassAgreement, class_agreement, corrected_agreement
 from aigc_jax.metrics.classification import classifier_quality
+from aigc_jax.metrics.differences import stratified_shares
 from aigc_jax.metrics.intervals import clopper_pearson, standardized_share
 from aigc_jax.report.figures import Bar, Bars, Figure, Matrix, Table
 from aigc_jax.report.formatting import format_share

@@ -13,11 +13,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from aigc_jax.evaluation.equivalence import Comparison, never, pair_difference, repeat_difference
+from aigc_jax.evaluation.equivalence import Comparison, never
 from aigc_jax.evaluation.examples import Examples, conditions_in_turn, multiplicities
 from aigc_jax.evaluation.section import Evidence, Section, proportion
 from aigc_jax.evaluation.sections.paired_noise import NUM_PAIRED, common_violations, draw_pairs, gallery
 from aigc_jax.metrics.consistency import max_ulp, miller_madow, seed_consistency, sensitivity
+from aigc_jax.metrics.differences import pair_difference, repeat_difference
 from aigc_jax.report.figures import Figure, Table
 from aigc_jax.report.measurements import Details, Measurement, measure
 from aigc_jax.report.schema import Check

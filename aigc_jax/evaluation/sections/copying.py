@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from aigc_jax.evaluation.equivalence import Comparison, share_difference
+from aigc_jax.evaluation.equivalence import Comparison
 from aigc_jax.evaluation.examples import match_class_counts
 from aigc_jax.evaluation.section import Evidence, Section, proportion, reason
+from aigc_jax.metrics.differences import share_difference
 from aigc_jax.metrics.memorization import Copies, Memorization, data_copying, flag_copies, memorization
 from aigc_jax.report.figures import Figure, Gallery, Histogram
 from aigc_jax.report.measurements import Details, Measurement, measure

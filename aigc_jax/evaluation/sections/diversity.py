@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import t
 
-from aigc_jax.evaluation.equivalence import BLOCK, Comparison, mean_difference, total_variation
+from aigc_jax.evaluation.blocks import BLOCK
+from aigc_jax.evaluation.equivalence import Comparison
 from aigc_jax.evaluation.examples import Examples, match_class_counts
 from aigc_jax.evaluation.section import Evidence, Section
+from aigc_jax.metrics.differences import mean_difference, mean_ends, total_variation
 from aigc_jax.metrics.frechet import frechet_distance, frechet_infinity
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.kernel_distance import cmmd, kid
@@ -75,8 +76,10 @@ def _coverage(evidence: Evidence) -> tuple[list[Measurement], list[Comparison]]:
             raise UsageError(f"blocks of {BLOCK} are compared, and there is not one of {words} more")
     for name, measurement in {"coverage": "coverage", "recall": "manifold_recall", "density": "density"}.items():
         values, n = ours[name], BLOCK * len(ours[name])
-        low, high = _interval(values)
-        details: Details = {"low": low, "high": high if name == "density" or high is None else min(high, 1.0)}
+        details: Details = {}
+        if len(values) > 1:
+            low, _, high = mean_ends(values, 0.025, len(values))
+            details |= {"low": max(low, 0.0), "high": high if name == "density" else min(high, 1.0)}
         details |= {"reference": float(real[name].mean()), "reference_title": "as many real held-out examples"}
         details["is_proxy"] = evidence.judge.world is None
         rows.append(measure(measurement, float(values.mean()), n, **details))
@@ -90,14 +93,6 @@ def _coverage(evidence: Evidence) -> tuple[list[Measurement], list[Comparison]]:
         difference = mean_difference(sides[0], sides[1], BLOCK, is_positive=name != "density")
         comparisons.append(Comparison(name, difference))
     return rows, comparisons
-
-
-def _interval(blocks: np.ndarray) -> tuple[float | None, float | None]:
-    """The 95 % interval of a mean over blocks, by Student's t."""
-    if len(blocks) < 2:
-        return None, None
-    half = float(t.isf(0.025, len(blocks) - 1)) * float(blocks.std(ddof=1)) / len(blocks) ** 0.5
-    return max(float(blocks.mean()) - half, 0.0), float(blocks.mean()) + half
 
 
 def _distance(

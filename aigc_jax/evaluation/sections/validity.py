@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from aigc_jax.evaluation.equivalence import Comparison, share_difference, stratified_shares
+from aigc_jax.evaluation.equivalence import Comparison
 from aigc_jax.evaluation.section import Evidence, Section, proportion
+from aigc_jax.metrics.differences import share_difference, stratified_shares
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.report.figures import Bar, Bars
 from aigc_jax.report.measurements import Details
