@@ -114,7 +114,8 @@ class EvaluateSamples:
     """Measure given samples, whichever library made them, and write their report."""
 
     samples: Path
-    """An .npz file of images, or a folder of PNG files; classes as in: docs/report.md."""
+    """An .npz file (image or arr_0, and label or arr_1 for classes), or a folder of PNG files (class folders, or names
+    as 00012_cat.png)."""
     reference: str
     """The real data: digits, tfds:NAME or folder:DIR. Its held-out part is compared with, its training part teaches the
     classifiers that judge."""

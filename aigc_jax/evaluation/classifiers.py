@@ -26,6 +26,7 @@ from aigc_jax.nets.inception import InceptionV3
 from aigc_jax.runs import load_config, load_run, run_training
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import TrainConfig
+from aigc_jax.train.experiment import IMAGE_JUDGES
 from aigc_jax.train.loop import abstract_state
 from aigc_jax.types import Data, Experiment, UsageError, Variables
 
@@ -127,19 +128,12 @@ def load_judge(
     return LoadedJudge(judge, classifier)
 
 
-def judge_of_data(
-    data: Data, *, given: Sequence[Path] = (), has_second_opinion: bool = False, data_dir: str | None = None
-) -> Judge:
+def judge_of_data(data: Data, *, given: Sequence[Path] = (), has_second_opinion: bool = False) -> Judge:
     """The judge of images that no run of ours made: classifiers of the data, or those that the user names."""
-    names = ("classifier_digits", "mixer_digits")
-    module, shape = load_config(names[0]), data.train[0][IMAGE.name].shape
-    config = module.Config(
-        data=data.name,
-        data_dir=data_dir,
-        image_shape=shape,
-        num_classes=len(data.class_names) or module.Config().num_classes,
-    )
-    experiment = module.build(config)._replace(judges=names)
+    module = load_config(IMAGE_JUDGES[0])
+    shape, num_classes = data.train[0][IMAGE.name].shape, len(data.class_names) or module.Config().num_classes
+    config = module.Config(data=data.name, image_shape=shape, num_classes=num_classes)
+    experiment = module.build(config)._replace(judges=IMAGE_JUDGES)
     return load_judge(experiment, config, data, given=given, has_second_opinion=has_second_opinion).judge
 
 

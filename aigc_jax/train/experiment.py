@@ -18,6 +18,10 @@ MAX_CLASSES = 1_000_000
 """More are a mistake, and their names alone would fill the memory."""
 
 
+IMAGE_JUDGES = ("classifier_digits", "mixer_digits")
+"""Configs of the classifiers that judge images: the first gives features too, the second a second opinion."""
+
+
 def image_experiment(
     config: ImageConfig, algorithm: Algorithm, *, modality: Modality = IMAGE, updates_per_step: int = 1
 ) -> Experiment:
@@ -56,7 +60,7 @@ def image_experiment(
         batch_spec=_spec(modality, config.image_shape, config.num_classes, num_examples),
         modality=modality,
         conditions=_conditions(config.num_classes),
-        judges=("classifier_digits", "mixer_digits"),
+        judges=IMAGE_JUDGES,
     )
 
 

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from aigc_jax.cli.arguments import Evaluate, EvaluateSamples
 from aigc_jax.data.arrays import ArraySource
 from aigc_jax.data.points import POINT
 from aigc_jax.evaluation.evaluate import evaluate
 from aigc_jax.evaluation.judge import classifier_judge, with_features, with_second_opinion
 from aigc_jax.evaluation.model import EvaluatedModel
 from aigc_jax.evaluation.section import Settings
-from aigc_jax.evaluation.trust import doubt
+from aigc_jax.evaluation.trust import MIN_ACCURACY, doubt
 from aigc_jax.types import Data
 
 RNG = np.random.default_rng(0)
@@ -91,3 +92,7 @@ def test_required_accuracy_is_the_users():
     assert (
         "less than the 99% that a judge needs" in report_of(judge, min_judge_accuracy=0.99).criterion("valid").why_not
     )
+
+
+def test_required_accuracy_is_one_number_for_commands_and_python():
+    assert Evaluate.judge_accuracy == EvaluateSamples.judge_accuracy == MIN_ACCURACY
