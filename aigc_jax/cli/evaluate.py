@@ -80,7 +80,9 @@ def evaluate_run(arguments: Evaluate) -> int:
         on_progress=lambda stage: print(f"evaluate: {stage}", file=sys.stderr, flush=True),
     )
     facts = _facts(loaded, arguments, data, time.perf_counter() - begin)
-    report, grid = with_samples(evaluation.report._replace(facts=facts), evaluation.samples, data)
+    report, grid = with_samples(
+        evaluation.report._replace(facts={**evaluation.report.facts, **facts}), evaluation.samples, data
+    )
     return print_report(
         report, grid, evaluation.per_sample, gates, run=arguments.run, folder=arguments.out or arguments.run / "report"
     )
@@ -197,18 +199,10 @@ def _facts(loaded: LoadedRun, arguments: Evaluate, data: Data, seconds: float) -
         "seed": str(arguments.seed),
         **{f"sampling {name}": str(value) for name, value in reported_settings(loaded.config, "sampling").items()},
         "data checksum": fingerprint(data).checksum[:12],
-        "judges learned from": learned_from(data),
         **tool_facts(),
         "command": visible(command_line(arguments)),
         "duration": f"{seconds:.0f} s",
     }
-
-
-def learned_from(data: Data) -> str:
-    """The training examples of classifiers that judge, in words."""
-    if data.for_judges is not None:
-        return f"{len(data.for_judges)} examples reserved for them"
-    return "the training examples of the model: pass --judge-split 0.2 to train for examples of their own"
 
 
 def tool_facts() -> dict[str, str]:

@@ -42,7 +42,9 @@ def evaluate_given_samples(arguments: EvaluateSamples) -> int:
         gates=gates,
     )
     facts = _facts(arguments, samples, data, time.perf_counter() - begin)
-    report, grid = with_samples(evaluation.report._replace(facts=facts), evaluation.samples, data)
+    report, grid = with_samples(
+        evaluation.report._replace(facts={**evaluation.report.facts, **facts}), evaluation.samples, data
+    )
     folder = arguments.out or arguments.samples.with_name(f"{arguments.samples.stem}_report")
     return print_report(report, grid, evaluation.per_sample, gates, run=arguments.samples, folder=folder)
 
@@ -61,7 +63,6 @@ def _facts(arguments: EvaluateSamples, samples: GivenSamples, data: Data, second
         "samples": f"{visible(str(arguments.samples))}, {len(samples.images)} of {list(samples.images.shape[1:])}",
         "samples checksum": hashlib.sha256(samples.images.tobytes()).hexdigest()[:12],
         "data checksum": fingerprint(data).checksum[:12],
-        "judges learned from": f"the training part of {visible(arguments.reference)}",
         **tool_facts(),
         "command": visible(shlex.join(["aigc-jax", "evaluate", *option_words(options)])),
         "duration": f"{seconds:.0f} s",

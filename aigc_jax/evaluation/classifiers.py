@@ -106,15 +106,21 @@ def load_judge(
     if experiment.world is not None and not given:
         return LoadedJudge(world_judge(experiment.world))
     reason = _why_no_classifier(experiment, data)
-    classifier = None
+    classifier, learned_from = None, ""
     if runs:
         classifier = _given_run(runs[0], experiment)
     elif not reason:
         classifier = load_classifier(experiment.judges[0], config, data)
+        learned_from = (
+            "the training examples: train with --judge-split 0.2 for examples that the model never sees"
+            if data.for_judges is None
+            else f"{len(data.for_judges)} examples reserved for them"
+        )
     if classifier is None:
         judge = no_judge(experiment.modality, reason)
     else:
         judge = classifier_judge(classifier.name, classifier.encode_fn, data.class_names, experiment.modality)
+        judge = judge._replace(learned_from=learned_from)
     if has_second_opinion and not reason and len(experiment.judges) > 1:
         second = load_classifier(experiment.judges[1], config, data)
         judge = with_second_opinion(judge, second.name, second.encode_fn)

@@ -84,6 +84,7 @@ def evaluate(
         measurements=[row for section in found for row in section.measurements],
         figures=[*_first_samples(evidence), *(figure for section in found for figure in section.figures)],
         left_out={name: reason for section in found for name, reason in section.left_out.items()},
+        facts={"judges learned from": judge.learned_from} if judge.learned_from else {},
     )
     gates = gates or Gates()
     limits = targets(report, gates)

@@ -52,6 +52,8 @@ class Judge(NamedTuple):
     """Name of the classifier that gives a second opinion."""
     modality: Modality = IMAGE
     """The kind of examples that it sees."""
+    learned_from: str = ""
+    """The examples that its classifiers learned from, in words; "" where it has not learned from the data."""
     why_no_second: str = "a single classifier judges: leave --single-judge out"
     """Why there is no second opinion, where there is none."""
     why_none: str = ""

@@ -33,6 +33,7 @@ def test_evaluate_of_a_world_judges_exactly_and_checks_gates(run, capsys, tmp_pa
     report = json.loads((run / "report" / "report.json").read_text())
     assert {"valid_samples", "modes_covered", "log_prob"} <= {row["name"] for row in report["measurements"]}
     assert report["data"] == "world:ring8"
+    assert "judges learned from" not in report["facts"]  # a world has learned nothing
     assert report["left_out"]["reconstruction_ssim"] == "the examples are no images"
     (valid,) = [criterion for criterion in report["criteria"] if criterion["name"] == "valid"]
     assert [target["state"] for target in valid["targets"]] == ["missed"]

@@ -83,6 +83,7 @@ def test_judge_of_images_is_two_classifiers_that_are_kept(folder, monkeypatch):
     monkeypatch.setattr(classifiers, "run_training", None)  # found from now on
     judge, classifier = classifiers.load_judge(model(), TrainConfig(), opened(), has_second_opinion=True)
     assert (judge.name, judge.second_name) == ("digits classifier", "digits classifier (mixer)")
+    assert judge.learned_from.startswith("the training examples")
     images = np.random.default_rng(0).uniform(-1, 1, size=(5, 28, 28, 1)).astype(np.float32)
     found = judge.predict(images)
     np.testing.assert_array_equal(found.predicted, first.encode_fn(images)["logits"].argmax(axis=1))
