@@ -79,10 +79,8 @@ def evaluate_run(arguments: Evaluate) -> int:
         ),
         on_progress=lambda stage: print(f"evaluate: {stage}", file=sys.stderr, flush=True),
     )
-    facts = _facts(loaded, arguments, data, time.perf_counter() - begin)
-    report, grid = with_samples(
-        evaluation.report._replace(facts={**evaluation.report.facts, **facts}), evaluation.samples, data
-    )
+    facts = {**evaluation.report.facts, **_facts(loaded, arguments, data, time.perf_counter() - begin)}
+    report, grid = with_samples(evaluation.report._replace(facts=facts), evaluation.samples, data)
     return print_report(
         report, grid, evaluation.per_sample, gates, run=arguments.run, folder=arguments.out or arguments.run / "report"
     )

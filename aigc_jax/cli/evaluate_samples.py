@@ -41,10 +41,8 @@ def evaluate_given_samples(arguments: EvaluateSamples) -> int:
         judge=arguments.judge,
         gates=gates,
     )
-    facts = _facts(arguments, samples, data, time.perf_counter() - begin)
-    report, grid = with_samples(
-        evaluation.report._replace(facts={**evaluation.report.facts, **facts}), evaluation.samples, data
-    )
+    facts = {**evaluation.report.facts, **_facts(arguments, samples, data, time.perf_counter() - begin)}
+    report, grid = with_samples(evaluation.report._replace(facts=facts), evaluation.samples, data)
     folder = arguments.out or arguments.samples.with_name(f"{arguments.samples.stem}_report")
     return print_report(report, grid, evaluation.per_sample, gates, run=arguments.samples, folder=folder)
 
