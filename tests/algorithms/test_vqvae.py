@@ -128,7 +128,8 @@ def test_vqvae_gradient_goes_straight_through():
     before = jax.jit(algorithm.init)(KEY, BATCH).replace(params={"vqvae": params}, model_state={"vqvae": state})
     after, _ = jax.jit(algorithm.step)(before, BATCH, KEY)
     moved = jax.tree.map(jnp.subtract, params["encoder"], after.params["vqvae"]["encoder"])
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), moved, expected)
+    # An entry near zero is a difference of large terms: what it may miss is a share of the largest entry of its array.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=5e-5 * np.abs(b).max()), moved, expected)
 
 
 def test_vqvae_latents_are_codes_and_the_bound_has_the_prior():
