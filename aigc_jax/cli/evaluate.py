@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from aigc_jax.cli.arguments import Evaluate
+from aigc_jax.cli.arguments import Evaluate, EvaluateSamples
 from aigc_jax.data.export import file_name
 from aigc_jax.data.files import visible
 from aigc_jax.data.fingerprint import fingerprint
@@ -116,13 +116,18 @@ def with_classifier(model: EvaluatedModel, loaded: LoadedRun, classifier: Classi
     return model._replace(path_lengths=make_path_fn(loaded.experiment, loaded.variables, loaded.seed, *given))
 
 
-def _check(arguments: Evaluate) -> None:
+def check_measured(arguments: Evaluate | EvaluateSamples) -> None:
+    """Refuse numbers out of range among the options that both ways of evaluation have."""
     if arguments.num_samples < 1:
         raise UsageError(f"expected at least one sample, got {arguments.num_samples}: pass --num-samples 100 or more")
-    if min(arguments.sweep_samples, arguments.detector_samples) < 0:
-        raise UsageError("expected --sweep-samples and --detector-samples of 0 or more: 0 leaves them out")
     if not 0 <= arguments.judge_accuracy <= 1:
         raise UsageError(f"expected --judge-accuracy in [0, 1], got {arguments.judge_accuracy}: 0.75 by default")
+
+
+def _check(arguments: Evaluate) -> None:
+    check_measured(arguments)
+    if min(arguments.sweep_samples, arguments.detector_samples) < 0:
+        raise UsageError("expected --sweep-samples and --detector-samples of 0 or more: 0 leaves them out")
     if not 0 < arguments.risk < 1:
         raise UsageError(f"expected --risk in (0, 1), got {arguments.risk}: 0.01 accepts one violation in a hundred")
 

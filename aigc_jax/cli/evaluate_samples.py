@@ -9,21 +9,20 @@ import sys
 import time
 
 from aigc_jax.cli.arguments import EvaluateSamples
-from aigc_jax.cli.evaluate import print_report, tool_facts, with_samples
+from aigc_jax.cli.evaluate import check_measured, print_report, tool_facts, with_samples
 from aigc_jax.data.files import visible
 from aigc_jax.data.fingerprint import fingerprint
 from aigc_jax.data.sources import open_data
 from aigc_jax.evaluation.from_samples import GivenSamples, evaluate_samples, read_samples, with_classes
 from aigc_jax.report.gates import Gates, read_gates
 from aigc_jax.runs import option_words
-from aigc_jax.types import Data, UsageError
+from aigc_jax.types import Data
 
 
 def evaluate_given_samples(arguments: EvaluateSamples) -> int:
     """Measure samples, write their report, print its measurements, and check its gates."""
     begin = time.perf_counter()
-    if arguments.num_samples < 1:
-        raise UsageError(f"expected at least one sample, got {arguments.num_samples}: pass --num-samples 100 or more")
+    check_measured(arguments)
     gates = read_gates(arguments.gate) if arguments.gate else Gates()
     samples = read_samples(arguments.samples)
     shape = samples.images.shape[1:]

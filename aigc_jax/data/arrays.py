@@ -125,14 +125,22 @@ class SubsetSource:
         return take(self.source, self.indices[indices])
 
 
-def reserve_for_judges(data: Data, share: float) -> Data:
+MIN_TO_RESERVE = 50_000
+"""From this many training examples on, a tenth is reserved for judges unless a share is given."""
+
+
+def reserve_for_judges(data: Data, share: float | None) -> Data:
     """Data of whose training examples a share, drawn at random and always the same, is kept for judges alone.
+
+    With ``share`` None a tenth is kept where there are :data:`MIN_TO_RESERVE` examples, and else none.
 
     >>> source = ArraySource(np.zeros((10, 1, 1, 1), np.uint8), np.arange(10))
     >>> data = reserve_for_judges(Data("ten", source, source, ()), 0.3)
     >>> len(data.train), len(data.for_judges)
     (7, 3)
     """
+    if share is None:
+        share = 0.1 if len(data.train) >= MIN_TO_RESERVE else 0.0
     if not share:
         return data
     order, num = np.random.default_rng(0).permutation(len(data.train)), round(share * len(data.train))

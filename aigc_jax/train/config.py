@@ -69,8 +69,9 @@ class ImageConfig(TrainConfig):
     """Height, width and channels of an image."""
     num_classes: int | None = 10
     """Number of classes to condition on; None for an unconditional model."""
-    judge_split: float = 0.0
-    """Share of the training examples that the model never sees, for the classifiers that judge it, in [0, 1)."""
+    judge_split: float | None = None
+    """Share of the training examples that the model never sees, for the classifiers that judge it, in [0, 1); None for
+    a tenth of 50,000 or more."""
 
 
 class Range(NamedTuple):

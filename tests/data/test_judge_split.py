@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aigc_jax.data.arrays import ArraySource, reserve_for_judges, take
+from aigc_jax.data.arrays import MIN_TO_RESERVE, ArraySource, reserve_for_judges, take
 from aigc_jax.data.fingerprint import fingerprint, summary
 from aigc_jax.types import Data, UsageError
 
@@ -26,8 +26,16 @@ def test_reserve_for_judges_parts_the_training_examples():
     assert fingerprint(data) != fingerprint(DATA)
 
 
-def test_reserve_for_judges_of_none_changes_nothing():
-    assert reserve_for_judges(DATA, 0.0) is DATA
+@pytest.mark.parametrize("share", [0.0, None])
+def test_reserve_for_judges_leaves_small_data_whole(share):
+    assert reserve_for_judges(DATA, share) is DATA
+
+
+def test_reserve_for_judges_keeps_a_tenth_of_large_data():
+    num = MIN_TO_RESERVE
+    large = DATA._replace(train=ArraySource(np.zeros((num, 1, 1, 1), np.uint8), np.zeros(num, int)))
+    assert len(reserve_for_judges(large, None).for_judges) == num // 10
+    assert reserve_for_judges(large, 0.0) is large
 
 
 @pytest.mark.parametrize("share", [0.001, 0.999])

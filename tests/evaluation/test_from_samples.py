@@ -125,5 +125,8 @@ def test_evaluate_command_takes_a_folder_of_png_files(tmp_path, quick_classifier
     assert report.find("class_agreement") is not None
     assert report.facts["samples"].endswith("120 of [28, 28, 1]")
     assert {"samples checksum", "data checksum", "command", "date", "judges learned from"} <= report.facts.keys()
+    capsys.readouterr()
+    assert cli.main([*words, "--judge-accuracy", "1.5"]) == 2
+    assert "expected --judge-accuracy in [0, 1], got 1.5" in capsys.readouterr().err
     assert cli.main(["evaluate", "--samples", str(tmp_path / "none"), "--reference", "digits"]) == 2
     assert cli.main(["evaluate", "--samples", str(tmp_path / "made")]) == 2
