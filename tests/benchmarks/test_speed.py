@@ -116,16 +116,6 @@ def test_denoiser_alone_prints_its_step_time_and_its_rate(name, capsys):
     assert "of the peak" not in out  # which no one knows of a CPU
 
 
-def test_count_flops_are_the_published_ones_of_dit():
-    """Peebles and Xie 2023, table 1: 23.01 and 80.71 billion products, without the embeddings of time and class."""
-    for name, billions in (("B/2", 23.01), ("L/2", 80.71)):
-        net, shape, _ = denoisers.SIZES["dit"][name]
-        inputs = jnp.zeros((1, *shape)), jnp.zeros(1), jnp.zeros(1, jnp.int32)
-        params = jax.eval_shape(lambda net=net, inputs=inputs: net.init(KEY, *inputs))
-        program = jax.make_jaxpr(net.apply)(params, *inputs)
-        assert denoisers.count_flops(program.jaxpr) / 2e9 == pytest.approx(billions, rel=0.01)
-
-
 def torch_with(name):
     """Enough of PyTorch to tell its device; None for a build without CUDA."""
     cuda = types.SimpleNamespace(is_available=lambda: name is not None, get_device_name=lambda number: name)
