@@ -178,6 +178,21 @@ class Latents(Trained):
 
 
 @dataclasses.dataclass(frozen=True)
+class Verify(Trained):
+    """Draw the first samples of a run again and compare them with its certificate, bit for bit; exit 1 if they differ.
+
+    Where there is no certificate yet, it is written: of this machine's samples.
+    """
+
+    num: int = 64
+    """Number of samples of a new certificate."""
+    seed: int = 0
+    """Which sequence of samples a new certificate is of."""
+    certificate: Path | None = None
+    """The certificate; None for RUN/certificate.json."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Prepare:
     """Download a data set and write it as array_record files."""
 

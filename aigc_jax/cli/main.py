@@ -36,6 +36,7 @@ usage: aigc-jax COMMAND ...
   compare RUN RUN   put the reports of evaluated runs side by side, with paired differences
   likelihood RUN    how likely a run finds held-out examples: nats, bits/dim
   latents RUN       reconstructions, interpolations and traversals of an autoencoder
+  verify RUN        whether its samples are the same here, bit for bit, or why they are not
   data list         which data there is           data prepare tfds:NAME   download and write it
   info              versions, devices and the shipped experiments
   completion SHELL  a script that completes commands and options in bash or zsh: source <(aigc-jax completion bash)
@@ -52,6 +53,7 @@ COMMANDS = {
     "compare": ("compare", "Compare", "compare_runs"),
     "likelihood": ("likelihood", "Likelihood", "likelihood"),
     "latents": ("latents", "Latents", "latents"),
+    "verify": ("verify", "Verify", "verify"),
     "data prepare": ("data", "Prepare", "prepare_data"),
     "data list": ("data", "List", "list_all_data"),
     "info": ("info", "Info", "info"),

@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.types import Experiment, UsageError, Variables
@@ -41,16 +42,16 @@ def check_seed(seed: int) -> None:
 
 
 def make_sample_fn(
-    experiment: Experiment, variables: Variables, seed: int, *, block_size: int = BLOCK
+    experiment: Experiment, variables: Variables, seed: int, *, block_size: int = BLOCK, num_devices: int = 1
 ) -> SampleBlocksFn:
     """A function that draws any range of the endless sequence of samples of one seed.
 
-    ``block_size`` samples are computed at once; it changes no sample but by rounding.
+    ``block_size`` samples are computed at once, on ``num_devices``; neither changes a sample but by rounding.
     """
-    return compile_sampler(experiment, block_size=block_size)(variables, seed)
+    return compile_sampler(experiment, block_size=block_size, num_devices=num_devices)(variables, seed)
 
 
-def compile_sampler(experiment: Experiment, *, block_size: int = BLOCK) -> CompiledSampler:
+def compile_sampler(experiment: Experiment, *, block_size: int = BLOCK, num_devices: int = 1) -> CompiledSampler:
     """As :func:`make_sample_fn`, for several weights or seeds of one model, which share the compiled program."""
     sample = experiment.algorithm.sample
     if sample is None:
@@ -60,7 +61,20 @@ def compile_sampler(experiment: Experiment, *, block_size: int = BLOCK) -> Compi
     def block(variables: Variables, key: jax.Array, index: jax.Array, ids: jax.Array | None) -> jax.Array:
         return sample(variables, example_keys(key, index), block_size, experiment.to_condition(ids))
 
-    return lambda variables, seed: blockwise(functools.partial(block, variables, sample_key(seed)), block_size)
+    def spread(index: jax.Array, ids: jax.Array | None) -> Any:
+        if num_devices == 1:
+            return index, ids
+        # Where the keys lie decides where the samples are computed.
+        mesh = jax.make_mesh(
+            (num_devices,), ("block",), axis_types=(AxisType.Auto,), devices=jax.local_devices()[:num_devices]
+        )
+        return jax.device_put((index, ids), NamedSharding(mesh, PartitionSpec("block")))
+
+    def bind(variables: Variables, seed: int) -> SampleBlocksFn:
+        key = sample_key(seed)
+        return blockwise(lambda index, ids: block(variables, key, *spread(index, ids)), block_size)
+
+    return bind
 
 
 def compile_sampler_family(
