@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 
@@ -40,7 +41,8 @@ class DiT(nn.Module):
         self.patch_size, side = net.patch_size, height // net.patch_size
         self.embed, self.first = NoiseEmbedding(params["NoiseEmbedding_0"]), linear(params["in"])
         self.register_buffer("positions", to_tensor(dit.grid_positions(side, side, net.width))[None])
-        self.blocks = nn.ModuleList(Block(params[f"TransformerBlock_{i}"], net.head_width) for i in range(net.depth))
+        layers = [jax.tree.map(lambda leaf, i=i: leaf[i], params["blocks"]) for i in range(net.depth)]
+        self.blocks = nn.ModuleList(Block(layer, net.head_width) for layer in layers)
         self.modulation, self.last = linear(params["modulation"]), linear(params["out"])
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:

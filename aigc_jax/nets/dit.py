@@ -15,6 +15,7 @@ from aigc_jax.nets.dropout import Dropout
 from aigc_jax.nets.embeddings import NoiseEmbedding, sinusoids
 from aigc_jax.nets.modulation import ModulatedNorm
 from aigc_jax.nets.patches import check_sides, from_patches, to_patches
+from aigc_jax.nets.remat import Remat, rematerialized
 from aigc_jax.types import Keys, UsageError
 
 _init = nn.initializers.xavier_uniform()
@@ -72,6 +73,9 @@ class DiT(nn.Module):
     is a network without conditions. ``out_channels`` None is as many as the input has. Parameters and output stay
     float32.
 
+    All blocks are computed by one scan. ``params["blocks"]`` holds a block's parameters with a leading axis of length
+    ``depth``: ``params["blocks"]["hidden"]["kernel"]`` is [depth, width, mlp_ratio * width].
+
     Reference:
         Peebles and Xie, "Scalable Diffusion Models with Transformers", 2023, section 3.2 and table 1.
     """
@@ -85,6 +89,8 @@ class DiT(nn.Module):
     num_classes: int = 0
     out_channels: int | None = None
     attention: AttentionKind = "auto"
+    remat: Remat = "none"
+    unroll: int = 1
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -107,13 +113,34 @@ class DiT(nn.Module):
         tokens = to_patches(x, self.patch_size).reshape(x.shape[0], rows * columns, -1).astype(self.dtype)
         h = nn.Dense(self.width, dtype=self.dtype, kernel_init=_init, name="in")(tokens)
         h = h + grid_positions(rows, columns, self.width)[None].astype(self.dtype)
-        for _ in range(self.depth):
-            block = TransformerBlock(self.head_width, self.mlp_ratio, self.dropout, self.attention, self.dtype)
-            h = block(h, embedding, keys)
+        h = self._blocks(h, embedding, keys)
         shift, scale = _modulations(2, embedding, self.dtype)
         h = _modulate(h, shift, scale, self.dtype)
         h = nn.Dense(num_out, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="out")(h)
         return from_patches(h.astype(jnp.float32).reshape(-1, rows, columns, num_out), self.patch_size)
+
+    def _blocks(self, h: Array, embedding: Array, keys: Keys | None) -> Array:
+        """All blocks, one after the other: compiled once, however deep the network is."""
+        cls = rematerialized(TransformerBlock, self.remat, is_scanned=self.unroll == 1)
+        block = cls(self.head_width, self.mlp_ratio, self.dropout, self.attention, self.dtype, name="blocks")
+
+        def layer(
+            block: TransformerBlock, h: Array, number: Array, embedding: Array, keys: Keys | None
+        ) -> tuple[Array, None]:
+            # All layers have one path in the network, by which dropout tells masks apart.
+            own = None if keys is None else jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number)
+            return block(h, embedding, own), None
+
+        axes: Any = (0, nn.broadcast, nn.broadcast)
+        scan = nn.scan(
+            layer,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=axes,
+            length=self.depth,
+            unroll=self.unroll,
+        )
+        return scan(block, h, jnp.arange(self.depth), embedding, keys)[0]
 
     def _check(self, x: Array) -> None:
         """Refuse sizes that do not divide, before anything compiles."""
@@ -151,6 +178,10 @@ class DiTSettings:
     """Probability of zero in blocks."""
     attention: AttentionKind = "auto"
     """Kernel of attention: auto is cudnn (fused) where an NVIDIA GPU computes in bfloat16, else xla."""
+    remat: Remat = "none"
+    """What gradients compute again in each block to save memory: nothing, all but products with weights (dots), all."""
+    unroll: int = 1
+    """Blocks in one turn of the loop over blocks; 0 for all. More may run faster, and compile longer."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; bfloat16 on GPU and TPU. Weights stay float32."""
 

@@ -16,6 +16,7 @@ from aigc_jax.nets.dropout import Dropout
 from aigc_jax.nets.embeddings import NoiseEmbedding
 from aigc_jax.nets.modulation import ModulatedNorm, ModulatedNormKind
 from aigc_jax.nets.patches import check_sides, double, from_patches, halve, to_patches
+from aigc_jax.nets.remat import Remat, rematerialized
 from aigc_jax.types import Keys
 
 Resampling = Literal["none", "down", "up"]
@@ -88,6 +89,7 @@ class UNet(nn.Module):
     resampling: ResamplingKind = "block"
     is_symmetric: bool = False
     attention: AttentionKind = "auto"
+    remat: Remat = "none"
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -136,7 +138,8 @@ class UNet(nn.Module):
         return h
 
     def _block(self, width: int, resampling: Resampling = "none") -> ResidualBlock:
-        return ResidualBlock(width, resampling, self.dropout, self.norm, self.is_scale_shift, self.dtype)
+        block = rematerialized(ResidualBlock, self.remat, is_scanned=False)
+        return block(width, resampling, self.dropout, self.norm, self.is_scale_shift, self.dtype)
 
     def _attend(self, h: Array, *, is_chosen: bool = False) -> Array:
         if not is_chosen and h.shape[1] not in self.attention_resolutions:
@@ -193,6 +196,8 @@ class UNetSettings:
     """As many blocks on the way up as on the way down, which is cheaper; False: one more per level, as in ADM."""
     attention: AttentionKind = "auto"
     """Kernel of attention: auto is cudnn (fused) where an NVIDIA GPU computes in bfloat16, else xla."""
+    remat: Remat = "none"
+    """What gradients compute again in each residual block to save memory: nothing, all but convolutions (dots), all."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; bfloat16 on GPU and TPU. Weights stay float32."""
 

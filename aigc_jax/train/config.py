@@ -101,7 +101,7 @@ _NAMES = {
     Range(0, 2**32): "seed",
     Range(0, _INT32): """
         checkpoint_every eval_every head_width minibatch_kernels num_warmup_steps sample_every warmup_steps""",
-    Range(0, _LOOPS): "data_workers num_blocks num_probes",
+    Range(0, _LOOPS): "data_workers num_blocks num_probes unroll",
     Range(1, _INT32): """
         attention_resolutions batch_size channel_multipliers code_dim critic_widths discriminator_width generator_width
         image_shape keep_checkpoints latent_dim latent_dims latent_shape log_every mixer_width mlp_ratio num_features
