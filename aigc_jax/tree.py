@@ -1,4 +1,4 @@
-"""Arithmetic on pytrees: averages over time and over devices, norms."""
+"""Pytrees: averages over time and over devices, norms, arrays by name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from aigc_jax.types import PyTree
@@ -73,3 +74,15 @@ def to_varying(tree: PyTree, axis_name: str | None) -> PyTree:
             return leaf
 
     return jax.tree.map(cast, tree)
+
+
+def named_arrays(tree: PyTree) -> dict[str, np.ndarray]:
+    """The arrays of a tree by their path, ``params/generator/in/kernel``.
+
+    >>> named_arrays({"params": {"net": {"bias": np.zeros(3)}}})
+    {'params/net/bias': array([0., 0., 0.])}
+    """
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf, order="C")
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }

@@ -76,5 +76,5 @@ def test_every_block_of_the_guide_runs(tmp_path, monkeypatch, quick_classifiers)
 
 def test_headings_of_the_guide_are_its_tasks():
     tasks = ["My own images", "My own network", "My own data from Python", "From Python", "My own config file"]
-    tasks += ["The same samples elsewhere", "Several devices", "Logs"]
+    tasks += ["The same samples elsewhere", "The model in another program", "Several devices", "Logs"]
     assert re.findall("^## (.*)$", GUIDE, flags=re.MULTILINE) == tasks

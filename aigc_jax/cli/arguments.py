@@ -192,6 +192,18 @@ class Verify(Trained):
     """The certificate; None for RUN/certificate.json."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Export(Adjusted):
+    """Write the weights of a run, or its sampler with them, in a format that other programs read, and a JSON card."""
+
+    format: Literal["safetensors", "stablehlo"] = "safetensors"
+    """safetensors: the weights by name. stablehlo: the sampler too, as a jax.export artifact that needs JAX alone."""
+    out: Path | None = None
+    """The .safetensors or .stablehlo file, with the card beside it as .json; None for one in RUN/export."""
+    num: int = 64
+    """Samples that a call of the exported sampler draws."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Prepare:
     """Download a data set and write it as array_record files."""

@@ -37,6 +37,7 @@ usage: aigc-jax COMMAND ...
   likelihood RUN    how likely a run finds held-out examples: nats, bits/dim
   latents RUN       reconstructions, interpolations and traversals of an autoencoder
   verify RUN        whether its samples are the same here, bit for bit, or why they are not
+  export RUN        its weights as .safetensors, or its sampler as StableHLO, for other programs
   data list         which data there is           data prepare tfds:NAME   download and write it
   info              versions, devices and the shipped experiments
   completion SHELL  a script that completes commands and options in bash or zsh: source <(aigc-jax completion bash)
@@ -54,6 +55,7 @@ COMMANDS = {
     "likelihood": ("likelihood", "Likelihood", "likelihood"),
     "latents": ("latents", "Latents", "latents"),
     "verify": ("verify", "Verify", "verify"),
+    "export": ("export", "Export", "export"),
     "data prepare": ("data", "Prepare", "prepare_data"),
     "data list": ("data", "List", "list_all_data"),
     "info": ("info", "Info", "info"),
