@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from aigc_jax.cli.arguments import Train
 from aigc_jax.cli.common import condition_number
 from aigc_jax.cli.train import train_config
 from aigc_jax.inference.sampling import make_sample_fn
@@ -148,5 +149,5 @@ def train(config: str | TrainConfig, *, workdir: str | Path | None = None, **ove
     module = load_config(name)
     settings = replaced(module.Config() if isinstance(config, str) else config, overrides)
     folder = Path("runs") / Path(name).stem if workdir is None else Path(workdir)
-    train_config(module, name, settings, workdir=folder, resume_command=shlex.join(["aigc-jax", "train", name]))
+    train_config(module, name, Train(config=settings, workdir=folder), shlex.join(["aigc-jax", "train", name]))
     return load_run(folder, config_file=name if name.endswith(".py") else None)

@@ -129,6 +129,10 @@ _last_group = [""]
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     """Programs of earlier groups are dropped where they fill the memory of a small machine."""
+    if item.get_closest_marker("tpu_aot") is not None:
+        if "tpu_aot" not in item.config.getoption("markexpr"):
+            pytest.skip("takes minutes: pytest -m tpu_aot")
+        pytest.importorskip("libtpu", reason="needs the compiler of TPUs: pip install 'aigc-jax[tpu]'")
     if item.config.getoption("--thorough") and item.get_closest_marker("unchecked_types") is not None:
         pytest.skip("gives values of other types than annotated")
     if _last_group[0] != _group(item):

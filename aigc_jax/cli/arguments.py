@@ -12,6 +12,32 @@ import tyro
 Run = Annotated[Path, tyro.conf.Positional]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Configured:
+    """An experiment: the options of all commands on a config, whose own settings are options too."""
+
+    config: Annotated[Any, tyro.conf.Suppress] = None
+    """The settings, see ``cli/parsing.py``."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Train(Configured):
+    """Train an experiment."""
+
+    workdir: Path | None = None
+    """The run directory; None for runs/CONFIG. A run that it already holds goes on."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compile(Configured):
+    """Compile an experiment for a TPU that need not be there, and say whether it fits; exit 1 where it does not."""
+
+    topology: str
+    """The TPU: v5e:2x4, v5p:2x2x2, v6e:4x4 and so on."""
+    sampler: bool = False
+    """Compile the sampler too, for one device."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Trained:
     """A trained run: the options of all commands on one."""

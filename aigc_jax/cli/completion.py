@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 from aigc_jax.cli.arguments import Completion
-from aigc_jax.cli.main import COMMANDS
+from aigc_jax.cli.main import COMMANDS, CONFIGURED
 from aigc_jax.cli.parsing import option_names
 from aigc_jax.configs import config_names
 from aigc_jax.runs import load_config
@@ -29,18 +29,21 @@ ZSH = "autoload -U +X bashcompinit && bashcompinit\n"
 
 def completion(arguments: Completion) -> int:
     """Print the script; where nothing matches, the shell completes files."""
-    cases = {f"train {name}": ["--workdir", *option_names(load_config(name).Config())] for name in config_names()}
-    cases["train *"] = config_names()
-    arguments_module = importlib.import_module("aigc_jax.cli.arguments")
+    arguments_module, cases = importlib.import_module("aigc_jax.cli.arguments"), {}
+    settings = {name: option_names(load_config(name).Config()) for name in config_names()}
+    for command, (_, kind, *_) in CONFIGURED.items():
+        options = option_names(getattr(arguments_module, kind))
+        cases |= {f"{command} {name}": [*options, *of_config] for name, of_config in settings.items()}
+        cases[f"{command} *"] = config_names()
     for command, (_, kind, _) in COMMANDS.items():
         options = option_names(getattr(arguments_module, kind))
         cases[command if " " in command else f"{command} *"] = options
     cases["data *"], cases["completion *"] = ["prepare", "list"], ["bash", "zsh"]
-    cases["help *"] = ["train", *(command for command in COMMANDS if " " not in command), "data"]
+    cases["help *"] = [*CONFIGURED, *(command for command in COMMANDS if " " not in command), "data"]
     lines = []
     for pattern, words in cases.items():
         escaped = pattern.replace(" ", "\\ ")
         lines.append(f'        *\\ {escaped}) words="{" ".join(words)}" ;;')
-    commands = " ".join(dict.fromkeys(["train", *(command.split()[0] for command in COMMANDS), "help"]))
+    commands = " ".join(dict.fromkeys([*CONFIGURED, *(command.split()[0] for command in COMMANDS), "help"]))
     print((ZSH if arguments.shell == "zsh" else "") + SCRIPT.format(commands=commands, cases="\n".join(lines)), end="")
     return 0

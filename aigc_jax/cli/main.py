@@ -8,7 +8,6 @@ from __future__ import annotations
 
 # The standard library alone: all else is imported where an interrupt or an error of it ends in one line.
 import contextlib
-import dataclasses
 import difflib
 import functools
 import importlib
@@ -23,12 +22,13 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 USAGE = """\
 usage: aigc-jax COMMAND ...
 
   train CONFIG      train a shipped experiment (gan_digits) or one in a .py file like it
+  compile CONFIG    compile for a TPU that is not there: does it fit, memory, collectives, operations
   sample RUN        draw samples from a run directory: a .png grid or an .npz file
   edit RUN          change held-out images: in-painting, image-to-image
   evaluate RUN      measure how far a run can be relied on, and write its report
@@ -62,6 +62,12 @@ COMMANDS = {
     "completion": ("completion", "Completion", "completion"),
 }
 """Of each command its file in this folder, its class in arguments.py and its function; imported when it is called."""
+
+CONFIGURED = {
+    "train": ("train", "Train", "train_config", "[--workdir DIR]"),
+    "compile": ("compile", "Compile", "compile_config", "--topology v5e:2x4 [--sampler]"),
+}
+"""Of each command on a config the same, and its own options; the settings of the config are options too."""
 
 WITHOUT_DEVICES = ("data prepare", "data list", "completion")
 """Commands that compute nothing."""
@@ -168,8 +174,8 @@ def _prepare(words: list[str]) -> Callable[[], int]:
 
         print(f"aigc-jax {__version__}")
         return lambda: 0
-    if command == "train":
-        return _prepare_train(rest)
+    if command in CONFIGURED:
+        return _prepare_configured(command, rest)
     if command == "data":
         if rest and rest[0] in ("-h", "--help"):
             print("".join(line for line in USAGE.splitlines(keepends=True) if line.startswith("  data")), end="")
@@ -180,10 +186,10 @@ def _prepare(words: list[str]) -> Callable[[], int]:
     from aigc_jax.errors import UsageError
 
     if command not in COMMANDS:
-        close = difflib.get_close_matches(command, ("train", *COMMANDS), 1)
+        close = difflib.get_close_matches(command, (*CONFIGURED, *COMMANDS), 1)
         did_you_mean = f" (did you mean {close[0]}?)" if close else ""
         raise UsageError(
-            f"expected one of train, {', '.join(COMMANDS)}; got {command!r}{did_you_mean}: see aigc-jax --help"
+            f"expected one of {', '.join([*CONFIGURED, *COMMANDS])}; got {command!r}{did_you_mean}: see aigc-jax --help"
         )
     from aigc_jax.cli.arguments import Adjusted
     from aigc_jax.cli.parsing import parse, parse_for_run
@@ -219,46 +225,27 @@ def use_compilation_cache() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def _prepare_train(words: list[str]) -> Callable[[], int]:
+def _prepare_configured(command: str, words: list[str]) -> Callable[[], int]:
+    """Parse a command on a config."""
     from aigc_jax.configs import config_names
     from aigc_jax.errors import UsageError
 
+    usage, (file, kind, function, options) = f"aigc-jax {command} CONFIG", CONFIGURED[command]
     if not words or words[0].startswith("-"):
         names = ", ".join(config_names())
         if words and words[0] in ("-h", "--help"):
-            print(
-                f"usage: aigc-jax train CONFIG [--workdir DIR] [overrides]\n\nCONFIG: {names}, or a .py file like them"
-            )
+            print(f"usage: {usage} {options} [overrides]\n\nCONFIG: {names}, or a .py file like them")
             return lambda: 0
-        raise UsageError(f"expected a config first: aigc-jax train CONFIG, with CONFIG one of {names} or a .py file")
-    import tyro
-
-    from aigc_jax.cli.parsing import parse
-    from aigc_jax.cli.train import train_config
+        raise UsageError(f"expected a config first: {usage}, with CONFIG one of {names} or a .py file")
+    from aigc_jax.cli.parsing import parse_for_config
     from aigc_jax.runs import load_config
 
     name, rest = words[0], words[1:]
-    module = load_config(name)
-    # The experiment's own fields come to the top level, next to --workdir: --steps 2000, not --config.steps 2000.
-    command = dataclasses.make_dataclass(
-        "Train",
-        [
-            ("config", Annotated[module.Config, tyro.conf.arg(name="")], dataclasses.field(default=module.Config())),
-            ("workdir", Annotated[Path | None, tyro.conf.arg(help=_WORKDIR)], dataclasses.field(default=None)),
-        ],
-        frozen=True,
-        namespace={"__doc__": module.__doc__},
-    )
-    # A setting is --name VALUE whatever its type; an option of the other commands that is on or off is a word alone.
-    arguments = parse(command, f"aigc-jax train {name}", rest, tyro.conf.FlagConversionOff)
-    resume_command = shlex.join(["aigc-jax", "train", *words])
+    module, cls = load_config(name), getattr(importlib.import_module("aigc_jax.cli.arguments"), kind)
+    arguments = parse_for_config(cls, f"aigc-jax {command} {name}", module.Config, rest, module.__doc__)
     use_compilation_cache()
-    return functools.partial(
-        train_config, module, name, arguments.config, workdir=arguments.workdir, resume_command=resume_command
-    )
-
-
-_WORKDIR = "The run directory; None for runs/CONFIG. A run that it already holds goes on."
+    run = getattr(importlib.import_module(f"aigc_jax.cli.{file}"), function)
+    return functools.partial(run, module, name, arguments, shlex.join(["aigc-jax", command, *words]))
 
 
 if __name__ == "__main__":

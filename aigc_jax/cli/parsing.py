@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from aigc_jax.cli.arguments import Adjusted
+from aigc_jax.cli.arguments import Adjusted, Configured
 from aigc_jax.errors import UsageError, option, visible
 
 ALIASES = {"lr": "learning-rate", "epochs": "steps", "cfg": "guidance", "n": "num"}
@@ -49,6 +49,20 @@ def parse(cls: type, program: str, words: Sequence[str], *marks: Any, hint: str 
     close = similar(unknown[0], option_names(parsed))
     text = f"no option {unknown[0]}" + (f" (did you mean {' or '.join(close)}?)" if close else "")
     raise UsageError(f"{text}{hint}; see {program} --help")
+
+
+def parse_for_config(cls: type[Configured], program: str, config: type, words: Sequence[str], doc: str | None) -> Any:
+    """Parse a command on a config, whose settings are options at the top level: --steps, not --config.steps."""
+    # A setting is --name VALUE whatever its type; an option of a command that is on or off is a word alone.
+    kind = Annotated[config, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]
+    command = dataclasses.make_dataclass(
+        cls.__name__,
+        [("config", kind, dataclasses.field(default_factory=config, kw_only=True))],
+        bases=(cls,),
+        frozen=True,
+        namespace={"__doc__": doc},
+    )
+    return parse(command, program, words)
 
 
 def parse_for_run(cls: type[Adjusted], program: str, words: Sequence[str]) -> Any:

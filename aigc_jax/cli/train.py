@@ -11,6 +11,7 @@ from types import ModuleType
 
 import jax
 
+from aigc_jax.cli.arguments import Train
 from aigc_jax.data.files import visible
 from aigc_jax.data.fingerprint import summary
 from aigc_jax.data.pipeline import check_batch_size
@@ -23,11 +24,10 @@ from aigc_jax.train.run_dir import check_path, checkpoint_steps, read_run
 from aigc_jax.types import TrainState
 
 
-def train_config(
-    module: ModuleType, name: str, config: TrainConfig, *, workdir: Path | None, resume_command: str
-) -> int:
-    """Train an experiment into a run directory, or go on with the one that is there."""
-    workdir = workdir or Path("runs") / Path(name).stem
+def train_config(module: ModuleType, name: str, arguments: Train, command_line: str) -> int:
+    """Train an experiment into a run directory, or go on with the one that is there; ``command_line`` resumes it."""
+    config: TrainConfig = arguments.config
+    workdir = arguments.workdir or Path("runs") / Path(name).stem
     # Cheap checks first; nothing is written before all of them.
     validate(config)
     check_path(workdir)
@@ -49,7 +49,7 @@ def train_config(
         workdir,
         data=data,
         name=name,
-        resume_command=resume_command,
+        resume_command=command_line,
         evaluate_fn=make_evaluate_fn(experiment, config, data) if is_evaluated else None,
         schedule_steps=schedule_steps,
     )

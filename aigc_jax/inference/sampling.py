@@ -53,13 +53,7 @@ def make_sample_fn(
 
 def compile_sampler(experiment: Experiment, *, block_size: int = BLOCK, num_devices: int = 1) -> CompiledSampler:
     """As :func:`make_sample_fn`, for several weights or seeds of one model, which share the compiled program."""
-    sample = experiment.algorithm.sample
-    if sample is None:
-        raise UsageError("this run holds a model that draws no samples (a classifier): name the run of a generator")
-
-    @jax.jit
-    def block(variables: Variables, key: jax.Array, index: jax.Array, ids: jax.Array | None) -> jax.Array:
-        return sample(variables, example_keys(key, index), block_size, experiment.to_condition(ids))
+    block = jax.jit(make_block_fn(experiment, block_size))
 
     def spread(index: jax.Array, ids: jax.Array | None) -> Any:
         if num_devices == 1:
@@ -75,6 +69,18 @@ def compile_sampler(experiment: Experiment, *, block_size: int = BLOCK, num_devi
         return blockwise(lambda index, ids: block(variables, key, *spread(index, ids)), block_size)
 
     return bind
+
+
+def make_block_fn(experiment: Experiment, block_size: int = BLOCK) -> Callable[..., jax.Array]:
+    """``(variables, key, index [block_size], condition numbers or None) -> samples``: the program of all samples."""
+    sample = experiment.algorithm.sample
+    if sample is None:
+        raise UsageError("this run holds a model that draws no samples (a classifier): name the run of a generator")
+
+    def block(variables: Variables, key: jax.Array, index: jax.Array, ids: jax.Array | None) -> jax.Array:
+        return sample(variables, example_keys(key, index), block_size, experiment.to_condition(ids))
+
+    return block
 
 
 def compile_sampler_family(

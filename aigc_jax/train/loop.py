@@ -33,7 +33,7 @@ from aigc_jax.train.parallel import CompiledStep, Device, HostBatch, Parallel, m
 from aigc_jax.train.prefetch import DevicePrefetcher, Throughput
 from aigc_jax.train.run_dir import lock_run, open_run
 from aigc_jax.train.signals import StopRequest
-from aigc_jax.types import Experiment, Key, Metrics, TrainState, UsageError, Variables
+from aigc_jax.types import Experiment, Key, Metrics, StepFn, TrainState, UsageError, Variables
 
 EvaluateFn = Callable[[Variables, int], dict[str, float]]
 """``(variables, step) -> {name: number}``, for example ``{"eval/agreement": 0.98}``."""
@@ -124,11 +124,7 @@ def train(
             evaluate_fn,
             DevicePrefetcher(stream, parallel, config.steps - start),
         )
-        step_fn = parallel.compile_step(
-            with_finite_flag(
-                lambda state, batch, key: experiment.algorithm.step(state, experiment.to_batch(batch), key)
-            )
-        )
+        step_fn = parallel.compile_step(training_step(experiment))
         stop = stack.enter_context(StopRequest())
         try:
             result = _run(session, step_fn, parallel.put_state(state), start, stop)
@@ -145,6 +141,11 @@ def train(
     return result
 
 
+def training_step(experiment: Experiment) -> StepFn:
+    """The step that is compiled: of batches as they are loaded, with a flag of finite metrics."""
+    return with_finite_flag(lambda state, batch, key: experiment.algorithm.step(state, experiment.to_batch(batch), key))
+
+
 def initial_state(experiment: Experiment, seed: int) -> TrainState:
     """The state before the first step."""
     key = split_by_name(jax.random.key(seed), "init")["init"]
@@ -155,6 +156,14 @@ def initial_state(experiment: Experiment, seed: int) -> TrainState:
 def abstract_state(experiment: Experiment) -> TrainState:
     """Shapes and dtypes of the state, as :mod:`aigc_jax.train.checkpoint` needs them; computes nothing."""
     return jax.eval_shape(functools.partial(_init, experiment), jax.random.key(0))
+
+
+def abstract_batch(experiment: Experiment) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of a batch as it is loaded: conditions by their numbers."""
+    batch = dict(experiment.batch_spec)
+    if experiment.conditions is not None and "condition" in batch:
+        batch["condition"] = jax.ShapeDtypeStruct(batch["example"].shape[:1], jnp.int32)
+    return batch
 
 
 def _init(experiment: Experiment, key: Key) -> TrainState:

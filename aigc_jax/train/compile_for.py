@@ -1,0 +1,141 @@
+"""Ahead-of-time compilation for a TPU that is not there: whether a program fits, and how its chips communicate.
+
+The compiler of libtpu runs on any machine. It is given shapes alone, so that a model of any size is compiled without
+memory for its weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import SingleDeviceSharding
+from jax.stages import Lowered
+
+from aigc_jax.inference.sampling import BLOCK, make_block_fn
+from aigc_jax.train.loop import abstract_batch, abstract_state, training_step
+from aigc_jax.train.parallel import Device, ParallelMode, make_parallel
+from aigc_jax.types import Experiment, UsageError
+
+GIB = 2**30
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": GIB, "T": 2**40}
+_OVER = re.compile(r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(|Used ([\d.]+)([KMGT]?) of")
+_LIMIT = re.compile(r"exceeds available HBM \(([\d.]+)([KMGT]?)\)|Used [\d.]+[KMGT]? of ([\d.]+)([KMGT]?)")
+_COLLECTIVE = re.compile(r" (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
+
+
+class Compiled(NamedTuple):
+    """A program compiled for a TPU; memory is in bytes of one device."""
+
+    fits: bool
+    memory: float  # arguments, results that do not reuse them, temporary values and code; of one that fits not: needed
+    temporary: float  # of it, what is needed during the program alone; NaN where it does not fit
+    available: float
+    seconds: float  # of the compilation
+    collectives: Counter[str]  # instructions by kind; one within a loop counts once
+
+
+def find_topology(name: str) -> list[Device]:
+    """The devices of a TPU topology such as ``v5e:2x4``, which need not exist: they compile, and compute nothing."""
+    if importlib.util.find_spec("libtpu") is None:
+        raise UsageError("compiling for a TPU needs its compiler, libtpu: pip install 'aigc-jax[tpu]' (on any machine)")
+    # libtpu asks Google's cloud which machine this is, and writes logs to /tmp, unless told not to.
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    os.environ.setdefault("TPU_LOG_DIR", "disabled")
+    with _without_stderr():
+        try:
+            return list(topologies.get_topology_desc(platform="tpu", topology_name=name).devices)
+        except Exception as error:  # whatever jax and libtpu say of a name
+            reason = re.sub(r"\s+", " ", str(error))[:200]
+            raise UsageError(
+                f"expected a TPU topology such as v5e:2x4, v5p:2x2x2 or v6e:4x4, got {name!r} ({reason}): name another"
+            ) from error
+
+
+def lower_step(experiment: Experiment, mode: ParallelMode, devices: Sequence[Device]) -> Lowered:
+    """The training step of an experiment for devices, as :func:`aigc_jax.train.loop.train` compiles it."""
+    parallel = make_parallel(mode, devices)
+    parallel.check_batch(experiment.batch_spec)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    step: Any = parallel.compile_step(training_step(experiment))
+    return step.lower(abstract_state(experiment), abstract_batch(experiment), key)
+
+
+def lower_sampler(experiment: Experiment, device: Device, block_size: int = BLOCK) -> Lowered:
+    """The program of samples on one device, as :mod:`aigc_jax.inference.sampling` compiles it."""
+    variables = abstract_state(experiment).variables
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    index = jax.ShapeDtypeStruct((block_size,), jnp.int32)
+    ids = None if experiment.conditions is None else index
+    block = jax.jit(make_block_fn(experiment, block_size), in_shardings=SingleDeviceSharding(device))
+    return block.lower(variables, key, index, ids)
+
+
+def compile_lowered(lowered: Lowered, device: Device) -> Compiled:
+    """Compile for the TPU of a device; a program that needs too much memory is a result, not an error."""
+    begin = time.perf_counter()
+    try:
+        compiled = _compile(lowered)
+    except jax.errors.JaxRuntimeError as error:
+        needed = _size(_OVER, str(error))
+        if needed is None:
+            raise
+        return Compiled(False, needed, np.nan, available_memory(device), time.perf_counter() - begin, Counter())
+    seconds, used = time.perf_counter() - begin, compiled.memory_analysis()
+    fixed = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
+    memory = fixed + used.temp_size_in_bytes + used.generated_code_size_in_bytes
+    collectives = Counter(_COLLECTIVE.findall(compiled.as_text()))
+    return Compiled(True, memory, used.temp_size_in_bytes, available_memory(device), seconds, collectives)
+
+
+def available_memory(device: Device) -> float:
+    """Bytes that the compiler gives to a program on a TPU: it names them where a program needs more."""
+    too_large = jax.ShapeDtypeStruct((2**20, 2**20), jnp.float32)
+    lowered = jax.jit(lambda x: x + 1, in_shardings=SingleDeviceSharding(device)).lower(too_large)
+    try:
+        _compile(lowered)
+    except jax.errors.JaxRuntimeError as error:
+        available = _size(_LIMIT, str(error))
+        if available is not None:
+            return available
+        raise
+    raise AssertionError("a program of 8 TB compiled for one TPU")
+
+
+def _compile(lowered: Lowered) -> Any:
+    with _without_stderr():
+        return lowered.compile()
+
+
+def _size(pattern: re.Pattern[str], message: str) -> float | None:
+    """A size in libtpu's report of memory that does not suffice; None where it reports something else."""
+    found = pattern.search(message) if message.startswith("RESOURCE_EXHAUSTED") else None
+    if found is None:
+        return None
+    number, unit = [group for group in found.groups() if group is not None]
+    return float(number) * _UNITS[unit]
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Keep off the screen what libtpu writes about a TPU that it does not find."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
