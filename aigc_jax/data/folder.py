@@ -21,6 +21,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps
 
 from aigc_jax.data.arrays import CachedSource, evenly_spaced
+from aigc_jax.data.broken import MAX_BROKEN, check_budget, named
 from aigc_jax.data.decoding import opened_image, shown_pixels
 from aigc_jax.data.files import visible
 from aigc_jax.data.images import IMAGE
@@ -29,9 +30,6 @@ from aigc_jax.types import Data, UsageError
 
 MAX_CHECKED = 5000
 """Files of a part that are read in full on opening, evenly spaced in a larger one."""
-
-MAX_NAMED = 10
-"""Broken files named in a message."""
 
 
 class BrokenImageError(UsageError):
@@ -54,6 +52,7 @@ def open_folder(
     *,
     is_labelled: bool = True,
     skip_broken: bool = False,
+    max_broken: float = MAX_BROKEN,
 ) -> Data:
     """Open a folder of images, brought to ``image_shape``: centre-cropped, resized, converted to grey or RGB.
 
@@ -67,6 +66,7 @@ def open_folder(
         image_shape: height, width and channels (1 or 3).
         is_labelled: False also accepts images in no class folder, then without labels.
         skip_broken: leave out images that cannot be read, instead of an error; every file is read for it.
+        max_broken: the largest share of them, in [0, 1); more are an error all the same.
 
     Returns:
         Images uint8 and labels; ``remarks`` name the files that were passed over. Up to :data:`MAX_CHECKED` images of a
@@ -82,6 +82,7 @@ def open_folder(
     broken = train.broken + held_out.broken
     if train.source is None or held_out.source is None or (broken and not skip_broken):
         raise _broken_images(broken)
+    check_budget("images", [_described(each) for each in broken], len(found.train + found.held_out), max_broken)
     lost = {label for _, label in found.train if label is not None} - {label for _, label in train.files}
     if lost:
         raise UsageError(
@@ -200,12 +201,14 @@ def _broken_images(broken: Sequence[BrokenImageError]) -> UsageError:
     """One error that names all broken images, or the first of many."""
     if len(broken) == 1:
         return UsageError(f"{broken[0]}, or leave it out with --skip-broken True")
-    named = ", ".join(f"{error.name} ({error.reason})" for error in broken[:MAX_NAMED])
-    more = f" and {len(broken) - MAX_NAMED} more" if len(broken) > MAX_NAMED else ""
     return UsageError(
-        f"{len(broken)} images cannot be read: {named}{more}: replace or remove them, or leave them out with "
-        "--skip-broken True"
+        f"{len(broken)} images cannot be read: {named([_described(error) for error in broken])}: replace or remove "
+        "them, or leave them out with --skip-broken True"
     )
+
+
+def _described(error: BrokenImageError) -> str:
+    return f"{error.name} ({error.reason})"
 
 
 def _checksum(files: Sequence[File], root: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aigc_jax.data.broken import MAX_BROKEN
 from aigc_jax.data.digits import digits
 from aigc_jax.data.files import visible
 from aigc_jax.data.folder import open_folder
@@ -20,6 +21,7 @@ def open_data(
     image_shape: tuple[int, int, int] = (28, 28, 1),
     num_classes: int | None = 10,
     skip_broken: bool = False,
+    max_broken: float = MAX_BROKEN,
 ) -> Data:
     """Open a data set of images by its name, from local files only.
 
@@ -30,7 +32,8 @@ def open_data(
         image_shape: height, width and channels of the model. Images of ``folder:DIR`` are brought to it, others must
             have it.
         num_classes: of the model; None for a model without condition.
-        skip_broken: leave out images of ``folder:DIR`` that cannot be read.
+        skip_broken: leave out records that cannot be read, instead of an error; all are read for it.
+        max_broken: the largest share of them, in [0, 1); more are an error all the same.
 
     Returns:
         Images uint8 [H, W, C] and labels int32 [], without labels where there are none.
@@ -51,9 +54,11 @@ def open_data(
     if name == "digits":
         data = digits()
     elif kind == "tfds" and rest:
-        data = open_tfds(rest, data_dir)
+        data = open_tfds(rest, data_dir, skip_broken=skip_broken, max_broken=max_broken)
     elif kind == "folder" and rest:
-        data = open_folder(rest, image_shape, is_labelled=num_classes is not None, skip_broken=skip_broken)
+        data = open_folder(
+            rest, image_shape, is_labelled=num_classes is not None, skip_broken=skip_broken, max_broken=max_broken
+        )
     else:
         raise UsageError(f"data must be {FORMS}, got {visible(name)!r}")
     _check_fit(data, image_shape, num_classes)

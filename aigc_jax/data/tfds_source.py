@@ -7,13 +7,15 @@ import io
 import os
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 
 from aigc_jax.data.arrays import CachedSource, evenly_spaced
+from aigc_jax.data.broken import MAX_BROKEN, check_budget
 from aigc_jax.data.decoding import opened_image, shown_pixels
 from aigc_jax.data.files import visible
 from aigc_jax.data.images import IMAGE
@@ -21,6 +23,8 @@ from aigc_jax.types import Data, UsageError
 
 HELD_OUT_SPLITS = ("test", "validation")
 """Splits of held-out examples, best first; without either, the last tenth of ``train`` is held out."""
+
+_BLOCK = 64  # records read at once in the search for broken ones
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 """Names of version folders."""
@@ -38,11 +42,14 @@ def find_versions(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: [int(part) for part in path.name.split(".")])
 
 
-def open_tfds(name: str, data_dir: str | None = None) -> Data:
+def open_tfds(
+    name: str, data_dir: str | None = None, *, skip_broken: bool = False, max_broken: float = MAX_BROKEN
+) -> Data:
     """Open a prepared data set of images: ``mnist``, ``emnist/letters``, ``mnist/3.0.1``; newest version by default.
 
     ``held_out`` is the first of :data:`HELD_OUT_SPLITS` that exists, else the last tenth of ``train``, which ``train``
-    then lacks. UsageError means not prepared, damaged, in another format, or not images of one shape.
+    then lacks. UsageError means not prepared, damaged, in another format, or not images of one shape. With
+    ``skip_broken`` every record is read, and up to a share ``max_broken`` of damaged ones is left out.
     """
     place = _find(name, default_data_dir(data_dir))
     parts = _read_splits(place)
@@ -50,16 +57,23 @@ def open_tfds(name: str, data_dir: str | None = None) -> Data:
     features = dict(info.features.items())
     shape = _image_shape(place, features)
     class_names = tuple(visible(name) for name in getattr(features.get("label"), "names", ()))
-    opened, digest = [], hashlib.sha256()
+    opened, digest, remarks = [], hashlib.sha256(), []
     for split, rows in _split_rows(place, {split: len(part) for split, part in parts.items()}):
-        source = TfdsSource(parts[split], rows, place=place, image_shape=shape, num_classes=len(class_names))
-        # The first record of every file: a truncated file cannot be opened at all, and should fail here.
-        starts = {rows.start, *np.cumsum([0, *info.splits[split].shard_lengths])}
-        source.take(np.array([start - rows.start for start in starts if start in rows]))
+        source = TfdsSource(
+            parts[split], rows, place=place, split=split, image_shape=shape, num_classes=len(class_names)
+        )
+        if skip_broken:
+            broken = source.leave_out_broken()
+            check_budget(f"records of {split}", broken, len(rows), max_broken)
+            remarks += [f"{len(broken)} damaged records of {split} left out"] if broken else []
+        else:
+            # The first record of every file: a truncated file cannot be opened at all, and should fail here.
+            starts = {rows.start, *np.cumsum([0, *info.splits[split].shard_lengths])}
+            source.take(np.array([start - rows.start for start in starts if start in rows]))
         digest.update(f"{place.folder.name} {split} {rows} {source.checksum()}".encode())
         opened.append(CachedSource(source))
     train, held_out = opened
-    return Data(f"tfds:{name}", train, held_out, class_names, checksum=digest.hexdigest())
+    return Data(f"tfds:{name}", train, held_out, class_names, remarks=remarks, checksum=digest.hexdigest())
 
 
 class Place(NamedTuple):
@@ -70,11 +84,13 @@ class Place(NamedTuple):
     folder: Path
     command: str
 
-    def damaged(self, error: Exception) -> UsageError:
-        """The error of unreadable files."""
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+    def damaged(self, error: Exception, record: str = "") -> UsageError:
+        """The error of unreadable files, or of one record."""
+        reason = visible(str(error).strip().split("\n")[0])[:200] or type(error).__name__
+        which, skip = (f"{record} of ", ", or leave it out with --skip-broken True") if record else ("", "")
         return UsageError(
-            f"tfds:{self.name} in {self.folder} is damaged ({reason}): remove that folder and type {self.command}"
+            f"{which}tfds:{self.name} in {self.folder} is damaged ({reason}): remove that folder and type "
+            f"{self.command}{skip}"
         )
 
 
@@ -82,11 +98,19 @@ class TfdsSource:
     """Examples of one split, decoded by Pillow; ``num_classes`` is 0 where there are no labels."""
 
     def __init__(
-        self, records: Any, rows: range, *, place: Place, image_shape: tuple[int, int, int], num_classes: int
+        self,
+        records: Any,
+        rows: Sequence[int],
+        *,
+        place: Place,
+        split: str,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
     ) -> None:
         self.records = records
         self.rows = rows
         self.place = place
+        self.split = split
         self.image_shape = image_shape
         self.num_classes = num_classes
 
@@ -99,10 +123,8 @@ class TfdsSource:
     def take(self, indices: Int[np.ndarray, " batch"]) -> dict[str, np.ndarray]:
         """The examples at ``indices`` as one batch."""
         examples = self._read(indices)
-        try:
-            batch = {IMAGE.name: np.stack([_decode(example[IMAGE.name], self.image_shape) for example in examples])}
-        except Exception as error:  # Pillow has a dozen
-            raise self.place.damaged(error) from error
+        images = [self._decode(index, example) for index, example in zip(indices, examples, strict=True)]
+        batch = {IMAGE.name: np.stack(images)}
         if not self.num_classes:
             return batch
         label = np.array([example["label"] for example in examples], np.int32)
@@ -113,6 +135,25 @@ class TfdsSource:
             )
         return {**batch, "label": label}
 
+    def leave_out_broken(self) -> list[str]:
+        """Read all records, leave out those that cannot be read, and name these."""
+        broken = dict[int, str]()
+        for start in range(0, len(self), _BLOCK):
+            block = range(start, min(start + _BLOCK, len(self)))
+            try:
+                self.take(np.array(block))
+            except UsageError:
+                broken |= {index: reason for index in block if (reason := self._why_broken(index))}
+        self.rows = [row for index, row in enumerate(self.rows) if index not in broken]
+        return list(broken.values())
+
+    def _why_broken(self, index: int) -> str:
+        try:
+            self._decode(index, self._read(np.array([index]))[0])
+        except UsageError as error:
+            return f"{self.rows[index]} ({error.__cause__})"
+        return ""
+
     def checksum(self) -> str:
         """Checksum of some evenly spaced examples as they are in the files, independent of the decoder."""
         examples = self._read(evenly_spaced(len(self)))
@@ -122,8 +163,26 @@ class TfdsSource:
         rows = [self.rows[index] for index in indices]
         try:
             return self.records.__getitems__(rows)
-        except Exception as error:  # array_record and protobuf each have their own
-            raise self.place.damaged(error) from error
+        except Exception:  # array_record and protobuf each have their own
+            return [self._read_one(row) for row in rows]
+
+    def _read_one(self, row: int) -> dict[str, Any]:
+        """One record, whose number an error names."""
+        try:
+            return self.records.__getitems__([row])[0]
+        except Exception as error:
+            raise self.place.damaged(error, f"record {row} of split {self.split}") from error
+
+    def _decode(self, index: int, example: Mapping[str, Any]) -> UInt8[np.ndarray, "height width channels"]:
+        """The image of an example, a PNG or JPEG file, in the declared shape."""
+        height, width, channels = self.image_shape
+        try:
+            with opened_image(io.BytesIO(example[IMAGE.name])) as image:
+                if image.size != (width, height):
+                    raise ValueError(f"an image of {image.height} x {image.width}, not of {height} x {width}")
+                return np.asarray(shown_pixels(image, channels)).reshape(self.image_shape)
+        except Exception as error:  # Pillow has a dozen
+            raise self.place.damaged(error, f"record {self.rows[index]} of split {self.split}") from error
 
 
 def _find(name: str, root: Path) -> Place:
@@ -190,12 +249,3 @@ def _split_rows(place: Place, lengths: dict[str, int]) -> list[tuple[str, range]
     if cut == num_train:
         raise UsageError(f"tfds:{place.name} has {num_train} training examples, too few to hold some out")
     return [("train", range(cut)), ("train", range(cut, num_train))]
-
-
-def _decode(file: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-    """A PNG or JPEG file as uint8 of the declared shape."""
-    height, width, channels = shape
-    with opened_image(io.BytesIO(file)) as image:
-        if image.size != (width, height):
-            raise ValueError(f"an image of {image.height} x {image.width}, not of {height} x {width}")
-        return np.asarray(shown_pixels(image, channels)).reshape(shape)

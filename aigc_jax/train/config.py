@@ -54,7 +54,9 @@ class TrainConfig:
     data_dir: str | None = None
     """Where prepared tfds data lies."""
     skip_broken: bool = False
-    """Leave out images of folder:DIR that cannot be read, instead of stopping."""
+    """Leave out images of folder:DIR and records of tfds:NAME that cannot be read, instead of stopping."""
+    max_broken: float = 0.1
+    """Largest share of records that skip_broken leaves out, in [0, 1); more stop the command."""
     data_workers: int = 1
     """Threads that prepare batches ahead of the step."""
     wandb: str | None = None
@@ -97,7 +99,7 @@ _NAMES = {
     Range(0): """
         beta churn churn_max churn_min commitment eta feature_matching_weight minimum_kl penalty_weight r1_gamma
         restart_below weight_decay""",
-    Range(0, 1): "codebook_decay condition_dropout dropout ema_decay judge_split smoothing",
+    Range(0, 1): "codebook_decay condition_dropout dropout ema_decay judge_split max_broken smoothing",
     Range(0, 2**32): "seed",
     Range(0, _INT32): """
         checkpoint_every eval_every head_width minibatch_kernels num_warmup_steps sample_every warmup_steps""",

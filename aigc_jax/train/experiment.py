@@ -54,6 +54,7 @@ def image_experiment(
                 image_shape=config.image_shape,
                 num_classes=config.num_classes,
                 skip_broken=config.skip_broken,
+                max_broken=config.max_broken,
             ),
             config.judge_split,
         ),

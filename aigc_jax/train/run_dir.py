@@ -40,6 +40,7 @@ FREE_ON_RESUME = frozenset(
         "best_mode",
         "data_dir",
         "skip_broken",
+        "max_broken",
         "data_workers",
         "wandb",
         "sampling",

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from aigc_jax.data import decoding, folder
+from aigc_jax.data.broken import MAX_NAMED
 from aigc_jax.data.pipeline import batches, epoch
 from aigc_jax.data.sources import open_data
 from aigc_jax.types import UsageError
@@ -186,7 +187,7 @@ def test_open_folder_counts_many_broken_images(picture_dir):
     for number in range(33):
         spoil(picture_dir / "cat" / f"broken{number}.png")
     text = message(picture_dir)
-    assert (text.count(".png ("), "33 images" in text, "23 more" in text) == (folder.MAX_NAMED, True, True)
+    assert (text.count(".png ("), "33 images" in text, "23 more" in text) == (MAX_NAMED, True, True)
 
 
 def test_skip_broken_leaves_out_broken_images(picture_dir):
@@ -195,7 +196,7 @@ def test_skip_broken_leaves_out_broken_images(picture_dir):
         spoil(source.source.files[0][0])
         spoil(source.source.files[-1][0])
     broken = [source.source.files[index] for source in (before.train, before.held_out) for index in (0, -1)]
-    data = opened(picture_dir, skip_broken=True)
+    data = opened(picture_dir, skip_broken=True, max_broken=0.125)  # of 32
     assert "4 broken" in data.remarks[-1]
     left = [*data.train.source.files, *data.held_out.source.files]
     assert sorted(left + broken) == sorted([*before.train.source.files, *before.held_out.source.files])
@@ -211,10 +212,17 @@ def test_skip_broken_reads_every_file(picture_dir, monkeypatch):
     assert broken not in dict(opened(picture_dir, skip_broken=True).train.source.files)
 
 
+def test_skip_broken_stops_beyond_its_budget(picture_dir):
+    paths = [spoil(picture_dir / name) for name in ("cat/a.png", "dog/b.jpg", "dog/c.png", "dog/d.png")]
+    text = message(picture_dir, skip_broken=True, max_broken=0.11)  # of 36
+    assert "4 of 36 images cannot be read, more than --max-broken 0.11 allows" in text
+    assert all(str(path) in text for path in paths)
+
+
 def test_skip_broken_refuses_a_class_of_broken_images(picture_dir):
     for path in (picture_dir / "dog").iterdir():
         spoil(path)
-    assert "class dog" in message(picture_dir, skip_broken=True)
+    assert "class dog" in message(picture_dir, skip_broken=True, max_broken=0.9)
     for path in (picture_dir / "cat").iterdir():
         spoil(path)
     assert "32 images" in message(picture_dir, skip_broken=True)

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -169,7 +170,9 @@ class Records:
 
 def decoded(image, shape, **options):
     place = Place("strange", Path("data"), Path("data/strange"), "aigc-jax data prepare tfds:strange")
-    source = TfdsSource(Records(image, **options), range(1), place=place, image_shape=shape, num_classes=0)
+    source = TfdsSource(
+        Records(image, **options), range(1), place=place, split="train", image_shape=shape, num_classes=0
+    )
     return source[0]["image"]
 
 
@@ -215,6 +218,37 @@ def test_tfds_source_names_flipped_bits(copied):
     path.write_bytes(content)
     with pytest.raises(UsageError, match="damaged"):
         list(epoch(opened("plain", copied.parents[2]).train, 10))
+
+
+def spoil_records(copied, split, numbers):
+    """Flip a byte in the middle of some records of a split."""
+    path = next(copied.glob(f"*-{split}.array_record*"))
+    content = bytearray(path.read_bytes())
+    starts = [match.start() for match in re.finditer(b"IHDR", bytes(content))]
+    for number in numbers:
+        content[starts[number] + 60] ^= 0xFF
+    path.write_bytes(content)
+
+
+def test_tfds_names_the_record_that_cannot_be_read(copied):
+    spoil_records(copied, "train", [7])
+    text = message("plain", copied.parents[2])
+    assert "record 7 of split train of tfds:tiny_pictures/plain" in text
+    assert "--skip-broken True" in text
+
+
+def test_tfds_leaves_out_broken_records_within_the_budget(copied):
+    whole = images(opened("plain", copied.parents[2]).train)
+    spoil_records(copied, "train", [0, 7, 29])
+    data = opened("plain", copied.parents[2], skip_broken=True)
+    assert list(data.remarks) == ["3 damaged records of train left out"]
+    assert (len(data.train), len(images(data.train)), len(data.held_out)) == (27, 27, 10)
+    assert images(data.train) < whole
+    text = message("plain", copied.parents[2], skip_broken=True, max_broken=0.09)
+    assert "3 of 30 records of train cannot be read, more than --max-broken 0.09 allows: 0 (" in text
+    assert "29 (" in text
+    spoil_records(copied, "test", range(10))
+    assert "10 of 10 records of test" in message("plain", copied.parents[2], skip_broken=True, max_broken=0.99)
 
 
 def test_open_tfds_names_a_damaged_description(copied):

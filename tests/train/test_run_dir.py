@@ -239,6 +239,7 @@ def test_resume_may_change_how_long_and_how_often_only(tmp_path):
         "best_mode": "min",
         "data_dir": "x",
         "skip_broken": True,
+        "max_broken": 0.5,
         "data_workers": 9,
         "wandb": "x",
     }
