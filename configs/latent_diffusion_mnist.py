@@ -23,9 +23,9 @@ from aigc_jax.samplers.settings import Sampling
 from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
-from aigc_jax.train.pretrained import load_pretrained
+from aigc_jax.train.pretrained import load_autoencoder
 from aigc_jax.tree import ema_warmup_schedule
-from aigc_jax.types import Experiment, UsageError
+from aigc_jax.types import Experiment
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,11 @@ class Config(ImageConfig):
 def build(config: Config) -> Experiment:
     """Compose the experiment."""
     classes = config.num_classes or 0
-    theirs, autoencoder, variables = load_pretrained(
-        config.autoencoder, importlib.import_module("aigc_jax.configs.vae_mnist")
-    )
-    for name in ("image_shape", "num_classes"):
-        if getattr(theirs, name) != getattr(config, name):
-            raise UsageError(
-                f"the autoencoder {config.autoencoder} has {name} {getattr(theirs, name)}, this experiment "
-                f"{getattr(config, name)}: train both with the same --{name.replace('_', '-')}"
-            )
-    if len(theirs.latent_shape) != 3:
-        raise UsageError(
-            f"expected an autoencoder with a map of latents, {config.autoencoder} has {theirs.latent_shape}"
-        )
+    module = importlib.import_module("aigc_jax.configs.vae_mnist")
+    latent_shape, autoencoder, variables = load_autoencoder(config.autoencoder, module, config)
     denoiser = rectified_flow_denoiser(
         make_dit(config.net, num_classes=classes),
-        theirs.latent_shape,
+        latent_shape,
         num_classes=classes,
         bounds=None,
         num_levels=None,
@@ -89,5 +78,5 @@ def build(config: Config) -> Experiment:
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
     )
-    algorithm = latent_diffusion(inner, autoencoder.algorithm, variables, scale=config.latent_scale)
+    algorithm = latent_diffusion(inner, autoencoder, variables, scale=config.latent_scale)
     return image_experiment(config, algorithm)

@@ -30,6 +30,7 @@ TINY = {
     "edm_digits": UNET,
     "ddpm_mnist": f"--data digits {UNET}",
     "edm_cifar10": f"{FOLDER} {UNET} --net.dtype float32",
+    "edm_imagenet64": f"{FOLDER} {UNET} --net.dtype float32",
     "consistency_mnist": f"--data digits {UNET}",
     "vae_digits": "--widths 8",
     "hvae_digits": "--widths 4 8 --latent-dims 1 1 2",
@@ -38,6 +39,10 @@ TINY = {
     "vqvae_cifar10": f"{FOLDER} --widths 4 4 --num-blocks 1 --num-codes 8 --code-dim 4",
     "latent_diffusion_mnist": (
         "--data digits --autoencoder {folder}/vae_mnist --net.width 8 --net.depth 1 --net.head-width 8"
+    ),
+    "dit_xl_imagenet": (
+        "--data digits --image-shape 28 28 1 --num-classes 10 --latent-shape 7 7 4 --autoencoder {folder}/vae_mnist "
+        "--net.patch-size 7 --net.width 8 --net.depth 2 --net.head-width 8 --net.dtype float32 --sampling.num-steps 2"
     ),
     "classifier_digits": "--widths 4 --num-features 8",
     "mixer_digits": "--patch-size 7 --mixer-width 8 --mixer-depth 1",
@@ -89,7 +94,7 @@ class TrainedRuns:
     def __call__(self, name: str) -> Path:
         """The directory of a run: not to be written to."""
         words = self.words(name)
-        if name == "latent_diffusion_mnist":
+        if "{folder}/vae_mnist" in TINY.get(name, ""):
             self("vae_mnist")
         if f"folder:{self.folder}/images" in words:
             with self._once("images") as is_first:

@@ -1,11 +1,14 @@
 """Every shipped config runs through the real command line: few steps, tiny networks, four devices."""
 
+import dataclasses
 import json
 
+import jax
 import pytest
 
 from aigc_jax import cli
 from aigc_jax.runs import config_names, load_config, load_run
+from aigc_jax.train.loop import abstract_state
 from tests.runs import COMMON, TINY
 
 pytestmark = pytest.mark.standard_promotion
@@ -34,6 +37,19 @@ def test_docstring_says_how_to_run_it_and_what_it_measured(name):
     text = load_config(name).__doc__
     assert f"aigc-jax train {name}" in text
     assert "easured" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "millions"), [("dit_xl_imagenet", 675), ("edm_imagenet64", 296)])
+def test_large_config_has_the_published_number_of_parameters(name, millions):
+    module = load_config(name)
+    params = abstract_state(module.build(dataclasses.replace(module.Config(), batch_size=1))).params
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) / 1e6 == pytest.approx(millions, abs=0.5)
+
+
+def test_dit_xl_without_an_autoencoder_has_no_data(capsys):
+    assert cli.main(["train", "dit_xl_imagenet"]) == 2
+    assert "pass --autoencoder RUN" in capsys.readouterr().err
 
 
 def test_consistency_model_is_distilled_from_a_run(trained_runs, tmp_path, capsys):

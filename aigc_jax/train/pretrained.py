@@ -8,11 +8,11 @@ from typing import Any
 
 from aigc_jax.data.files import visible
 from aigc_jax.train.checkpoint import load_variables
-from aigc_jax.train.config import TrainConfig, validate
+from aigc_jax.train.config import ImageConfig, TrainConfig, validate
 from aigc_jax.train.config_io import config_from_values
 from aigc_jax.train.loop import abstract_state
 from aigc_jax.train.run_dir import read_run
-from aigc_jax.types import Experiment, TrainState, UsageError, Variables
+from aigc_jax.types import Algorithm, Experiment, TrainState, UsageError, Variables
 
 
 def rebuild(run: Path, module: ModuleType, config: TrainConfig) -> tuple[Experiment, TrainState]:
@@ -51,3 +51,26 @@ def load_pretrained(run: str, module: ModuleType) -> tuple[Any, Experiment, Vari
     config = config_from_values(module.Config, {**described.values, "parallel": "jit"})
     experiment, shapes = rebuild(Path(run), module, config)
     return config, experiment, load_variables(Path(run), shapes)
+
+
+def load_autoencoder(run: str, module: ModuleType, config: ImageConfig) -> tuple[tuple[int, ...], Algorithm, Variables]:
+    """Shape of a latent, algorithm and weights of a trained autoencoder of the images of a config.
+
+    Args:
+        run: the run directory.
+        module: the config module that it must have been trained with; its ``Config`` has ``latent_shape``.
+        config: whose ``image_shape`` and ``num_classes`` it must have.
+
+    Raises:
+        UsageError: as :func:`load_pretrained`; the images or classes differ, or the latents are no map.
+    """
+    theirs, experiment, variables = load_pretrained(run, module)
+    for name in ("image_shape", "num_classes"):
+        if getattr(theirs, name) != getattr(config, name):
+            raise UsageError(
+                f"the autoencoder {run} has {name} {getattr(theirs, name)}, this experiment {getattr(config, name)}: "
+                f"train both with the same --{name.replace('_', '-')}"
+            )
+    if len(theirs.latent_shape) != 3:
+        raise UsageError(f"expected an autoencoder with a map of latents, {run} has {theirs.latent_shape}")
+    return theirs.latent_shape, experiment.algorithm, variables
