@@ -33,6 +33,9 @@ class TrainConfig:
     """Seed of initial weights, of training noise and of the data order."""
     parallel: ParallelMode = "pmap"
     """How a step runs on several devices; all ways are equal up to rounding."""
+    steps_per_call: int = 1
+    """Steps that the devices make in one call: faster where a step is short, the same result bit for bit (on a CPU,
+    where convolutions are slower in it, up to rounding)."""
     num_microbatches: int = 1
     """Evaluate each gradient in this many pieces: less memory, the same step."""
     log_every: int = 50
@@ -110,7 +113,7 @@ _NAMES = {
         patch_size r1_every schedule_steps steps width widths""",
     Range(1, _TABLES): """
         chunk_size first_intervals last_intervals num_classes num_codes num_importance_samples num_microbatches
-        num_steps num_train_steps""",
+        num_steps num_train_steps steps_per_call""",
     Range(1, _LOOPS): "depth mixer_depth n_critic num_corrections num_restarts restart_steps",
     Range(2, _LOOPS): "num_levels",
 }

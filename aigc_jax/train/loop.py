@@ -25,6 +25,7 @@ from aigc_jax.data.files import write_text
 from aigc_jax.data.images import write_png
 from aigc_jax.inference.grid import ShownFn, make_show_fn
 from aigc_jax.rng import split_by_name
+from aigc_jax.train.calls import call_lengths
 from aigc_jax.train.checkpoint import Checkpoints
 from aigc_jax.train.config import TrainConfig, validate
 from aigc_jax.train.logging import Log, Record, open_log
@@ -33,7 +34,7 @@ from aigc_jax.train.parallel import CompiledStep, Device, HostBatch, Parallel, m
 from aigc_jax.train.prefetch import DevicePrefetcher, Throughput
 from aigc_jax.train.run_dir import lock_run, open_run
 from aigc_jax.train.signals import StopRequest
-from aigc_jax.types import Experiment, Key, Metrics, StepFn, TrainState, UsageError, Variables
+from aigc_jax.types import Experiment, Key, Metrics, PyTree, StepFn, TrainState, UsageError, Variables
 
 EvaluateFn = Callable[[Variables, int], dict[str, float]]
 """``(variables, step) -> {name: number}``, for example ``{"eval/agreement": 0.98}``."""
@@ -113,6 +114,8 @@ def train(
         stack.push(_closing(log.close))
         stream = batches(start)
         stack.callback(getattr(stream, "close", lambda: None))
+        intervals = [config.log_every, config.sample_every, config.checkpoint_every, config.eval_every]
+        lengths = call_lengths(start, config.steps, config.steps_per_call, intervals)
         session = _Session(
             config,
             workdir,
@@ -122,9 +125,9 @@ def train(
             NanGuard(),
             make_show_fn(experiment, config.seed) if config.sample_every else None,
             evaluate_fn,
-            DevicePrefetcher(stream, parallel, config.steps - start),
+            DevicePrefetcher(stream, parallel, lengths, config.steps_per_call),
         )
-        step_fn = parallel.compile_step(training_step(experiment))
+        step_fn = parallel.compile_step(training_step(experiment), is_repeated=config.steps_per_call > 1)
         stop = stack.enter_context(StopRequest())
         try:
             result = _run(session, step_fn, parallel.put_state(state), start, stop)
@@ -196,31 +199,44 @@ class _Session(NamedTuple):
 
 def _run(session: _Session, step_fn: CompiledStep, state: TrainState, start: int, stop: StopRequest) -> TrainResult:
     config, prefetcher = session.config, session.prefetcher
-    root = session.parallel.put_state(split_by_name(jax.random.key(config.seed), "train")["train"])
-    batch, begin = prefetcher.next(), time.perf_counter()
-    state, metrics = step_fn(state, batch, root)
+    root = split_by_name(jax.random.key(config.seed), "train")["train"]
+
+    @functools.cache
+    def key_of(num_steps: int) -> PyTree:
+        return session.parallel.put_state(root if config.steps_per_call == 1 else (root, jnp.int32(num_steps)))
+
+    (num_steps, batch), begin = prefetcher.next(), time.perf_counter()
+    state, metrics = step_fn(state, batch, key_of(num_steps))
     compile_seconds = time.perf_counter() - begin
-    throughput, step = Throughput(prefetcher, start), start + 1
+    throughput, step = Throughput(prefetcher, start), start + num_steps
     while True:
-        session.guard.push(step, metrics)
+        session.guard.push(step, metrics, num_steps)
         prefetcher.refill(metrics)
         session.log.advance(step)
         is_stopped = stop.is_asked(is_meeting=step % config.log_every == 0)
-        _between_steps(session, step, state, metrics, throughput, is_stopped=is_stopped)
-        # A signal that comes after this look has one more step made: this one is finished and perhaps saved.
+        _between_steps(session, step, state, metrics, throughput, num_steps=num_steps, is_stopped=is_stopped)
+        # A signal that comes after this look has one more call made: this one is finished and perhaps saved.
         if is_stopped or step == config.steps:
             break
-        state, metrics = step_fn(state, prefetcher.next(), root)
-        step += 1
+        num_steps, batch = prefetcher.next()
+        state, metrics = step_fn(state, batch, key_of(num_steps))
+        step += num_steps
     seconds, data_wait = throughput.total()
     stopped_by = stop.signal if step < config.steps else None
     return TrainResult(session.parallel.get_state(state), step, seconds, compile_seconds, data_wait, stopped_by)
 
 
 def _between_steps(
-    session: _Session, step: int, state: TrainState, metrics: Metrics, throughput: Throughput, *, is_stopped: bool
+    session: _Session,
+    step: int,
+    state: TrainState,
+    metrics: Metrics,
+    throughput: Throughput,
+    *,
+    num_steps: int,
+    is_stopped: bool,
 ) -> None:
-    """Log, evaluate, draw and save what is due. Only here does the host wait for the devices."""
+    """Log, evaluate, draw and save what is due after a call. Only here does the host wait for the devices."""
     config, is_end = session.config, step == session.config.steps
 
     def is_due(every: int) -> bool:
@@ -239,7 +255,10 @@ def _between_steps(
         plain = functools.cache(lambda: session.parallel.get_state(state))
         evaluation = _evaluate(session, plain().variables, step) if is_evaluated else {}
         if is_logged:
-            numbers = {name: float(value) for name, value in jax.device_get(metrics).items() if name != FLAG}
+            last = jax.device_get(metrics)
+            if config.steps_per_call > 1:
+                last = {name: values[num_steps - 1] for name, values in last.items()}
+            numbers = {name: float(value) for name, value in last.items() if name != FLAG}
             session.log.write(Record(step, {**numbers, **evaluation}, steps_per_s, data_wait, time.time()))
         if is_drawn:
             _draw(session, plain().variables, step)

@@ -14,7 +14,7 @@ from aigc_jax.types import Batch, Key, Metrics, StepFn, TrainState
 FLAG = "is_finite"
 
 LAG = 2
-"""Number of later steps that are dispatched before the flag of a step is read.
+"""Number of later calls that are dispatched before the flags of a call are read.
 
 It also bounds how far the host runs ahead. That matters: with four CPU devices and 32 steps in flight, XLA's
 collectives wait for each other until they abort the process.
@@ -45,11 +45,11 @@ class NanGuard:
     """Reads the flag of each step :data:`LAG` steps later, when it has been computed and reading does not block."""
 
     def __init__(self) -> None:
-        self._queue: deque[tuple[int, Metrics]] = deque()
+        self._queue: deque[tuple[int, int, Metrics]] = deque()
 
-    def push(self, step: int, metrics: Metrics) -> None:
-        """Queue the metrics of a dispatched step, and check the step :data:`LAG` before it."""
-        self._queue.append((step, metrics))
+    def push(self, step: int, metrics: Metrics, num_steps: int = 1) -> None:
+        """Queue the metrics of a dispatched call of steps, the last of which is given; check the call LAG before it."""
+        self._queue.append((step, num_steps, metrics))
         while len(self._queue) > LAG:
             self._check_oldest()
 
@@ -59,13 +59,16 @@ class NanGuard:
             self._check_oldest()
 
     def _check_oldest(self) -> None:
-        step, metrics = self._queue.popleft()
-        if bool(metrics[FLAG]):
+        step, num_steps, metrics = self._queue.popleft()
+        flags = np.atleast_1d(metrics[FLAG])  # a call of several steps has one of each, and may be shorter than that
+        if flags[:num_steps].all():
             return
+        bad = int(np.argmin(flags))
         # The loss first: the other metrics follow from it.
         for name, value in sorted(metrics.items(), key=lambda item: not item[0].endswith("/loss")):
-            if not np.all(np.isfinite(value)):
-                raise NonFiniteError(step, name, _first_bad(np.asarray(value)))
+            of_step = np.reshape(value, (len(flags), -1))[bad]
+            if not np.all(np.isfinite(of_step)):
+                raise NonFiniteError(step - num_steps + 1 + bad, name, _first_bad(of_step))
 
 
 def check_weights(state: TrainState) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from aigc_jax.rng import step_key
+from aigc_jax.train.calls import repeated
 from aigc_jax.types import Batch, Key, Metrics, PyTree, StepFn, TrainState, UsageError
 
 AXIS = "data"
@@ -43,9 +44,10 @@ class Parallel(NamedTuple):
     """Raises ``UsageError`` where a global batch of such shapes cannot be split over the devices."""
     put_state: Callable[[PyTree], PyTree]  # copies a plain pytree (a state, a key) to every device
     put_batch: Callable[[HostBatch], Batch]  # splits this process's part of a batch (numpy) over this process's devices
-    compile_step: Callable[[StepFn], CompiledStep]
-    """Compiles a step; see :data:`CompiledStep`. The key of the step is derived from the root key and ``state.step``
-    inside. The state is donated: its buffers are reused."""
+    compile_step: Callable[..., CompiledStep]
+    """``(step, *, is_repeated=False)``: compiles a step; see :data:`CompiledStep`. The key of the step is derived from
+    the root key and ``state.step`` inside. The state is donated: its buffers are reused. A repeated step takes the
+    batches of several steps, and its number besides the key, see :func:`aigc_jax.train.calls.repeated`."""
     get_state: Callable[[PyTree], PyTree]  # a fresh plain copy, on one device, of a state on many
 
 
@@ -105,8 +107,8 @@ def make_parallel(mode: ParallelMode, devices: Sequence[Device] | None = None) -
             arrays = {name: array.reshape(len(local), -1, *array.shape[1:]) for name, array in arrays.items()}
         return {name: jax.make_array_from_process_local_data(split, array) for name, array in arrays.items()}
 
-    def compile_step(step: StepFn) -> CompiledStep:
-        run = _with_step_key(step)
+    def compile_step(step: StepFn, *, is_repeated: bool = False) -> CompiledStep:
+        run = repeated(_with_step_key(step)) if is_repeated else _with_step_key(step)
         if mode == "pmap":
             axes = {"in_axes": (None, 0, None), "out_axes": None}
             return jax.pmap(run, axis_name=AXIS, devices=devices, donate_argnums=0, **axes)

@@ -3,47 +3,54 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from aigc_jax.train.calls import stack
 from aigc_jax.train.parallel import HostBatch, Parallel
 from aigc_jax.types import Batch, Metrics
 
 PREFETCH = 2
-"""Number of batches sent to the devices ahead of time."""
+"""Number of calls whose batches are sent to the devices ahead of time."""
 
 
 class DevicePrefetcher:
-    """Device batches, transferred :data:`PREFETCH` steps ahead; ``wait_seconds``: reading while devices were idle."""
+    """Device batches, transferred :data:`PREFETCH` calls ahead; ``wait_seconds``: reading while devices were idle.
 
-    def __init__(self, batches: Iterator[HostBatch], parallel: Parallel, num_batches: int) -> None:
-        self._batches, self._put, self._left = batches, parallel.put_batch, num_batches
-        self._queue: deque[Batch] = deque()
+    ``lengths``: the number of steps, each with its batch, of every call; the longest has ``steps_per_call``.
+    """
+
+    def __init__(
+        self, batches: Iterator[HostBatch], parallel: Parallel, lengths: Iterator[int], steps_per_call: int = 1
+    ) -> None:
+        self._batches, self._put, self._lengths = batches, parallel.put_batch, lengths
+        self._steps_per_call = steps_per_call
+        self._queue: deque[tuple[int, Batch]] = deque()
         self.wait_seconds = 0.0
 
-    def next(self) -> Batch:
-        """Return the next batch; ValueError when the data end too early."""
+    def next(self) -> tuple[int, Batch]:
+        """The number of steps of the next call, and its batches; ValueError when the data end too early."""
         if not self._queue:
-            self._pull()
+            self._pull(next(self._lengths))
         return self._queue.popleft()
 
     def refill(self, in_flight: Metrics) -> None:
-        """Transfer batches while the devices compute a step: reading costs nothing until its metrics are ready."""
-        while self._left and len(self._queue) < PREFETCH:
-            self._pull(in_flight)
+        """Transfer batches while the devices compute a call: reading costs nothing until its metrics are ready."""
+        while len(self._queue) < PREFETCH and (num_steps := next(self._lengths, 0)):
+            self._pull(num_steps, in_flight)
 
-    def _pull(self, in_flight: Metrics | None = None) -> None:
+    def _pull(self, num_steps: int, in_flight: Metrics | None = None) -> None:
         start = time.perf_counter()
-        try:
-            batch = next(self._batches)
-        except StopIteration:
-            raise ValueError(f"expected {self._left} more batches, the data ended: give an endless iterator") from None
+        read = list(itertools.islice(self._batches, num_steps))
+        if len(read) < num_steps:
+            raise ValueError(f"expected {num_steps - len(read)} more batches, the data ended: give an endless iterator")
+        batch = stack(read, self._steps_per_call)
         if in_flight is None or all(_is_ready(value) for value in in_flight.values()):
             self.wait_seconds += time.perf_counter() - start
-        self._queue.append(self._put(batch))
-        self._left -= 1
+        self._queue.append((num_steps, self._put(batch)))
 
 
 def _is_ready(value: Any) -> bool:

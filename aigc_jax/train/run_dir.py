@@ -31,6 +31,7 @@ FREE_ON_RESUME = frozenset(
         "steps",
         "schedule_steps",
         "parallel",
+        "steps_per_call",
         "log_every",
         "sample_every",
         "checkpoint_every",
