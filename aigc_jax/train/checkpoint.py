@@ -25,6 +25,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from aigc_jax.data.files import visible
+from aigc_jax.train.former_layouts import has_separate_blocks, with_separate_blocks, with_stacked_blocks
 from aigc_jax.train.run_dir import checkpoint_steps, read_run
 from aigc_jax.types import TrainState, UsageError, Variables
 
@@ -114,12 +115,14 @@ class Checkpoints:
     def restore(self, step: int, abstract_state: TrainState) -> TrainState:
         """The checkpoint of one step; UsageError for one of another model, BrokenCheckpointError for a damaged one."""
         arrays = self._read_info(step)["arrays"]
-        _check_fit(arrays, abstract_state, self._where(step))
-        like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), abstract_state)
+        is_former = has_separate_blocks(arrays)
+        saved_state = with_separate_blocks(abstract_state) if is_former else abstract_state
+        _check_fit(arrays, saved_state, self._where(step))
+        like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), saved_state)
         state = self._read(step, "state", ocp.args.StandardRestore(like))
         if _describe(state) != arrays:
             raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is damaged (its checksums differ)")
-        return state
+        return with_stacked_blocks(state) if is_former else state
 
     def _read_info(self, step: int) -> dict[str, Any]:
         info = self._read(step, "info", ocp.args.JsonRestore())
