@@ -32,6 +32,7 @@ GIB = 2**30
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": GIB, "T": 2**40}
 _OVER = re.compile(r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(|Used ([\d.]+)([KMGT]?) of")
 _LIMIT = re.compile(r"exceeds available HBM \(([\d.]+)([KMGT]?)\)|Used [\d.]+[KMGT]? of ([\d.]+)([KMGT]?)")
+_LIBTPU = {"TPU_SKIP_MDS_QUERY": "1", "TPU_LOG_DIR": "disabled", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
 _COLLECTIVE = re.compile(r" (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
 
 
@@ -46,27 +47,33 @@ class Compiled(NamedTuple):
     collectives: Counter[str]  # instructions by kind; one within a loop counts once
 
 
-def find_topology(name: str) -> list[Device]:
+def find_topology(topology: str) -> list[Device]:
     """The devices of a TPU topology such as ``v5e:2x4``, which need not exist: they compile, and compute nothing."""
     if importlib.util.find_spec("libtpu") is None:
         raise UsageError("compiling for a TPU needs its compiler, libtpu: pip install 'aigc-jax[tpu]' (on any machine)")
-    # libtpu asks Google's cloud which machine this is, and writes logs to /tmp, unless told not to.
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    os.environ.setdefault("TPU_LOG_DIR", "disabled")
+    # Unless told not to, libtpu asks Google's cloud which machine this is, writes logs to /tmp, and lets one process
+    # alone use the chips, of which there are none.
+    for name, value in _LIBTPU.items():
+        os.environ.setdefault(name, value)
     with _without_stderr():
         try:
-            return list(topologies.get_topology_desc(platform="tpu", topology_name=name).devices)
+            return list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
         except Exception as error:  # whatever jax and libtpu say of a name
             reason = re.sub(r"\s+", " ", str(error))[:200]
             raise UsageError(
-                f"expected a TPU topology such as v5e:2x4, v5p:2x2x2 or v6e:4x4, got {name!r} ({reason}): name another"
+                f"expected a TPU topology such as v5e:2x4 or v5p:2x2x2, got {topology!r} ({reason}): name another"
             ) from error
 
 
 def lower_step(experiment: Experiment, mode: ParallelMode, devices: Sequence[Device]) -> Lowered:
     """The training step of an experiment for devices, as :func:`aigc_jax.train.loop.train` compiles it."""
+    num_examples = experiment.batch_spec["example"].shape[0]
+    if num_examples % len(devices):
+        raise UsageError(
+            f"a batch of {num_examples} examples cannot be split evenly over {len(devices)} devices: set batch_size to "
+            f"a multiple of {len(devices)}"
+        )
     parallel = make_parallel(mode, devices)
-    parallel.check_batch(experiment.batch_spec)
     key = jax.eval_shape(lambda: jax.random.key(0))
     step: Any = parallel.compile_step(training_step(experiment))
     return step.lower(abstract_state(experiment), abstract_batch(experiment), key)
