@@ -4,6 +4,7 @@
     python -m benchmarks diffusion --against torch     the U-Net of flow_digits: training step and DDIM sampling
     python -m benchmarks dit --against torch           training step of DiT-B/2; PyTorch eager and compiled
     python -m benchmarks unet --against torch          training step of DDPM's U-Net, likewise
+    python -m benchmarks depth                         a transformer by its depth: compilation, blocks scanned or not
     python -m benchmarks metrics --against prdc        precision, recall, density and coverage of 10,000 examples
 
 Times are medians over rounds. Against another library the rounds alternate, so that whatever else the machine
@@ -23,7 +24,7 @@ from collections.abc import Sequence
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 from aigc_jax.types import UsageError
-from benchmarks import denoisers, diffusion, gan, metrics
+from benchmarks import denoisers, depth, diffusion, gan, metrics
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,6 +63,15 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16", help="of the products")
             command.add_argument("--batch-size", type=_positive, default=None, help="default: the size's own")
             command.add_argument("--eager", action="store_true", help="leave out torch.compile, which takes minutes")
+    command = commands.add_parser("depth", help="compilation and step time of a transformer by its depth")
+    command.set_defaults(run=depth.run)
+    command.add_argument(
+        "--depths", type=_positive, nargs="+", default=[4, 28], help="numbers of blocks (default 4 28)"
+    )
+    command.add_argument("--width", type=_positive, default=128, help="channels of a token (default 128)")
+    command.add_argument("--batch-size", type=_positive, default=64, help="examples of a step (default 64)")
+    command.add_argument("--steps", type=_positive, default=2, help="training steps in a round (default 2)")
+    command.add_argument("--rounds", type=_positive, default=6, help="rounds (default 6)")
     command = commands.add_parser("metrics", help="precision, recall, density and coverage")
     command.set_defaults(run=metrics.run)
     command.add_argument("--num-examples", type=_positive, default=10_000, help="examples of each set (default 10,000)")

@@ -116,6 +116,14 @@ def test_denoiser_alone_prints_its_step_time_and_its_rate(name, capsys):
     assert "of the peak" not in out  # which no one knows of a CPU
 
 
+def test_depth_prints_the_times_of_both_kinds(capsys):
+    words = ["depth", "--depths", "2", "--width", "64", "--batch-size", "2", "--steps", "1", "--rounds", "1"]
+    assert benchmark.main(words) == 0
+    rows = re.findall(r"^(\d \w+) +([\d,]+) +[\d.]+ +[\d.]+ +\d+ +\d+$", capsys.readouterr().out, re.MULTILINE)
+    assert [name for name, _ in rows] == ["2 scanned", "2 unrolled"]
+    assert rows[0][1] == rows[1][1]
+
+
 def torch_with(name):
     """Enough of PyTorch to tell its device; None for a build without CUDA."""
     cuda = types.SimpleNamespace(is_available=lambda: name is not None, get_device_name=lambda number: name)
