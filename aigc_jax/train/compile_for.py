@@ -33,7 +33,9 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": GIB, "T": 2**40}
 _OVER = re.compile(r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(|Used ([\d.]+)([KMGT]?) of")
 _LIMIT = re.compile(r"exceeds available HBM \(([\d.]+)([KMGT]?)\)|Used [\d.]+[KMGT]? of ([\d.]+)([KMGT]?)")
 _LIBTPU = {"TPU_SKIP_MDS_QUERY": "1", "TPU_LOG_DIR": "disabled", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
-_COLLECTIVE = re.compile(r" (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
+_COLLECTIVE = re.compile(
+    r" (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(.*channel_id=(\d+)"
+)
 
 
 class Compiled(NamedTuple):
@@ -44,7 +46,7 @@ class Compiled(NamedTuple):
     temporary: float  # of it, what is needed during the program alone; NaN where it does not fit
     available: float
     seconds: float  # of the compilation
-    collectives: Counter[str]  # instructions by kind; one within a loop counts once
+    collectives: Counter[str]  # by kind; one within a loop counts once
 
 
 def find_topology(topology: str) -> list[Device]:
@@ -102,8 +104,20 @@ def compile_lowered(lowered: Lowered, device: Device) -> Compiled:
     seconds, used = time.perf_counter() - begin, compiled.memory_analysis()
     fixed = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
     memory = fixed + used.temp_size_in_bytes + used.generated_code_size_in_bytes
-    collectives = Counter(_COLLECTIVE.findall(compiled.as_text()))
+    collectives = count_collectives(compiled.as_text())
     return Compiled(True, memory, used.temp_size_in_bytes, available_memory(device), seconds, collectives)
+
+
+def count_collectives(program: str) -> Counter[str]:
+    """Collectives of a compiled program by kind, each by its channel: a TPU's are written several times over."""
+    kinds, computation = {}, ""
+    for line in program.splitlines():
+        computation = line if line.startswith(("%", "ENTRY")) else computation
+        for kind, channel in _COLLECTIVE.findall(line):
+            # How the TPU compiler writes a reduce-scatter: a fusion of an all-reduce and the slice of each device.
+            is_scattered = kind == "all-reduce" and computation.startswith("%all-reduce-scatter")
+            kinds[channel] = "reduce-scatter" if is_scattered else kind
+    return Counter(kinds.values())
 
 
 def available_memory(device: Device) -> float:

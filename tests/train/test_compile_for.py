@@ -11,7 +11,7 @@ import pytest
 from aigc_jax import cli
 from aigc_jax.cli import compile as compile_command
 from aigc_jax.train import compile_for
-from aigc_jax.train.compile_for import GIB, Compiled, compile_lowered
+from aigc_jax.train.compile_for import GIB, Compiled, compile_lowered, count_collectives
 from aigc_jax.types import UsageError
 from tests.runs import TINY
 
@@ -68,6 +68,24 @@ def test_compile_lowered_counts_collectives_and_memory(monkeypatch):
     assert program.collectives == Counter({"all-reduce": 1})
     size = 4 * 1024
     assert 16 * size + size <= program.memory <= 16 * size + 4 * size + 2**16
+
+
+def test_count_collectives_counts_each_channel_once_and_finds_scattered_sums():
+    program = """
+%all-reduce-scatter.1 (input: f32[8]) -> f32[1] {
+  %all-reduce.4 = f32[8]{0} all-reduce(%input), channel_id=6, to_apply=%add
+  ROOT %slice = f32[1]{0} dynamic-slice(%all-reduce.4, %start)
+}
+%begin (x: bf16[1]) -> bf16[8] {
+  %all-gather.1 = bf16[8]{0} all-gather(%x), channel_id=7, dimensions={0}
+}
+ENTRY %main (x: f32[8]) -> f32[8] {
+  %gather = (bf16[1], bf16[8]) all-gather-start(%x), channel_id=7, dimensions={0}
+  %done = bf16[8]{0} all-gather-done(%gather)
+  %sum = f32[] all-reduce(%all-gather.1), channel_id=8, to_apply=%add
+}
+"""
+    assert count_collectives(program) == Counter({"reduce-scatter": 1, "all-gather": 1, "all-reduce": 1})
 
 
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is not None, reason="libtpu is there")
