@@ -4,7 +4,8 @@ Command: an autoencoder first, aigc-jax train vae_mnist --data folder:DIR --imag
 --latent-shape 32 32 4 --widths 128 256 512 --workdir runs/vae_imagenet, then
 aigc-jax train dit_xl_imagenet --data folder:DIR --autoencoder runs/vae_imagenet
 DIR is ImageNet's own folder of training images, with its 1,000 class folders. Each step encodes its images; the latents
-are not kept. Without ``--autoencoder`` there is nothing to train on, but the model of given latents compiles.
+are not kept. Without ``--autoencoder`` there is nothing to train on, but the model of given latents compiles, samples
+latents, and takes published weights: aigc-jax import dit_xl_imagenet --weights FILE.safetensors (docs/exchange.md).
 Measured: not trained here. Its step is compiled ahead of time for TPUs (docs/performance.md), a shortened run is part
 of the tests. Published: FID 9.62, with guidance 1.5 FID 2.27, after 7 million steps on latents of Stable Diffusion's
 autoencoder, which this library does not have (Peebles and Xie 2023, table 2).
@@ -18,16 +19,17 @@ does not. On chips of 16 GB: --net.remat full.
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import optax
 
 from aigc_jax.algorithms.denoiser import Denoiser
 from aigc_jax.algorithms.diffusion import diffusion
 from aigc_jax.algorithms.latent_diffusion import latent_diffusion
+from aigc_jax.data.latents import LATENT
 from aigc_jax.nets.dit import DiTSettings, make_dit
-from aigc_jax.processes.gaussian import variance_preserving
 from aigc_jax.processes.prediction import predict
+from aigc_jax.processes.tables import discrete_linear
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
 from aigc_jax.train.config import ImageConfig
@@ -82,8 +84,13 @@ class Config(ImageConfig):
 def build(config: Config) -> Experiment:
     """Compose the experiment."""
     if config.autoencoder is None:
-        latents = replace(config, image_shape=config.latent_shape, data="folder:latents")
-        return image_experiment(latents, _of_latents(config))._replace(open_data=_no_data)
+        latents = ImageConfig(
+            batch_size=config.batch_size,
+            data="folder:latents",
+            image_shape=config.latent_shape,
+            num_classes=config.num_classes,
+        )
+        return image_experiment(latents, _of_latents(config), modality=LATENT)._replace(open_data=_no_data)
     module = importlib.import_module("aigc_jax.configs.vae_mnist")
     latent_shape, autoencoder, variables = load_autoencoder(config.autoencoder, module, config)
     if latent_shape != config.latent_shape:
@@ -96,10 +103,11 @@ def build(config: Config) -> Experiment:
 
 
 def _of_latents(config: Config) -> Algorithm:
-    classes, process = config.num_classes or 0, variance_preserving()
+    classes, process = config.num_classes or 0, discrete_linear(config.num_train_steps)
     # Behind the prediction of the noise, the place of each log variance between its two limits.
     net = make_dit(config.net, num_classes=classes, out_channels=2 * config.latent_shape[-1])
-    parameterization = predict(process, "epsilon")
+    # Published code numbers its steps from 0, where one step of noise has been added already.
+    parameterization = predict(process, "epsilon")._replace(noise_label=lambda t: t - 1.0 / config.num_train_steps)
     return diffusion(
         Denoiser(net, process, parameterization, config.latent_shape, classes, bounds=None, num_levels=None),
         tx=optax.adamw(config.learning_rate, weight_decay=config.weight_decay),

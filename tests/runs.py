@@ -29,6 +29,7 @@ TINY = {
     "ddpm_digits": UNET,
     "edm_digits": UNET,
     "ddpm_mnist": f"--data digits {UNET}",
+    "ddpm_cifar10": f"--data digits --image-shape 28 28 1 {UNET}",
     "edm_cifar10": f"{FOLDER} {UNET} --net.dtype float32",
     "edm_imagenet64": f"{FOLDER} {UNET} --net.dtype float32",
     "consistency_mnist": f"--data digits {UNET}",

@@ -8,7 +8,10 @@ import pytest
 from aigc_jax.runs import build_experiment, config_names, load_config
 from aigc_jax.train.config import TrainConfig
 
-CONSTANT = {"ddpm_mnist", "dit_mnist", "edm_cifar10", "gan_mnist", "vqvae_cifar10", "wgan_gp_mnist"}
+CONSTANT = {
+    *("ddpm_cifar10", "ddpm_mnist", "dit_mnist", "dit_xl_imagenet", "edm_cifar10", "edm_imagenet64", "gan_mnist"),
+    *("vqvae_cifar10", "wgan_gp_mnist"),
+}
 """Shipped configs whose step size does not depend on the length of the run: constant, or after a warm-up."""
 
 

@@ -29,6 +29,16 @@ class Train(Configured):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Import(Configured):
+    """Make a run of weights in a file."""
+
+    weights: Path
+    """A .safetensors file: published weights of the same network in PyTorch, or those of aigc-jax export."""
+    workdir: Path | None = None
+    """The run directory to make; None for runs/CONFIG."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Compile(Configured):
     """Compile an experiment for a TPU that need not be there, and say whether it fits; exit 1 where it does not."""
 

@@ -37,6 +37,7 @@ usage: aigc-jax COMMAND ...
   likelihood RUN    how likely a run finds held-out examples: nats, bits/dim
   latents RUN       reconstructions, interpolations and traversals of an autoencoder
   verify RUN        whether its samples are the same here, bit for bit, or why they are not
+  import CONFIG     a run made of weights in a file: published ones of PyTorch, or of aigc-jax export
   export RUN        its weights as .safetensors, or its sampler as StableHLO, for other programs
   data list         which data there is           data prepare tfds:NAME   download and write it
   info              versions, devices and the shipped experiments
@@ -65,6 +66,7 @@ COMMANDS = {
 
 CONFIGURED = {
     "train": ("train", "Train", "train_config", "[--workdir DIR]"),
+    "import": ("import_weights", "Import", "import_weights", "--weights FILE.safetensors [--workdir DIR]"),
     "compile": ("compile", "Compile", "compile_config", "--topology v5e:2x4 [--sampler]"),
 }
 """Of each command on a config the same, and its own options; the settings of the config are options too."""

@@ -26,16 +26,19 @@ class WithClass(nn.Module):
         return jnp.concatenate([latent, nn.Embed(self.num_classes, self.features)(condition)], axis=-1)
 
 
-def sinusoids(position: Float[Array, " batch"], features: int) -> Float[Array, "batch feature"]:
+def sinusoids(
+    position: Float[Array, " batch"], features: int, *, endpoint: bool = False
+) -> Float[Array, "batch feature"]:
     """Cosines and sines of a number at geometrically spaced frequencies: [cos(w_k p), sin(w_k p)], float32 [B, F].
 
-    Frequencies run from 1 down to 1 / 10,000, so positions should span hundreds.
+    Frequencies run from 1 down to 1 / 10,000, so positions should span hundreds; ``endpoint`` includes the last one, as
+    the code of DDPM does.
 
     Reference:
         Vaswani et al., "Attention Is All You Need", 2017, section 3.5.
     """
     half = features // 2
-    frequencies = jnp.exp(-jnp.log(10_000.0) * jnp.arange(half, dtype=jnp.float32) / half)
+    frequencies = jnp.exp(-jnp.log(10_000.0) * jnp.arange(half, dtype=jnp.float32) / (half - endpoint))
     angle = position[:, None] * frequencies[None, :]
     return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
 
@@ -54,6 +57,7 @@ class NoiseEmbedding(nn.Module):
     features: int
     num_waves: int = 0  # waves of the noise label, even; 0 for as many as features
     num_classes: int = 0
+    endpoint: bool = False  # see sinusoids
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -62,7 +66,7 @@ class NoiseEmbedding(nn.Module):
     ) -> Float[Array, "batch feature"]:
         """Noise label [B], about [0, 1] or a few units wide, and class [B] (None: no condition) -> [B, features]."""
         # Waves are made for DDPM's 1,000 steps.
-        x = sinusoids(1000.0 * noise_label, self.num_waves or self.features)
+        x = sinusoids(1000.0 * noise_label, self.num_waves or self.features, endpoint=self.endpoint)
         x = nn.Dense(self.features, dtype=self.dtype)(x.astype(self.dtype))
         x = nn.Dense(self.features, dtype=self.dtype)(jax.nn.silu(x))
         if self.num_classes == 0:

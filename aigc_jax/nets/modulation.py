@@ -26,6 +26,7 @@ class ModulatedNorm(nn.Module):
     kind: ModulatedNormKind = "group"
     has_affine: bool = True  # a learned scale and bias besides the embedding's
     num_groups: int = 32  # of "group", at most; no group gets fewer than four channels
+    epsilon: float | None = None  # added to variances; None for 1e-5 of "group", 1e-6 of the others
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -52,7 +53,9 @@ class ModulatedNorm(nn.Module):
             if self.kind == "layer":
                 values = values - jax.lax.stop_gradient(jnp.mean(values, axis=-1, keepdims=True))
                 values = values - jnp.mean(values, axis=-1, keepdims=True)
-            values = values * jax.lax.rsqrt(jnp.mean(jnp.square(values), axis=-1, keepdims=True) + 1e-6)
+            values = values * jax.lax.rsqrt(
+                jnp.mean(jnp.square(values), axis=-1, keepdims=True) + (self.epsilon or 1e-6)
+            )
         return (values * scale.reshape(per_example) + shift.reshape(per_example)).astype(self.dtype)
 
     def _centre_groups(self, values: Array) -> tuple[Array, Array, Array]:
@@ -76,4 +79,4 @@ class ModulatedNorm(nn.Module):
         values = values - mean.reshape(batch, *(1,) * (values.ndim - 2), channels)
         rest = by_group(values)
         variance = jnp.maximum(by_group(jnp.square(values)) - jnp.square(rest), 0.0)
-        return values, rest, jax.lax.rsqrt(variance + 1e-5)
+        return values, rest, jax.lax.rsqrt(variance + (self.epsilon or 1e-5))

@@ -37,6 +37,7 @@ class ResidualBlock(nn.Module):
     dropout: float = 0.0
     norm: ModulatedNormKind = "group"
     is_scale_shift: bool = True  # the embedding scales and shifts after the norm (ADM); False adds it before (DDPM)
+    norm_epsilon: float | None = None  # see ModulatedNorm
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -47,7 +48,7 @@ class ResidualBlock(nn.Module):
         keys: Keys | None,
     ) -> Float[Array, "batch height2 width2 channel2"]:
         """[B, H, W, C] -> [B, H, W, width], the sides halved or doubled as ``resampling`` says."""
-        norm = {"kind": self.norm, "dtype": self.dtype}
+        norm = {"kind": self.norm, "epsilon": self.norm_epsilon, "dtype": self.dtype}
         resample = {"none": lambda x: x, "down": halve, "up": double}[self.resampling]
         h = resample(jax.nn.silu(ModulatedNorm(**norm)(x, None)))
         h = nn.Conv(self.width, (3, 3), dtype=self.dtype)(h)
@@ -86,6 +87,8 @@ class UNet(nn.Module):
     patch_size: int = 1
     norm: ModulatedNormKind = "group"
     is_scale_shift: bool = True  # see ResidualBlock
+    norm_epsilon: float | None = None  # see ModulatedNorm
+    endpoint: bool = False  # of the waves of the noise label, see sinusoids
     resampling: ResamplingKind = "block"
     is_symmetric: bool = False
     attention: AttentionKind = "auto"
@@ -107,12 +110,11 @@ class UNet(nn.Module):
         """
         self._check(x)
         out_channels = self.out_channels or x.shape[-1]
-        embedding = NoiseEmbedding(4 * self.width, self.width, self.num_classes, dtype=self.dtype)(
-            noise_label, condition
-        )
+        embed = NoiseEmbedding(4 * self.width, self.width, self.num_classes, self.endpoint, self.dtype)
+        embedding = embed(noise_label, condition)
         h = nn.Conv(self.width, (3, 3), dtype=self.dtype, name="in")(to_patches(x, self.patch_size).astype(self.dtype))
         h = self._levels(h, embedding, keys)
-        h = jax.nn.silu(ModulatedNorm(self.norm, dtype=self.dtype, name="out_norm")(h, None))
+        h = jax.nn.silu(self._norm(name="out_norm")(h, None))
         num_out = out_channels * self.patch_size**2
         h = nn.Conv(num_out, (3, 3), dtype=self.dtype, kernel_init=nn.initializers.zeros, name="out")(h)
         return from_patches(h.astype(jnp.float32), self.patch_size)
@@ -139,12 +141,15 @@ class UNet(nn.Module):
 
     def _block(self, width: int, resampling: Resampling = "none") -> ResidualBlock:
         block = rematerialized(ResidualBlock, self.remat, is_scanned=False)
-        return block(width, resampling, self.dropout, self.norm, self.is_scale_shift, self.dtype)
+        return block(width, resampling, self.dropout, self.norm, self.is_scale_shift, self.norm_epsilon, self.dtype)
+
+    def _norm(self, name: str | None = None) -> ModulatedNorm:
+        return ModulatedNorm(self.norm, epsilon=self.norm_epsilon, dtype=self.dtype, name=name)
 
     def _attend(self, h: Array, *, is_chosen: bool = False) -> Array:
         if not is_chosen and h.shape[1] not in self.attention_resolutions:
             return h
-        sequence = ModulatedNorm(self.norm, dtype=self.dtype)(h, None).reshape(h.shape[0], -1, h.shape[-1])
+        sequence = self._norm()(h, None).reshape(h.shape[0], -1, h.shape[-1])
         attend = SelfAttention(self.head_width, nn.initializers.zeros, self.attention, self.dtype)
         return h + attend(sequence).reshape(h.shape)
 
