@@ -38,7 +38,7 @@ def compile_config(module: ModuleType, name: str, arguments: Compile, command_li
         f"{num_parameters:,} parameters, {num_examples} examples a step\n{_operations(module, config)}",
         flush=True,
     )
-    step = compile_lowered(lower_step(experiment, config.parallel, devices), devices[0])
+    step = compile_lowered(lower_step(experiment, config, devices), devices[0])
     print(f"training step: {_verdict(step, devices[0].device_kind, _advice(config))}", flush=True)
     fits = step.fits
     if arguments.sampler and experiment.algorithm.sample is not None:

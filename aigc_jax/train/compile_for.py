@@ -24,8 +24,9 @@ from jax.sharding import SingleDeviceSharding
 from jax.stages import Lowered
 
 from aigc_jax.inference.sampling import BLOCK, make_block_fn
+from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.loop import abstract_batch, abstract_state, training_step
-from aigc_jax.train.parallel import Device, ParallelMode, make_parallel
+from aigc_jax.train.parallel import Device, make_parallel
 from aigc_jax.types import Experiment, UsageError
 
 GIB = 2**30
@@ -67,18 +68,18 @@ def find_topology(topology: str) -> list[Device]:
             ) from error
 
 
-def lower_step(experiment: Experiment, mode: ParallelMode, devices: Sequence[Device]) -> Lowered:
+def lower_step(experiment: Experiment, config: TrainConfig, devices: Sequence[Device]) -> Lowered:
     """The training step of an experiment for devices, as :func:`aigc_jax.train.loop.train` compiles it."""
-    num_examples = experiment.batch_spec["example"].shape[0]
-    if num_examples % len(devices):
+    num_examples, num_parts = experiment.batch_spec["example"].shape[0], len(devices) // config.mesh.tensor
+    parallel = make_parallel(config.parallel, devices, mesh=config.mesh, rules=config.sharding_rules)
+    if num_examples % num_parts:
         raise UsageError(
-            f"a batch of {num_examples} examples cannot be split evenly over {len(devices)} devices: set batch_size to "
-            f"a multiple of {len(devices)}"
+            f"a batch of {num_examples} examples cannot be split evenly over {num_parts} devices: set batch_size to "
+            f"a multiple of {num_parts}"
         )
-    parallel = make_parallel(mode, devices)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    step: Any = parallel.compile_step(training_step(experiment))
-    return step.lower(abstract_state(experiment), abstract_batch(experiment), key)
+    key, state = jax.eval_shape(lambda: jax.random.key(0)), abstract_state(experiment)
+    step: Any = parallel.compile_step(training_step(experiment), state)
+    return step.lower(state, abstract_batch(experiment), key)
 
 
 def lower_sampler(experiment: Experiment, device: Device, block_size: int = BLOCK) -> Lowered:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from aigc_jax.errors import option
 from aigc_jax.train.parallel import PARALLEL_MODES, ParallelMode
+from aigc_jax.train.sharding import DATA_PARALLEL, MeshSettings
 from aigc_jax.types import UsageError
 
 
@@ -33,6 +34,9 @@ class TrainConfig:
     """Seed of initial weights, of training noise and of the data order."""
     parallel: ParallelMode = "pmap"
     """How a step runs on several devices; all ways are equal up to rounding."""
+    mesh: MeshSettings = DATA_PARALLEL
+    sharding_rules: tuple[tuple[str, str], ...] = ()
+    """Pairs of a pattern of parameters' paths and a spec, before the rules of aigc_jax/train/sharding.py."""
     steps_per_call: int = 1
     """Steps that the devices make in one call: faster where a step is short, the same result bit for bit (on a CPU,
     where convolutions are slower in it, up to rounding)."""
@@ -106,14 +110,15 @@ _NAMES = {
     Range(0, 2**32): "seed",
     Range(0, _INT32): """
         checkpoint_every eval_every head_width minibatch_kernels num_warmup_steps sample_every warmup_steps""",
+    Range(-1, _INT32): "data",
     Range(0, _LOOPS): "data_workers num_blocks num_probes unroll",
     Range(1, _INT32): """
         attention_resolutions batch_size channel_multipliers code_dim critic_widths discriminator_width generator_width
         image_shape keep_checkpoints latent_dim latent_dims latent_shape log_every mixer_width mlp_ratio num_features
         patch_size r1_every schedule_steps steps width widths""",
     Range(1, _TABLES): """
-        chunk_size first_intervals last_intervals num_classes num_codes num_importance_samples num_microbatches
-        num_steps num_train_steps steps_per_call""",
+        chunk_size first_intervals fsdp last_intervals num_classes num_codes num_importance_samples num_microbatches
+        num_steps num_train_steps steps_per_call tensor""",
     Range(1, _LOOPS): "depth mixer_depth n_critic num_corrections num_restarts restart_steps",
     Range(2, _LOOPS): "num_levels",
 }

@@ -90,7 +90,7 @@ def train(
     """
     # All that can be refused without a run directory comes before there is one.
     validate(config)
-    parallel = make_parallel(config.parallel, devices)
+    parallel = make_parallel(config.parallel, devices, mesh=config.mesh, rules=config.sharding_rules)
     parallel.check_batch(experiment.batch_spec)
     with contextlib.ExitStack() as stack:
         stack.enter_context(lock_run(workdir))
@@ -127,7 +127,7 @@ def train(
             evaluate_fn,
             DevicePrefetcher(stream, parallel, lengths, config.steps_per_call),
         )
-        step_fn = parallel.compile_step(training_step(experiment), is_repeated=config.steps_per_call > 1)
+        step_fn = parallel.compile_step(training_step(experiment), shapes, is_repeated=config.steps_per_call > 1)
         stop = stack.enter_context(StopRequest())
         try:
             result = _run(session, step_fn, parallel.put_state(state), start, stop)

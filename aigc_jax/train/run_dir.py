@@ -31,6 +31,8 @@ FREE_ON_RESUME = frozenset(
         "steps",
         "schedule_steps",
         "parallel",
+        "mesh",
+        "sharding_rules",
         "steps_per_call",
         "log_every",
         "sample_every",
@@ -48,8 +50,8 @@ FREE_ON_RESUME = frozenset(
         "likelihood",
     }
 )
-"""Settings that may change when a run goes on. ``steps`` only where no schedule is computed from it; ``parallel``
-changes a step by rounding, and the weights drift apart."""
+"""Settings that may change when a run goes on. ``steps`` only where no schedule is computed from it; ``parallel`` and
+``mesh`` change a step by rounding, and the weights drift apart."""
 
 _PACKAGES = ("aigc-jax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -199,9 +201,9 @@ def check_resume(old: Run, config: str, values: Any, *, schedule_steps: int | No
             f"to those of {schedule_steps}: add --schedule-steps {old.schedule_steps} to keep them, at their last "
             "values beyond that step, or choose another --workdir"
         )
-    if before["parallel"] != now["parallel"]:
-        change = f"parallel {before['parallel']} -> {now['parallel']}"
-        print(f"note: {change}: each step is equal up to rounding, and the weights drift apart", file=sys.stderr)
+    names = ["parallel", *(name for name in now if name.startswith("mesh."))]
+    if changes := ", ".join(f"{name} {before[name]} -> {now[name]}" for name in names if before[name] != now[name]):
+        print(f"note: {changes}: each step is equal up to rounding, and the weights drift apart", file=sys.stderr)
 
 
 def _spec(shape: Sequence[int], dtype: str) -> jax.ShapeDtypeStruct:

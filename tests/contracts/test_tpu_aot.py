@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from aigc_jax.train.compile_for import compile_lowered, find_topology, lower_sampler, lower_step
+from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import Conditions, Experiment
 
 from .table import NUM_CLASSES, ROWS, batch_at
@@ -22,7 +23,7 @@ def test_step_and_sampler_compile_for_a_tpu(name):
         modality=row.modality,
         conditions=Conditions([str(number) for number in range(NUM_CLASSES)]) if row.num_classes else None,
     )
-    step = compile_lowered(lower_step(experiment, "shard_map", devices), devices[0])
+    step = compile_lowered(lower_step(experiment, TrainConfig(parallel="shard_map"), devices), devices[0])
     assert step.fits
     assert step.collectives["all-reduce"] >= 1
     if experiment.algorithm.sample is not None:

@@ -18,6 +18,7 @@ from aigc_jax.runs import config_names, load_config
 from aigc_jax.train.config import RANGES, ImageConfig, Range, TrainConfig, validate
 from aigc_jax.train.config_io import config_from_values
 from aigc_jax.train.run_dir import FREE_ON_RESUME, check_resume, lock_run, open_run, read_run, write_run
+from aigc_jax.train.sharding import MeshSettings
 from aigc_jax.types import UsageError
 
 from .toys import ToyConfig
@@ -230,6 +231,9 @@ def test_resume_may_change_how_long_and_how_often_only(tmp_path):
         "steps": 9,
         "schedule_steps": 9,
         "parallel": "jit",
+        "mesh": MeshSettings(fsdp=2),
+        "sharding_rules": (("kernel", "fsdp"),),
+        "steps_per_call": 9,
         "log_every": 9,
         "sample_every": 9,
         "checkpoint_every": 9,
@@ -377,8 +381,8 @@ def numbers(values):
 def test_every_number_of_a_shipped_config_has_a_range_that_holds_its_default(name):
     config = load_config(name).Config()
     validate(config)
-    # Samplers check their own settings, all of them together.
-    checked_elsewhere = {"guidance", "guidance_interval", "guidance_rescale", "restart_interval"}
+    # Samplers check their own settings, all of them together; rules of shardings hold no numbers.
+    checked_elsewhere = {"guidance", "guidance_interval", "guidance_rescale", "restart_interval", "sharding_rules"}
     assert {name for name, _ in numbers(config)} <= RANGES.keys() | checked_elsewhere
 
 
