@@ -28,18 +28,19 @@ def compile_config(module: ModuleType, name: str, arguments: Compile, command_li
     config: TrainConfig = arguments.config
     validate(config)
     devices = find_topology(arguments.topology)
-    if config.parallel == "pmap":  # shard_map behind another interface, which takes no devices that are not there
+    data, fsdp, tensor = config.mesh.sizes(len(devices))
+    if config.parallel == "pmap" and not config.mesh.is_sharded:
+        # It is shard_map behind another interface, which takes no devices that are not there.
         config = dataclasses.replace(config, parallel="shard_map")
     experiment, _ = build_experiment(module, config)
     num_hosts, num_examples = len({each.process_index for each in devices}), experiment.batch_spec["example"].shape[0]
     num_parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract_state(experiment).params))
-    print(
-        f"{visible(Path(name).stem)} for {visible(arguments.topology)}: {len(devices)} devices of {num_hosts} hosts, "
-        f"{num_parameters:,} parameters, {num_examples} examples a step\n{_operations(module, config)}",
-        flush=True,
-    )
+    what = f"{num_parameters:,} parameters, {num_examples} examples a step"
+    where = f"{len(devices)} devices of {num_hosts} hosts (data {data} x fsdp {fsdp} x tensor {tensor})"
+    print(f"{visible(Path(name).stem)} for {visible(arguments.topology)}: {where}, {what}")
+    print(_operations(module, config), flush=True)
     step = compile_lowered(lower_step(experiment, config, devices), devices[0])
-    print(f"training step: {_verdict(step, devices[0].device_kind, _advice(config))}", flush=True)
+    print(f"training step: {_verdict(step, devices[0].device_kind, _advice(config, len(devices)))}", flush=True)
     fits = step.fits
     if arguments.sampler and experiment.algorithm.sample is not None:
         sampler = compile_lowered(lower_sampler(experiment, devices[0]), devices[0])
@@ -80,7 +81,9 @@ def _with_remat(config: TrainConfig) -> list[str]:
     return [name for name, group in vars(config).items() if dataclasses.is_dataclass(group) and hasattr(group, "remat")]
 
 
-def _advice(config: TrainConfig) -> str:
+def _advice(config: TrainConfig, num_devices: int) -> str:
     """What makes a training step smaller and is not set yet."""
-    options = [f"--{name}.remat full" for name in _with_remat(config) if getattr(config, name).remat != "full"]
+    options = [] if config.parallel == "jit" else ["--parallel jit"]
+    options = [] if config.mesh.is_sharded else [*options, f"--mesh.fsdp {num_devices}"]
+    options += [f"--{name}.remat full" for name in _with_remat(config) if getattr(config, name).remat != "full"]
     return " ".join(options) or f"--num-microbatches {2 * config.num_microbatches}"
