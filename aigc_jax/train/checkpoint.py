@@ -1,8 +1,9 @@
-"""Checkpoints, written by orbax in the background, with a checksum of every array.
+"""Checkpoints, written by orbax in the background, with a fingerprint of every array.
 
-A checkpoint holds one plain copy of the state as numpy arrays, so that a run resumes on another number of devices
-or in another parallel mode, together with the shape, dtype and checksum of every array and a checksum of this
-description. A checkpoint that was cut short or changed on the disk is detected and skipped.
+A checkpoint holds the global arrays of the state, whichever devices and processes held their parts, so that a run
+resumes on another number of them, on another mesh or in another parallel mode; together with the shape, dtype and
+fingerprint of every array and a checksum of this description. A checkpoint that was cut short or changed on the disk is
+detected and skipped.
 """
 
 from __future__ import annotations
@@ -22,15 +23,20 @@ from typing import Any, Literal, cast
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
 from aigc_jax.data.files import visible
+from aigc_jax.train.fingerprint import fingerprints
 from aigc_jax.train.former_layouts import has_separate_blocks, with_separate_blocks, with_stacked_blocks
 from aigc_jax.train.run_dir import checkpoint_steps, read_run
 from aigc_jax.types import TrainState, UsageError, Variables
 
 Which = Literal["latest", "best"] | int
 """Which checkpoint: the newest complete one, the one with the best evaluation, or the one at a step."""
+
+FORMAT = 2
+"""The layout of a checkpoint: 2 has fingerprints, 1, which had no number, CRC-32 of the bytes of each array."""
 
 
 class Checkpoints:
@@ -51,6 +57,7 @@ class Checkpoints:
         self._best_metric, self._sign = best_metric, 1 if best_mode == "max" else -1
         self._is_read_only = is_read_only
         self._scores: dict[int, float] = {}
+        self._pending: int | None = None  # the step that is being written
         self._late_errors, self._has_failed = _LateErrorsIgnored(), False
         options = ocp.CheckpointManagerOptions(
             preservation_policy=_NewestAndBest(keep, self.best_step),
@@ -65,18 +72,46 @@ class Checkpoints:
                 self._note_score(step, self._read_info(step)["metrics"])
 
     def save(self, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
-        """Begin to write a plain copy of the state, unless its step has a checkpoint; training may go on meanwhile."""
-        state = jax.device_get(state)
+        """Begin to write the state, unless its step has a checkpoint; training may go on meanwhile.
+
+        A state in parts is written by all processes, each its own parts, and another one by the first process.
+        """
         step = int(state.step)
+        self._settle()
         if step in self.steps():
             return
+        # Not a copy where devices hold parts: orbax has read them when it returns, and on a CPU, where it reads the
+        # devices' memory, jax makes a step that is given that memory write elsewhere.
+        state = state if _is_in_parts(state) else jax.device_get(state)
         metrics = {name: float(value) for name, value in (metrics or {}).items()}
-        self._note_score(step, metrics)
-        info = {"arrays": _describe(state), "metrics": metrics}
+        info = {"format": FORMAT, "arrays": _describe(state, FORMAT), "metrics": metrics}
         info["checksum"] = _info_checksum(info)
         contents = ocp.args.Composite(state=ocp.args.StandardSave(state), info=ocp.args.JsonSave(info))
+        self._note_score(step, metrics)
         with self._writing():
             self._manager.save(step, args=contents, force=True)
+        self._pending = step
+
+    def _settle(self) -> None:
+        """Wait until the last save is on the disk, and forget it where it is not whole there.
+
+        orbax keeps a step in its list whose files it could not finish; it would count as the newest, and hinder saving.
+        """
+        step, self._pending = self._pending, None
+        if step is None:
+            return
+        with self._writing():
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+        is_whole = step in checkpoint_steps(self._run) and all(
+            (self.folder / str(step) / item).is_dir() for item in ("state", "info")
+        )
+        if jax.process_count() > 1:  # one process looks, so that all agree on what the next save does
+            is_whole = bool(multihost_utils.broadcast_one_to_all(np.bool_(is_whole)))
+        if not is_whole:
+            self._scores.pop(step, None)
+            self._manager.reload()
+            print(f"warning: the checkpoint {self._where(step)} was not finished; {self.last_good()}", file=sys.stderr)
 
     def is_best(self, metrics: Mapping[str, float]) -> bool:
         """Whether an evaluation beats those of all checkpoints; False without a best metric."""
@@ -113,14 +148,20 @@ class Checkpoints:
         return None
 
     def restore(self, step: int, abstract_state: TrainState) -> TrainState:
-        """The checkpoint of one step; UsageError for one of another model, BrokenCheckpointError for a damaged one."""
-        arrays = self._read_info(step)["arrays"]
+        """The checkpoint of one step; UsageError for one of another model, BrokenCheckpointError for a damaged one.
+
+        Its arrays are numpy's; where ``abstract_state`` gives each a sharding, they are read into devices in parts.
+        """
+        info = self._read_info(step)
+        arrays, number = info["arrays"], info.get("format", 1)
         is_former = has_separate_blocks(arrays)
         saved_state = with_separate_blocks(abstract_state) if is_former else abstract_state
         _check_fit(arrays, saved_state, self._where(step))
-        like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), saved_state)
-        state = self._read(step, "state", ocp.args.StandardRestore(like))
-        if _describe(state) != arrays:
+        if is_former or number == 1:  # what must be stacked, or read in order, is needed whole
+            saved_state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved_state)
+        # Never from orbax's own record of where arrays lay: those devices need not exist.
+        state = self._read(step, "state", ocp.args.StandardRestore(jax.tree.map(_like, saved_state)))
+        if _describe(state, number) != arrays:
             raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is damaged (its checksums differ)")
         return with_stacked_blocks(state) if is_former else state
 
@@ -128,6 +169,11 @@ class Checkpoints:
         info = self._read(step, "info", ocp.args.JsonRestore())
         if not _is_info(info):
             raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is damaged (its description is broken)")
+        if info.get("format", 1) > FORMAT:
+            raise UsageError(
+                f"the checkpoint {self._where(step)} has format {info['format']}, this library reads up to {FORMAT}: "
+                "install a newer aigc-jax"
+            )
         return info
 
     def _read(self, step: int, item: str, how: ocp.args.CheckpointArgs) -> Any:
@@ -143,9 +189,7 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Wait until all is on the disk; UsageError where it could not be written."""
-        with self._writing():
-            self._manager.wait_until_finished()
-            self._manager.check_for_errors()
+        self._settle()
 
     def verify(self, step: int, abstract_state: TrainState) -> None:
         """Read a saved checkpoint back: file systems and paths exist on which orbax reports success and loses it."""
@@ -231,12 +275,24 @@ class _NewestAndBest(policies.PreservationPolicy):
         return [i >= newest or checkpoint.step == best for i, checkpoint in enumerate(checkpoints)]
 
 
-def _describe(state: TrainState) -> dict[str, list[Any]]:
-    """``{path: [shape, dtype, checksum]}`` of the arrays."""
-    return {
-        name: [*_shape_and_dtype(leaf), zlib.crc32(np.ascontiguousarray(leaf).tobytes())]
-        for name, leaf in _named(state)
-    }
+def _is_in_parts(state: TrainState) -> bool:
+    """Whether no single device of this process holds the whole state."""
+    return any(isinstance(leaf, jax.Array) and not leaf.is_fully_replicated for leaf in jax.tree.leaves(state))
+
+
+def _like(leaf: Any) -> Any:
+    """What orbax is given to read an array into: a sharding, or numpy's memory."""
+    return leaf if getattr(leaf, "sharding", None) is not None else np.empty(leaf.shape, leaf.dtype)
+
+
+def _describe(state: TrainState, number: int) -> dict[str, list[Any]]:
+    """``{path: [shape, dtype, fingerprint]}`` of the arrays, as a format has them."""
+    marks = jax.tree.leaves(jax.tree.map(_crc32, state) if number == 1 else fingerprints(state))
+    return {name: [*_shape_and_dtype(leaf), mark] for (name, leaf), mark in zip(_named(state), marks, strict=True)}
+
+
+def _crc32(leaf: Any) -> int:
+    return zlib.crc32(np.ascontiguousarray(leaf).tobytes())
 
 
 def _check_fit(arrays: Mapping[str, list[Any]], abstract_state: TrainState, where: str) -> None:
@@ -274,12 +330,15 @@ def _is_info(info: Any) -> bool:
         return False
     is_measured = all(isinstance(value, int | float) for value in info["metrics"].values())
     is_described = all(isinstance(each, list) and len(each) == 3 for each in info["arrays"].values())
+    is_numbered = type(info.get("format", 1)) is int and info.get("format", 1) > 0
     # Checkpoints of the first versions have no checksum of their description.
-    return is_measured and is_described and info.get("checksum") in (None, _info_checksum(info))
+    is_unsigned = "checksum" not in info and "format" not in info
+    is_signed = info.get("checksum") == _info_checksum(info)
+    return is_measured and is_described and is_numbered and (is_signed or is_unsigned)
 
 
 def _info_checksum(info: Mapping[str, Any]) -> int:
-    described = {name: info.get(name) for name in ("arrays", "metrics")}
+    described = {name: info.get(name) for name in ("format", "arrays", "metrics") if name != "format" or name in info}
     return zlib.crc32(json.dumps(described, sort_keys=True).encode())
 
 

@@ -43,7 +43,7 @@ EvaluateFn = Callable[[Variables, int], dict[str, float]]
 class TrainResult(NamedTuple):
     """Result of a training run."""
 
-    state: TrainState  # the final state, a plain copy on one device
+    state: TrainState  # the final state, a plain copy on one device; one in parts as it lies on its mesh
     step: int  # number of steps made in all
     seconds: float  # time spent on the steps of this call, compilation excluded
     compile_seconds: float  # the first step's tracing and compilation
@@ -99,9 +99,9 @@ def train(
             workdir, keep=config.keep_checkpoints, best_metric=config.best_metric, best_mode=config.best_mode
         )
         stack.push(_closing(checkpoints.close))
-        shapes = abstract_state(experiment)
+        shapes = parallel.placed(abstract_state(experiment))
         state = checkpoints.restore_latest(shapes)
-        state = initial_state(experiment, config.seed) if state is None else state
+        state = initial_state(experiment, config.seed, parallel.shardings) if state is None else state
         if on_start is not None:
             on_start(state)
         start = int(state.step)
@@ -149,11 +149,13 @@ def training_step(experiment: Experiment) -> StepFn:
     return with_finite_flag(lambda state, batch, key: experiment.algorithm.step(state, experiment.to_batch(batch), key))
 
 
-def initial_state(experiment: Experiment, seed: int) -> TrainState:
-    """The state before the first step."""
-    key = split_by_name(jax.random.key(seed), "init")["init"]
+def initial_state(
+    experiment: Experiment, seed: int, shardings: Callable[[TrainState], TrainState] | None = None
+) -> TrainState:
+    """The state before the first step; with shardings each device computes its own part, and none holds the whole."""
+    key, init = split_by_name(jax.random.key(seed), "init")["init"], functools.partial(_init, experiment)
     # Compiled whole: op by op, a deep network takes longer to start than to train a hundred steps.
-    return jax.jit(functools.partial(_init, experiment))(key)
+    return jax.jit(init, out_shardings=shardings and shardings(jax.eval_shape(init, key)))(key)
 
 
 def abstract_state(experiment: Experiment) -> TrainState:
@@ -223,7 +225,7 @@ def _run(session: _Session, step_fn: CompiledStep, state: TrainState, start: int
         step += num_steps
     seconds, data_wait = throughput.total()
     stopped_by = stop.signal if step < config.steps else None
-    return TrainResult(session.parallel.get_state(state), step, seconds, compile_seconds, data_wait, stopped_by)
+    return TrainResult(session.parallel.kept_state(state), step, seconds, compile_seconds, data_wait, stopped_by)
 
 
 def _between_steps(
@@ -252,8 +254,9 @@ def _between_steps(
     session.guard.drain()  # so that nothing bad is logged, drawn or saved
     steps_per_s, data_wait = throughput.lap(step) if is_logged else (0.0, 0.0)
     with throughput.paused():
-        plain = functools.cache(lambda: session.parallel.get_state(state))
-        evaluation = _evaluate(session, plain().variables, step) if is_evaluated else {}
+        kept = functools.cache(lambda: session.parallel.kept_state(state))
+        variables = functools.cache(lambda: session.parallel.get_variables(kept()))
+        evaluation = _evaluate(session, variables(), step) if is_evaluated else {}
         if is_logged:
             last = jax.device_get(metrics)
             if config.steps_per_call > 1:
@@ -261,11 +264,11 @@ def _between_steps(
             numbers = {name: float(value) for name, value in last.items() if name != FLAG}
             session.log.write(Record(step, {**numbers, **evaluation}, steps_per_s, data_wait, time.time()))
         if is_drawn:
-            _draw(session, plain().variables, step)
+            _draw(session, variables(), step)
         if is_saved or session.checkpoints.is_best(evaluation):
-            check_weights(plain())
+            check_weights(kept())
             session.log.flush()  # a resumed run never logs the steps before its checkpoint again
-            session.checkpoints.save(plain(), evaluation)
+            session.checkpoints.save(kept(), evaluation)
 
 
 def _evaluate(session: _Session, variables: Variables, step: int) -> dict[str, float]:

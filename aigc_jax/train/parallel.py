@@ -21,7 +21,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from aigc_jax.rng import step_key
 from aigc_jax.train.calls import repeated
 from aigc_jax.train.sharding import DATA_PARALLEL, MeshSettings, Rules, batch_sharding, make_mesh, state_shardings
-from aigc_jax.types import Batch, Key, Metrics, PyTree, StepFn, TrainState, UsageError
+from aigc_jax.types import Batch, Key, Metrics, PyTree, StepFn, TrainState, UsageError, Variables
 
 AXIS = "data"
 
@@ -55,6 +55,24 @@ class Parallel(NamedTuple):
     get_state: Callable[[PyTree], PyTree]  # a fresh plain copy, on one device, of a state, or of a part of one, on many
     shardings: Callable[[TrainState], TrainState] | None
     """``state or shapes -> where its arrays lie``; None where every device holds all of them."""
+
+    def placed(self, shapes: TrainState) -> TrainState:
+        """The shapes of a state, with the sharding of each array where devices hold parts."""
+        if self.shardings is None:
+            return shapes
+
+        def place(leaf: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+        return jax.tree.map(place, shapes, self.shardings(shapes))
+
+    def kept_state(self, state: TrainState) -> TrainState:
+        """The state as it is checked, saved and returned: a plain copy; in parts where no device holds the whole."""
+        return self.get_state(state) if self.shardings is None else state
+
+    def get_variables(self, kept: TrainState) -> Variables:
+        """The weights to sample with, on one device; of a state in parts they alone are gathered."""
+        return kept.variables if self.shardings is None else self.get_state(kept.variables)
 
 
 def find_devices() -> list[Device]:

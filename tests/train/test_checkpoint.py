@@ -3,6 +3,7 @@
 import json
 import resource
 import shutil
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -217,14 +218,38 @@ def test_a_description_of_other_structure_is_skipped(tmp_path, two_checkpoints, 
     assert_is(load_state(run, SHAPES), 1)
 
 
-def test_checkpoints_without_a_checksum_of_their_description_are_read(tmp_path, two_checkpoints):
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_checkpoints_of_the_first_format_are_read_and_checked(tmp_path, two_checkpoints, is_signed, capsys):
+    """They have CRC-32 of each array, no number, and those of the first versions no checksum of their description."""
     run = tmp_path / "run"
     shutil.copytree(two_checkpoints, run)
     file = run / "checkpoints" / "2" / "info" / "metadata"
     info = json.loads(file.read_text())
-    del info["checksum"]
-    file.write_text(json.dumps(info))
+    named = jax.tree.leaves_with_path(make_state(2))
+    for path, leaf in named:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        info["arrays"][name] = [list(leaf.shape), str(leaf.dtype), zlib.crc32(np.asarray(leaf).tobytes())]
+    info = {"arrays": info["arrays"], "metrics": info["metrics"]}
+    described = json.dumps(info, sort_keys=True).encode()
+    file.write_text(json.dumps({**info, "checksum": zlib.crc32(described)} if is_signed else info))
     assert_is(load_state(run, SHAPES), 2)
+    assert capsys.readouterr().err == ""
+    info["arrays"]["step"][2] ^= 1
+    file.write_text(json.dumps(info))
+    assert_is(load_state(run, SHAPES), 1)
+
+
+def test_a_checkpoint_of_a_newer_format_is_refused(tmp_path, two_checkpoints):
+    run = tmp_path / "run"
+    shutil.copytree(two_checkpoints, run)
+    file = run / "checkpoints" / "2" / "info" / "metadata"
+    info = json.loads(file.read_text()) | {"format": 3}
+    info["checksum"] = zlib.crc32(
+        json.dumps({name: info[name] for name in ("format", "arrays", "metrics")}, sort_keys=True).encode()
+    )
+    file.write_text(json.dumps(info))
+    with pytest.raises(UsageError, match="has format 3, this library reads up to 2"):
+        load_state(run, SHAPES)
 
 
 def test_names_that_are_no_steps_are_passed_over_or_refused(tmp_path, two_checkpoints):
