@@ -31,6 +31,7 @@ from aigc_jax.train.loop import EvaluateFn, TrainResult, train
 from aigc_jax.train.parallel import Device
 from aigc_jax.train.pretrained import rebuild
 from aigc_jax.train.run_dir import read_run
+from aigc_jax.train.watchdog import NO_LIMITS, Limits
 from aigc_jax.types import Data, Experiment, UsageError, Variables
 
 
@@ -186,6 +187,7 @@ def run_training(
     evaluate_fn: EvaluateFn | None = None,
     schedule_steps: int | None = None,
     devices: Sequence[Device] | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> TrainResult:
     """Train an experiment on opened data, see :func:`aigc_jax.train.loop.train`."""
 
@@ -212,4 +214,5 @@ def run_training(
         resume_command=resume_command,
         schedule_steps=schedule_steps,
         devices=devices,
+        limits=limits,
     )

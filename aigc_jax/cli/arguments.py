@@ -26,6 +26,19 @@ class Train(Configured):
 
     workdir: Path | None = None
     """The run directory; None for runs/CONFIG. A run that it already holds goes on."""
+    distributed: bool = False
+    """Train with several processes, found in the environment: Cloud TPU, GKE, Kubernetes, SLURM, Open MPI."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, instead of what the environment says."""
+    num_processes: int | None = None
+    """Number of processes, likewise."""
+    process_id: int | None = None
+    """Which of them this one is, from 0, likewise."""
+    step_timeout: str | None = None
+    """End with status 75 when a step takes longer, for example 10m; None with several processes: 20 x the median, at
+    least 5m."""
+    save_before: str | None = None
+    """Stop and save in time before this command has run so long, for example 25m or 3h30m: for clusters that end it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

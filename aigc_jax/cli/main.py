@@ -1,7 +1,8 @@
 """The command line: parses, runs one command, and turns errors into one line and an exit status.
 
 Exit status: 0 done, 1 a gate failed or the training diverged, 2 a mistake in usage or a file that cannot be read or
-written, 70 any other error (AIGC_JAX_TRACEBACK=1 prints its traceback), 128 + N stopped by signal N.
+written, 70 any other error (AIGC_JAX_TRACEBACK=1 prints its traceback), 75 another process of the training died or is
+stuck (started again, it goes on), 128 + N stopped by signal N.
 """
 
 from __future__ import annotations
@@ -134,9 +135,10 @@ def _report(error: Exception) -> int:
         return 141
     status, text = 2, str(error)
     if not isinstance(error, UsageError):
+        from aigc_jax.train.cluster import LostPeerError
         from aigc_jax.train.nan_guard import NonFiniteError
 
-        status = 1 if isinstance(error, NonFiniteError) else 70
+        status = 1 if isinstance(error, NonFiniteError) else 75 if isinstance(error, LostPeerError) else 70
     if status == 70:
         text = f"{type(error).__name__}: {text or 'no message'} (in {_place(error)}); "
         text += "set AIGC_JAX_TRACEBACK=1 to see the traceback"

@@ -12,7 +12,7 @@ import functools
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +27,7 @@ from aigc_jax.inference.grid import ShownFn, make_show_fn
 from aigc_jax.rng import split_by_name
 from aigc_jax.train.calls import call_lengths
 from aigc_jax.train.checkpoint import Checkpoints
+from aigc_jax.train.cluster import check_agreement
 from aigc_jax.train.config import TrainConfig, validate
 from aigc_jax.train.logging import Log, Record, open_log
 from aigc_jax.train.nan_guard import FLAG, NanGuard, NonFiniteError, check_weights, with_finite_flag
@@ -34,6 +35,7 @@ from aigc_jax.train.parallel import CompiledStep, Device, HostBatch, Parallel, m
 from aigc_jax.train.prefetch import DevicePrefetcher, Throughput
 from aigc_jax.train.run_dir import lock_run, open_run
 from aigc_jax.train.signals import StopRequest
+from aigc_jax.train.watchdog import NO_LIMITS, Limits, Watchdog
 from aigc_jax.types import Experiment, Key, Metrics, PyTree, StepFn, TrainState, UsageError, Variables
 
 EvaluateFn = Callable[[Variables, int], dict[str, float]]
@@ -64,6 +66,7 @@ def train(
     resume_command: str | None = "the same command",
     devices: Sequence[Device] | None = None,
     schedule_steps: int | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> TrainResult:
     """Train, from the newest complete checkpoint in the run directory where there is one.
 
@@ -79,6 +82,7 @@ def train(
         devices: the devices to use; None for all.
         schedule_steps: the number of steps that the experiment's schedules were made for; a run does not go on with
             another one. None where it has no schedule.
+        limits: the time that a step may take, and the time before which the run stops and saves.
 
     Returns:
         A :class:`TrainResult`, also when a signal stopped the run.
@@ -105,6 +109,7 @@ def train(
         if on_start is not None:
             on_start(state)
         start = int(state.step)
+        check_agreement("newest checkpoint", start)
         if start >= config.steps:
             return TrainResult(state, start, 0.0, 0.0, 0.0, None)
         if jax.process_index() == 0:
@@ -126,6 +131,7 @@ def train(
             make_show_fn(experiment, config.seed) if config.sample_every else None,
             evaluate_fn,
             DevicePrefetcher(stream, parallel, lengths, config.steps_per_call),
+            stack.enter_context(Watchdog(limits, workdir)),
         )
         step_fn = parallel.compile_step(training_step(experiment), shapes, is_repeated=config.steps_per_call > 1)
         stop = stack.enter_context(StopRequest())
@@ -197,6 +203,7 @@ class _Session(NamedTuple):
     show_fn: ShownFn | None
     evaluate_fn: EvaluateFn | None
     prefetcher: DevicePrefetcher
+    watchdog: Watchdog
 
 
 def _run(session: _Session, step_fn: CompiledStep, state: TrainState, start: int, stop: StopRequest) -> TrainResult:
@@ -215,7 +222,8 @@ def _run(session: _Session, step_fn: CompiledStep, state: TrainState, start: int
         session.guard.push(step, metrics, num_steps)
         prefetcher.refill(metrics)
         session.log.advance(step)
-        is_stopped = stop.is_asked(is_meeting=step % config.log_every == 0)
+        session.watchdog.call_ended(step)
+        is_stopped = stop.is_asked()
         _between_steps(session, step, state, metrics, throughput, num_steps=num_steps, is_stopped=is_stopped)
         # A signal that comes after this look has one more call made: this one is finished and perhaps saved.
         if is_stopped or step == config.steps:
@@ -253,7 +261,7 @@ def _between_steps(
         return
     session.guard.drain()  # so that nothing bad is logged, drawn or saved
     steps_per_s, data_wait = throughput.lap(step) if is_logged else (0.0, 0.0)
-    with throughput.paused():
+    with throughput.paused(), session.watchdog.paused():
         kept = functools.cache(lambda: session.parallel.kept_state(state))
         variables = functools.cache(lambda: session.parallel.get_variables(kept()))
         evaluation = _evaluate(session, variables(), step) if is_evaluated else {}
@@ -266,9 +274,18 @@ def _between_steps(
         if is_drawn:
             _draw(session, variables(), step)
         if is_saved or session.checkpoints.is_best(evaluation):
-            check_weights(kept())
-            session.log.flush()  # a resumed run never logs the steps before its checkpoint again
-            session.checkpoints.save(kept(), evaluation)
+            _save(session, kept, evaluation, is_end=is_end)
+
+
+def _save(session: _Session, kept: Callable[[], TrainState], evaluation: Mapping[str, float], *, is_end: bool) -> None:
+    begin = time.perf_counter()
+    check_weights(kept())
+    session.log.flush()  # a resumed run never logs the steps before its checkpoint again
+    session.checkpoints.save(kept(), evaluation)
+    # The first one is waited for, and tells how long a stop takes.
+    if session.watchdog.save_seconds is None and not is_end:
+        session.checkpoints.wait()
+        session.watchdog.saved(time.perf_counter() - begin)
 
 
 def _evaluate(session: _Session, variables: Variables, step: int) -> dict[str, float]:

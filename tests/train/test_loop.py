@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -274,59 +273,3 @@ def test_a_killed_process_says_how_to_resume_and_resumes_bitwise_equal(tmp_path)
     for ours, theirs in zip(leaves(resumed.state), leaves(whole.state), strict=True):
         assert ours.tobytes() == theirs.tobytes()
     assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
-
-
-PEER = """
-import sys
-import jax
-import numpy as np
-from pathlib import Path
-from tests.train.toys import Game, ToyConfig, batches, experiment
-from aigc_jax.train.loop import train
-
-index, address, mode, workdir = int(sys.argv[1]), *sys.argv[2:]
-jax.config.update("jax_cpu_collectives_implementation", "gloo")
-jax.distributed.initialize(address, num_processes=2, process_id=index)
-
-def my_part(start):
-    for batch in batches(start):
-        yield {name: np.array_split(array, 2)[index] for name, array in batch.items()}
-
-def evaluate_fn(variables, step):
-    if step == 3 and index == 1:
-        import signal
-        signal.raise_signal(signal.SIGTERM)
-    return {}
-
-config = ToyConfig(parallel=mode, eval_every=1, log_every=2)
-toy = experiment(Game(num_players=1), mode)
-print(train(toy, config, Path(workdir), batches=my_part, evaluate_fn=evaluate_fn).step)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", ["pmap", "jit"])
-def test_two_processes_train_and_stop_as_one(tmp_path, whole_run, mode):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    root = Path(__file__).parents[2]
-    flags = "--xla_force_host_platform_device_count=2"
-    environment = {**os.environ, "PYTHONPATH": str(root), "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    peers = [
-        subprocess.Popen(
-            [sys.executable, "-c", PEER, str(index), address, mode, str(tmp_path)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(2)
-    ]
-    outputs = [peer.communicate(timeout=100) for peer in peers]
-    # Asked after step 3, one of them, they agree at the next log step.
-    assert [out.split()[-1] for out, _ in outputs] == ["4", "4"], outputs
-    assert all("stopped at step 4, saved" in err for _, err in outputs)
-    result = run(tmp_path, ToyConfig(eval_every=1, log_every=2), evaluate_fn=stop_at(None))
-    for ours, theirs in zip(leaves(result.state.params), leaves(whole_run[0].state.params), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-6)
