@@ -43,6 +43,9 @@ OTHER_BLOCK = 16
 MAX_SHARE = 0.1
 """Of the distance between two samples: by less than this share rounding may change one."""
 
+MAX_CAUSES = 20
+"""Settings, and facts of the environment, that are named as causes."""
+
 _DTYPES = ("float32", "float64", "float16", "bfloat16", "int32", "int8", "uint8", "bool")
 _UNRELATED = (FREE_ON_RESUME - {"sampling"}) | {"data"}
 _PACKAGES = ("aigc-jax", "jax", "jaxlib", "flax", "numpy")
@@ -240,10 +243,13 @@ def _causes(old: Certificate, new: Certificate) -> list[str]:
     if old.weights != new.weights:
         causes.append(f"the weights of step {new.step} are others than those that were certified")
     for before, now in ((old.settings, new.settings), (old.environment, new.environment)):
-        for name in sorted(before.keys() | now.keys(), key=list({**now, **before}).index):
+        # One that was added since has the value that it had without a name.
+        changed = [name for name in before if before[name] != now.get(name, "unset")]
+        for name in changed[:MAX_CAUSES]:
             then, here = (visible(str(each.get(name, "unset")))[:100] for each in (before, now))
-            if before.get(name, "unset") != now.get(name, "unset"):
-                causes.append(f"{name}: {then or 'none'} -> {here or 'none'}")
+            causes.append(f"{name}: {then or 'none'} -> {here or 'none'}")
+        if len(changed) > MAX_CAUSES:
+            causes.append(f"{len(changed) - MAX_CAUSES} more that differ")
     if old.data != new.data:
         causes.append("the record of the data (data.json) names others")
     return causes
