@@ -15,6 +15,7 @@ import optax
 from aigc_jax.algorithms.denoiser import PLAYER
 from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
 from aigc_jax.inference.flops import count_flops
+from aigc_jax.inference.peaks import published_peak
 from aigc_jax.nets.dit import DiT
 from aigc_jax.nets.unet import UNet
 from aigc_jax.processes.times import logit_normal_times
@@ -38,8 +39,6 @@ NUM_CLASSES = 10
 LEARNING_RATE = 1e-4
 TOLERANCES = {"float32": 1e-4, "bfloat16": 2e-2}
 """The largest relative difference of loss and gradient norm between two libraries that compute the same."""
-PEAKS = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "TPU v5 lite": 197, "TPU v5": 459}
-"""Products of bfloat16 without sparsity, in TFLOP/s, by a part of the device's name; the first that fits."""
 
 
 class Size(NamedTuple):
@@ -123,8 +122,8 @@ def _random_batch(size: Size, batch_size: int) -> HostBatch:
 def _print_rates(times: dict[str, Times], flops: int, dtype: str) -> None:
     """Print what the libraries compute in a second, by the shares of the device's peak where that is known."""
     kind = jax.devices()[0].device_kind
-    peak = next((value for name, value in PEAKS.items() if name in kind and dtype == "bfloat16"), None)
+    peak = published_peak(kind, dtype)
     for name, (wall, _) in times.items():
         rate = flops / statistics.median(wall) / 1e9
-        share = "" if peak is None else f", {rate / peak:.1%} of the peak of {kind}, {peak}"
+        share = "" if peak is None else f", {1e12 * rate / peak:.1%} of the peak of {kind}, {peak / 1e12:.0f}"
         print(f"{name:16}{rate:>12.4g} TFLOP/s in products{share}")

@@ -61,6 +61,16 @@ class Compile(Configured):
     """Compile the sampler too, for one device."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Profile(Configured):
+    """Train an experiment for a few steps, write a trace of them, and print where the time goes."""
+
+    num_steps: int = 20
+    """Steps to time, after as many to warm up; as many more are traced."""
+    out: Path | None = None
+    """The folder of the trace; None for runs/CONFIG/profile."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Trained:
     """A trained run: the options of all commands on one."""

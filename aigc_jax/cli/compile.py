@@ -64,11 +64,17 @@ def _verdict(program: Compiled, kind: str, advice: str) -> str:
 
 def _operations(module: ModuleType, config: TrainConfig) -> str:
     """The operations of a step; those that rematerialisation adds are no work of the model."""
+    model, program = count_step(module, config)
+    again = f", {program / model - 1:.0%} more with what is computed again" if program > model else ""
+    return f"operations of a step in products and convolutions: {model:.4g}{again}"
+
+
+def count_step(module: ModuleType, config: TrainConfig) -> tuple[int, int]:
+    """The operations of a step, over all devices, without and with those that rematerialisation adds."""
     config = dataclasses.replace(config, parallel="jit")
     kept = replaced(config, {group: {"remat": "none"} for group in _with_remat(config)})
     model, program = (_flops(build_experiment(module, each)[0]) for each in (kept, config))
-    again = f", {program / model - 1:.0%} more with what is computed again" if program > model else ""
-    return f"operations of a step in products and convolutions: {model:.4g}{again}"
+    return model, program
 
 
 def _flops(experiment: Experiment) -> int:

@@ -29,6 +29,7 @@ USAGE = """\
 usage: aigc-jax COMMAND ...
 
   train CONFIG      train a shipped experiment (gan_digits) or one in a .py file like it
+  profile CONFIG    where the time of training goes: step, data, compilation, operations, memory; a trace
   compile CONFIG    compile for a TPU that is not there: does it fit, memory, collectives, operations
   sample RUN        draw samples from a run directory: a .png grid or an .npz file
   edit RUN          change held-out images: in-painting, image-to-image
@@ -69,6 +70,7 @@ CONFIGURED = {
     "train": ("train", "Train", "train_config", "[--workdir DIR]"),
     "import": ("import_weights", "Import", "import_weights", "--weights FILE.safetensors [--workdir DIR]"),
     "compile": ("compile", "Compile", "compile_config", "--topology v5e:2x4 [--sampler]"),
+    "profile": ("profile", "Profile", "profile_config", "[--num-steps 20] [--out DIR]"),
 }
 """Of each command on a config the same, and its own options; the settings of the config are options too."""
 
