@@ -15,6 +15,7 @@ import jax
 from aigc_jax.cli.arguments import Profile
 from aigc_jax.cli.compile import count_step
 from aigc_jax.data.files import visible
+from aigc_jax.inference.flops import compiler_flops
 from aigc_jax.inference.peaks import measured_peak, published_peak
 from aigc_jax.runs import build_experiment, run_training
 from aigc_jax.train.config import TrainConfig, validate
@@ -106,15 +107,14 @@ def _train(module: ModuleType, name: str, config: TrainConfig, out: Path, num_st
 def _dtype(config: TrainConfig) -> str:
     """The precision of the network, as its settings say; float32 where they do not."""
     groups = [group for group in vars(config).values() if dataclasses.is_dataclass(group)]
-    return next((group.dtype for group in groups if hasattr(group, "dtype")), "float32")
+    return next((getattr(group, "dtype") for group in groups if hasattr(group, "dtype")), "float32")  # noqa: B009
 
 
 def _compiler_flops(module: ModuleType, config: TrainConfig) -> float:
-    """The compiler's own count, of the program before it is optimised, over all devices."""
+    """The compiler's own count, over all devices."""
     experiment, _ = build_experiment(module, dataclasses.replace(config, parallel="jit"))
     key = jax.eval_shape(lambda: jax.random.key(0))
-    step = jax.jit(training_step(experiment)).lower(abstract_state(experiment), abstract_batch(experiment), key)
-    return (step.cost_analysis() or {}).get("flops", float("nan"))
+    return compiler_flops(training_step(experiment), abstract_state(experiment), abstract_batch(experiment), key)
 
 
 def _utilisation(rate: float, devices: list[Device], dtype: str) -> str:

@@ -43,6 +43,11 @@ def count_flops(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
     return _of_jaxpr(jax.make_jaxpr(fn)(*args, **kwargs).jaxpr)
 
 
+def compiler_flops(fn: Callable[..., Any], *args: Any) -> float:
+    """The compiler's own count, of all operations before they are optimised; the body of a loop counts once."""
+    return (jax.jit(fn).lower(*args).cost_analysis() or {}).get("flops", math.nan)
+
+
 def _of_jaxpr(jaxpr: Any) -> int:
     return sum(_of_equation(equation) for equation in jaxpr.eqns)
 

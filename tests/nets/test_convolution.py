@@ -13,12 +13,12 @@ from aigc_jax.nets.convolution import CHUNK_BYTES, Conv, conv_general_dilated
 KEYS = jax.random.split(jax.random.key(0), 3)
 SHAPES = (16, 16, 16, 8), (3, 3, 8, 128), (16, 16, 16, 8)
 X, KERNEL, DIRECTION = (jax.random.normal(key, shape) for key, shape in zip(KEYS, SHAPES, strict=True))
-SETTINGS = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
-OURS = functools.partial(conv_general_dilated, strides=(1, 1), padding="SAME", **SETTINGS)
+NUMBERS = ("NHWC", "HWIO", "NHWC")
+OURS = functools.partial(conv_general_dilated, strides=(1, 1), padding="SAME", dimension_numbers=NUMBERS)
 
 
 def theirs(x, kernel):
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", **SETTINGS)
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NUMBERS)
 
 
 def slope_along(conv):
