@@ -5,6 +5,7 @@
     python -m benchmarks dit --against torch           training step of DiT-B/2; PyTorch eager and compiled
     python -m benchmarks unet --against torch          training step of DDPM's U-Net, likewise
     python -m benchmarks depth                         a transformer by its depth: compilation, blocks scanned or not
+    python -m benchmarks memory                        a state on each of 8 devices, by the fsdp axis of the mesh
     python -m benchmarks metrics --against prdc        precision, recall, density and coverage of 10,000 examples
 
 Times are medians over rounds. Against another library the rounds alternate, so that whatever else the machine
@@ -24,7 +25,7 @@ from collections.abc import Sequence
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 from aigc_jax.types import UsageError
-from benchmarks import denoisers, depth, diffusion, gan, metrics
+from benchmarks import denoisers, depth, diffusion, gan, memory, metrics
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--batch-size", type=_positive, default=64, help="examples of a step (default 64)")
     command.add_argument("--steps", type=_positive, default=2, help="training steps in a round (default 2)")
     command.add_argument("--rounds", type=_positive, default=6, help="rounds (default 6)")
+    command = commands.add_parser("memory", help="memory of a state on each device of a mesh")
+    command.set_defaults(run=memory.run)
+    shown = ["gan_digits", "vae_digits", "ddpm_mnist", "dit_mnist"]
+    command.add_argument("--configs", nargs="+", default=shown, help=f"experiments (default {' '.join(shown)})")
+    command.add_argument("--devices", type=_positive, default=8, help="devices to fake (default 8)")
     command = commands.add_parser("metrics", help="precision, recall, density and coverage")
     command.set_defaults(run=metrics.run)
     command.add_argument("--num-examples", type=_positive, default=10_000, help="examples of each set (default 10,000)")

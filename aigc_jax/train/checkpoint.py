@@ -111,6 +111,9 @@ class Checkpoints:
         if not is_whole:
             self._scores.pop(step, None)
             self._manager.reload()
+            if step in self.steps():
+                with self._writing():
+                    self._manager.delete(step)
             print(f"warning: the checkpoint {self._where(step)} was not finished; {self.last_good()}", file=sys.stderr)
 
     def is_best(self, metrics: Mapping[str, float]) -> bool:

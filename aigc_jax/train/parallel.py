@@ -198,9 +198,10 @@ def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
     """An array in parts on devices, each of which is given its own part alone."""
     if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim):
         return leaf  # made or restored in parts
-    host = np.asarray(leaf)
-    # A copy, for the reason that put_state gives.
-    return jax.make_array_from_callback(host.shape, sharding, lambda index: np.array(host[index], order="C"))
+    host, indices = np.asarray(leaf), sharding.addressable_devices_indices_map(np.shape(leaf))
+    # A copy for each device, for the reason that put_state gives.
+    parts = [jax.device_put(np.array(host[index], order="C"), device) for device, index in indices.items()]
+    return jax.make_array_from_single_device_arrays(host.shape, sharding, parts)
 
 
 def _gathered(leaf: jax.Array, whole: NamedSharding) -> jax.Array:

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from aigc_jax.train.checkpoint import BrokenCheckpointError, Checkpoints, load_state, load_variables
 from aigc_jax.train.run_dir import checkpoint_steps, write_run
+from aigc_jax.train.sharding import MeshSettings, make_mesh
 from aigc_jax.types import TrainState, UsageError
 
 from .toys import ToyConfig, leaves
@@ -313,4 +315,104 @@ def test_verify_reads_the_checkpoint_back(tmp_path):
     (tmp_path / "checkpoints" / "2" / "state" / "manifest.ocdbt").unlink()
     with pytest.raises(UsageError, match="cannot be read back"):
         checkpoints.verify(2, SHAPES)
+    checkpoints.close()
+
+
+def in_parts(state, **mesh):
+    """A state over a mesh, every array of even length split, and shapes with its shardings."""
+    grid = make_mesh(MeshSettings(**mesh), jax.devices())
+
+    def sharding(leaf):
+        is_split = leaf.ndim and leaf.shape[0] % grid.shape["fsdp"] == 0
+        return NamedSharding(grid, PartitionSpec("fsdp") if is_split else PartitionSpec())
+
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding(x)), state)
+    return jax.tree.map(lambda x: jax.device_put(x, sharding(x)), state), shapes
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints_in_parts(tmp_path_factory):
+    run = tmp_path_factory.mktemp("two_in_parts")
+    write_run(run, "toy", ToyConfig(), {})
+    checkpoints = Checkpoints(run)
+    for step in (1, 2):
+        checkpoints.save(in_parts(make_state(step, width=8), fsdp=2)[0])
+    checkpoints.wait()
+    checkpoints.close()
+    return run
+
+
+@pytest.mark.parametrize("mesh", [{"fsdp": 2}, {"fsdp": 4}, {"fsdp": 2, "tensor": 2}])
+def test_a_state_in_parts_is_restored_over_any_mesh(two_checkpoints_in_parts, mesh):
+    expected, shapes = in_parts(make_state(2, width=8), **mesh)
+    checkpoints = Checkpoints(two_checkpoints_in_parts, is_read_only=True)
+    state = checkpoints.restore_latest(shapes)
+    checkpoints.close()
+    assert not state.params["a"]["w"].is_fully_replicated
+    for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
+        assert ours.sharding == theirs.sharding
+        assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
+
+
+def test_a_state_in_parts_is_restored_whole_and_the_other_way_round(tmp_path, two_checkpoints_in_parts):
+    expected = make_state(2, width=8)
+    state = load_state(two_checkpoints_in_parts, jax.eval_shape(lambda: expected))
+    for ours, theirs in zip(leaves(state), leaves(expected), strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+    write_run(tmp_path, "toy", ToyConfig(), {})
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(expected)
+    checkpoints.wait()
+    restored = checkpoints.restore_latest(in_parts(expected, fsdp=4)[1])
+    checkpoints.close()
+    assert len({str(shard.index) for shard in restored.params["a"]["w"].addressable_shards}) == 4
+    np.testing.assert_array_equal(restored.params["a"]["w"], expected.params["a"]["w"])
+    described = [
+        json.loads((run / "checkpoints" / "2" / "info" / "metadata").read_text())
+        for run in (tmp_path, two_checkpoints_in_parts)
+    ]
+    assert described[0] == described[1]  # the fingerprints too
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, lambda path: path.unlink()], ids=["truncate", "flip", "remove"])
+def test_damage_to_a_checkpoint_in_parts_is_noticed_or_harmless(tmp_path, two_checkpoints_in_parts, damage):
+    shapes = in_parts(make_state(0, width=8), fsdp=4)[1]
+    found = []
+    for i, file in enumerate(files_of_newest(two_checkpoints_in_parts)):
+        run = tmp_path / str(i)
+        shutil.copytree(two_checkpoints_in_parts, run)
+        damage(run / file.relative_to(two_checkpoints_in_parts))
+        checkpoints = Checkpoints(run, is_read_only=True)
+        state = checkpoints.restore_latest(shapes)
+        checkpoints.close()
+        found.append(int(state.step))
+        for ours, theirs in zip(leaves(state), leaves(make_state(found[-1], width=8)), strict=True):
+            assert ours.tobytes() == theirs.tobytes()
+    assert found.count(1) >= 2
+
+
+def test_a_save_that_was_not_finished_does_not_count_as_the_newest(tmp_path, capsys):
+    write_run(tmp_path, "toy", ToyConfig(best_metric="x"), {})
+    checkpoints = Checkpoints(tmp_path, best_metric="x")
+    checkpoints.save(make_state(1), {"x": 1.0})
+    checkpoints.save(make_state(2), {"x": 2.0})
+    checkpoints._manager.wait_until_finished()
+    shutil.rmtree(tmp_path / "checkpoints" / "2" / "state")  # orbax has it in its list, and reports success
+    checkpoints.save(make_state(3), {"x": 0.0})
+    checkpoints.wait()
+    assert checkpoints.best_step() == 1
+    assert checkpoints.steps() == [1, 3]
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "checkpoints/2 was not finished" in error
+    assert_is(checkpoints.restore_latest(SHAPES), 3)
+    checkpoints.close()
+    # A folder that is gone is no step any more, and can be saved again.
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(make_state(4))
+    checkpoints._manager.wait_until_finished()
+    shutil.rmtree(tmp_path / "checkpoints" / "4")
+    checkpoints.save(make_state(4))
+    checkpoints.wait()
+    assert_is(checkpoints.restore_latest(SHAPES), 4)
     checkpoints.close()
