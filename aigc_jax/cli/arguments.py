@@ -72,6 +72,19 @@ class Profile(Configured):
 
 
 @dataclasses.dataclass(frozen=True)
+class LaunchLocal:
+    """Train with several processes on this machine: launch local --num-processes 2 -- train CONFIG [overrides].
+
+    Of several GPUs each process has one. When a process dies, the others are ended.
+    """
+
+    num_processes: int = 2
+    """Number of processes."""
+    dry_run: bool = False
+    """Print their commands only."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Trained:
     """A trained run: the options of all commands on one."""
 

@@ -29,6 +29,7 @@ USAGE = """\
 usage: aigc-jax COMMAND ...
 
   train CONFIG      train a shipped experiment (gan_digits) or one in a .py file like it
+  launch local -- train CONFIG      likewise, with several processes on this machine; clusters: scripts/cluster
   profile CONFIG    where the time of training goes: step, data, compilation, operations, memory; a trace
   compile CONFIG    compile for a TPU that is not there: does it fit, memory, collectives, operations
   sample RUN        draw samples from a run directory: a .png grid or an .npz file
@@ -187,12 +188,14 @@ def _prepare(words: list[str]) -> Callable[[], int]:
             print("".join(line for line in USAGE.splitlines(keepends=True) if line.startswith("  data")), end="")
             return lambda: 0
         command, rest = f"data {rest[0] if rest else ''}".strip(), rest[1:]
+    if command == "launch":
+        return _prepare_launch(rest)
     if command == "evaluate" and any(word.partition("=")[0] == "--samples" for word in rest):
         command = "evaluate --samples"
     from aigc_jax.errors import UsageError
 
     if command not in COMMANDS:
-        close = difflib.get_close_matches(command, (*CONFIGURED, *COMMANDS), 1)
+        close = difflib.get_close_matches(command, (*CONFIGURED, "launch", *COMMANDS), 1)
         did_you_mean = f" (did you mean {close[0]}?)" if close else ""
         raise UsageError(
             f"expected one of {', '.join([*CONFIGURED, *COMMANDS])}; got {command!r}{did_you_mean}: see aigc-jax --help"
@@ -211,6 +214,23 @@ def _prepare(words: list[str]) -> Callable[[], int]:
         use_compilation_cache()
         find_devices()  # before any work: a backend that does not open is one line
     return functools.partial(getattr(module, function), parsed)
+
+
+def _prepare_launch(words: list[str]) -> Callable[[], int]:
+    """Parse ``launch local [options] -- train CONFIG ...``; what is launched parses the rest."""
+    from aigc_jax.cli.arguments import LaunchLocal
+    from aigc_jax.cli.parsing import parse
+    from aigc_jax.errors import UsageError
+
+    if words[:1] not in (["local"], ["-h"], ["--help"]):
+        raise UsageError("expected aigc-jax launch local -- train CONFIG; for clusters: scripts/cluster")
+    own, rest = words[words[0] == "local" :], []
+    if "--" in own:
+        own, rest = own[: own.index("--")], own[own.index("--") + 1 :]
+    arguments = parse(LaunchLocal, "aigc-jax launch local", own)
+    from aigc_jax.cli.launch import launch_local
+
+    return functools.partial(launch_local, arguments, rest)
 
 
 def use_compilation_cache() -> None:
