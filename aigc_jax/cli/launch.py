@@ -75,25 +75,25 @@ def _wait(children: Sequence[subprocess.Popen[Any]], asked: Sequence[int]) -> in
     A signal to this process reaches the first child, and by it all: they save. A second one ends them at once.
     """
     num_passed_on, deadline, status = 0, float("inf"), 0
-    while any(child.poll() is None for child in children) and time.monotonic() < deadline:
+    while True:
+        codes = [child.poll() for child in children]
         if len(asked) > num_passed_on:
             num_passed_on += 1
             if num_passed_on > 1:
                 return status or 128 + asked[-1]
             children[0].send_signal(asked[0])
         if not status:
-            failed = [child.returncode for child in children if child.returncode]
             # Killed ones have a negative number, and come before those that lost them.
-            first = min(failed, default=0)
+            first = min((code for code in codes if code), default=0)
             status = 128 - first if first < 0 else first
             if status and status not in _STOPPED:
                 deadline = time.monotonic() + _GRACE
-                _tell(children, first)
+                _tell(codes.index(first), first)
+        if None not in codes or time.monotonic() > deadline:
+            return status
         time.sleep(0.05)
-    return status or max((child.returncode or 0 for child in children), default=0)
 
 
-def _tell(children: Sequence[subprocess.Popen[Any]], first: int) -> None:
-    i = next(i for i, child in enumerate(children) if child.returncode == first)
-    how = f"was ended by {signal.Signals(-first).name}" if first < 0 else f"ended with status {first}"
-    print(f"aigc-jax: process {i} {how}: ending the others", file=sys.stderr, flush=True)
+def _tell(process_id: int, code: int) -> None:
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    print(f"aigc-jax: process {process_id} {how}: ending the others", file=sys.stderr, flush=True)

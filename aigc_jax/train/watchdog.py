@@ -106,8 +106,11 @@ class Watchdog:
 
     def _watch(self) -> None:
         tick = min(1.0, (self._limits.step_timeout or _MIN_TIMEOUT) / 20)
+        before = time.monotonic()
         while not self._end.wait(tick):
-            self._waited += tick if self._pauses == 0 else 0.0
+            now = time.monotonic()
+            self._waited += min(now - before, 3 * tick) if self._pauses == 0 else 0.0
+            before = now
             if self._is_watching and self._waited > self.timeout():
                 self._end_process()
             if self._stop_before is not None and time.monotonic() > self._stop_before - self._needed():
