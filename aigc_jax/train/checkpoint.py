@@ -106,9 +106,7 @@ class Checkpoints:
         is_whole = step in checkpoint_steps(self._run) and all(
             (self.folder / str(step) / item).is_dir() for item in ("state", "info")
         )
-        if jax.process_count() > 1:  # one process looks, so that all agree on what the next save does
-            is_whole = bool(multihost_utils.broadcast_one_to_all(np.bool_(is_whole)))
-        if not is_whole:
+        if not _is_agreed(is_whole):
             self._scores.pop(step, None)
             self._manager.reload()
             if step in self.steps():
@@ -163,8 +161,8 @@ class Checkpoints:
         if is_former or number == 1:  # what must be stacked, or read in order, is needed whole
             saved_state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved_state)
         # Never from orbax's own record of where arrays lay: those devices need not exist.
-        state = self._read(step, "state", ocp.args.StandardRestore(jax.tree.map(_like, saved_state)))
-        if _describe(state, number) != arrays:
+        state = self._read_state(step, ocp.args.StandardRestore(jax.tree.map(_like, saved_state)))
+        if not _is_agreed(_describe(state, number) == arrays):
             raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is damaged (its checksums differ)")
         return with_stacked_blocks(state) if is_former else state
 
@@ -185,6 +183,19 @@ class Checkpoints:
         except Exception as error:  # whatever orbax or its storage say of a file that is cut or missing
             self._has_failed = True
             raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is incomplete") from error
+
+    def _read_state(self, step: int, how: ocp.args.StandardRestore) -> Any:
+        """The state; where one of several processes cannot read its part, all say that the checkpoint is incomplete."""
+        if jax.process_count() == 1:
+            return self._read(step, "state", how)
+        folder, state = cast(Any, (self.folder / str(step) / "state").absolute()), None
+        # Not by the manager: at the end it waits for all processes, and one that finds damage never comes there.
+        with contextlib.suppress(Exception):
+            state = ocp.StandardCheckpointHandler().restore(folder, args=how)
+        if not _is_agreed(state is not None):
+            self._has_failed = True
+            raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is incomplete")
+        return state
 
     def _note_score(self, step: int, metrics: Mapping[str, float]) -> None:
         if self._best_metric and math.isfinite(value := metrics.get(self._best_metric, math.nan)):
@@ -276,6 +287,11 @@ class _NewestAndBest(policies.PreservationPolicy):
         """One answer per checkpoint, oldest first."""
         newest, best = len(checkpoints) - self._keep, self._best_step()
         return [i >= newest or checkpoint.step == best for i, checkpoint in enumerate(checkpoints)]
+
+
+def _is_agreed(is_good: bool) -> bool:
+    """Whether all processes say yes, so that all do the same next: one that does another thing would wait for ever."""
+    return is_good if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.bool_(is_good)).all())
 
 
 def _is_in_parts(state: TrainState) -> bool:
@@ -389,5 +405,6 @@ class _LateErrorsIgnored:
             sys.unraisablehook = self._before
 
     def _hook(self, unraisable: Any) -> None:
-        if "Event loop is closed" not in str(unraisable.exc_value):
+        texts = ("Event loop is closed", "error while reading array")
+        if not any(text in str(unraisable.exc_value) for text in texts):
             self._before(unraisable)
