@@ -6,7 +6,8 @@ Measured: not run to its end here; a shortened run is part of the tests. Publish
 unconditional, 800,000 steps, 1,000 evaluations a sample).
 
 Linear beta over a chain of 1,000 steps, the simple loss, the U-Net of appendix B with 35.7 million parameters, sampled
-by DDIM in 50 steps. --sampler ancestral --num-steps 1000 --variance forward is the paper's own sampler.
+by DDIM in 50 steps. Theirs also mirrors half of the images; this does not. --sampler ancestral --num-steps 1000
+--variance forward is the paper's own sampler.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ autoencoder, which this library does not have (Peebles and Xie 2023, table 2).
 As published: width 1152, depth 28, 16 heads, patches of two by two latents, 675 million parameters; AdamW at 1e-4
 without decay or rise, batch 256, an average of decay 0.9999; a chain of 1,000 steps with the linear schedule, whose
 variances are learned (Nichol and Dhariwal 2021), one class in ten dropped. Theirs also mirrors half of the images; this
-does not. On eight chips of 16 GB: --mesh.fsdp 8 --net.remat full.
+does not. Their samples with guidance 1.5 guide three of the four channels of a latent; here all are guided. On eight
+chips of 16 GB: --mesh.fsdp 8 --net.remat full.
 """
 
 from __future__ import annotations

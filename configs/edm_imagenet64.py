@@ -17,6 +17,8 @@ sampler of this config (Karras et al. 2022; the README of their repository NVlab
 | ``--fp16=1 --ls=100``: 16 bits, losses scaled by 100 | bfloat16, which needs no scale |
 | ``--steps=256 --S_churn=40 --S_min=0.05 --S_max=50 --S_noise=1.003`` | sampling |
 
+The network sees waves of 1,000 times its noise label ln(sigma) / 4, theirs of the label itself; their average starts
+with a half-life of a twentieth of the images so far, this one as :func:`aigc_jax.tree.ema_warmup_schedule` says.
 A device holds few examples of so large a network: ``--net.remat full`` and ``--num-microbatches 4`` save memory.
 """
 

@@ -164,7 +164,7 @@ def redraw(
         other = make_sample_fn(experiment, variables, seed, **options)(0, ids, len(samples))
         own, between = (_distance(samples, each) for each in (other, np.roll(samples, 1, axis=0)))
         # Samples that are all alike are no measure.
-        unit = max(float(np.median(between)), 1e-2 * float(np.max(np.abs(samples), initial=0)))
+        unit = max(float(np.median(between)), 1e-2 * float(np.max(np.abs(samples), initial=0))) or 1.0
         share = float(own.max()) / unit if own.max() > 0 else 0.0
         num_equal = sum(_digest(a) == _digest(b) for a, b in zip(samples, other, strict=True))
         largest = float(_difference(samples, other).max())
@@ -183,7 +183,9 @@ def read_certificate(file: Path) -> Certificate:
     """Read a certificate of unknown origin; UsageError where anything in it is not of its kind."""
     content = read_json(file, advice=_ADVICE)
     number = content.pop("format", None)
-    if type(number) is int and number > FORMAT:
+    if type(number) is not int or number < 1:
+        raise UsageError(f"{visible(str(file))} is broken (no valid format): {_ADVICE}")
+    if number > FORMAT:
         raise UsageError(
             f"{visible(str(file))} has format {number}, this library reads up to {FORMAT}: install a newer aigc-jax"
         )
@@ -247,7 +249,7 @@ def _causes(old: Certificate, new: Certificate) -> list[str]:
         changed = [name for name in before if before[name] != now.get(name, "unset")]
         for name in changed[:MAX_CAUSES]:
             then, here = (visible(str(each.get(name, "unset")))[:100] for each in (before, now))
-            causes.append(f"{name}: {then or 'none'} -> {here or 'none'}")
+            causes.append(f"{name[:100]}: {then or 'none'} -> {here or 'none'}")
         if len(changed) > MAX_CAUSES:
             causes.append(f"{len(changed) - MAX_CAUSES} more that differ")
     if old.data != new.data:

@@ -10,6 +10,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
+from aigc_jax.data.files import visible
 from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.tree import named_arrays
 from aigc_jax.types import Experiment, UsageError, Variables
@@ -24,8 +25,8 @@ def export_sampler(experiment: Experiment, variables: Variables, num: int) -> ja
     """Export ``(weights, seed uint32 [], start int32 [], condition int32 [num]) -> samples [num, ...]``.
 
     The weights are an argument: the program is small, and equal to the one that samples here. Samples start ...
-    start + num - 1 are those of ``aigc-jax sample`` of that seed. An unconditional model takes no condition. Platforms
-    for which the sampler cannot be lowered are left out.
+    start + num - 1 are those of ``aigc-jax sample`` of that seed. An unconditional model takes no condition. Where a
+    kernel of the sampler has not all platforms, it is exported for this machine's alone.
     """
     sample = experiment.algorithm.sample
     if sample is None:
@@ -55,5 +56,6 @@ def export_sampler(experiment: Experiment, variables: Variables, num: int) -> ja
             return jax.export.export(compiled, platforms=(here,))(*shapes)
         except Exception:
             raise UsageError(
-                f"this sampler cannot be exported ({type(error).__name__}: {error}): use --format safetensors"
+                f"this sampler cannot be exported ({type(error).__name__}: {visible(str(error))[:200]}): use --format "
+                "safetensors"
             ) from error

@@ -32,21 +32,15 @@ def load_published(shapes: Mapping[str, tuple[int, ...]], read: ReadFn, expected
         read: reads one of them.
         expected: shapes and dtypes of the model's variables.
     """
+    if any(name.startswith("params/") for name in shapes):
+        return _fitting({name: read(name) for name in shapes}, expected)
     source = _Source(shapes, read)
-    if "conv_in.weight" in shapes:
-        params = unet_params(source)
-    elif "x_embedder.proj.weight" in shapes:
-        params = dit_params(source)
-    elif "pos_embed.proj.weight" in shapes:
-        params = dit_params(_OfDiffusers(source))
-    elif any(name.startswith("params/") for name in shapes):
-        return _fitting({name: source(name) for name in shapes}, expected)
-    else:
-        first = next(iter(shapes), "no arrays")
-        raise UsageError(
-            f"expected the arrays of a U-Net of diffusers, of a DiT or of aigc-jax export; got {first!r} first: see "
-            "docs/exchange.md"
-        )
+    try:
+        params = _params(source)
+    except UsageError:
+        raise
+    except (ValueError, IndexError) as error:  # of numpy: arrays of some layer are of no size that others have
+        raise UsageError(f"the arrays of the file do not fit together ({error}): name another file") from error
     if left := [name for name in shapes if name not in source.used and not name.endswith(_BUFFERS)]:
         raise UsageError(
             f"the file has arrays that this network has no place for, {left[0]!r} first: name another config"
@@ -54,6 +48,20 @@ def load_published(shapes: Mapping[str, tuple[int, ...]], read: ReadFn, expected
     if list(expected["params"]) == ["denoiser"]:
         return _fitting(named_arrays({"params": {"denoiser": params}}), expected)
     raise UsageError("these are the weights of a denoiser, and this experiment has a model of another kind")
+
+
+def _params(source: _Source) -> Tree:
+    """The parameters of a network, whichever the names are of."""
+    if "conv_in.weight" in source:
+        return unet_params(source)
+    if "x_embedder.proj.weight" in source:
+        return dit_params(source)
+    if "pos_embed.proj.weight" in source:
+        return dit_params(_OfDiffusers(source))
+    raise UsageError(
+        f"expected the arrays of a U-Net of diffusers, of a DiT or of aigc-jax export; got "
+        f"{next(iter(source.shapes), 'no arrays')!r} first: see docs/exchange.md"
+    )
 
 
 _BUFFERS = ("pos_embed", "pos_embed.pos_embed")
@@ -182,11 +190,9 @@ def dit_params(source: _Source) -> Tree:
         _check_positions(source("pos_embed"), order)
     while f"blocks.{depth}.attn.qkv.weight" in source:
         depth += 1
+    kernel, bias = embedder.transpose(2, 3, 1, 0).reshape(-1, width), source.vector("x_embedder.proj.bias")
     tree: Tree = {
-        "in": {
-            "kernel": embedder.transpose(2, 3, 1, 0).reshape(-1, width)[:, order],
-            "bias": source.vector("x_embedder.proj.bias")[order],
-        },
+        "in": _writing({"kernel": kernel, "bias": bias}, order),
         "NoiseEmbedding_0": {"Dense_0": source.dense("t_embedder.mlp.0"), "Dense_1": source.dense("t_embedder.mlp.2")},
         "modulation": _modulation(source, "final_layer.adaLN_modulation.1", order),
         "out": _reading(source.dense("final_layer.linear"), order),
@@ -197,10 +203,7 @@ def dit_params(source: _Source) -> Tree:
     blocks = [_dit_block(source, f"blocks.{number}", order) for number in range(depth)]
     if not blocks:
         raise UsageError("the file lacks the array 'blocks.0.attn.qkv.weight': it is no whole DiT")
-    try:
-        return {**tree, "blocks": jax.tree.map(lambda *layers: np.stack(layers), *blocks)}
-    except ValueError as error:
-        raise UsageError(f"expected blocks of equal shapes, got others ({error}): name another file") from error
+    return {**tree, "blocks": jax.tree.map(lambda *layers: np.stack(layers), *blocks)}
 
 
 def _dit_block(source: _Source, name: str, order: np.ndarray) -> Tree:
