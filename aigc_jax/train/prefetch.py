@@ -46,7 +46,8 @@ class DevicePrefetcher:
         start = time.perf_counter()
         read = list(itertools.islice(self._batches, num_steps))
         if len(read) < num_steps:
-            raise ValueError(f"expected {num_steps - len(read)} more batches, the data ended: give an endless iterator")
+            missing = num_steps - len(read) + sum(self._lengths)
+            raise ValueError(f"expected {missing} more batches, the data ended: give an endless iterator")
         batch = stack(read, self._steps_per_call)
         if in_flight is None or all(_is_ready(value) for value in in_flight.values()):
             self.wait_seconds += time.perf_counter() - start
