@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from aigc_jax.data.files import visible
-from aigc_jax.rng import example_keys, split_by_name
+from aigc_jax.inference.sampling import make_block_fn
+from aigc_jax.rng import split_by_name
 from aigc_jax.tree import named_arrays
 from aigc_jax.types import Experiment, UsageError, Variables
 
@@ -28,17 +29,15 @@ def export_sampler(experiment: Experiment, variables: Variables, num: int) -> ja
     start + num - 1 are those of ``aigc-jax sample`` of that seed. An unconditional model takes no condition. Where a
     kernel of the sampler has not all platforms, it is exported for this machine's alone.
     """
-    sample = experiment.algorithm.sample
-    if sample is None:
+    if experiment.algorithm.sample is None:
         raise UsageError("this run holds a model that draws no samples (a classifier): use --format safetensors")
     structure = jax.tree.structure(variables)
-    arrays = named_arrays(variables)
+    arrays, block = named_arrays(variables), make_block_fn(experiment, num)
 
     def draw(weights: Weights, seed: jax.Array, start: jax.Array, *condition: jax.Array) -> jax.Array:
         own = jax.tree.unflatten(structure, [weights[name] for name in arrays])
         key = split_by_name(jax.random.key(seed), "sample")["sample"]
-        keys = example_keys(key, start + jnp.arange(num, dtype=jnp.int32))
-        return sample(own, keys, num, experiment.to_condition(condition[0] if condition else None))
+        return block(own, key, start + jnp.arange(num, dtype=jnp.int32), condition[0] if condition else None)
 
     shapes: list[Any] = [
         {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in arrays.items()},
