@@ -180,13 +180,13 @@ def first_occurrences(values: np.ndarray) -> Int[np.ndarray, " num_distinct"]:
 
 def repeated_pairs(sets: Sequence[np.ndarray]) -> int:
     """Number of pairs of equal examples [N, ...], within and across the sets."""
-    counts = multiplicities(sets)
+    counts = np.bincount(numbered(sets))
     return int(np.sum(counts * (counts - 1) // 2))
 
 
-def multiplicities(sets: Sequence[np.ndarray]) -> Int[np.ndarray, " num_distinct"]:
-    """How often each distinct example of the sets [N, ...] together occurs."""
-    return np.unique(np.concatenate([_digests(each) for each in sets]), return_counts=True)[1]
+def numbered(sets: Sequence[np.ndarray]) -> Int[np.ndarray, " num"]:
+    """The examples of the sets [N, ...] together as numbers, equal ones for equal examples."""
+    return np.unique(np.concatenate([_digests(each) for each in sets]), return_inverse=True)[1]
 
 
 def _digests(values: np.ndarray) -> np.ndarray:

@@ -153,18 +153,17 @@ def mean_ends(values: np.ndarray, error: float, num: float, is_positive: bool = 
     return max(mean - half, 0.0), mean, mean * float(np.exp(half / mean)) if half < 5 * mean else np.inf
 
 
-def repeat_difference(
-    multiplicities: Int[np.ndarray, " value"], real_multiplicities: Int[np.ndarray, " real_value"], size: int = 1000
-) -> Difference:
-    """The expected share of repetitions in a set of ``size`` draws, from the numbers of equal pairs in two sets.
+def repeat_difference(ours: Int[np.ndarray, " n"], real: Int[np.ndarray, " real"], size: int = 1000) -> Difference:
+    """The expected share of repetitions in ``size`` draws in a row, from the numbers of equal pairs among such draws.
 
-    The probability lambda that two draws are equal does not depend on how many there are. Its interval is that of a
+    The probability lambda that two of them are equal does not depend on how many there are: neither where draws are
+    independent, nor where each repeats a recent one, as with a key that is used twice. Its interval is that of a
     Poisson count of pairs, or where the values that occur repeat often, that of the U-statistic, whichever is wider.
     The share is that of draws from 1 / lambda equally frequent values, 1 - (1 - exp(-m lambda)) / (m lambda).
 
     Args:
-        multiplicities: how often each value occurs in the samples.
-        real_multiplicities: likewise in real examples.
+        ours: the samples in their order, equal numbers for equal ones.
+        real: likewise real examples in random order.
         size: m.
 
     Returns:
@@ -174,33 +173,42 @@ def repeat_difference(
         Garwood, "Fiducial limits for the Poisson distribution", Biometrika 1936; Hoeffding, "A class of statistics
         with asymptotically normal distribution", 1948, equation 5.13.
 
-    >>> round(repeat_difference(np.ones(1000, int), np.ones(5000, int)).interval(0.005).high, 4)
+    >>> round(repeat_difference(np.arange(1000), np.arange(5000)).interval(0.005).high, 4)
     0.0053
     """
-    n, real_n = int(multiplicities.sum()), int(real_multiplicities.sum())
+    shares = [_equal_shares(each, size) for each in (ours, real)]
 
     def interval_at(error: float, factor: float) -> Interval:
-        ours, theirs = _equal_pairs(multiplicities, error, factor), _equal_pairs(real_multiplicities, error)
-        low, share, high = (_repeated(each, size) for each in ours)
-        real_low, real_share, real_high = (_repeated(each, size) for each in theirs)
+        (low, share, high), (real_low, real_share, real_high) = (
+            tuple(_repeated(each, size) for each in _equal_pairs(*side, size, error, times))
+            for side, times in zip(shares, (factor, 1.0), strict=True)
+        )
         return _joined((low, share, high), (real_low, real_share, real_high))
 
-    ours, theirs = (_repeated(_equal_pairs(each, 0.5)[1], size) for each in (multiplicities, real_multiplicities))
-    return Difference(ours, theirs, n, real_n, interval_at)
+    value, reference = (_repeated(_equal_pairs(*side, size, 0.5)[1], size) for side in shares)
+    return Difference(value, reference, len(ours), len(real), interval_at)
 
 
-def _equal_pairs(multiplicities: np.ndarray, error: float, factor: float = 1.0) -> tuple[float, float, float]:
+def _equal_shares(values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each draw how many others of its block of ``size`` draws in a row equal it, and how many others there are."""
+    block = np.arange(len(values)) // size
+    _, place, counts = np.unique(np.stack([block, values]), axis=1, return_inverse=True, return_counts=True)
+    return counts[place.ravel()] - 1.0, np.bincount(block)[block] - 1.0
+
+
+def _equal_pairs(
+    equal: np.ndarray, others: np.ndarray, size: int, error: float, factor: float = 1.0
+) -> tuple[float, float, float]:
     """The probability that two draws are equal, between the ends of its interval for so many times the draws."""
-    counts = multiplicities.astype(np.float64)
-    n = counts.sum()
-    probability = (counts * (counts - 1)).sum() / max(n * (n - 1), 1)
-    num = max(factor * n * (factor * n - 1) / 2, 1.0)
+    n = len(equal)
+    probability = equal.sum() / max(others.sum(), 1)
+    num_blocks, rest = divmod(factor * n, size)
+    num = max((num_blocks * size * (size - 1) + max(rest * (rest - 1), 0)) / 2, 1.0)
     pairs = probability * num
     low = float(stats.chi2.ppf(error, 2 * pairs)) / 2 / num if pairs else 0.0
     high = float(stats.chi2.isf(error, 2 * (pairs + 1))) / 2 / num
-    # The share of the others that equal each example.
-    shares = (counts - 1) / max(n - 1, 1)
-    half = float(stats.norm.isf(error)) * 2 * float((counts * (shares - probability) ** 2).sum()) ** 0.5
+    shares = equal / np.maximum(others, 1)
+    half = float(stats.norm.isf(error)) * 2 * float(((shares - probability) ** 2).sum()) ** 0.5
     half /= max(n * factor**0.5, 1.0)
     return max(min(low, probability - half), 0.0), probability, min(max(high, probability + half), 1.0)
 

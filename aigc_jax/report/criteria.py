@@ -55,7 +55,8 @@ COMPARISONS: dict[str, ComparisonKind] = {
         "consistent",
         "repetitions among 1,000 samples",
         1.0,
-        "Expected share of samples that equal an earlier one in a set of 1,000, from the number of equal pairs.",
+        "Expected share of samples that equal an earlier one of 1,000 in a row, from the number of equal pairs among "
+        "such.",
     ),
     "copied_samples": ComparisonKind(
         "not_copied",

@@ -42,7 +42,7 @@ CASES = {
     "share": lambda n: share_difference(round(0.04 * n), n, 20, 4000),
     "no case": lambda n: share_difference(0, n, 0, 4000),
     "blocks": lambda n: mean_difference(np.tile([0.1, 0.2], n // 2), np.tile([0.11, 0.19], 500), 100),
-    "repetitions": lambda n: repeat_difference(np.ones(n, int), np.ones(10_000, int)),
+    "repetitions": lambda n: repeat_difference(np.arange(n), np.arange(10_000)),
 }
 
 

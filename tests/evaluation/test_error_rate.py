@@ -79,7 +79,7 @@ class Model:
         values = rng.choice(12, n, p=self.own_values), rng.choice(12, NUM_REAL, p=self.values)
         found["variety"] = pair_difference(values, [np.zeros(len(each), int) for each in values])
         draws = rng.integers(self.own_distinct, size=n), rng.integers(self.num_distinct, size=2 * NUM_REAL)
-        found["repeated_samples"] = repeat_difference(*(np.unique(each, return_counts=True)[1] for each in draws))
+        found["repeated_samples"] = repeat_difference(*draws)
         for name in self.own:
             sides = rng.choice(self.own[name], n // BLOCK), rng.choice(self.real[name], NUM_REAL // BLOCK)
             found[name] = mean_difference(*sides, BLOCK, is_positive=name != "density")

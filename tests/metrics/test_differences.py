@@ -92,12 +92,8 @@ def test_mean_difference_of_one_block_decides_nothing():
     assert decide(mean_difference(np.ones(3), np.ones(3), 100).interval(0.05), 0.0) == "pass"
 
 
-def multiplicities(values):
-    return np.unique(values, return_counts=True)[1]
-
-
 def uniform(rng, n, num_values):
-    return multiplicities(rng.integers(num_values, size=n))
+    return rng.integers(num_values, size=n)
 
 
 def test_repeat_difference_of_a_discrete_world_is_its_share_of_repetitions():
@@ -105,7 +101,7 @@ def test_repeat_difference_of_a_discrete_world_is_its_share_of_repetitions():
     expected = 1 - 288 * (1 - (1 - 1 / 288) ** 1000) / 1000
     found = repeat_difference(uniform(RNG, 20_000, 288), uniform(RNG, 20_000, 288))
     assert (found.value, found.reference) == pytest.approx((expected, expected), abs=0.002)
-    drawn = [1 - len(uniform(RNG, 1000, 288)) / 1000 for _ in range(200)]
+    drawn = [1 - len(np.unique(uniform(RNG, 1000, 288))) / 1000 for _ in range(200)]
     assert found.value == pytest.approx(np.mean(drawn), abs=0.003)
     # A tenth as many samples give the same share.
     assert repeat_difference(uniform(RNG, 2000, 288), uniform(RNG, 20_000, 288)).value == pytest.approx(
@@ -115,15 +111,16 @@ def test_repeat_difference_of_a_discrete_world_is_its_share_of_repetitions():
 
 def test_repeat_difference_of_no_pair_has_the_end_of_a_poisson_count():
     """None in 499,500 pairs: fewer than -ln(error) are expected, and 1,000 draws hold nearly as many repetitions."""
-    found = repeat_difference(np.ones(1000, int), np.ones(100_000, int)).interval(0.01)
+    found = repeat_difference(np.arange(1000), np.arange(100_000)).interval(0.01)
     probability = -np.log(0.01) / (1000 * 999 / 2)
     expected = 1000 * probability
     assert found.high == pytest.approx(1 - (1 - np.exp(-expected)) / expected, rel=1e-9)
-    assert (found.difference, found.low) == (0.0, pytest.approx(0.0, abs=1e-5))
+    # Of real draws there are a hundred times as many pairs.
+    assert (found.difference, found.low) == (0.0, pytest.approx(-found.high / 100, rel=0.01))
 
 
 def test_repeat_difference_of_one_pair_has_the_end_of_garwood():
-    found = repeat_difference(np.array([2] + [1] * 998), np.ones(10**6, int)).interval(0.025)
+    found = repeat_difference(np.maximum(np.arange(1000) - 1, 0), np.arange(10**6)).interval(0.025)
     expected = 1000 * 5.572 / (1000 * 999 / 2)  # Garwood 1936, table of a count of 1: 0.0253 to 5.572
     assert found.high == pytest.approx(1 - (1 - np.exp(-expected)) / expected, rel=0.01)
     assert found.difference == pytest.approx(0.001, rel=0.01)
@@ -136,6 +133,18 @@ def test_repeat_difference_errs_as_often_as_stated(n, num_values):
     ends = [each.interval(error) for each in found]
     wrong = max(sum(end.low > 0 for end in ends), sum(end.high < 0 for end in ends))
     assert stats.binom.sf(wrong - 1, num, error) > 1e-3, f"{wrong} of {num}"
+
+
+@pytest.mark.parametrize("n", [1000, 5000, 50_000])
+def test_repeat_difference_finds_samples_that_repeat_a_recent_one_at_any_number(n):
+    """One in twenty repeats the one ten places before: a key used twice, however many samples are drawn."""
+    values = np.arange(n)
+    again = np.flatnonzero(values // 10 % 20 == 1)
+    values[again] -= 10
+    found = repeat_difference(values, np.arange(20_000))
+    # As many as 1,000 independent draws with as many equal pairs, 50 in 499,500, would repeat.
+    assert found.value == pytest.approx(1 - (1 - np.exp(-0.1)) / 0.1, rel=0.02)
+    assert decide(found.interval(0.005), 0.01) == "fail"
 
 
 def test_pair_difference_is_simpsons_index():

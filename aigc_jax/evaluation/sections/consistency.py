@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from aigc_jax.evaluation.equivalence import Comparison, never
-from aigc_jax.evaluation.examples import Examples, conditions_in_turn, multiplicities
+from aigc_jax.evaluation.examples import Examples, conditions_in_turn, numbered
 from aigc_jax.evaluation.section import Evidence, Section, proportion
 from aigc_jax.evaluation.sections.paired_noise import NUM_PAIRED, common_violations, draw_pairs, gallery
 from aigc_jax.metrics.consistency import max_ulp, miller_madow, seed_consistency, sensitivity
@@ -132,9 +132,9 @@ def _replications(evidence: Evidence, drawn: list[np.ndarray | Future[np.ndarray
 
 def _distinct(evidence: Evidence) -> tuple[Measurement, Comparison]:
     """C0: two keys hardly ever give the same sample, where real examples do not repeat themselves."""
-    ours = multiplicities([evidence.samples.values])
-    real = multiplicities([evidence.held_out.values, evidence.train.values])
-    row = proportion("distinct_samples", len(ours), evidence.samples.num)
+    ours = numbered([evidence.samples.values])
+    real = np.random.default_rng(0).permutation(numbered([evidence.held_out.values, evidence.train.values]))
+    row = proportion("distinct_samples", 1 + int(ours.max()), evidence.samples.num)
     return row, Comparison("repeated_samples", repeat_difference(ours, real))
 
 
