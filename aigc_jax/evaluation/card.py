@@ -20,14 +20,14 @@ FORMAT = 1
 
 
 def make_card(run: Run, experiment: Experiment, config: TrainConfig, *, checkpoint: str) -> dict[str, Any]:
-    """The card as JSON values, which do not say where the data lie."""
+    """The card as JSON values, which do not say where data and other runs lie."""
     record, modality = read_record(run.path), experiment.modality
     data = str(run.values.get("data", "")) if record is None else record.fingerprint.name
     return plain(
         {
             "format": FORMAT,
             "config": Path(run.config).name,
-            "settings": {**dataclasses.asdict(config), "data": data, "data_dir": None},
+            "settings": {**_without_places(dataclasses.asdict(config)), "data": data, "data_dir": None},
             "checkpoint": checkpoint,
             "versions": run.versions,
             "data": data,
@@ -44,6 +44,12 @@ def make_card(run: Run, experiment: Experiment, config: TrainConfig, *, checkpoi
             "figures": _figures(run.path, checkpoint),
         }
     )
+
+
+def _without_places(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings that name a run, a teacher or an autoencoder, by its name without the folders above it."""
+    is_place = {name: isinstance(value, str) and os.path.exists(value) for name, value in settings.items()}
+    return {name: Path(value).name if is_place[name] else value for name, value in settings.items()}
 
 
 def _figures(run: Path, checkpoint: str) -> dict[str, Any]:

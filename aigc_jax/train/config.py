@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from aigc_jax.data.broken import MAX_BROKEN
 from aigc_jax.errors import option
 from aigc_jax.train.parallel import PARALLEL_MODES, ParallelMode
 from aigc_jax.train.sharding import DATA_PARALLEL, MeshSettings
@@ -62,7 +63,7 @@ class TrainConfig:
     """Where prepared tfds data lies."""
     skip_broken: bool = False
     """Leave out images of folder:DIR and records of tfds:NAME that cannot be read, instead of stopping."""
-    max_broken: float = 0.1
+    max_broken: float = MAX_BROKEN
     """Largest share of records that skip_broken leaves out, in [0, 1); more stop the command."""
     data_workers: int = 1
     """Threads that prepare batches ahead of the step."""

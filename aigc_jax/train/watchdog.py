@@ -89,7 +89,9 @@ class Watchdog:
     def saved(self, seconds: float) -> None:
         """Note the time that the first checkpoint took to reach the disk."""
         self.save_seconds = seconds
-        if jax.process_index() == 0:
+        # Where a cluster gives a time to stop: one process on a user's own machine is waited for.
+        is_limited = jax.process_count() > 1 or self._stop_before is not None
+        if is_limited and jax.process_index() == 0:
             needed = seconds + self._median()
             print(f"a stop needs {needed:.1f} s: a step and a checkpoint", file=sys.stderr, flush=True)
 
