@@ -8,7 +8,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from aigc_jax.nets.convolution import Conv
 from aigc_jax.nets.discriminator import Head
 from aigc_jax.nets.embeddings import WithClass
 from aigc_jax.nets.norm import Norm, NormKind, spectral
@@ -52,8 +51,8 @@ class ConvGenerator(nn.Module):
         x = WithClass(self.num_classes)(latent, condition)
         x = nn.Dense(height // 4 * (width // 4) * self.width)(x).reshape(-1, height // 4, width // 4, self.width)
         for features in (self.width // 2, self.width // 4):
-            x = from_patches(Conv(4 * features, (3, 3))(activate(x)), 2)
-        return jnp.tanh(Conv(channels, (3, 3))(activate(x)))
+            x = from_patches(nn.Conv(4 * features, (3, 3))(activate(x)), 2)
+        return jnp.tanh(nn.Conv(channels, (3, 3))(activate(x)))
 
 
 class ConvDiscriminator(nn.Module):
@@ -86,7 +85,7 @@ class ConvDiscriminator(nn.Module):
 
         x = image
         for width in self.widths:
-            x = layer(Conv(width, (4, 4), strides=2), x)
+            x = layer(nn.Conv(width, (4, 4), strides=2), x)
         x = layer(nn.Dense(self.num_features), x.reshape(x.shape[0], -1))
         head = Head(self.num_classes, self.minibatch_kernels, self.use_spectral_norm, self.axis_name)
         return head(x, condition, train=train), x
