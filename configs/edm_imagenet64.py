@@ -3,9 +3,9 @@
 Command: aigc-jax train edm_imagenet64 --data folder:DIR
 DIR is ImageNet's own folder of training images, with its 1,000 class folders; they are cropped to the middle square and
 resized as they are read.
-Measured: not trained here. Its step is compiled ahead of time for TPUs (docs/performance.md), a shortened run is part
-of the tests. Published: FID 1.36 after 2,500 million images on 32 A100, by 511 evaluations a sample with the stochastic
-sampler of this config (Karras et al. 2022; the README of their repository NVlabs/edm lists the options).
+Measured: not trained here; a shortened run is part of the tests. Its compilation for a TPU has not ended here yet
+(docs/performance.md). Published: FID 1.36 after 2,500 million images on 32 A100, by 511 evaluations a sample with the
+stochastic sampler of this config (Karras et al. 2022; the README of their repository NVlabs/edm lists the options).
 
 | of NVlabs/edm, ``imagenet-64x64-cond-adm`` | here |
 |---|---|
