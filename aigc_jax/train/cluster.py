@@ -70,7 +70,8 @@ def joined_cluster(given: Address, run: Path) -> Iterator[None]:
             _check_shared(run, address)
             yield
         except Exception as error:
-            if _LOST.search(str(error)) and not isinstance(error, UsageError):
+            # A checkpoint that cannot be written since another process has ended is a UsageError otherwise.
+            if "Gloo" in str(error) or (_LOST.search(str(error)) and not isinstance(error, UsageError)):
                 raise LostPeerError(
                     f"process {address.process_id}: another process has ended ({visible(str(error))[:200]}): see its "
                     f"own line or log in {visible(str(run / 'logs'))}, and start all again; the run goes on from its "
@@ -81,7 +82,7 @@ def joined_cluster(given: Address, run: Path) -> Iterator[None]:
         jax.distributed.shutdown()
 
 
-_LOST = re.compile("Gloo|UNAVAILABLE|DEADLINE_EXCEEDED|[Cc]oordination|[Hh]eartbeat|[Bb]arrier|by peer")
+_LOST = re.compile("UNAVAILABLE|DEADLINE_EXCEEDED|[Cc]oordination|[Hh]eartbeat|[Bb]arrier|by peer")
 
 
 def check_agreement(name: str, value: int) -> None:
