@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from aigc_jax import cli
+from aigc_jax.cli.main import _prepare
 from tests.runs import COMMON, TINY
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "guide.md").read_text()
@@ -55,6 +56,9 @@ def test_every_block_of_the_guide_runs(tmp_path, monkeypatch, quick_classifiers)
     for kind, code in FENCE.findall(GUIDE):
         if kind == "sh":
             run_commands(code.splitlines())
+        elif kind == "bash":
+            for line in code.splitlines():  # of several machines: understood, and not run
+                assert callable(_prepare(shlex.split(line, comments=True)[1:]))
         elif kind == "py":
             Path("mine.py").write_text(code)
         else:
@@ -76,5 +80,5 @@ def test_every_block_of_the_guide_runs(tmp_path, monkeypatch, quick_classifiers)
 
 def test_headings_of_the_guide_are_its_tasks():
     tasks = ["My own images", "My own network", "My own data from Python", "From Python", "My own config file"]
-    tasks += ["The same samples elsewhere", "The model in another program", "Several devices", "Logs"]
+    tasks += ["The same samples elsewhere", "The model in another program", "Several devices", "Several hosts", "Logs"]
     assert re.findall("^## (.*)$", GUIDE, flags=re.MULTILINE) == tasks
