@@ -103,8 +103,10 @@ class Checkpoints:
         with self._writing():
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
-        is_whole = step in checkpoint_steps(self._run) and all(
-            (self.folder / str(step) / item).is_dir() for item in ("state", "info")
+        # The first process finishes it. Network file systems may show it to the others later.
+        is_whole = jax.process_index() != 0 or (
+            step in checkpoint_steps(self._run)
+            and all((self.folder / str(step) / item).is_dir() for item in ("state", "info"))
         )
         if not _is_agreed(is_whole):
             self._scores.pop(step, None)
@@ -116,8 +118,12 @@ class Checkpoints:
 
     def is_best(self, metrics: Mapping[str, float]) -> bool:
         """Whether an evaluation beats those of all checkpoints; False without a best metric."""
-        value = metrics.get(self._best_metric, math.nan) if self._best_metric else math.nan
-        return math.isfinite(value) and self._sign * value > max(self._scores.values(), default=-math.inf)
+        if self._best_metric is None:
+            return False
+        value = metrics.get(self._best_metric, math.nan)
+        # Each process has measured, perhaps up to rounding; to save is for all or none.
+        is_better = math.isfinite(value) and self._sign * value > max(self._scores.values(), default=-math.inf)
+        return _is_agreed(is_better)
 
     def best_step(self) -> int | None:
         """The step of the checkpoint with the best evaluation; None where none was evaluated."""

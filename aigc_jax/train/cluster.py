@@ -119,7 +119,9 @@ def _detect(given: Address) -> tuple[Address, list[int] | None]:
             ) from error
     address = Address(coordinator, num_processes, process_id)
     if None not in address:
-        return address, None if local_devices is None else list(local_devices)
+        # Several processes within one task of a cluster are told their devices apart from it.
+        is_told = local_devices is None or "JAX_LOCAL_DEVICE_IDS" in os.environ
+        return address, None if is_told else list(local_devices)
     if "KUBERNETES_SERVICE_HOST" in os.environ and importlib.util.find_spec("kubernetes") is None:
         raise UsageError("JAX needs the package kubernetes to find its processes here: pip install 'jax[k8s]'")
     options = {"--coordinator HOST:PORT": 0, "--num-processes N": 1, "--process-id I": 2}

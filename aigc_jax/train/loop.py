@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from aigc_jax.data.files import write_text
 from aigc_jax.data.images import write_png
@@ -273,6 +274,8 @@ def _between_steps(
             session.log.write(Record(step, {**numbers, **evaluation}, steps_per_s, data_wait, time.time()))
         if is_drawn:
             _draw(session, variables(), step)
+            if jax.process_count() > 1:  # the first alone draws: in the next step, the others would call it stuck
+                multihost_utils.sync_global_devices("drawn")
         if is_saved or session.checkpoints.is_best(evaluation):
             _save(session, kept, evaluation, is_end=is_end)
 

@@ -76,9 +76,10 @@ class Parallel(NamedTuple):
 
 
 def find_devices() -> list[Device]:
-    """The devices of all processes; UsageError where JAX cannot open the backend that JAX_PLATFORMS names."""
+    """The devices of all processes in their order; UsageError where JAX cannot open what JAX_PLATFORMS names."""
     try:
-        return list(jax.devices())
+        # JAX promises no order. Each process is to hold consecutive examples of a batch.
+        return sorted(jax.devices(), key=lambda device: device.process_index)
     except Exception as error:  # of CUDA without its plugin a bare AssertionError
         asked, reason = os.environ.get("JAX_PLATFORMS", ""), str(error).partition(" (set JAX_PLATFORMS")[0]
         raise UsageError(
@@ -120,7 +121,7 @@ def make_parallel(
     grid = make_mesh(mesh, devices) if mode == "jit" else _mesh(local if mode == "pmap" else devices)
     split = batch_sharding(grid) if mode == "jit" else NamedSharding(grid, PartitionSpec(AXIS))
     whole, num_parts = NamedSharding(grid, PartitionSpec()), len(local) // mesh.tensor
-    shardings = functools.partial(state_shardings, mesh=grid, rules=rules) if mesh.is_sharded else None
+    shardings = functools.partial(state_shardings, mesh=grid, rules=rules) if mesh.is_sharded or rules else None
 
     on_local = NamedSharding(_mesh(local), PartitionSpec())
     copy_to_local = jax.jit(_copy, out_shardings=on_local)

@@ -85,10 +85,10 @@ def make_mesh(settings: MeshSettings, devices: Sequence[Any]) -> Mesh:
     """The mesh of axes data, fsdp and tensor over devices, which need not exist (those of a topology do not).
 
     Slices come first: connected by the slow network, they differ along the data axis, where that is long enough. Within
-    one, devices keep their order, so that each process holds consecutive examples of a batch.
+    one, those of a process stay together, so that each process holds consecutive examples of a batch.
     """
     sizes = settings.sizes(len(devices))
-    ordered = sorted(devices, key=lambda device: getattr(device, "slice_index", None) or 0)
+    ordered = sorted(devices, key=lambda each: (getattr(each, "slice_index", None) or 0, each.process_index))
     num_local = sum(device.process_index == ordered[0].process_index for device in ordered)
     if num_local % settings.tensor:
         raise UsageError(

@@ -44,6 +44,11 @@ def test_make_mesh_puts_slices_along_data():
     assert ids(mesh) == [[[0], [2]], [[1], [3]]]
 
 
+def test_make_mesh_keeps_the_devices_of_a_process_together():
+    devices = [FakeDevice(i, process, 0) for i, process in enumerate([0, 1, 0, 1])]
+    assert ids(make_mesh(MeshSettings(fsdp=2), devices)) == [[[0], [2]], [[1], [3]]]
+
+
 @pytest.mark.parametrize("settings", [MeshSettings(fsdp=3), MeshSettings(data=2, fsdp=2), MeshSettings(data=0)])
 def test_make_mesh_refuses_sizes_that_do_not_multiply(settings):
     with pytest.raises(UsageError, match=r"mesh of 8 devices, got data .*--mesh.fsdp") as caught:
@@ -63,6 +68,12 @@ def test_modes_of_data_parallelism_refuse_a_mesh(mode):
         make_parallel(mode, mesh=MeshSettings(fsdp=2))
     with pytest.raises(UsageError, match="--parallel jit"):
         make_parallel(mode, rules=(("kernel", "fsdp"),))
+
+
+def test_rules_over_data_alone_are_followed():
+    parallel = make_parallel("jit", rules=(("in/kernel", "data,none"),))
+    placed = parallel.placed(abstract_state({"in/kernel": (64, 256)}))
+    assert placed.params["net"]["in"]["kernel"].sharding.spec == P("data", None)
 
 
 def abstract_state(shapes, tx=None):
