@@ -15,8 +15,9 @@ from typing import Any
 from aigc_jax.cli.arguments import LaunchLocal
 from aigc_jax.errors import UsageError, visible
 
-_GRACE = 5.0
-"""Seconds for the others to end by themselves, with a line of their own, when one has died."""
+_GRACE, _STOP_GRACE = 5.0, 60.0
+"""Seconds for the others to end by themselves when one has died, and when one has stopped: they end together, unless it
+was stopped before they had met."""
 
 _STOPPED = {128 + signal.SIGTERM, 128 + signal.SIGINT}
 
@@ -66,7 +67,7 @@ def _commands(num_processes: int, words: Sequence[str]) -> list[list[str]]:
 
 def _environment(process_id: int) -> dict[str, str]:
     """Of a process: XLA's threads are more than a small machine's cores, and of several GPUs each has its own."""
-    return {"PJRT_NPROC": "16", "JAX_LOCAL_DEVICE_IDS": str(process_id), **os.environ}
+    return {"PJRT_NPROC": str(max(16, os.cpu_count() or 1)), "JAX_LOCAL_DEVICE_IDS": str(process_id), **os.environ}
 
 
 def _wait(children: Sequence[subprocess.Popen[Any]], asked: Sequence[int]) -> int:
@@ -86,9 +87,11 @@ def _wait(children: Sequence[subprocess.Popen[Any]], asked: Sequence[int]) -> in
             # Killed ones have a negative number, and come before those that lost them.
             first = min((code for code in codes if code), default=0)
             status = 128 - first if first < 0 else first
-            if status and status not in _STOPPED:
-                deadline = time.monotonic() + _GRACE
-                _tell(codes.index(first), first)
+            if status:
+                is_stop = first in _STOPPED  # not one that the signal killed
+                deadline = time.monotonic() + (_STOP_GRACE if is_stop else _GRACE)
+                if not is_stop:
+                    _tell(codes.index(first), first)
         if None not in codes or time.monotonic() > deadline:
             return status
         time.sleep(0.05)
