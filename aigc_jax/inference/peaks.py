@@ -11,9 +11,11 @@ import jax.numpy as jnp
 PEAKS: dict[str, dict[str, float]] = {
     "H200": {"bfloat16": 989, "float32": 494},
     "H100 PCIe": {"bfloat16": 756, "float32": 378},
+    "H100 NVL": {"bfloat16": 835, "float32": 417},
     "H100": {"bfloat16": 989, "float32": 494},
     "A100": {"bfloat16": 312, "float32": 156},
     "L40S": {"bfloat16": 362, "float32": 183},
+    "L40": {"bfloat16": 181, "float32": 90},
     "L4": {"bfloat16": 121, "float32": 60},
     "TPU v6 lite": {"bfloat16": 918, "float32": 918},
     "TPU v5 lite": {"bfloat16": 197, "float32": 197},
@@ -23,7 +25,7 @@ PEAKS: dict[str, dict[str, float]] = {
 """Published matrix products without sparsity, TFLOP/s, by a part of the kind of device (the first that fits) and dtype.
 
 GPUs multiply float32 in TF32, TPUs in bfloat16, unless a precision is set. Sources: NVIDIA's data sheets of the H200,
-H100, A100, L40S and L4; Google Cloud's pages of the TPU versions (v5e is "TPU v5 lite", v6e "TPU v6 lite").
+H100, A100, L40S, L40 and L4; Google Cloud's pages of the TPU versions (v5e is "TPU v5 lite", v6e "TPU v6 lite").
 """
 
 
@@ -37,8 +39,9 @@ def published_peak(kind: str, dtype: str) -> float | None:
     return 1e12 * rates[dtype] if dtype in rates else None
 
 
-def measured_peak(device: Any, dtype: str, size: int = 1024, num_rounds: int = 7) -> float:
+def measured_peak(device: Any, dtype: str, num_rounds: int = 7) -> float:
     """FLOP/s of a large matrix product on a device, the fastest of some rounds."""
+    size = 1024 if device.platform == "cpu" else 8192  # on a GPU a product of 1,024 is shorter than its call
     square = jax.device_put(jnp.ones((size, size), dtype), device)
     multiply, seconds = jax.jit(jnp.matmul), []
     for _ in range(num_rounds + 1):  # the first compiles

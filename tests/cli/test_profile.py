@@ -49,7 +49,9 @@ def test_profile_of_one_step_is_refused(capsys):
     [
         ("NVIDIA H100 80GB HBM3", "bfloat16", 989e12),
         ("NVIDIA H100 PCIe", "bfloat16", 756e12),
+        ("NVIDIA H100 NVL", "bfloat16", 835e12),
         ("NVIDIA A100-SXM4-40GB", "float32", 156e12),
+        ("NVIDIA L40", "bfloat16", 181e12),
         ("TPU v5 lite", "bfloat16", 197e12),
         ("TPU v5p", "bfloat16", 459e12),
         ("TPU v6 lite", "bfloat16", 918e12),
