@@ -120,8 +120,9 @@ def _detect(given: Address) -> tuple[Address, list[int] | None]:
     address = Address(coordinator, num_processes, process_id)
     if None not in address:
         # Several processes within one task of a cluster are told their devices apart from it.
-        is_told = local_devices is None or "JAX_LOCAL_DEVICE_IDS" in os.environ
-        return address, None if is_told else list(local_devices)
+        if local_devices is None or "JAX_LOCAL_DEVICE_IDS" in os.environ:
+            return address, None
+        return address, list(local_devices)
     if "KUBERNETES_SERVICE_HOST" in os.environ and importlib.util.find_spec("kubernetes") is None:
         raise UsageError("JAX needs the package kubernetes to find its processes here: pip install 'jax[k8s]'")
     options = {"--coordinator HOST:PORT": 0, "--num-processes N": 1, "--process-id I": 2}
