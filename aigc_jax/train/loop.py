@@ -136,8 +136,9 @@ def train(
         )
         step_fn = parallel.compile_step(training_step(experiment), shapes, is_repeated=config.steps_per_call > 1)
         stop = stack.enter_context(StopRequest())
+        state = parallel.put_state(state)  # no second one is held on a device while training
         try:
-            result = _run(session, step_fn, parallel.put_state(state), start, stop)
+            result = _run(session, step_fn, state, start, stop)
         except NonFiniteError as error:
             with contextlib.suppress(UsageError):  # the disk is full as well
                 checkpoints.wait()
