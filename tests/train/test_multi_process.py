@@ -120,10 +120,8 @@ def trained(tmp_path_factory):
     two += [("gan_digits", "gan_digits-2-shard_map", settings("gan_digits", "shard_map", 2))]
     two += [("flow_2d", workdir, settings("flow_2d", "jit", 2)) for workdir in ("halves", "moved")]
     train_together(2, folder, [*two, ("flow_2d", "halves", settings("flow_2d", "jit", 4))])
-    four = [
-        (name, f"{name}-4-jit", settings(name, "jit", steps)) for name, steps in (("flow_2d", 4), ("gan_digits", 2))
-    ]
-    train_together(4, folder, [*four, ("flow_2d", "moved", settings("flow_2d", "jit", 3))])
+    four = ("flow_2d", "flow_2d-4-jit", settings("flow_2d", "jit", 4))
+    train_together(4, folder, [four, ("flow_2d", "moved", settings("flow_2d", "jit", 3))])
     alone("flow_2d", "moved", 4)
     return folder
 
@@ -131,7 +129,7 @@ def trained(tmp_path_factory):
 @pytest.mark.slow
 def test_two_and_four_processes_train_what_one_trains(trained):
     names = [path.name for path in trained.iterdir() if "-" in path.name]
-    assert len(names) == 6
+    assert len(names) == 5
     for name in names:
         # Adam divides by the size of the gradient: of one weight in 75,264 it has made 3e-6 of rounding.
         atol = 2e-5 if name.startswith("gan_digits") else 1e-6
