@@ -130,6 +130,7 @@ def test_unet_with_remat_has_the_same_parameters_and_gradients():
     assert jax.eval_shape(UNET.clone(remat="dots").init, KEY, *INPUTS) == shapes
 
 
+@pytest.mark.unchecked_types
 def test_remat_of_another_kind_is_refused():
     with pytest.raises(UsageError, match="remat to be one of none, dots, full, got 'some'"):
         jax.eval_shape(SCANNED.clone(remat="some").init, KEY, *INPUTS)
