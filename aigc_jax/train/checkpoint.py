@@ -15,6 +15,7 @@ import math
 import os
 import re
 import sys
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -187,7 +188,7 @@ class Checkpoints:
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**{item: how}))[item]
         except Exception as error:  # whatever orbax or its storage say of a file that is cut or missing
-            self._has_failed = True
+            self._note_failure()
             raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is incomplete") from error
 
     def _read_state(self, step: int, how: ocp.args.StandardRestore) -> Any:
@@ -199,9 +200,15 @@ class Checkpoints:
         with contextlib.suppress(Exception):
             state = ocp.StandardCheckpointHandler().restore(folder, args=how)
         if not _is_agreed(state is not None):
-            self._has_failed = True
+            self._note_failure()
             raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is incomplete")
         return state
+
+    def _note_failure(self) -> None:
+        self._has_failed = True
+        # The other reads and writes under way report to nobody, pages long: those that failed, and those not begun.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
 
     def _note_score(self, step: int, metrics: Mapping[str, float]) -> None:
         if self._best_metric and math.isfinite(value := metrics.get(self._best_metric, math.nan)):
@@ -242,7 +249,7 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # tensorstore's errors are ValueErrors, orbax's of many kinds
-            self._has_failed = True
+            self._note_failure()
             raise UsageError(
                 f"cannot write checkpoints to {visible(str(self.folder))} ({_reason(error)}); {self.last_good()}: "
                 "free space there, or mend the permissions; then the same command resumes from it"
@@ -411,6 +418,6 @@ class _LateErrorsIgnored:
             sys.unraisablehook = self._before
 
     def _hook(self, unraisable: Any) -> None:
-        texts = ("Event loop is closed", "error while reading array")
+        texts = ("Event loop is closed", "error while reading array", "was never awaited")
         if not any(text in str(unraisable.exc_value) for text in texts):
             self._before(unraisable)
