@@ -6,21 +6,8 @@
 # google.com/tpu with TPU_ACCELERATOR, such as tpu-v5-lite-podslice, and TPU_TOPOLOGY, such as 4x4), RESTARTS (10).
 # The pods' service account may read pods, jobs and services: JAX finds the processes so. Not run on a cluster by us.
 set -euo pipefail
-case "${1:-}" in
-  -h | --help | "")
-    sed -n '2,/^set /p' "$0" | grep '^#' | cut -c3-
-    exit 0
-    ;;
-esac
-is_dry=
-if [ "$1" = --dry-run ]; then
-  is_dry=1
-  shift
-fi
-if [ $# -lt 3 ]; then
-  echo "kubernetes.sh: expected NAME IMAGE CONFIG, got $# words: see bash $0 --help" >&2
-  exit 2
-fi
+source "$(dirname "$0")/common.sh"
+expect 3 "NAME IMAGE CONFIG" "$@"
 name="$1" image="$2"
 shift 2
 hosts="${HOSTS:-2}"
@@ -74,10 +61,4 @@ spec:
                     claimName: ${VOLUME:-aigc-jax}
 YAML
 )
-if [ -n "$is_dry" ]; then
-  echo "kubectl apply -f - <<'YAML'"
-  echo "$manifest"
-  echo "YAML"
-else
-  kubectl apply -f - <<< "$manifest"
-fi
+feed YAML "$manifest" kubectl apply -f -

@@ -2,28 +2,14 @@
 # Train with several processes on this machine, started again up to RESTARTS times (3) where one died.
 # Usage: bash scripts/cluster/local.sh [--dry-run] NUM_PROCESSES CONFIG [options of aigc-jax train]
 set -euo pipefail
-case "${1:-}" in
-  -h | --help | "")
-    sed -n '2,/^set /p' "$0" | grep '^#' | cut -c3-
-    exit 0
-    ;;
-esac
-run=()
-shown() { printf '%q ' "$@" && echo; }
-if [ "$1" = --dry-run ]; then
-  run=(shown)
-  shift
-fi
-if [ $# -lt 2 ]; then
-  echo "local.sh: expected NUM_PROCESSES CONFIG, got $# words: see bash $0 --help" >&2
-  exit 2
-fi
+source "$(dirname "$0")/common.sh"
+expect 2 "NUM_PROCESSES CONFIG" "$@"
 num="$1"
 shift
 status=0
 for _ in $(seq 0 "${RESTARTS:-3}"); do
   status=0
-  "${run[@]}" aigc-jax launch local --num-processes "$num" -- train "$@" || status=$?
+  run aigc-jax launch local --num-processes "$num" -- train "$@" || status=$?
   # 75 a lost or stuck process, 134 and 137 killed ones; all else would only come again, or was asked for.
   case "$status" in
     75 | 134 | 137) ;;

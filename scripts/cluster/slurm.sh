@@ -5,21 +5,8 @@
 # limit (240), SAVE_BEFORE in minutes (MINUTES - 10), SBATCH (other options of sbatch, such as "--partition=gpu").
 # Not run on a cluster by us.
 set -euo pipefail
-case "${1:-}" in
-  -h | --help | "")
-    sed -n '2,/^set /p' "$0" | grep '^#' | cut -c3-
-    exit 0
-    ;;
-esac
-is_dry=
-if [ "$1" = --dry-run ]; then
-  is_dry=1
-  shift
-fi
-if [ $# -lt 1 ]; then
-  echo "slurm.sh: expected a CONFIG: see bash $0 --help" >&2
-  exit 2
-fi
+source "$(dirname "$0")/common.sh"
+expect 1 "CONFIG" "$@"
 gpus="${GPUS:-8}"
 minutes="${MINUTES:-240}"
 save_before="${SAVE_BEFORE:-$((minutes - 10))}"
@@ -47,10 +34,4 @@ exit "\$status"
 JOB
 )
 read -ra more <<< "${SBATCH:-}"
-if [ -n "$is_dry" ]; then
-  echo "sbatch ${more[*]:-} <<'JOB'"
-  echo "$script"
-  echo "JOB"
-else
-  sbatch "${more[@]}" <<< "$script"
-fi
+feed JOB "$script" sbatch "${more[@]}"

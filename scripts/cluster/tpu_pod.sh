@@ -4,22 +4,8 @@
 # DIR is on a file system that all hosts share, such as a mounted bucket. Set by a variable: PROJECT.
 # Not run on a pod by us.
 set -euo pipefail
-case "${1:-}" in
-  -h | --help | "")
-    sed -n '2,/^set /p' "$0" | grep '^#' | cut -c3-
-    exit 0
-    ;;
-esac
-run=()
-shown() { printf '%q ' "$@" && echo; }
-if [ "$1" = --dry-run ]; then
-  run=(shown)
-  shift
-fi
-if [ $# -lt 3 ]; then
-  echo "tpu_pod.sh: expected TPU_NAME ZONE CONFIG, got $# words: see bash $0 --help" >&2
-  exit 2
-fi
+source "$(dirname "$0")/common.sh"
+expect 3 "TPU_NAME ZONE CONFIG" "$@"
 name="$1" zone="$2"
 shift 2
 cd "$(dirname "$0")/../.."
@@ -27,11 +13,11 @@ where=(--zone "$zone" --worker=all)
 if [ -n "${PROJECT:-}" ]; then where+=(--project "$PROJECT"); fi
 words=$(printf ' %q' "$@")
 archive=aigc_jax.tar.gz
-"${run[@]}" git archive --format=tar.gz --output "/tmp/$archive" HEAD
-"${run[@]}" gcloud compute tpus tpu-vm scp "/tmp/$archive" "$name:" "${where[@]}"
+run git archive --format=tar.gz --output "/tmp/$archive" HEAD
+run gcloud compute tpus tpu-vm scp "/tmp/$archive" "$name:" "${where[@]}"
 setup="mkdir -p aigc_jax && tar -xzf $archive -C aigc_jax && cd aigc_jax && python3 -m venv .venv"
 setup+=" && .venv/bin/pip install --quiet -c constraints.txt -e '.[tpu]'"
-"${run[@]}" gcloud compute tpus tpu-vm ssh "$name" "${where[@]}" --command "$setup"
+run gcloud compute tpus tpu-vm ssh "$name" "${where[@]}" --command "$setup"
 # A spot pod that is taken away sends SIGTERM: all hosts save. The same command goes on.
-"${run[@]}" gcloud compute tpus tpu-vm ssh "$name" "${where[@]}" \
+run gcloud compute tpus tpu-vm ssh "$name" "${where[@]}" \
   --command "cd aigc_jax && .venv/bin/aigc-jax train$words --distributed"
