@@ -19,7 +19,7 @@ import optax
 from aigc_jax.algorithms.denoiser import Denoiser
 from aigc_jax.algorithms.diffusion import diffusion
 from aigc_jax.nets.unet import UNetSettings, make_unet
-from aigc_jax.processes.prediction import predict
+from aigc_jax.processes.prediction import numbered_from_zero, predict
 from aigc_jax.processes.tables import discrete_linear
 from aigc_jax.processes.times import uniform_times
 from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood
@@ -72,8 +72,7 @@ def build(config: Config) -> Experiment:
     classes, process = config.num_classes or 0, discrete_linear(NUM_TRAIN_STEPS)
     # The details of the published code: where the embedding enters, the last wave, the constant of the norms.
     net = make_unet(config.net, num_classes=classes).clone(is_scale_shift=False, endpoint=True, norm_epsilon=1e-6)
-    # Its steps are numbered from 0, where one step of noise has been added already.
-    parameterization = predict(process, "epsilon")._replace(noise_label=lambda t: t - 1.0 / NUM_TRAIN_STEPS)
+    parameterization = numbered_from_zero(predict(process, "epsilon"), NUM_TRAIN_STEPS)
     schedule = optax.linear_schedule(0.0, config.learning_rate, max(config.num_warmup_steps, 1))
     algorithm = diffusion(
         Denoiser(net, process, parameterization, config.image_shape, classes),

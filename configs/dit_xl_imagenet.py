@@ -29,7 +29,7 @@ from aigc_jax.algorithms.diffusion import diffusion
 from aigc_jax.algorithms.latent_diffusion import latent_diffusion
 from aigc_jax.data.latents import LATENT
 from aigc_jax.nets.dit import DiTSettings, make_dit
-from aigc_jax.processes.prediction import predict
+from aigc_jax.processes.prediction import numbered_from_zero, predict
 from aigc_jax.processes.tables import discrete_linear
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
@@ -107,8 +107,7 @@ def _of_latents(config: Config) -> Algorithm:
     classes, process = config.num_classes or 0, discrete_linear(config.num_train_steps)
     # Behind the prediction of the noise, the place of each log variance between its two limits.
     net = make_dit(config.net, num_classes=classes, out_channels=2 * config.latent_shape[-1])
-    # Published code numbers its steps from 0, where one step of noise has been added already.
-    parameterization = predict(process, "epsilon")._replace(noise_label=lambda t: t - 1.0 / config.num_train_steps)
+    parameterization = numbered_from_zero(predict(process, "epsilon"), config.num_train_steps)
     return diffusion(
         Denoiser(net, process, parameterization, config.latent_shape, classes, bounds=None, num_levels=None),
         tx=optax.adamw(config.learning_rate, weight_decay=config.weight_decay),

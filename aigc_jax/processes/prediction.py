@@ -121,6 +121,16 @@ def predict(process: Process, kind: Kind) -> Parameterization:
     )
 
 
+def numbered_from_zero(given: Parameterization, num_steps: int) -> Parameterization:
+    """The noise label of published networks: they number the steps of a chain, which end at t = n / N, from 0.
+
+    >>> from aigc_jax.processes.gaussian import rectified_flow
+    >>> numbered_from_zero(predict(rectified_flow(), "epsilon"), 4).noise_label(jnp.array([0.25, 1.0])).tolist()
+    [0.0, 0.75]
+    """
+    return given._replace(noise_label=lambda t: given.noise_label(t) - 1.0 / num_steps)
+
+
 def precondition(process: Process, sigma_data: float = 0.5) -> Parameterization:
     """EDM preconditioning: network input and output have unit variance at every noise level.
 
