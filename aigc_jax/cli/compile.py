@@ -10,13 +10,12 @@ from types import ModuleType
 import jax
 
 from aigc_jax.cli.arguments import Compile
+from aigc_jax.cli.operations import groups_with_remat, step_operations
 from aigc_jax.data.files import visible
-from aigc_jax.inference.flops import count_flops
-from aigc_jax.runs import build_experiment, replaced
+from aigc_jax.runs import build_experiment
 from aigc_jax.train.compile_for import GIB, Compiled, compile_lowered, find_topology, lower_sampler, lower_step
 from aigc_jax.train.config import TrainConfig, validate
-from aigc_jax.train.loop import abstract_batch, abstract_state, training_step
-from aigc_jax.types import Experiment
+from aigc_jax.train.loop import abstract_state
 
 
 def compile_config(module: ModuleType, name: str, arguments: Compile, command_line: str) -> int:
@@ -38,7 +37,8 @@ def compile_config(module: ModuleType, name: str, arguments: Compile, command_li
     what = f"{num_parameters:,} parameters, {num_examples} examples a step"
     where = f"{len(devices)} devices of {num_hosts} hosts (data {data} x fsdp {fsdp} x tensor {tensor})"
     print(f"{visible(Path(name).stem)} for {visible(arguments.topology)}: {where}, {what}")
-    print(_operations(module, config), flush=True)
+    flops, again = step_operations(module, config)
+    print(f"operations of a step in products and convolutions: {flops:.4g}{again}", flush=True)
     step = compile_lowered(lower_step(experiment, config, devices), devices[0])
     print(f"training step: {_verdict(step, devices[0].device_kind, _advice(config, len(devices)))}", flush=True)
     fits = step.fits
@@ -62,34 +62,9 @@ def _verdict(program: Compiled, kind: str, advice: str) -> str:
     )
 
 
-def _operations(module: ModuleType, config: TrainConfig) -> str:
-    """The operations of a step; those that rematerialisation adds are no work of the model."""
-    model, program = count_step(module, config)
-    again = f", {program / model - 1:.0%} more with what is computed again" if program > model else ""
-    return f"operations of a step in products and convolutions: {model:.4g}{again}"
-
-
-def count_step(module: ModuleType, config: TrainConfig) -> tuple[int, int]:
-    """The operations of a step, over all devices, without and with those that rematerialisation adds."""
-    config = dataclasses.replace(config, parallel="jit")
-    kept = replaced(config, {group: {"remat": "none"} for group in _with_remat(config)})
-    model, program = (_flops(build_experiment(module, each)[0]) for each in (kept, config))
-    return model, program
-
-
-def _flops(experiment: Experiment) -> int:
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    return count_flops(training_step(experiment), abstract_state(experiment), abstract_batch(experiment), key)
-
-
-def _with_remat(config: TrainConfig) -> list[str]:
-    """The groups of settings that have ``remat``."""
-    return [name for name, group in vars(config).items() if dataclasses.is_dataclass(group) and hasattr(group, "remat")]
-
-
 def _advice(config: TrainConfig, num_devices: int) -> str:
     """What makes a training step smaller and is not set yet."""
     options = [] if config.parallel == "jit" else ["--parallel jit"]
     options = [] if config.mesh.is_sharded else [*options, f"--mesh.fsdp {num_devices}"]
-    options += [f"--{name}.remat full" for name in _with_remat(config) if getattr(config, name).remat != "full"]
+    options += [f"--{name}.remat full" for name in groups_with_remat(config) if getattr(config, name).remat != "full"]
     return " ".join(options) or f"--num-microbatches {2 * config.num_microbatches}"

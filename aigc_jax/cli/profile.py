@@ -13,7 +13,7 @@ from types import ModuleType
 import jax
 
 from aigc_jax.cli.arguments import Profile
-from aigc_jax.cli.compile import count_step
+from aigc_jax.cli.operations import step_operations
 from aigc_jax.data.files import visible
 from aigc_jax.inference.flops import compiler_flops
 from aigc_jax.inference.peaks import measured_peak, published_peak
@@ -42,12 +42,11 @@ def profile_config(module: ModuleType, name: str, arguments: Profile, command_li
     config = _timed(arguments.config, num_steps)
     result, record = _train(module, name, config, out, num_steps)
     seconds, dtype = 1 / record.steps_per_s, _dtype(config)
-    flops, program_flops = count_step(module, config)
+    flops, again = step_operations(module, config)
     print(f"{visible(Path(name).stem)}: {len(devices)} x {devices[0].device_kind}, batch {config.batch_size}, {dtype}")
     print(f"step time      {1e3 * seconds:.2f} ms, {1 / seconds:.3g} steps/s (mean of {num_steps} steps)")
     print(f"data wait      {record.data_wait:.1%} of the time")
     print(f"compile time   {result.compile_seconds:.1f} s, tracing included")
-    again = f", {program_flops / flops - 1:.0%} more with what is computed again" if program_flops > flops else ""
     print(f"operations     {flops:.4g} a step in products and convolutions{again}")
     print(f"  by compiler  {_compiler_flops(module, config):.4g} a step, the body of a loop counted once")
     print(_utilisation(flops / seconds, devices, dtype))
