@@ -38,12 +38,13 @@ def completion(arguments: Completion) -> int:
     for command, (_, kind, _) in COMMANDS.items():
         options = option_names(getattr(arguments_module, kind))
         cases[command if " " in command else f"{command} *"] = options
-    cases["data *"], cases["completion *"] = ["prepare", "list"], ["bash", "zsh"]
-    cases["help *"] = [*CONFIGURED, *(command for command in COMMANDS if " " not in command), "data"]
+    cases["launch local"] = option_names(arguments_module.LaunchLocal)
+    cases["data *"], cases["launch *"], cases["completion *"] = ["prepare", "list"], ["local"], ["bash", "zsh"]
+    cases["help *"] = [*CONFIGURED, *(command for command in COMMANDS if " " not in command), "data", "launch"]
     lines = []
     for pattern, words in cases.items():
         escaped = pattern.replace(" ", "\\ ")
         lines.append(f'        *\\ {escaped}) words="{" ".join(words)}" ;;')
-    commands = " ".join(dict.fromkeys([*CONFIGURED, *(command.split()[0] for command in COMMANDS), "help"]))
+    commands = " ".join(dict.fromkeys([*CONFIGURED, *(command.split()[0] for command in COMMANDS), "launch", "help"]))
     print((ZSH if arguments.shell == "zsh" else "") + SCRIPT.format(commands=commands, cases="\n".join(lines)), end="")
     return 0

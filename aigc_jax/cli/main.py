@@ -195,11 +195,10 @@ def _prepare(words: list[str]) -> Callable[[], int]:
     from aigc_jax.errors import UsageError
 
     if command not in COMMANDS:
-        close = difflib.get_close_matches(command, (*CONFIGURED, "launch", *COMMANDS), 1)
+        known = [*CONFIGURED, "launch", *COMMANDS]
+        close = difflib.get_close_matches(command, known, 1)
         did_you_mean = f" (did you mean {close[0]}?)" if close else ""
-        raise UsageError(
-            f"expected one of {', '.join([*CONFIGURED, *COMMANDS])}; got {command!r}{did_you_mean}: see aigc-jax --help"
-        )
+        raise UsageError(f"expected one of {', '.join(known)}; got {command!r}{did_you_mean}: see aigc-jax --help")
     from aigc_jax.cli.arguments import Adjusted
     from aigc_jax.cli.parsing import parse, parse_for_run
 

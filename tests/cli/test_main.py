@@ -224,6 +224,7 @@ def test_version_and_help_of_commands_are_printed(capsys):
     [
         ("aigc-jax sa", {"sample"}),
         ("aigc-jax data p", {"prepare"}),
+        ("aigc-jax launch local --num", {"--num-processes"}),
         ("aigc-jax train gan_", {"gan_digits", "gan_mnist"}),
         ("aigc-jax train gan_digits --generator.w", {"--generator.width"}),
         ("aigc-jax sample run --che", {"--checkpoint"}),
