@@ -15,7 +15,7 @@ from aigc_jax.evaluation.certificate import (
     FILE,
     MAX_SAMPLES,
     Certificate,
-    Comparison,
+    Match,
     Redraw,
     certify,
     compare,
@@ -88,7 +88,7 @@ def _step(arguments: Verify, known: Certificate | None) -> int:
     return step
 
 
-def _verdict(compared: Comparison, *, is_repeatable: bool) -> list[str]:
+def _verdict(compared: Match, *, is_repeatable: bool) -> list[str]:
     """The comparison with the certificate, in lines."""
     if compared.num_equal == compared.num:
         lines = [f"EQUAL: {compared.num} of {compared.num} are those of the certificate, bit for bit"]

@@ -67,8 +67,8 @@ class Certificate(NamedTuple):
     values: np.ndarray  # evenly spaced numbers of the model's output
 
 
-class Comparison(NamedTuple):
-    """How two certificates of the same samples differ."""
+class Match(NamedTuple):
+    """How far the samples of two certificates are the same."""
 
     num: int  # number of samples compared
     num_equal: int  # bit for bit, as the model gives them
@@ -121,7 +121,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def compare(old: Certificate, new: Certificate) -> Comparison:
+def compare(old: Certificate, new: Certificate) -> Match:
     """Compare the samples of a certificate with those drawn now; of both, as many as the shorter one has."""
     num = min(len(old.digests), len(new.digests))
     equal, stored = (
@@ -131,7 +131,7 @@ def compare(old: Certificate, new: Certificate) -> Comparison:
     difference = None
     if (old.shape, old.dtype) == (new.shape, new.dtype):
         difference = _difference(old.values, new.values)
-    return Comparison(
+    return Match(
         num,
         equal,
         stored,
