@@ -25,6 +25,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
+import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
@@ -62,6 +63,12 @@ def pytest_runtest_protocol(item):
     if item.config.getoption("--times"):
         with open(item.config.getoption("--times"), "a", encoding="utf-8") as file:
             file.write(f"{time.process_time() - begin:.2f} {item.nodeid.removesuffix('@' + _group(item))}\n")
+
+
+@pytest.fixture
+def rng():
+    """A generator of each test's own: one that tests share makes the values of one depend on all before it."""
+    return np.random.default_rng(0)
 
 
 @pytest.fixture

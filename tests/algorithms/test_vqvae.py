@@ -14,11 +14,10 @@ from aigc_jax.nets.vae import ConvDecoder, ConvEncoder
 from aigc_jax.types import UsageError
 
 KEY = jax.random.key(0)
-GENERATOR = np.random.default_rng(0)
 
 
-def test_nearest_matches_scipy():
-    vectors, codes = (GENERATOR.normal(size=(num, 5)).astype(np.float32) for num in (200, 17))
+def test_nearest_matches_scipy(rng):
+    vectors, codes = (rng.normal(size=(num, 5)).astype(np.float32) for num in (200, 17))
     found = nearest(jnp.asarray(vectors), jnp.asarray(codes))
     np.testing.assert_array_equal(found, cdist(vectors, codes).argmin(axis=1))
 
@@ -45,9 +44,9 @@ def test_codebook_update_matches_a_hand_calculation():
     np.testing.assert_allclose(book.frequencies[1], [0.8 / 3 + 0.2, 0.8 / 3, 0.8 / 3], rtol=1e-6)
 
 
-def test_codebook_update_converges_to_cluster_means():
+def test_codebook_update_converges_to_cluster_means(rng):
     centers = np.array([[0, 0], [10, 0], [0, 10], [10, 10]], np.float32)
-    points = centers[:, None] + GENERATOR.normal(size=(4, 50, 2)).astype(np.float32)
+    points = centers[:, None] + rng.normal(size=(4, 50, 2)).astype(np.float32)
     vectors = jnp.asarray(points.reshape(100, 2, 2))
     book = restart(new_codebook(4, 2, 2), jnp.ones(4, bool), jnp.asarray(centers + 2))
     step = jax.jit(lambda book: update(book, vectors, nearest(vectors.reshape(-1, 2), book.codes), decay=0.9))
@@ -66,8 +65,8 @@ def test_restart_replaces_only_dead_codes():
     np.testing.assert_allclose(fresh.sums[1] / fresh.usage[1], [7, 7])
 
 
-def test_draw_vectors_does_not_depend_on_devices():
-    vectors = jnp.asarray(GENERATOR.normal(size=(8, 3, 2)), jnp.float32)
+def test_draw_vectors_does_not_depend_on_devices(rng):
+    vectors = jnp.asarray(rng.normal(size=(8, 3, 2)), jnp.float32)
     index = jnp.arange(8)
     whole = draw_vectors(vectors, KEY, index, 50)
     parts = jax.vmap(lambda v, i: draw_vectors(v, KEY, i, 50, axis_name="data"), axis_name="data")(
@@ -89,7 +88,7 @@ def build(**options):
     return model, vqvae(model, optax.sgd(0.0), **options)
 
 
-BATCH = {"example": jnp.asarray(GENERATOR.uniform(-1, 1, (8, 8, 8, 1)), jnp.float32)}
+BATCH = {"example": jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (8, 8, 8, 1)), jnp.float32)}
 
 
 def test_vqvae_first_codes_are_encoder_outputs_and_restarts_end():
@@ -109,11 +108,11 @@ def test_vqvae_first_codes_are_encoder_outputs_and_restarts_end():
     assert 1 < first["vqvae/perplexity"] <= 6
 
 
-def test_vqvae_gradient_goes_straight_through():
+def test_vqvae_gradient_goes_straight_through(rng):
     """Of the decoder's loss with respect to the encoder's output, as if it had been the code; plus commitment."""
     model, _ = build()
     params, state = jax.jit(model.init)(KEY, BATCH)
-    state = {**state, "codes": jnp.asarray(GENERATOR.normal(size=(6, 3)), jnp.float32), "usage": jnp.full(6, 1 / 6)}
+    state = {**state, "codes": jnp.asarray(rng.normal(size=(6, 3)), jnp.float32), "usage": jnp.full(6, 1 / 6)}
     image = BATCH["example"]
     encode = jax.jit(lambda params: model.encoder.apply({"params": params}, image, None))
     latents = encode(params["encoder"])
@@ -154,12 +153,12 @@ def test_vqvae_latents_are_codes_and_the_bound_has_the_prior():
     np.testing.assert_allclose(rows["elbo"], log_likelihood + log_prior, rtol=1e-4)
 
 
-def test_vqvae_samples_have_the_codes_of_training():
+def test_vqvae_samples_have_the_codes_of_training(rng):
     model, _ = build()
     params, state = jax.jit(model.init)(KEY, BATCH)
     frequencies = np.zeros((4, 6), np.float32)
     frequencies[np.arange(4), [2, 0, 5, 1]] = 1  # each position always had one code
-    state = {**state, "codes": jnp.asarray(GENERATOR.normal(size=(6, 3)), jnp.float32), "frequencies": frequencies}
+    state = {**state, "codes": jnp.asarray(rng.normal(size=(6, 3)), jnp.float32), "frequencies": frequencies}
     variables = jax.tree.map(jnp.asarray, {"params": {"vqvae": params}, "model_state": {"vqvae": state}})
     images = np.asarray(model.sample(variables, KEY, 200, None))
     usual = np.asarray(

@@ -7,8 +7,6 @@ from aigc_jax.cli.latents import NUM_COLUMNS, Encoded, interpolation, reconstruc
 from aigc_jax.data.images import to_uint8
 from aigc_jax.inference.latents import LatentFns
 
-GENERATOR = np.random.default_rng(0)
-
 
 def decode(latents, condition):
     """Pixel i shows latent i; the class is not looked at."""
@@ -19,7 +17,7 @@ FNS = LatentFns(lambda images, label: images.reshape(-1, 4), decode)
 
 
 def encoded(labels=None, num=40, is_map=False):
-    latents = (GENERATOR.normal(size=(num, 4)) * np.array([0.01, 0.3, 0.1, 0.2])).astype(np.float32)
+    latents = (np.random.default_rng(0).normal(size=(num, 4)) * np.array([0.01, 0.3, 0.1, 0.2])).astype(np.float32)
     return Encoded(decode(latents, None), labels, latents.reshape(num, 2, 2, 1) if is_map else latents)
 
 

@@ -27,9 +27,9 @@ def test_block_statistics_are_those_of_the_metrics():
         assert found["frechet_distance"][place] == pytest.approx(frechet_distance(TRAIN, block), rel=1e-9)
 
 
-def test_block_frechet_distance_of_features_longer_than_a_block():
+def test_block_frechet_distance_of_features_longer_than_a_block(rng):
     """Where covariances are singular: by the trace of scipy's matrix root (Heusel et al. 2017, equation 6)."""
-    train, samples = RNG.normal(size=(120, 150)), RNG.normal(size=(BLOCK, 150))
+    train, samples = rng.normal(size=(120, 150)), rng.normal(size=(BLOCK, 150))
     found = block_statistics(samples, make_reference(train, 5), 3, 5)["frechet_distance"]
     ours, real = np.cov(samples, rowvar=False), np.cov(train, rowvar=False)
     root = sqrtm(real + 1e-10 * np.eye(150)).real
@@ -56,10 +56,10 @@ def test_make_reference_has_the_total_variance():
     assert make_reference(TRAIN[:, :1], 5).root.shape == (1, 1)
 
 
-def test_block_statistics_mean_the_same_at_any_number_of_samples():
+def test_block_statistics_mean_the_same_at_any_number_of_samples(rng):
     """Unlike recall and coverage of whole sets, which rise as the sets grow."""
-    samples = RNG.normal(size=(4000, 6))
-    reference = make_reference(RNG.normal(size=(500, 6)), 5)
+    samples = rng.normal(size=(4000, 6))
+    reference = make_reference(rng.normal(size=(500, 6)), 5)
     few, many = (block_statistics(samples[:num], reference, 3, 5) for num in (1000, 4000))
     for name, values in few.items():
         spread = (values.var(ddof=1) / 10 + many[name].var(ddof=1) / 40) ** 0.5
@@ -74,8 +74,8 @@ def test_block_statistics_of_less_than_a_block_are_none():
 
 
 @pytest.mark.parametrize("counts", [[500, 500], [900, 100], [10, 300, 90], [0, 7, 193]])
-def test_balanced_order_keeps_the_shares_of_classes_in_each_block(counts):
-    condition = RNG.permutation(np.repeat(np.arange(len(counts)), counts))
+def test_balanced_order_keeps_the_shares_of_classes_in_each_block(counts, rng):
+    condition = rng.permutation(np.repeat(np.arange(len(counts)), counts))
     order = balanced_order(condition)
     assert sorted(order.tolist()) == list(range(len(condition)))
     for start in range(0, len(condition) - BLOCK + 1, BLOCK):

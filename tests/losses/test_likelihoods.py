@@ -10,17 +10,18 @@ from aigc_jax.losses import likelihoods
 from aigc_jax.rng import example_keys
 from aigc_jax.types import UsageError
 
-GENERATOR = np.random.default_rng(0)
 SHAPE = (3, 4, 4, 2)
 KEYS = example_keys(jax.random.key(0), 3)
 
 
 def outputs(num):
-    return jnp.asarray(GENERATOR.normal(size=(*SHAPE[:-1], SHAPE[-1] * num)), jnp.float32)
+    return jnp.asarray(np.random.default_rng(num).normal(size=(*SHAPE[:-1], SHAPE[-1] * num)), jnp.float32)
 
 
 def grey_levels(shape, num_levels=256):
-    return (2 * GENERATOR.integers(0, num_levels, shape) / (num_levels - 1) - 1).astype(np.float32)
+    return (2 * np.random.default_rng(num_levels).integers(0, num_levels, shape) / (num_levels - 1) - 1).astype(
+        np.float32
+    )
 
 
 def test_gaussian_of_fixed_std_matches_scipy():
@@ -43,9 +44,9 @@ def test_gaussian_of_learned_std_matches_scipy():
     np.testing.assert_allclose(likelihood.log_prob(sure, image), density, rtol=1e-5)
 
 
-def test_bernoulli_matches_scipy_for_extreme_logits():
+def test_bernoulli_matches_scipy_for_extreme_logits(rng):
     logits = outputs(1) * 5
-    pixels = np.where(GENERATOR.random(SHAPE) < 0.5, -1, 1).astype(np.float32)
+    pixels = np.where(rng.random(SHAPE) < 0.5, -1, 1).astype(np.float32)
     probability = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
     expected = stats.bernoulli(probability).logpmf((pixels > 0).astype(int)).sum(axis=(1, 2, 3))
     log_prob = likelihoods.bernoulli().log_prob
@@ -56,8 +57,8 @@ def test_bernoulli_matches_scipy_for_extreme_logits():
     np.testing.assert_allclose(slope, [[-1.0, 0.0, 0.5]], atol=1e-6)
 
 
-def test_bernoulli_of_a_grey_pixel_is_the_mean_over_binary_ones():
-    logits, grey = outputs(1), jnp.asarray(GENERATOR.uniform(-1, 1, SHAPE), jnp.float32)
+def test_bernoulli_of_a_grey_pixel_is_the_mean_over_binary_ones(rng):
+    logits, grey = outputs(1), jnp.asarray(rng.uniform(-1, 1, SHAPE), jnp.float32)
     log_prob = likelihoods.bernoulli().log_prob
     per_pixel = (-1, 1, 1)
     x, p = logits.reshape(per_pixel), 0.5 * (grey.reshape(per_pixel) + 1)
@@ -96,8 +97,8 @@ def test_discretized_logistic_matches_scipy_and_is_exact_in_the_tails():
     np.testing.assert_allclose(slope, -5.0, rtol=1e-5)
 
 
-def test_bits_per_dim_of_a_uniform_pmf_is_eight():
-    pixels = GENERATOR.integers(0, 256, (5, 1024))
+def test_bits_per_dim_of_a_uniform_pmf_is_eight(rng):
+    pixels = rng.integers(0, 256, (5, 1024))
     nll = -stats.randint(0, 256).logpmf(pixels).sum(axis=1)
     assert likelihoods.bits_per_dim(jnp.asarray(nll, jnp.float32), 1024).tolist() == [8.0] * 5
 
@@ -146,8 +147,8 @@ def test_binarize_draws_grey_and_keeps_black_and_white():
     assert np.any(binary != other)
 
 
-def test_normal_log_prob_matches_scipy():
-    x, mean, logvar = (GENERATOR.normal(size=(3, 2, 5)).astype(np.float32) for _ in range(3))
+def test_normal_log_prob_matches_scipy(rng):
+    x, mean, logvar = (rng.normal(size=(3, 2, 5)).astype(np.float32) for _ in range(3))
     expected = stats.norm(mean, np.exp(logvar / 2)).logpdf(x).sum(axis=(1, 2))
     args = [jnp.asarray(array) for array in (x, mean, logvar)]
     np.testing.assert_allclose(likelihoods.normal_log_prob(*args), expected, rtol=1e-5)

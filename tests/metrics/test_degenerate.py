@@ -18,8 +18,8 @@ def test_fd_of_a_collapsed_set_is_offset_and_variance():
     assert frechet_distance(ONE, ONE) == pytest.approx(0, abs=1e-9)
 
 
-def test_fd_of_low_rank_sets_is_that_of_their_line():
-    x, direction = RNG.normal(size=400), np.array([1.0, 2.0, 2.0]) / 3
+def test_fd_of_low_rank_sets_is_that_of_their_line(rng):
+    x, direction = rng.normal(size=400), np.array([1.0, 2.0, 2.0]) / 3
     line, wider = x[:, None] * direction, 3 * x[:, None] * direction + 1
     expected = np.sum((line.mean(axis=0) - wider.mean(axis=0)) ** 2) + (2 * x.std(ddof=1)) ** 2
     assert frechet_distance(line, wider) == pytest.approx(expected, rel=1e-6)
