@@ -19,9 +19,8 @@ def outputs(num):
 
 
 def grey_levels(shape, num_levels=256):
-    return (2 * np.random.default_rng(num_levels).integers(0, num_levels, shape) / (num_levels - 1) - 1).astype(
-        np.float32
-    )
+    levels = np.random.default_rng(num_levels).integers(0, num_levels, shape)
+    return (2 * levels / (num_levels - 1) - 1).astype(np.float32)
 
 
 def test_gaussian_of_fixed_std_matches_scipy():
