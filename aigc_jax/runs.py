@@ -91,6 +91,15 @@ def load_run(
     return experiment, config, load_variables(run, shapes, which=which)
 
 
+def resolved(module: ModuleType, config: TrainConfig) -> TrainConfig:
+    """A config with those settings that its data decide, such as a vocabulary, by the module's ``resolve``.
+
+    They are written with the others, so that a run needs its data no more.
+    """
+    resolve = getattr(module, "resolve", None)
+    return config if resolve is None else resolve(config)
+
+
 def build_experiment(module: ModuleType, config: TrainConfig) -> tuple[Experiment, int | None]:
     """Build an experiment, with the length of its schedules; None where nothing was computed from ``steps``.
 

@@ -119,11 +119,13 @@ class Sample(Adjusted):
     """Number of samples."""
     condition: str | None = None
     """Class of all samples, by name or number; None takes the classes in turn."""
+    prompt: str | None = None
+    """Text that all samples of a model of text begin with."""
     seed: int = 0
     """Which sequence of samples."""
     out: Path | None = None
-    """A .png grid, an .npz file or a folder of PNG files (of other examples: .npz, .txt ...); None for a file in the
-    run's samples folder."""
+    """A .png grid, an .npz file or a folder of PNG files (of text .txt, .jsonl or .npz); None for a file in the run's
+    samples folder."""
 
 
 @dataclasses.dataclass(frozen=True)

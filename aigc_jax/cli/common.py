@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 
 from aigc_jax.cli.arguments import Adjusted, Trained
@@ -15,7 +16,7 @@ from aigc_jax.data.export import file_name
 from aigc_jax.runs import load_run
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.run_dir import checkpoint_steps
-from aigc_jax.types import Experiment, UsageError, Variables
+from aigc_jax.types import Conditions, Experiment, UsageError, Variables
 
 
 def default_out(arguments: Trained, command: str, options: Mapping[str, object], suffix: str = ".png") -> Path:
@@ -42,6 +43,14 @@ def load(arguments: Trained) -> tuple[Experiment, TrainConfig, Variables]:
         data_dir=arguments.data_dir,
         overrides={arguments.GROUP: arguments.overrides} if isinstance(arguments, Adjusted) else None,
     )
+
+
+def with_prompts(experiment: Experiment, prompts: Sequence[str]) -> Experiment:
+    """An experiment whose conditions are prompts."""
+    if experiment.modality.prompts is None:
+        raise UsageError(f"got --prompt, but this run makes {experiment.modality.name}s: leave the option out")
+    table = experiment.modality.prompts(prompts)
+    return experiment._replace(conditions=Conditions(prompts, lambda ids: jnp.asarray(table)[ids]))
 
 
 def condition_number(experiment: Experiment, condition: str | None) -> int | None:

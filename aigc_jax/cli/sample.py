@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from aigc_jax.cli.arguments import Sample
-from aigc_jax.cli.common import condition_number, default_out, ids_of, load, named_class, names_of
+from aigc_jax.cli.common import condition_number, default_out, ids_of, load, named_class, names_of, with_prompts
 from aigc_jax.inference.sampling import SampleBlocksFn, make_sample_fn
 from aigc_jax.progress import Progress
 from aigc_jax.types import Modality, UsageError, WriteFn
@@ -22,10 +22,13 @@ def sample(arguments: Sample) -> int:
     if num < 1:
         raise UsageError(f"expected at least one sample, got {num}: pass --num 1 or more")
     experiment, _, variables = load(arguments)
+    if arguments.prompt is not None:
+        experiment = with_prompts(experiment, [arguments.prompt])
     writers, names = experiment.modality.writers, names_of(experiment)
     suffix = _suffix(arguments.out, writers)
     number = condition_number(experiment, arguments.condition)
-    options = {"seed": arguments.seed, "num": num, **named_class(number, names), **arguments.overrides}
+    prompt = {} if arguments.prompt is None else {"prompt": arguments.prompt}
+    options = {"seed": arguments.seed, "num": num, **named_class(number, names), **prompt, **arguments.overrides}
     out = arguments.out or default_out(arguments, "sample", options, suffix)
     ids = ids_of(experiment, number, num)
     draw = make_sample_fn(experiment, variables, arguments.seed)

@@ -19,7 +19,7 @@ from aigc_jax.data.files import visible
 from aigc_jax.data.fingerprint import summary
 from aigc_jax.data.pipeline import check_batch_size
 from aigc_jax.evaluation.during_training import make_evaluate_fn
-from aigc_jax.runs import build_experiment, run_training
+from aigc_jax.runs import build_experiment, resolved, run_training
 from aigc_jax.train.cluster import Address, joined_cluster
 from aigc_jax.train.config import TrainConfig, validate
 from aigc_jax.train.loop import abstract_state
@@ -54,6 +54,7 @@ def _train(
     if os.path.exists(workdir / "config.json") and checkpoint_steps(workdir):
         read_run(workdir)  # a run that cannot go on is refused before its data are opened
     devices = Counter(device.device_kind for device in find_devices())
+    config = resolved(module, config)
     experiment, schedule_steps = build_experiment(module, config)
     data = experiment.open_data()
     num_examples = experiment.batch_spec["example"].shape[0]

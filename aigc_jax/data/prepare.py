@@ -21,6 +21,7 @@ from aigc_jax.types import UsageError
 SUGGESTED = {
     "mnist": ("10", "28 x 28 x 1", "train 60000, test 10000"),
     "cifar10": ("10", "32 x 32 x 3", "train 50000, test 10000"),
+    "tiny_shakespeare": ("none", "text", "train 1003854 characters"),
 }
 """Suggested data sets of ``list_data``: classes, shape, examples."""
 
@@ -70,13 +71,16 @@ def prepare(name: str, data_dir: str | None = None) -> str:
 
 
 def list_data(data_dir: str | None = None) -> list[Row]:
-    """The embedded digits, every prepared data set of images, suggestions, and the form of folders.
+    """Embedded data, every prepared data set of images or text, suggestions, and the forms of own files.
 
     >>> [row.name for row in list_data("no/such/folder")]
-    ['digits', 'tfds:mnist', 'tfds:cifar10', 'folder:DIR']
+    ['digits', 'python-docs', 'tfds:mnist', 'tfds:cifar10', 'tfds:tiny_shakespeare', 'folder:DIR', 'text:FILE']
     """
     root = default_data_dir(data_dir)
-    rows = [Row("digits", "10", "28 x 28 x 1", "train 4000, held out 1000", "embedded")]
+    rows = [
+        Row("digits", "10", "28 x 28 x 1", "train 4000, held out 1000", "embedded"),
+        Row("python-docs", "none", "text", "about 460000 characters", "in every Python"),
+    ]
     folders = [path for path in sorted([*root.glob("*"), *root.glob("*/*")]) if not path.name.startswith(".")]
     for folder in folders:
         # DIR/NAME/VERSION is itself one of the folders, and its versions are itself.
@@ -88,7 +92,11 @@ def list_data(data_dir: str | None = None) -> list[Row]:
         if f"tfds:{name}" not in names:
             how = f"aigc-jax data prepare tfds:{name} --data-dir {shlex.quote(str(root))}"
             rows.append(Row(f"tfds:{name}", *facts, how))
-    return [*rows, Row("folder:DIR", "", "resized to fit", "", "a folder with one sub-folder of PNG or JPEG per class")]
+    return [
+        *rows,
+        Row("folder:DIR", "", "resized to fit", "", "a folder with one sub-folder of PNG or JPEG per class"),
+        Row("text:FILE", "none", "text", "", "a .txt file, or a .jsonl file with an entry text in each line"),
+    ]
 
 
 @contextlib.contextmanager
@@ -160,7 +168,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _describe(folder: Path, name: str) -> Row | None:
-    """Content of a prepared data set; None without images."""
+    """Content of a prepared data set; None without images or text."""
     import tensorflow_datasets as tfds
 
     try:
@@ -168,9 +176,10 @@ def _describe(folder: Path, name: str) -> Row | None:
         features = dict(cast(Any, info.features).items())
     except Exception as error:  # whatever the damage is
         return Row(name, "", "", "", f"damaged, remove {folder}: {_reason(error)}")
-    if IMAGE.name not in features:
+    if IMAGE.name not in features and "text" not in features:
         return None
-    shape = " x ".join(str(size or "?") for size in features[IMAGE.name].shape)
+    sizes = features[IMAGE.name].shape if IMAGE.name in features else ()
+    shape = " x ".join(str(size or "?") for size in sizes) or "text"
     classes = str(getattr(features.get("label"), "num_classes", "none"))
     examples = ", ".join(f"{split} {part.num_examples}" for split, part in info.splits.items())
     return Row(name, classes, shape, examples, str(folder))

@@ -52,7 +52,7 @@ def open_tfds(
     ``skip_broken`` every record is read, and up to a share ``max_broken`` of damaged ones is left out.
     """
     place = _find(name, default_data_dir(data_dir))
-    parts = _read_splits(place)
+    parts = _read_splits(place, has_images=True)
     info = parts["train"].dataset_info
     features = dict(info.features.items())
     shape = _image_shape(place, features)
@@ -74,6 +74,33 @@ def open_tfds(
         opened.append(CachedSource(source))
     train, held_out = opened
     return Data(f"tfds:{name}", train, held_out, class_names, remarks=remarks, checksum=digest.hexdigest())
+
+
+def read_texts(name: str, data_dir: str | None = None) -> tuple[list[str], list[str]]:
+    """Training and held-out documents of a prepared data set of texts; splits of one document each are one text.
+
+    Held out are ``validation`` and ``test`` together, as the published splits of single texts are, or where neither is,
+    the last tenth of ``train``. UsageError means not prepared, damaged, or no text.
+    """
+    place = _find(name, default_data_dir(data_dir))
+    parts = _read_splits(place, has_images=False)
+    features = dict(parts["train"].dataset_info.features.items())
+    if "text" not in features or getattr(features["text"], "shape", None) != ():
+        raise UsageError(f"tfds:{name} holds {', '.join(sorted(features))}, but no 'text': use another data set")
+    found = {split: _texts(place, parts[split]) for split in ("train", *reversed(HELD_OUT_SPLITS)) if split in parts}
+    train = found.pop("train")
+    held_out = [text for texts in found.values() for text in texts]
+    if not held_out:
+        cut = len(train) - len(train) // 10
+        return train[:cut], train[cut:]
+    return train, ["".join(held_out)] if all(len(texts) == 1 for texts in found.values()) else held_out
+
+
+def _texts(place: Place, part: Any) -> list[str]:
+    try:
+        return [record["text"].decode(errors="replace") for record in part.__getitems__(list(range(len(part))))]
+    except Exception as error:  # array_record and protobuf each have their own
+        raise place.damaged(error) from error
 
 
 class Place(NamedTuple):
@@ -201,7 +228,7 @@ def _find(name: str, root: Path) -> Place:
     raise UsageError(f"tfds:{name} is not in {root}: type {command}, or name another folder with --data-dir")
 
 
-def _read_splits(place: Place) -> dict[str, Any]:
+def _read_splits(place: Place, *, has_images: bool) -> dict[str, Any]:
     """All splits by name, with undecoded images."""
     # A long import, and only this source needs it.
     import tensorflow_datasets as tfds
@@ -210,7 +237,7 @@ def _read_splits(place: Place) -> dict[str, Any]:
     # With its version, a data set is read without its code and without the network.
     name = f"{'/'.join(path)}:{version}"
     # tfds would decode by OpenCV where that is installed and by Pillow where not: they disagree about JPEG.
-    decoders = {IMAGE.name: tfds.decode.SkipDecoding()}
+    decoders = {IMAGE.name: tfds.decode.SkipDecoding()} if has_images else None
     try:
         splits: Any = tfds.data_source(name, data_dir=place.root, download=False, decoders=decoders)
     except NotImplementedError as error:

@@ -22,6 +22,7 @@ from aigc_jax.evaluation.sections.diversity import diversity
 from aigc_jax.evaluation.sections.paired_noise import similarity_inputs
 from aigc_jax.evaluation.sections.reconstruction import reconstruction
 from aigc_jax.evaluation.sections.sweeps import sweeps
+from aigc_jax.evaluation.sections.text import diversity_of_text
 from aigc_jax.evaluation.sections.validity import validity
 from aigc_jax.evaluation.trust import trusted
 from aigc_jax.report.criteria import Margins
@@ -32,7 +33,17 @@ from aigc_jax.report.measurements import CRITERION_TITLES
 from aigc_jax.report.schema import Criterion, Report
 from aigc_jax.types import Data, UsageError
 
-SECTIONS = (validity, follows_condition, consistency, copying, diversity, reconstruction, detection, sweeps)
+SECTIONS = (
+    validity,
+    follows_condition,
+    consistency,
+    copying,
+    diversity,
+    diversity_of_text,
+    reconstruction,
+    detection,
+    sweeps,
+)
 """All sections, in the order of the report."""
 
 MAX_REAL = 10_000

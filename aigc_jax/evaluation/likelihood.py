@@ -7,7 +7,7 @@
   ``bits_per_dim`` and ``elbo``: means over ``n`` examples; ``low`` and ``high`` are the ends of a 95 % interval of
   the mean over examples, the model being given. A model over tokens has ``perplexity`` too: ``exp`` of its mean nats
   per token, from above where ``nll`` is a bound; its interval counts examples, of which the tokens of one depend on
-  each other.
+  each other. A model of text has ``bits_per_byte``, by which models with other tokens compare.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jaxtyping import Float
 from aigc_jax.data.files import write_text
 from aigc_jax.metrics.likelihood import mean_likelihood, perplexity
 from aigc_jax.report.figures import plain
-from aigc_jax.types import NUM_TOKENS
+from aigc_jax.types import NUM_BYTES, NUM_TOKENS
 
 FORMAT = 1
 """The layout of ``likelihood.json``."""
@@ -48,8 +48,11 @@ class MeanRow(NamedTuple):
 
 
 def mean_rows(rows: Mapping[str, Float[np.ndarray, " num"]]) -> dict[str, MeanRow]:
-    """The mean of each entry of ``{name: one value per example}``; ``perplexity`` for ``num_tokens`` of ``nll``."""
-    means = {name: _mean(name, np.asarray(values, np.float64)) for name, values in rows.items() if name != NUM_TOKENS}
+    """The mean of each entry of ``{name: one value per example}``; of tokens and bytes what one of them costs."""
+    counts = (NUM_TOKENS, NUM_BYTES)
+    means = {name: _mean(name, np.asarray(values, np.float64)) for name, values in rows.items() if name not in counts}
+    if NUM_BYTES in rows:
+        means["bits_per_byte"] = _bits_per_byte(rows["nll"], rows[NUM_BYTES])
     return {**means, "perplexity": _perplexity(rows["nll"], rows[NUM_TOKENS])} if NUM_TOKENS in rows else means
 
 
@@ -57,7 +60,7 @@ def likelihood_lines(means: Mapping[str, MeanRow]) -> list[str]:
     """The lines that the command line prints, one per row."""
     lines = []
     for name, row in means.items():
-        digits = 4 if row.unit in ("bits/dim", "per token") else 2
+        digits = 4 if row.unit in ("bits/dim", "per token", "bits/byte") else 2
         interval = ""
         if row.low is not None and row.high is not None:
             interval = f"95 % interval {row.low:.{digits}f} to {row.high:.{digits}f}, "
@@ -91,3 +94,9 @@ def _perplexity(nll: np.ndarray, num_tokens: np.ndarray) -> MeanRow:
     found = metric.compute(metric.update(metric.init(), nll, np.asarray(num_tokens, np.int64)))
     low, high = (end if math.isfinite(end) else None for end in (found["low"], found["high"]))
     return MeanRow("perplexity, or its bound", "per token", found["perplexity"], low, high, found["n"])
+
+
+def _bits_per_byte(nll: np.ndarray, num_bytes: np.ndarray) -> MeanRow:
+    found = _perplexity(nll, num_bytes)
+    value, low, high = (None if end is None else math.log2(end) for end in (found.value, found.low, found.high))
+    return MeanRow("bits per byte", "bits/byte", math.nan if value is None else value, low, high, found.n)

@@ -13,7 +13,7 @@ from aigc_jax.data.pipeline import load
 from aigc_jax.inference.sampling import check_seed
 from aigc_jax.progress import Progress
 from aigc_jax.rng import example_keys, split_by_name
-from aigc_jax.types import NUM_TOKENS, DataSource, Experiment, UsageError, Variables
+from aigc_jax.types import NUM_BYTES, NUM_TOKENS, DataSource, Experiment, UsageError, Variables
 
 ROWS = ("nll", "bits_per_dim", "elbo")
 """The rows of ``evaluate`` that say how likely an example is."""
@@ -28,7 +28,7 @@ def likelihood_rows(
     seed: int,
     batch_size: int,
 ) -> dict[str, np.ndarray]:
-    """Those of :data:`ROWS` that the model has, and :data:`NUM_TOKENS` of a model over tokens, each float64 [N].
+    """Those of :data:`ROWS` that the model has, and counts of tokens and bytes, each float64 [N].
 
     Examples are taken in a fixed random order, since files are often sorted by class; the key of each is ``fold_in`` of
     its index.
@@ -67,4 +67,4 @@ def _names(rows: Mapping[str, Any]) -> list[str]:
             f"this model evaluates {', '.join(rows) or 'nothing'}, which is no likelihood: name the run of a VAE or a "
             "diffusion model, say"
         )
-    return [*names, NUM_TOKENS] if NUM_TOKENS in rows else names
+    return [*names, *(name for name in (NUM_TOKENS, NUM_BYTES) if name in rows)]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from aigc_jax.types import UsageError
 
@@ -38,14 +38,37 @@ class SelfAttention(nn.Module):
             raise UsageError(f"attention needs a width that is a multiple of head_width {head_width}, got {channels}")
         dense = {"dtype": self.dtype, "kernel_init": nn.initializers.xavier_uniform()}
         qkv = nn.Dense(3 * channels, **dense, name="qkv")(x).reshape(batch, length, 3, -1, head_width)
-        kind = self.kind
-        if kind == "auto":
-            kind = "cudnn" if has_fused_attention(_default_device(), head_width, qkv.dtype) else "xla"
-        # Softmax of q k^T / sqrt(d) in float32 whatever the dtype, in either implementation.
-        with jax.numpy_dtype_promotion("standard"):  # jax promotes 16 bits itself
-            x = jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], implementation=kind)
-        x = x.reshape(batch, length, channels)
+        x = attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], kind=self.kind).reshape(batch, length, channels)
         return jnp.asarray(nn.Dense(channels, dtype=self.dtype, kernel_init=self.out_init, name="out")(x))
+
+
+def attention(
+    query: Float[Array, "batch length head channel"],
+    key: Float[Array, "batch size kv_head channel"],
+    value: Float[Array, "batch size kv_head channel"],
+    *,
+    kind: AttentionKind,
+    mask: Bool[Array, "batch 1 length size"] | None = None,
+    window: int | None = None,
+) -> Float[Array, "batch length head channel"]:
+    """Attention of queries to keys: softmax of q k^T / sqrt(d) in float32 whatever the dtype, times values.
+
+    With a ``window`` each position sees the last so many up to its own; None: all positions that ``mask`` has.
+    """
+    # Without limits where none is met: fused kernels have no windows.
+    local = (window - 1, 0) if window is not None and window < query.shape[1] else None
+    if kind == "auto":
+        kind = "cudnn" if has_fused_attention(_default_device(), query.shape[-1], query.dtype) else "xla"
+    with jax.numpy_dtype_promotion("standard"):  # jax promotes 16 bits itself
+        return jax.nn.dot_product_attention(
+            query,
+            key,
+            value,
+            mask=mask,
+            is_causal=window is not None,
+            local_window_size=local,
+            implementation=kind,
+        )
 
 
 def has_fused_attention(device: Any, head_width: int, dtype: Any) -> bool:

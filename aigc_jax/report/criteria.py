@@ -62,7 +62,8 @@ COMPARISONS: dict[str, ComparisonKind] = {
         "not_copied",
         "samples that are copies of training examples",
         2.0,
-        "Share of samples nearer to the training set than all but 1 % of held-out examples.",
+        "Share of samples nearer to the training set than all but 1 % of held-out examples; of text, with a longer "
+        "run of tokens of the training text.",
     ),
     "coverage": ComparisonKind(
         "diverse", "training examples without a sample near", 5.0, "1 - coverage, of blocks of 100 samples."
@@ -88,6 +89,24 @@ COMPARISONS: dict[str, ComparisonKind] = {
         "samples by which classes are too frequent",
         5.0,
         "Total variation distance of the shares of predicted classes, for models without a condition.",
+    ),
+    "repeated_ngrams": ComparisonKind(
+        "diverse",
+        "runs of four words that repeat within a text",
+        5.0,
+        "Mean share of a text's 4-grams of words that repeat an earlier one.",
+    ),
+    "distinct_ngrams": ComparisonKind(
+        "diverse",
+        "pairs of words that are not new among 100 texts",
+        5.0,
+        "1 - distinct-2, of blocks of 100 texts.",
+    ),
+    "word_distance": ComparisonKind(
+        "diverse",
+        "word distance above that of real text",
+        5.0,
+        "Jensen-Shannon distance of the frequencies of words to the training text, of blocks of 100 texts.",
     ),
     "variety": ComparisonKind(
         "diverse",

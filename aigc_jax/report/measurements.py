@@ -134,6 +134,13 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
         "to the 50 nearest) is below that of all but 1 % of held-out examples.",
         lower_is_better=True,
     ),
+    "longest_match": _copied(
+        "longest match with the training text",
+        "Number of tokens in a row that a sample shares with the training text, the mean over samples, each cut to the "
+        "length of held-out windows.",
+        unit="score",
+        lower_is_better=True,
+    ),
     "authenticity": _copied(
         "authenticity",
         "AuthPct: share of samples farther from their nearest training example than that one from its own nearest "
@@ -206,6 +213,21 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
     ),
     "vendi_score": _score(
         "Vendi score", "Effective number of different samples, by the cosine similarity of their features."
+    ),
+    "repeated_ngrams": _diverse(
+        "repeated 4-grams",
+        "Share of a text's runs of four words that repeat an earlier one of the same text (seq-rep-4); mean over "
+        "texts.",
+        lower_is_better=True,
+    ),
+    "distinct_ngrams": _diverse(
+        "distinct 2-grams",
+        "Share of different pairs of words among all pairs of 100 texts (distinct-2), mean over blocks.",
+    ),
+    "word_distance": _distance(
+        "word distance",
+        "Jensen-Shannon distance of the frequencies of words of 100 texts to those of as many training texts; mean "
+        "over blocks.",
     ),
     "path_length": _score(
         "path length",

@@ -84,6 +84,20 @@ class ImageConfig(TrainConfig):
     a tenth of 50,000 or more."""
 
 
+@dataclass(frozen=True)
+class TextConfig(TrainConfig):
+    """The settings of an experiment on text, see :func:`aigc_jax.train.experiment.text_experiment`."""
+
+    data: str = "python-docs"
+    """The text: python-docs, text:FILE (.txt or .jsonl) or tfds:NAME."""
+    tokenizer: str = "bytes"
+    """Tokens: bytes, chars of the training text, or bpe:N, byte pair encoding with N tokens."""
+    length: int = 128
+    """Number of tokens that a model sees at once in training."""
+    vocabulary: str = ""
+    """The tokenizer as JSON; empty to make it of the training text when training begins."""
+
+
 class Range(NamedTuple):
     """A range of finite numbers: at least ``low``, or above it, and below ``high``."""
 
@@ -115,8 +129,8 @@ _NAMES = {
     Range(0, _LOOPS): "data_workers num_blocks num_probes unroll",
     Range(1, _INT32): """
         attention_resolutions batch_size channel_multipliers code_dim critic_widths discriminator_width generator_width
-        image_shape keep_checkpoints latent_dim latent_dims latent_shape log_every mixer_width mlp_ratio num_features
-        patch_size r1_every schedule_steps steps width widths""",
+        image_shape keep_checkpoints latent_dim latent_dims latent_shape length log_every mixer_width mlp_ratio
+        num_features patch_size r1_every schedule_steps steps width widths""",
     Range(1, _TABLES): """
         chunk_size first_intervals fsdp last_intervals num_classes num_codes num_importance_samples num_microbatches
         num_steps num_train_steps steps_per_call tensor""",

@@ -41,10 +41,10 @@ def record_data(run: Path, config: TrainConfig, data: Data, *, is_resumed: bool)
             )
         _warn_of_contents(run, record.fingerprint, new)
     if jax.process_index() == 0:
-        folder = _folder(config.data)
+        place = _place(config.data)
         content = {
             "format": FORMAT,
-            "data": config.data if folder is None else f"folder:{folder.absolute()}",
+            "data": config.data if place is None else f"{_kind(config.data)}:{place.absolute()}",
             "data_dir": str(Path(config.data_dir).expanduser().absolute()) if config.data_dir else None,
             "fingerprint": new._asdict(),
         }
@@ -86,11 +86,11 @@ def with_class_names(experiment: Experiment, names: Sequence[str]) -> Experiment
 
 def checked_data(run: Path, config: TrainConfig, open_data: Callable[[], Data]) -> Data:
     """Open the data of a trained run; UsageError where a class has another number, a warning for other examples."""
-    folder = _folder(config.data)
-    if folder is not None and not os.path.isdir(folder):
+    place = _place(config.data)
+    if place is not None and not os.path.exists(place):
+        form = {"folder": "their folder with --data folder:DIR", "text": "their file with --data text:FILE"}
         raise UsageError(
-            f"the data of {visible(str(run))} are not in {visible(str(folder))}: name their folder with "
-            "--data folder:DIR"
+            f"the data of {visible(str(run))} are not in {visible(str(place))}: name {form[_kind(config.data)]}"
         )
     data, record = open_data(), read_record(run)
     if record is None:
@@ -115,8 +115,8 @@ def located(run: Path, values: Mapping[str, Any], *, data: str | None, data_dir:
     """The settings of a run, its data as the user names them now, or else as they open from any working directory."""
     record, found = read_record(run), dict(values)
     if record is not None:
-        then, now = (_folder(name) for name in (record.data, str(values.get("data"))))
-        if then is not None and now is not None and (os.path.isdir(then) or not os.path.isdir(now)):
+        then, now = (_place(name) for name in (record.data, str(values.get("data"))))
+        if then is not None and now is not None and (os.path.exists(then) or not os.path.exists(now)):
             found["data"] = record.data
         if record.data_dir is not None and os.path.isdir(record.data_dir):
             found["data_dir"] = record.data_dir
@@ -132,7 +132,10 @@ def _warn_of_contents(run: Path, old: Fingerprint, new: Fingerprint) -> None:
         )
 
 
-def _folder(name: str) -> Path | None:
-    """The folder of data that lie in one."""
-    kind, _, folder = name.partition(":")
-    return Path(folder).expanduser() if kind == "folder" else None
+def _place(name: str) -> Path | None:
+    """The folder, or file of text, in which data lie."""
+    return Path(name.partition(":")[2]).expanduser() if _kind(name) in ("folder", "text") else None
+
+
+def _kind(name: str) -> str:
+    return name.partition(":")[0]

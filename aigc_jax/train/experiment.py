@@ -1,4 +1,4 @@
-"""From a config and an algorithm to an experiment on labelled images, or on points of a world."""
+"""From a config and an algorithm to an experiment on labelled images, on text, or on points of a world."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from aigc_jax.data.arrays import reserve_for_judges
 from aigc_jax.data.images import IMAGE
 from aigc_jax.data.points import POINT
 from aigc_jax.data.sources import open_data
-from aigc_jax.train.config import ImageConfig, TrainConfig
+from aigc_jax.data.text import open_texts, text_data, text_modality
+from aigc_jax.data.tokenizer import Tokenizer, make_tokenizer, read_tokenizer
+from aigc_jax.train.config import ImageConfig, TextConfig, TrainConfig
 from aigc_jax.train.worlds import example_shape, world_data
 from aigc_jax.types import Algorithm, Conditions, Experiment, Modality, UsageError, World
 from aigc_jax.worlds.catalog import open_world
@@ -62,6 +64,32 @@ def image_experiment(
         modality=modality,
         conditions=_conditions(config.num_classes),
         judges=IMAGE_JUDGES,
+    )
+
+
+def open_tokenizer(config: TextConfig) -> Tokenizer:
+    """The tokenizer of a run, or before there is one, that of the training text."""
+    if config.vocabulary:
+        return read_tokenizer(config.vocabulary)
+    return make_tokenizer(config.tokenizer, open_texts(config.data, config.data_dir).train)
+
+
+def text_experiment(config: TextConfig, algorithm: Algorithm, tokenizer: Tokenizer) -> Experiment:
+    """An experiment on windows of text.
+
+    Args:
+        config: names the text and the length of a window.
+        algorithm: what is trained on it.
+        tokenizer: from :func:`open_tokenizer`.
+
+    Returns:
+        The experiment, unconditional; its text is opened only when needed.
+    """
+    return Experiment(
+        algorithm=algorithm,
+        open_data=lambda: text_data(open_texts(config.data, config.data_dir), tokenizer, config.length),
+        batch_spec={"example": jax.ShapeDtypeStruct((config.batch_size, config.length + 1), jnp.int32)},
+        modality=text_modality(tokenizer),
     )
 
 

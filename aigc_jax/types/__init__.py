@@ -21,6 +21,7 @@ from aigc_jax.types.algorithm import (
     StepFn,
 )
 from aigc_jax.types.base import (
+    NUM_BYTES,
     NUM_TOKENS,
     Batch,
     Condition,
@@ -39,6 +40,7 @@ from aigc_jax.types.data import Data, DataSource, Experiment, Metric, World
 from aigc_jax.types.modality import Conditions, Modality, ShowFn, WriteFn
 
 __all__ = [
+    "NUM_BYTES",
     "NUM_TOKENS",
     "Algorithm",
     "Autoencoder",

@@ -35,6 +35,10 @@ NUM_TOKENS = "num_tokens"
 """Number of tokens of each example, in ``evaluate`` of a model over tokens."""
 
 
+NUM_BYTES = "num_bytes"
+"""Number of bytes of each example, in ``evaluate`` of a model of text."""
+
+
 class Weighted(NamedTuple):
     """Losses of examples with unequal weights, such as sequences of different lengths.
 

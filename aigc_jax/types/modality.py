@@ -69,6 +69,9 @@ class Modality(NamedTuple):
         num_shown: number of examples for ``show``.
         dtype: of inputs of models; int32 for tokens.
         facts: other facts for readers of files, such as the sample rate.
+        prompts: ``texts -> conditions [N, P]`` of a model that goes on from a prompt; None for examples that are no
+            text.
+        texts: ``stored [N, L] -> texts``; None for examples that are none.
     """
 
     name: str
@@ -83,6 +86,8 @@ class Modality(NamedTuple):
     num_shown: int = 100
     dtype: Any = np.float32
     facts: Mapping[str, Any] = {}
+    prompts: Callable[[Sequence[str]], np.ndarray] | None = None
+    texts: Callable[[np.ndarray], list[str]] | None = None
 
 
 def as_is(ids: Array) -> PyTree:

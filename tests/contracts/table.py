@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from aigc_jax.algorithms.autoregressive import TokenModel, autoregressive
 from aigc_jax.algorithms.classifier import classifier
 from aigc_jax.algorithms.consistency import consistency
 from aigc_jax.algorithms.diffusion import diffusion
@@ -22,13 +23,17 @@ from aigc_jax.algorithms.latent_diffusion import latent_diffusion
 from aigc_jax.algorithms.vae import vae
 from aigc_jax.algorithms.vqvae import vqvae
 from aigc_jax.data.images import IMAGE, grey_tokens
+from aigc_jax.data.text import text_modality
+from aigc_jax.data.tokenizer import make_tokenizer
 from aigc_jax.losses import adversarial, regularizers
 from aigc_jax.losses.augmentation import augmented, random_affine
 from aigc_jax.nets.classifier import ConvClassifier
 from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator
+from aigc_jax.nets.decoder import DecoderSettings, make_decoder
 from aigc_jax.nets.mlp import MLPDiscriminator, MLPGenerator
 from aigc_jax.nets.resnet import ResNetDiscriminator, ResNetGenerator
 from aigc_jax.processes import discrete
+from aigc_jax.samplers.decoding import Decoding
 from aigc_jax.samplers.discrete import TokenSampling
 from aigc_jax.types import Algorithm, Modality
 
@@ -49,6 +54,8 @@ class Row(NamedTuple):
     num_classes: int = 0
     batch_size: int = 8
     modality: Modality = IMAGE
+    shape: tuple[int, ...] = SHAPE
+    sample_shape: tuple[int, ...] = SHAPE
 
 
 def pair(kind, axis=None, num_classes=0, *, norm="layer", minibatch_kernels=0, use_spectral_norm=False, **generator):
@@ -158,6 +165,18 @@ def discrete_uniform(axis):
     return tokens(axis, discrete.uniform(2, discrete.cosine), sampling=TokenSampling(num_steps=3), num_microbatches=2)
 
 
+TOKENIZER = make_tokenizer("chars", ["abcde"])
+
+
+def text(axis):
+    """With dropout, all processors and micro-batches."""
+    settings = DecoderSettings(width=8, depth=2, head_width=4, num_kv_heads=1, dropout=0.1)
+    model = TokenModel(make_decoder(settings, vocab_size=6, max_length=6), 6, 5, 5, TOKENIZER.num_bytes())
+    sampling = Decoding(4, 0.8, top_k=5, top_p=0.95, min_p=0.01, typical=0.99, repetition=1.1, no_repeat_ngram=3)
+    options = {"label_smoothing": 0.1, "z_weight": 1e-3, "ema_decay": 0.5, "num_microbatches": 2}
+    return autoregressive(model, tx=optax.sgd(1.0), sampling=sampling, axis_name=axis, **options)
+
+
 ROWS = {
     "gan-non_saturating-conv-r1": Row(gan, non_saturating, NUM_CLASSES),
     "gan-hinge-spectral-microbatches": Row(gan, hinge_spectral, NUM_CLASSES),
@@ -165,6 +184,7 @@ ROWS = {
     "gan-relativistic_average-minibatch": Row(gan, relativistic_average),
     "discrete-absorbing": Row(discrete_diffusion, discrete_absorbing, NUM_CLASSES, modality=grey_tokens(8)),
     "discrete-uniform-microbatches": Row(discrete_diffusion, discrete_uniform, modality=grey_tokens(2)),
+    "autoregressive": Row(autoregressive, text, modality=text_modality(TOKENIZER), shape=(7,), sample_shape=(5,)),
     "flow": Row(flow_matching, denoising_family.flow, NUM_CLASSES),
     "diffusion-simple-min_snr": Row(diffusion, denoising_family.ddpm_simple),
     "diffusion-elbo-v": Row(diffusion, denoising_family.ddpm_elbo),
@@ -198,7 +218,11 @@ GENERATIVE = [name for name in ROWS if name != "classifier"]
 def batch_at(row, t):
     """The batch of step t."""
     generator = np.random.default_rng(t)
-    stored = row.modality.store(generator.uniform(-1, 1, (row.batch_size, *SHAPE)).astype(np.float32))
+    size = (row.batch_size, *row.shape)
+    if row.modality.prompts is None:
+        stored = row.modality.store(generator.uniform(-1, 1, size).astype(np.float32))
+    else:
+        stored = generator.integers(row.modality.num_levels, size=size)
     return {"example": jnp.asarray(row.modality.load(stored)), "condition": jnp.arange(row.batch_size) % NUM_CLASSES}
 
 

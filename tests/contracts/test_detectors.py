@@ -34,6 +34,7 @@ WITHOUT_TRACE = {
     "vqvae": "one step",
     "hvae": "one step, level by level",
     "consistency-": "its steps jump to the data: they are not one path",
+    "autoregressive": "its steps add tokens",
     "discrete-": "tokens have no mean that could move",
     "classifier": "draws no samples",
 }

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from aigc_jax.data.tokenizer import PAD
 from aigc_jax.rng import example_keys
 from aigc_jax.types import UsageError
 
-from .table import GENERATIVE, NUM_CLASSES, ROWS, SHAPE, batch_at, built, plain_run
+from .table import GENERATIVE, NUM_CLASSES, ROWS, batch_at, built, plain_run
 
 WITHOUT_EVALUATE = {
     "diffusion-simple": "no likelihood is asked for",
@@ -47,10 +48,10 @@ def test_algorithm_has_sample_and_evaluate(name):
 @pytest.mark.parametrize("name", GENERATIVE)
 def test_sample_i_does_not_depend_on_the_number_of_samples(name):
     few, many = draw(name, 4, jax.random.key(3)), draw(name, 8)
-    assert many.shape == (8, *SHAPE)
+    assert many.shape == (8, *ROWS[name].sample_shape)
     modality = ROWS[name].modality
     assert many.dtype == modality.dtype
-    low, high = modality.bounds or (0, modality.num_levels - 1)
+    low, high = modality.bounds or (0 if modality.prompts is None else PAD, modality.num_levels - 1)
     assert jnp.all((low <= many) & (many <= high))
     # Equal up to the order in which XLA adds: the command line fixes that by drawing in chunks of one size.
     np.testing.assert_allclose(few, many[:4], atol=1e-6)

@@ -9,7 +9,7 @@ import pytest
 
 from aigc_jax.types import Algorithm, SampleFn, StepFn, UsageError
 
-from .table import ROWS, SHAPE, VARIANTS, batch_at, built, differ, leaves, plain_run
+from .table import ROWS, VARIANTS, batch_at, built, differ, leaves, plain_run
 
 
 def parameters(function):
@@ -39,7 +39,7 @@ def test_step_of_every_variant_traces(row):
     samples = jax.eval_shape(
         lambda variables, key: algorithm.sample(variables, key, 8, condition), state.variables, key
     )
-    assert samples.shape == (8, *SHAPE)
+    assert samples.shape == (8, *row.sample_shape)
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -7,6 +7,7 @@ import numpy as np
 from aigc_jax.evaluation.equivalence import Comparison
 from aigc_jax.evaluation.examples import match_class_counts
 from aigc_jax.evaluation.section import Evidence, Section, proportion, reason
+from aigc_jax.evaluation.sections.text import copied_text
 from aigc_jax.metrics.differences import share_difference
 from aigc_jax.metrics.memorization import Copies, Memorization, data_copying, flag_copies, memorization
 from aigc_jax.report.figures import Figure, Gallery, Histogram
@@ -16,12 +17,14 @@ from aigc_jax.types import UsageError
 NUM_NEIGHBORS, TAIL = 50, 0.01
 """Training examples that a distance is calibrated by; share of held-out examples in the left tail of distances."""
 
-_NAMES = ("copied_samples", "authenticity", "copying_test", "copying_worst_cell")
+_NAMES = ("longest_match", "copied_samples", "authenticity", "copying_test", "copying_worst_cell")
 
 
 def copying(evidence: Evidence) -> Section:
     """The distances of samples to the training examples, and the share that is too small."""
     distance = evidence.model.modality.distance
+    if evidence.model.modality.texts is not None and evidence.model.knows_training:
+        return copied_text(evidence)
     if distance is None:
         why = f"no distance is defined between examples of the kind {evidence.model.modality.name}"
         return Section("not_copied", left_out=dict.fromkeys(_NAMES, why))

@@ -1,0 +1,196 @@
+"""Autoregressive models: each token given those before it; the likelihood is exact, and sampling draws one by one.
+
+One player, whose loss is the cross-entropy of the next token.
+
+Reference:
+    Bengio et al., "A Neural Probabilistic Language Model", 2003, equation 1; Vaswani et al., "Attention Is All You
+    Need", 2017; Radford et al., "Language Models are Unsupervised Multitask Learners" (GPT-2), 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Int
+
+from aigc_jax.algorithms.networks import example_of
+from aigc_jax.losses.tokens import next_token_loss, token_nll
+from aigc_jax.nets.decoder import Cache, Decoder
+from aigc_jax.players import single_player
+from aigc_jax.rng import example_keys, split_by_name
+from aigc_jax.samplers.decoding import Decoding, SequenceModel, decode
+from aigc_jax.types import (
+    NUM_BYTES,
+    NUM_TOKENS,
+    Algorithm,
+    Batch,
+    Condition,
+    Detector,
+    Key,
+    Metrics,
+    PyTree,
+    UsageError,
+    Variables,
+    Weighted,
+)
+
+PLAYER = "decoder"
+"""The one player's name in params and model_state."""
+
+
+class TokenModel(NamedTuple):
+    """A network, and its use as a distribution of sequences of tokens.
+
+    Args:
+        net: the decoder.
+        length: tokens of a training sequence after its first one, which is context alone.
+        start: the token before a sample without a prompt.
+        end: the token that ends a sample; -1 for none.
+        num_bytes: bytes that each token spells, int [V], for bits per byte; None for tokens that are no text.
+    """
+
+    net: Decoder
+    length: int
+    start: int
+    end: int = -1
+    num_bytes: np.ndarray | None = None
+
+    def logits(self, params: PyTree, tokens: Int[Array, "batch length"], keys: Array | None = None) -> Array:
+        """Logits [B, L - 1, V] of all tokens but the first."""
+        return self.net.apply({"params": params}, tokens[:, :-1], keys=keys)[0]  # pyright: ignore[reportIndexIssue]
+
+    def sequence_model(self, params: PyTree) -> SequenceModel:
+        """The model with a cache, for :func:`aigc_jax.samplers.decoding.decode`."""
+
+        def apply(tokens: Array, cache: Cache) -> tuple[Array, Cache]:
+            logits, cache = self.net.apply({"params": params}, tokens, cache=cache)  # pyright: ignore
+            return logits, cache
+
+        def prefill(prompt: Array, size: int) -> tuple[Array, Cache]:
+            logits, cache = apply(prompt, self.net.init_cache(len(prompt), size))
+            sizes = jnp.sum(prompt >= 0, axis=1)
+            # What padding wrote is overwritten by the tokens to come, and until then hidden by their mask.
+            cache = cache._replace(length=sizes)
+            return jnp.take_along_axis(logits, (sizes - 1)[:, None, None], axis=1)[:, 0], cache
+
+        def extend(cache: Cache, token: Array) -> tuple[Array, Cache]:
+            logits, cache = apply(token[:, None], cache)
+            return logits[:, 0], cache
+
+        return SequenceModel(prefill, extend)
+
+
+def autoregressive(
+    model: TokenModel,
+    *,
+    tx: optax.GradientTransformation,
+    sampling: Decoding | None = None,
+    label_smoothing: float = 0.0,
+    z_weight: float = 0.0,
+    ema_decay: float | Callable[[Array], Array] | None = None,
+    num_microbatches: int = 1,
+    axis_name: str | None = None,
+) -> Algorithm:
+    """An autoregressive model of tokens as an :class:`aigc_jax.types.Algorithm`.
+
+    Args:
+        model: the network and its sequences.
+        tx: its optimiser.
+        sampling: how samples are drawn; None for the defaults.
+        label_smoothing: share in [0, 1) of each target that all tokens get.
+        z_weight: weight of the z-loss, see :func:`aigc_jax.losses.tokens.next_token_loss`.
+        ema_decay: decay of the weight average that ``sample`` uses; None for none.
+        num_microbatches: see :func:`aigc_jax.players.make_step`.
+        axis_name: the device axis under pmap or shard_map, None under jit.
+
+    Returns:
+        The algorithm. Batches hold ``example`` int32 [B, length + 1], padded by -1, whose first token is no target. All
+        targets of a batch weigh alike, however many each sequence has. ``evaluate`` gives ``nll`` in nats,
+        ``num_tokens`` and, of text, ``num_bytes``, for each sequence of whatever length. ``sample`` takes no condition,
+        or prompts int32 [B, P] as of :attr:`aigc_jax.types.Modality.prompts`, and returns int32 [B, P + number drawn],
+        padded: the start token, the prompt and what follows. ``detectors`` has the mean ``nll`` of a token.
+
+    Raises:
+        UsageError: a number out of range; sequences of another length.
+
+    >>> from aigc_jax.nets.decoder import DecoderSettings, make_decoder
+    >>> net = make_decoder(DecoderSettings(width=8, depth=1, head_width=4), vocab_size=5, max_length=6)
+    >>> algorithm = autoregressive(TokenModel(net, 6, start=4, end=4), tx=optax.sgd(1e-3), sampling=Decoding(3))
+    >>> batch = {"example": jnp.zeros((2, 7), jnp.int32)}
+    >>> state = jax.jit(algorithm.init)(jax.random.key(0), batch)
+    >>> state, metrics = jax.jit(algorithm.step)(state, batch, jax.random.key(1))
+    >>> round(float(metrics["decoder/loss"]), 1)  # near log 5
+    1.6
+    >>> algorithm.sample(state.variables, jax.random.key(2), 2, None).shape
+    (2, 4)
+    """
+    sampling = Decoding() if sampling is None else sampling
+    vocab_size = model.net.vocab_size
+    processor = sampling.processor(vocab_size, model.end)
+
+    def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Weighted, tuple[PyTree, Metrics]]:
+        tokens = _tokens_of(batch)
+        keys = split_by_name(example_keys(key, batch["index"]), "dropout")["dropout"]
+        logits = model.logits(params[PLAYER], tokens, keys)
+        loss = next_token_loss(logits, tokens[:, 1:], label_smoothing=label_smoothing, z_weight=z_weight)
+        return loss, (model_state, {})
+
+    def nll_of(variables: Variables, tokens: Array) -> Array:
+        return token_nll(model.logits(variables["params"][PLAYER], tokens), tokens[:, 1:])
+
+    def evaluate(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
+        del key
+        targets = _tokens_of(batch)[:, 1:]
+        rows = {"nll": nll_of(variables, batch["example"]).sum(axis=1), NUM_TOKENS: jnp.sum(targets >= 0, axis=1)}
+        if model.num_bytes is not None:
+            sizes = jnp.asarray(model.num_bytes)[jnp.maximum(targets, 0)]
+            rows[NUM_BYTES] = jnp.sum(jnp.where(targets >= 0, sizes, 0), axis=1)
+        return rows
+
+    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+        keys = split_by_name(example_keys(key, num_samples), "token")["token"]
+        prompt = jnp.full((num_samples, 1), model.start, jnp.int32) if condition is None else jnp.asarray(condition)
+        if prompt.ndim != 2 or len(prompt) != num_samples:
+            raise UsageError(
+                f"expected a prompt for each of {num_samples} samples, int32 [{num_samples}, P], got "
+                f"{list(prompt.shape)}: make them by Modality.prompts"
+            )
+        sequences = model.sequence_model(variables["params"][PLAYER])
+        return decode(sequences, prompt, keys, length=sampling.length, end=model.end, processor=processor).tokens
+
+    def init_fn(key: Key, batch: Batch) -> PyTree:
+        tokens = _tokens_of(batch)
+        if tokens.shape[1] != model.length + 1:
+            raise UsageError(
+                f"this model takes tokens [B, {model.length + 1}], got {list(tokens.shape)}: change its length, or "
+                "that of the data"
+            )
+        return model.net.init(key, tokens[:, :-1])["params"]
+
+    def score(variables: Variables, samples: Array, condition: Condition, keys: Array) -> Array:
+        del condition, keys
+        num = jnp.sum(samples[:, 1:] >= 0, axis=1).astype(jnp.float32)
+        return nll_of(variables, samples).sum(axis=1) / jnp.maximum(num, 1.0)
+
+    init, step = single_player(
+        PLAYER,
+        loss_fn,
+        tx,
+        init_fn,
+        ema_decay=ema_decay,
+        num_microbatches=num_microbatches,
+        axis_name=axis_name,
+    )
+    detectors = {"nll": Detector(score, is_typical_best=True)}
+    return Algorithm(init=init, step=step, sample=sample, evaluate=evaluate, detectors=detectors)
+
+
+def _tokens_of(batch: Batch) -> Array:
+    tokens = example_of(batch, jnp.signedinteger)
+    if tokens.ndim != 2 or tokens.shape[1] < 2:
+        raise UsageError(f"expected tokens [B, 2 or more], got {list(tokens.shape)}: give each a first token")
+    return tokens

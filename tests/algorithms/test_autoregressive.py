@@ -1,0 +1,109 @@
+"""An autoregressive model is a distribution: its likelihoods sum to one, and its samples follow them."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy import stats
+
+from aigc_jax.algorithms.autoregressive import PLAYER, TokenModel, autoregressive
+from aigc_jax.nets.decoder import DecoderSettings, make_decoder
+from aigc_jax.samplers.decoding import Decoding
+from aigc_jax.types import NUM_BYTES, NUM_TOKENS, UsageError
+
+KEY = jax.random.key(0)
+NET = make_decoder(DecoderSettings(width=8, depth=1, head_width=4, dropout=0.0), vocab_size=4, max_length=4)
+MODEL = TokenModel(NET, 3, start=3, end=3, num_bytes=np.array([1, 2, 3, 0]))
+
+
+def made(sampling=None, *, model=MODEL, **options):
+    return autoregressive(
+        model, tx=optax.sgd(0.1), sampling=Decoding(length=3) if sampling is None else sampling, **options
+    )
+
+
+@functools.cache
+def variables():
+    """Weights as after some training, and all sequences with their likelihoods."""
+    state = jax.eval_shape(made().init, KEY, {"example": jnp.zeros((2, 4), jnp.int32)})
+    numbers = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: jnp.asarray(numbers.normal(size=leaf.shape), leaf.dtype), state.variables)
+
+
+@functools.cache
+def sequences():
+    """Each sequence of three tokens, or fewer and the end: padded, and with its likelihood."""
+    rows = []
+    for tokens in itertools.product(range(4), repeat=3):
+        num = tokens.index(3) + 1 if 3 in tokens else 3
+        rows.append((3, *tokens[:num], *[-1] * (3 - num)))
+    rows = np.unique(np.array(rows, np.int32), axis=0)
+    found = jax.jit(made().evaluate)(variables(), {"example": jnp.asarray(rows)}, KEY)
+    return rows, {name: np.asarray(value) for name, value in found.items()}
+
+
+def test_likelihoods_of_all_sequences_sum_to_one():
+    rows, found = sequences()
+    assert np.exp(-found["nll"].astype(np.float64)).sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_array_equal(found[NUM_TOKENS], (rows[:, 1:] >= 0).sum(axis=1))
+    sizes = np.array([1, 2, 3, 0])
+    np.testing.assert_array_equal(found[NUM_BYTES], np.where(rows[:, 1:] >= 0, sizes[rows[:, 1:]], 0).sum(axis=1))
+
+
+def test_samples_follow_the_likelihoods():
+    rows, found = sequences()
+    samples = jax.jit(lambda variables: made().sample(variables, KEY, 20_000, None))(variables())
+    drawn, counts = np.unique(np.asarray(samples), axis=0, return_counts=True)
+    observed = dict(zip(map(tuple, drawn.tolist()), counts, strict=True))
+    # A sample holds no end.
+    names = [(3, *np.where(row[1:] == 3, -1, row[1:]).tolist()) for row in rows]
+    probs = np.exp(-found["nll"].astype(np.float64))
+    assert stats.chisquare([observed.get(name, 0) for name in names], 20_000 * probs / probs.sum()).pvalue > 1e-3
+
+
+def test_likeliest_sample_is_the_argmax_of_the_whole_sequence():
+    """With a cache, after prompts of different lengths."""
+    model = MODEL._replace(end=-1)
+    algorithm = made(Decoding(length=3, temperature=0.0), model=model)
+    prompts = jnp.array([[3, 1, -1, -1], [3, 0, 2, -1]])
+    samples = np.asarray(jax.jit(lambda: algorithm.sample(variables(), KEY, 2, prompts))())
+    apply = jax.jit(lambda tokens: NET.apply({"params": variables()["params"][PLAYER]}, tokens)[0])
+    for prompt, sample in zip(np.asarray(prompts), samples, strict=True):
+        text = [token for token in prompt.tolist() if token >= 0]
+        for _ in range(3):
+            logits = apply(jnp.array([text + [0] * (6 - len(text))]))
+            text.append(int(jnp.argmax(logits[0, len(text) - 1])))
+        assert sample[sample >= 0].tolist() == text
+
+
+def test_micro_batches_of_unequal_lengths_make_the_same_step():
+    rows = np.array([[3, 0, 1, 2], [3, 1, -1, -1], [3, 2, 2, -1], [3, 3, -1, -1]], np.int32)
+    states = []
+    for num in (1, 2, 4):
+        algorithm = made(num_microbatches=num)
+        state = algorithm.init(KEY, {"example": jnp.asarray(rows)})
+        states.append(jax.jit(algorithm.step)(state, {"example": jnp.asarray(rows)}, KEY))
+    for state, metrics in states[1:]:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state.params, states[0][0].params)
+        np.testing.assert_allclose(metrics["decoder/loss"], states[0][1]["decoder/loss"], rtol=1e-6)
+
+
+@pytest.mark.standard_promotion  # of Adam's counter
+def test_autoregressive_learns_a_sequence_by_heart():
+    algorithm = autoregressive(MODEL, tx=optax.adam(0.03), sampling=Decoding(length=3))
+    batch = {"example": jnp.array([[3, 2, 0, 1], [3, 2, 0, 1]])}
+    state, step = jax.jit(algorithm.init)(KEY, batch), jax.jit(algorithm.step)
+    for number in range(60):
+        state, metrics = step(state, batch, jax.random.fold_in(KEY, number))
+    assert metrics["decoder/loss"] < 0.05
+    assert np.asarray(algorithm.sample(state.variables, KEY, 1, None)).tolist() == [[3, 2, 0, 1]]
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 5), (2, 1), (4,)])
+def test_autoregressive_refuses_sequences_of_another_length(shape):
+    with pytest.raises(UsageError, match=r"takes tokens \[B, 4\]|expected tokens"):
+        jax.eval_shape(made().init, KEY, {"example": jnp.zeros(shape, jnp.int32)})

@@ -1,0 +1,121 @@
+"""Texts by name, windows of tokens, and files of samples."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from aigc_jax.data.pipeline import batches
+from aigc_jax.data.text import WindowSource, open_texts, text_data, text_modality
+from aigc_jax.data.tokenizer import PAD, bytes_tokenizer, make_tokenizer
+from aigc_jax.types import UsageError
+
+MODALITY = text_modality(bytes_tokenizer())
+TOKENS = np.stack([np.pad(bytes_tokenizer().encode(text), (0, 3), constant_values=PAD) for text in ("héy", "line")])
+
+
+@pytest.mark.parametrize("num", [9, 12, 13, 14])
+def test_held_out_windows_make_each_token_a_target_once(num):
+    windows = WindowSource(np.arange(num), 4, stride=4)
+    targets = windows.take(np.arange(len(windows)))["tokens"][:, 1:]
+    assert targets[targets != PAD].tolist() == list(range(1, num))
+
+
+def test_training_windows_begin_at_every_place():
+    windows = WindowSource(np.arange(9, dtype=np.uint16), 4)
+    assert [windows[i]["tokens"][0] for i in range(len(windows))] == [0, 1, 2, 3, 4]
+    assert PAD not in windows.take(np.arange(len(windows)))["tokens"]
+    assert windows[0]["tokens"].dtype == np.int32
+
+
+def test_text_data_puts_boundaries_between_documents():
+    tokenizer = make_tokenizer("chars", ["ab", "ba"])
+    data = text_data(open_texts("python-docs")._replace(train=["ab", "ba"], held_out=["a"]), tokenizer, 3)
+    assert data.train.stream.tolist() == [2, 0, 1, 2, 1, 0, 2]
+    assert data.held_out.stream.tolist() == [2, 0, 2]
+
+
+def test_batches_of_text_are_a_function_of_seed_and_step():
+    data = text_data(open_texts("python-docs"), bytes_tokenizer(), 16)
+    first = batches(data.train, batch_size=4, seed=0, modality=MODALITY, num_threads=0)
+    resumed = batches(data.train, batch_size=4, seed=0, modality=MODALITY, start_step=2, num_threads=0)
+    steps = [next(first)["example"] for _ in range(4)]
+    np.testing.assert_array_equal(steps[2], next(resumed)["example"])
+    assert steps[0].shape == (4, 17)
+
+
+def test_open_texts_of_files(tmp_path):
+    (tmp_path / "a.txt").write_text("".join(f"line {i}\n" for i in range(100)))
+    rows = [{"text": f"row {i}"} for i in range(20)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    text, documents = (open_texts(f"text:{tmp_path / name}") for name in ("a.txt", "a.jsonl"))
+    assert "".join([*text.train, *text.held_out]) == (tmp_path / "a.txt").read_text()
+    assert text.held_out[0].startswith("line 9")
+    assert 0.05 < len(text.held_out[0]) / len(text.train[0]) < 0.15
+    assert (len(documents.train), documents.held_out) == (18, ["row 5", "row 15"])
+
+
+def test_open_texts_counts_bytes_that_are_no_utf8(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"one \xff two \xfe\n" * 30)
+    texts = open_texts(f"text:{tmp_path / 'a.txt'}")
+    assert texts.remarks == ["60 bytes are no UTF-8, and became U+FFFD"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.txt", b"", "holds no text"),
+        ("a.txt", b"\x7fELF\0\0\0", "not a text file"),
+        ("a.jsonl", b'{"text": 3}', "line 1 has no entry text"),
+        ("a.jsonl", b'{"text": "x"}\nnonsense', "cannot read"),
+        ("a.jsonl", b"[1]", "line 1 has no entry text"),
+    ],
+)
+def test_open_texts_refuses_other_files_in_one_line(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=words) as caught:
+        open_texts(f"text:{tmp_path / name}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["shakespeare", "text:", "text:no-such-file", "folder:x"])
+def test_open_texts_refuses_unknown_names(name):
+    with pytest.raises(UsageError):
+        open_texts(name)
+
+
+def test_text_that_is_shorter_than_a_window_is_refused():
+    with pytest.raises(UsageError, match="set a smaller --length"):
+        text_data(open_texts("python-docs")._replace(train=["ab"], held_out=["a"]), bytes_tokenizer(), 64)
+
+
+def test_samples_are_written_as_text_json_and_arrays(tmp_path):
+    ids, names = np.array([0, 0]), ["h"]
+    for suffix in (".txt", ".jsonl", ".npz"):
+        MODALITY.writers[suffix](tmp_path / f"a{suffix}", iter([TOKENS[:1], TOKENS[1:]]), ids, num=2, names=names)
+    assert (tmp_path / "a.txt").read_text() == "--- 0\nhéy\n--- 1\nline\n"
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert rows == [{"id": 0, "condition": "h", "text": "héy"}, {"id": 1, "condition": "h", "text": "line"}]
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["tokens"], TOKENS)
+
+
+@pytest.mark.parametrize("tokens", [np.zeros((2, 3)), np.zeros(3, int), np.full((2, 3), 257), np.full((2, 3), -2)])
+def test_modality_refuses_what_are_no_tokens(tokens):
+    with pytest.raises(UsageError, match="expected tokens"):
+        MODALITY.load(tokens)
+
+
+def test_prompts_are_padded_to_few_shapes():
+    assert MODALITY.prompts is not None
+    assert MODALITY.prompts(["", "ab"]).tolist() == [[256, *[PAD] * 7], [256, 97, 98, *[PAD] * 5]]
+    assert MODALITY.prompts(["a" * 8]).shape == (1, 16)
+
+
+@pytest.mark.skipif(
+    not os.path.isdir("../shared/tfds/tiny_shakespeare"), reason="tiny_shakespeare is not prepared here"
+)
+def test_tiny_shakespeare_has_the_split_of_nanogpt():
+    texts = open_texts("tfds:tiny_shakespeare", "../shared/tfds")
+    assert [len(texts.train[0]), len(texts.held_out[0])] == [1_003_854, 111_540]
+    assert len(make_tokenizer("chars", texts.train).vocabulary) == 65 + 1

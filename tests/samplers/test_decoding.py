@@ -1,0 +1,202 @@
+"""Decoding of a Markov chain, whose exact distribution is known, and each processor compared with its definition."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import log_softmax
+
+from aigc_jax.rng import example_keys
+from aigc_jax.samplers.decoding import (
+    Decoding,
+    SequenceModel,
+    chain,
+    decode,
+    min_p,
+    no_repeat_ngram,
+    penalties,
+    temperature,
+    top_k,
+    top_p,
+    typical,
+)
+from aigc_jax.types import UsageError
+
+NUMBERS = np.random.default_rng(0)
+TABLE = jnp.asarray(NUMBERS.normal(size=(4, 4)), jnp.float32)
+END = 3
+LOGITS = jnp.asarray(NUMBERS.normal(size=(50, 12)) * 3, jnp.float32)
+
+
+def markov(table=TABLE):
+    """A chain whose cache is the last token."""
+
+    def prefill(prompt, size):
+        last = jnp.take_along_axis(prompt, jnp.sum(prompt >= 0, axis=1)[:, None] - 1, axis=1)[:, 0]
+        return table[last], last
+
+    return SequenceModel(prefill, lambda cache, token: (table[token], token))
+
+
+def drawn(num, *, prompt=(0,), length=3, end=END, seed=0, settings=None):
+    settings = Decoding(length=length) if settings is None else settings
+
+    @jax.jit
+    def draw(prompts, keys):
+        return decode(markov(), prompts, keys, length=length, end=end, processor=settings.processor(4, end))
+
+    return draw(jnp.tile(jnp.asarray(prompt, jnp.int32), (num, 1)), example_keys(jax.random.key(seed), num))
+
+
+def test_decode_draws_from_the_chain():
+    """All sequences of three tokens or fewer, as often as the product of their transitions says."""
+    found = drawn(20_000)
+    log_probs, expected = np.asarray(jax.nn.log_softmax(TABLE)), {}
+    for sequence in itertools.product(range(4), repeat=3):
+        ended = sequence.index(END) if END in sequence else 3
+        row = (0, *sequence[:ended], *(-1,) * (3 - ended))
+        steps = list(zip((0, *sequence), sequence[: ended + 1], strict=False))
+        expected[row] = float(np.exp(sum(log_probs[a, b] for a, b in steps)))
+    assert sum(expected.values()) == pytest.approx(1, abs=1e-5)
+    rows, counts = np.unique(np.asarray(found.tokens), axis=0, return_counts=True)
+    observed = dict(zip(map(tuple, rows.tolist()), counts, strict=True))
+    test = stats.chisquare(
+        [observed.get(row, 0) for row in expected], [20_000 * p / sum(expected.values()) for p in expected.values()]
+    )
+    assert test.pvalue > 1e-3
+    for tokens, log_prob in list(zip(np.asarray(found.tokens).tolist(), found.log_prob, strict=True))[:50]:
+        assert np.log(expected[tuple(tokens)]) == pytest.approx(float(log_prob), abs=1e-4)
+
+
+def test_decode_sample_depends_on_its_own_key_and_prompt_alone():
+    many, few = drawn(20, length=6).tokens, drawn(7, length=6).tokens
+    np.testing.assert_array_equal(many[:7], few)
+    padded = drawn(7, prompt=(0, 2, -1, -1), length=6).tokens
+    np.testing.assert_array_equal(padded[:, :8], drawn(7, prompt=(0, 2), length=6).tokens)
+    assert (padded[:, :2] == jnp.array([[0, 2]])).all()
+
+
+def test_decode_of_temperature_zero_is_the_likeliest_path():
+    found = drawn(1, length=5, end=-1, settings=Decoding(length=5, temperature=0.0)).tokens[0]
+    path = [0]
+    for _ in range(5):
+        path.append(int(jnp.argmax(TABLE[path[-1]])))
+    assert found.tolist() == path
+
+
+def test_processors_at_their_identities_change_no_bit():
+    processor = chain(temperature(1.0), top_k(12), top_p(1.0), min_p(0.0), typical(1.0), penalties(12))
+    state = processor.init(jnp.zeros((50, 3), jnp.int32))
+    np.testing.assert_array_equal(processor.apply(state, LOGITS), LOGITS)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_top_p_keeps_the_smallest_set_of_that_probability(p):
+    kept = np.isfinite(top_p(p).apply((), LOGITS))
+    for row, chosen in zip(np.asarray(LOGITS), kept, strict=True):
+        order = np.argsort(-row)
+        probs = np.exp(log_softmax(row))[order]
+        num = int(np.searchsorted(np.cumsum(probs), p)) + 1
+        assert set(np.flatnonzero(chosen)) == set(order[:num])
+
+
+@pytest.mark.parametrize("p", [0.2, 0.7])
+def test_typical_keeps_tokens_nearest_to_the_entropy(p):
+    kept = np.isfinite(typical(p).apply((), LOGITS))
+    for row, chosen in zip(np.asarray(LOGITS), kept, strict=True):
+        log_probs = log_softmax(row)
+        distance = np.abs(-log_probs - stats.entropy(np.exp(log_probs)))
+        order = np.argsort(distance)
+        num = int(np.searchsorted(np.cumsum(np.exp(log_probs[order])), p)) + 1
+        assert set(np.flatnonzero(chosen)) == set(order[:num])
+
+
+def test_top_k_and_min_p_keep_what_they_say():
+    assert (np.isfinite(top_k(3).apply((), LOGITS)).sum(axis=1) == 3).all()
+    probs = np.exp(log_softmax(np.asarray(LOGITS), axis=-1))
+    np.testing.assert_array_equal(
+        np.isfinite(min_p(0.2).apply((), LOGITS)), probs >= 0.2 * probs.max(axis=1, keepdims=True)
+    )
+
+
+def test_truncation_leaves_the_likeliest_token_under_any_logits():
+    extreme = jnp.concatenate([LOGITS, 1e4 * LOGITS, jnp.full((1, 12), -1e30), jnp.eye(12) * -jnp.inf])
+    extreme = jnp.where(jnp.isnan(extreme), 0.0, extreme)
+    for processor in (top_k(1), top_p(1e-6), min_p(1.0), typical(1e-6), temperature(0.0), temperature(1e-3)):
+        assert jnp.isfinite(processor.apply((), extreme)).any(axis=1).all()
+
+
+def test_penalties_count_the_prompt_and_what_was_drawn():
+    processor = penalties(4, repetition=2.0, frequency=0.5)
+    state = processor.init(jnp.array([[1, 1, -1]]))
+    logits = jnp.array([[1.0, 1.0, -1.0, 3.0]])
+    assert processor.apply(state, logits).tolist() == [[1.0, -0.5, -1.0, 3.0]]
+    state = processor.update(state, jnp.array([2]))
+    assert processor.apply(state, logits).tolist() == [[1.0, -0.5, -2.5, 3.0]]
+    state = processor.update(state, jnp.array([-1]))
+    assert processor.apply(state, logits).tolist() == [[1.0, -0.5, -2.5, 3.0]]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_no_repeat_ngram_forbids_what_a_loop_over_the_text_finds(size):
+    processor = no_repeat_ngram(size, 20)
+    prompt = jnp.asarray(NUMBERS.integers(0, 3, (8, 2)), jnp.int32)
+    state, rows = processor.init(prompt), np.asarray(prompt).tolist()
+    for _ in range(12):
+        logits = np.asarray(processor.apply(state, jnp.zeros((8, 3))))
+        tokens = []
+        for row, found in zip(rows, logits, strict=True):
+            ngrams = {tuple(row[i : i + size]) for i in range(len(row) - size + 1)}
+            forbidden = [
+                tuple((*row[len(row) - size + 1 :], token)) in ngrams and len(row) >= size - 1 for token in range(3)
+            ]
+            expected = [False] * 3 if all(forbidden) else forbidden
+            assert np.isneginf(found).tolist() == expected
+            tokens.append(int(NUMBERS.choice(np.flatnonzero(np.isfinite(found)))))
+            row.append(tokens[-1])
+        state = processor.update(state, jnp.asarray(tokens))
+
+
+def test_min_length_delays_the_end():
+    tokens = drawn(300, length=8, settings=Decoding(length=8, min_length=4)).tokens
+    assert (np.asarray(tokens)[:, :5] >= 0).all()
+    assert (np.asarray(tokens)[:, 5] < 0).any()
+
+
+def test_decoding_compiles_once_for_all_values():
+    """Settings may be traced numbers: sweeps over them share one program."""
+    traces = []
+
+    @jax.jit
+    def draw(value, p):
+        traces.append(1)
+        settings = Decoding(length=3, temperature=value, top_p=p, repetition=value, min_p=p, top_k=jnp.int32(2))
+        keys = example_keys(jax.random.key(0), 4)
+        return decode(
+            markov(), jnp.zeros((4, 1), jnp.int32), keys, length=3, end=END, processor=settings.processor(4, END)
+        ).tokens
+
+    for value in (0.5, 1.0, 2.0):
+        draw(jnp.float32(value), jnp.float32(0.9))
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": -1.0},
+        {"top_k": 0},
+        {"top_p": 0.0},
+        {"top_p": 1.5},
+        {"min_p": -0.1},
+        {"repetition": 0.5},
+        {"length": 0},
+        {"temperature": float("nan")},
+    ],
+)
+def test_decoding_refuses_settings_out_of_range(settings):
+    with pytest.raises(UsageError, match=f"expected {next(iter(settings))} "):
+        Decoding(**settings).processor(4, END)
