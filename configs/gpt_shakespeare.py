@@ -7,6 +7,8 @@ nanoGPT's README (Karpathy 2022) has a held-out loss of 1.88 nats per character 
 at once, batches of 12 and 2,000 steps, on 20 random batches; here every held-out character counts once. Its run on a
 GPU (1.4697) is --net.depth 6 --net.width 384 --net.head-width 64 --net.dropout 0.2 --length 256 --batch-size 64
 --steps 5000 --learning-rate 1e-3.
+
+Measured: 1.691 nats per character, all 111,539 held-out ones, one seed.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ resolve = gpt_docs.resolve
 class Config(gpt_docs.Config):
     """Settings of gpt_shakespeare."""
 
+    steps: int = 2000
+    """Number of training steps."""
     batch_size: int = 12
     """Windows in a step."""
     data: str = "tfds:tiny_shakespeare"

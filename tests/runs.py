@@ -45,6 +45,8 @@ TINY = {
         "--data digits --image-shape 28 28 1 --num-classes 10 --latent-shape 7 7 4 --autoencoder {folder}/vae_mnist "
         "--net.patch-size 7 --net.width 8 --net.depth 2 --net.head-width 8 --net.dtype float32 --sampling.num-steps 2"
     ),
+    "gpt_docs": "--net.width 8 --net.depth 1 --net.head-width 4 --length 16 --sampling.length 8",
+    "gpt_shakespeare": "--data python-docs --net.width 8 --net.depth 1 --net.head-width 4 --length 16",
     "classifier_digits": "--widths 4 --num-features 8",
     "mixer_digits": "--patch-size 7 --mixer-width 8 --mixer-depth 1",
 }

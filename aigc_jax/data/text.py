@@ -71,7 +71,6 @@ def text_data(texts: Texts, tokenizer: Tokenizer, length: int) -> Data:
     Training windows begin at any place; in held-out ones each token is a target once.
     """
     train, held_out = (_stream(documents, tokenizer) for documents in (texts.train, texts.held_out))
-    parts = [WindowSource(train, length), WindowSource(held_out, length, stride=length)]
     if len(train) <= length:
         raise UsageError(
             f"{visible(texts.name)} has {len(train)} training tokens, a window takes {length + 1}: name a longer text, "
@@ -79,7 +78,14 @@ def text_data(texts: Texts, tokenizer: Tokenizer, length: int) -> Data:
         )
     digest = hashlib.sha256(train.tobytes() + held_out.tobytes() + tokenizer.definition.encode()).hexdigest()
     sizes = f"{len(train):,} training tokens and {len(held_out):,} held out, {len(tokenizer.vocabulary)} different"
-    return Data(texts.name, *parts, (), [*texts.remarks, f"{tokenizer.name}: {sizes}"], digest)
+    return Data(
+        texts.name,
+        WindowSource(train, length),
+        WindowSource(held_out, length, stride=length),
+        (),
+        [*texts.remarks, f"{tokenizer.name}: {sizes}"],
+        digest,
+    )
 
 
 class WindowSource:

@@ -81,8 +81,8 @@ def soft_f1_loss(probs: Float[Array, "batch class"], labels: Float[Array, "batch
     Reference:
         Bénédict et al., "sigmoidF1: A Smooth F1 Score Surrogate Loss for Multilabel Classification", 2022.
 
-    >>> soft_f1_loss(jnp.array([[1.0, 0.5]]), jnp.array([[1.0, 0.0]])).round(3).tolist()
-    [0.2]
+    >>> soft_f1_loss(jnp.array([[1.0, 0.5]]), jnp.array([[1.0, 0.0]])).round(3)
+    Array([0.2], dtype=float32)
     """
     both = (probs * labels).sum(axis=-1)
     return 1.0 - (2.0 * both + 1e-8) / (probs.sum(axis=-1) + labels.sum(axis=-1) + 1e-8)

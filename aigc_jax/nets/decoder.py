@@ -94,9 +94,7 @@ class DecoderBlock(nn.Module):
         if self.is_rotary:
             query, key = rotate(query, position), rotate(key, position)
         if cache is not None:
-            key, value = cache = tuple(
-                _written(old, new, position[:, 0]) for old, new in zip(cache, (key, value), strict=True)
-            )
+            key, value = cache = (_written(cache[0], key, position[:, 0]), _written(cache[1], value, position[:, 0]))
         mask = None
         if cache is not None:
             # As many places up to its own as in training; what a cache holds beyond is not there yet.

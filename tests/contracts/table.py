@@ -165,7 +165,7 @@ def discrete_uniform(axis):
     return tokens(axis, discrete.uniform(2, discrete.cosine), sampling=TokenSampling(num_steps=3), num_microbatches=2)
 
 
-TOKENIZER = make_tokenizer("chars", ["abcde"])
+TOKENIZER = make_tokenizer("chars", ["abcd "])
 
 
 def text(axis):

@@ -7,7 +7,7 @@ import numpy as np
 from aigc_jax.evaluation.equivalence import Comparison
 from aigc_jax.evaluation.examples import match_class_counts
 from aigc_jax.evaluation.section import Evidence, Section, proportion, reason
-from aigc_jax.evaluation.sections.text import copied_text
+from aigc_jax.evaluation.sections.text import NO_TEXT, copied_text
 from aigc_jax.metrics.differences import share_difference
 from aigc_jax.metrics.memorization import Copies, Memorization, data_copying, flag_copies, memorization
 from aigc_jax.report.figures import Figure, Gallery, Histogram
@@ -40,7 +40,7 @@ def copying(evidence: Evidence) -> Section:
     found = memorization(vectors, real, ours, num_neighbors=NUM_NEIGHBORS)
     is_real, is_ours = found.held_out.is_authentic, found.samples.is_authentic
     details: Details = {"reference": float(is_real.mean()), "reference_title": "real held-out examples"}
-    left_out, copies = dict[str, str](), None
+    left_out, copies = {"longest_match": NO_TEXT}, None
     measurements = [proportion("authenticity", int(is_ours.sum()), len(is_ours), **details)]
     checks: list[Comparison] = []
     try:

@@ -58,7 +58,7 @@ def copied_text(evidence: Evidence) -> Section:
     ]
     checks = [Comparison("copied_samples", share_difference(counts[0], len(ours), counts[1], len(real)))]
     figures = [_histogram(ours, real, int(threshold)), _longest(evidence, samples, ours)]
-    left_out = dict.fromkeys(("authenticity", "copying_test", "copying_worst_cell"), "texts have no distance")
+    left_out = {name: "texts have no distance" for name in ("authenticity", "copying_test", "copying_worst_cell")}
     return Section("not_copied", measurements, checks, figures, left_out, "copied_samples")
 
 
@@ -66,7 +66,7 @@ def diversity_of_text(evidence: Evidence) -> Section:
     """Repetition within texts; different words, and their frequencies, of blocks of texts."""
     texts = evidence.model.modality.texts
     if texts is None:
-        return Section("diverse", left_out=dict.fromkeys(NAMES, NO_TEXT))
+        return Section("diverse", left_out={name: NO_TEXT for name in NAMES})
     ours, real, train = (_words(evidence, each) for each in (evidence.distinct, evidence.held_out, evidence.train))
     sides = {"repeated_ngrams": tuple(repetition(side) for side in (ours, real))}
     measurements, checks, left_out = [], [], {}
@@ -86,8 +86,9 @@ def diversity_of_text(evidence: Evidence) -> Section:
     for name, (mine, theirs) in sides.items():
         size = 1 if name == "repeated_ngrams" else BLOCK
         measurements.append(_mean(name, mine, theirs, size))
-        signed = [1.0 - side if name == "distinct_ngrams" else side for side in (mine, theirs)]
-        checks.append(Comparison(name, mean_difference(*signed, size, is_positive=True)))
+        if name == "distinct_ngrams":
+            mine, theirs = 1.0 - mine, 1.0 - theirs
+        checks.append(Comparison(name, mean_difference(mine, theirs, size, is_positive=True)))
     return Section("diverse", measurements, checks, [_repeating(evidence, ours)], left_out, "repeated_ngrams")
 
 
