@@ -4,7 +4,6 @@ import functools
 import gc
 import os
 import shutil
-import time
 import types
 from pathlib import Path
 
@@ -41,7 +40,7 @@ MEMORY = 2 * 2**30
 
 
 def pytest_addoption(parser):
-    parser.addoption("--times", default=None, help="a file to which the CPU seconds of each test are appended")
+    parser.addoption("--times", default=None, help="a file to which the CPU seconds of each test, subprocesses included, are appended")
     parser.addoption("--thorough", action="store_true", help="check annotated shapes; compile as users do")
 
 
@@ -54,15 +53,28 @@ def pytest_configure(config):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item):
-    begin = time.process_time()
+    begin = _cpu_seconds()
     # Most tests compile much and compute little: LLVM's optimisations would be half of their time.
     is_quick = item.get_closest_marker("optimized") is None and not item.config.getoption("--thorough")
     jax.config.update("jax_disable_most_optimizations", is_quick)
     with jax.numpy_dtype_promotion("standard" if item.get_closest_marker("standard_promotion") else "strict"):
         yield
-    if item.config.getoption("--times"):
-        with open(item.config.getoption("--times"), "a", encoding="utf-8") as file:
-            file.write(f"{time.process_time() - begin:.2f} {item.nodeid.removesuffix('@' + _group(item))}\n")
+    _write_time(item.config, _cpu_seconds() - begin, item.nodeid.removesuffix("@" + _group(item)))
+
+
+def _cpu_seconds():
+    """CPU seconds of this process and of the subprocesses that it has waited for."""
+    return sum(os.times()[:4])
+
+
+def _write_time(config, seconds, name):
+    if config.getoption("--times"):
+        with open(config.getoption("--times"), "a", encoding="utf-8") as file:
+            file.write(f"{seconds:.2f} {name}\n")
+
+
+def pytest_collection_finish(session):
+    _write_time(session.config, _cpu_seconds(), "imports and collection")
 
 
 @pytest.fixture
