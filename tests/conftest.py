@@ -40,7 +40,11 @@ MEMORY = 2 * 2**30
 
 
 def pytest_addoption(parser):
-    parser.addoption("--times", default=None, help="a file to which the CPU seconds of each test, subprocesses included, are appended")
+    parser.addoption(
+        "--times",
+        default=None,
+        help="a file to which the CPU seconds of each test, subprocesses included, are appended",
+    )
     parser.addoption("--thorough", action="store_true", help="check annotated shapes; compile as users do")
 
 

@@ -58,6 +58,7 @@ def test_step_over_a_mesh_is_that_of_one_device(axis_type, is_state_spread):
         np.testing.assert_allclose(np.asarray(one), np.asarray(other), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.standard_promotion
 def test_example_of_docs_devices_makes_its_steps():
     def block(path):

@@ -21,7 +21,13 @@ def has_examples(path):
     return ">>>" in (ROOT / path).read_text()
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if has_examples(path)], ids=str)
+def example_params():
+    """Modules with examples; those of algorithms build and compile whole methods."""
+    for path in filter(has_examples, MODULES):
+        yield pytest.param(path, marks=[pytest.mark.slow] if path.parent.name == "algorithms" else [])
+
+
+@pytest.mark.parametrize("path", example_params(), ids=str)
 def test_examples_run(path):
     module = importlib.import_module(module_name(path))
     result = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)

@@ -33,6 +33,7 @@ def variables_of(denoiser):
     return {"params": {"denoiser": params}, "model_state": {}}
 
 
+@pytest.mark.slow
 def test_renoise_detector_without_condition_uses_the_null_condition():
     denoiser = denoiser_of(3)
     variables, points = variables_of(denoiser), jax.random.normal(jax.random.key(3), (5, 2))

@@ -41,7 +41,13 @@ def one_of(which):
 
 
 @pytest.mark.parametrize(
-    ("kind", "num_classes"), [("mlp", 0), ("mlp", NUM_CLASSES), ("conv", 0), ("resnet", NUM_CLASSES)]
+    ("kind", "num_classes"),
+    [
+        ("mlp", 0),
+        pytest.param("mlp", NUM_CLASSES, marks=pytest.mark.slow),
+        pytest.param("conv", 0, marks=pytest.mark.slow),
+        pytest.param("resnet", NUM_CLASSES, marks=pytest.mark.slow),
+    ],
 )
 def test_gan_step_is_finite_for_every_objective_and_pair(kind, num_classes):
     networks = pair(kind, None, num_classes)
@@ -119,7 +125,7 @@ class Parabola(nn.Module):
         return a + b * x + c * jnp.square(x), x[:, None]
 
 
-@pytest.mark.parametrize("objective", ["non_saturating", "relativistic_average"])
+@pytest.mark.parametrize("objective", ["non_saturating", pytest.param("relativistic_average", marks=pytest.mark.slow)])
 def test_gan_learns_a_gaussian(objective):
     networks = GANNetworks(Shift(), Parabola(), latent_dim=1)
     mean, std = 1.5, 0.5
@@ -143,6 +149,7 @@ def test_gan_learns_a_gaussian(objective):
     assert float(metrics["discriminator/loss"][-200:].mean()) == pytest.approx(np.log(4), abs=0.05)
 
 
+@pytest.mark.slow
 def test_gan_learns_the_picture_of_each_class():
     networks = pair("mlp", None, NUM_CLASSES)
     pictures = jnp.sign(jax.random.normal(jax.random.key(3), (NUM_CLASSES, *SHAPE))) * 0.8

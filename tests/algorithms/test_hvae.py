@@ -46,6 +46,7 @@ def variables_of(change=lambda path, leaf: leaf):
     return {"params": {"hvae": params}, "model_state": {}}
 
 
+@pytest.mark.slow
 def test_hvae_loss_is_the_sum_of_levels():
     plain, half = training()[:2]
     levels = [plain[f"hvae/kl_level_{level}"] for level in range(3)]
@@ -57,6 +58,7 @@ def test_hvae_loss_is_the_sum_of_levels():
     np.testing.assert_allclose(half["hvae/loss"], 0.5 * sum(levels) - plain["hvae/log_likelihood"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_hvae_free_bits_are_of_each_level():
     free = hvae(MODEL, optax.sgd(0.0), minimum_kl=1000.0)
     _, metrics = jax.jit(free.step)(jax.jit(free.init)(KEY, BATCH), BATCH, KEY)
@@ -89,6 +91,7 @@ def test_hvae_level_with_posterior_at_prior_has_no_kl():
     np.testing.assert_allclose(metrics["hvae/elbo"], metrics["hvae/log_likelihood"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_hvae_bound_rises_with_draws():
     variables = variables_of()
     few, many = (

@@ -72,7 +72,7 @@ def test_iwae_loss_is_the_bound_of_its_draws():
     assert abs(-metrics["vae/elbo"] + exact - lg.posterior_kl()) < 0.05
 
 
-@pytest.mark.parametrize("k", [1, 20])
+@pytest.mark.parametrize("k", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_iwae_training_learns_the_evidence(k):
     """More draws give a tighter bound: a posterior of the wrong shape holds a VAE back, an IWAE less."""
     algorithm = iwae(lg.model(num_importance_samples=200), optax.sgd(0.05), num_importance_samples=k)

@@ -91,6 +91,7 @@ def build(**options):
 BATCH = {"example": jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (8, 8, 8, 1)), jnp.float32)}
 
 
+@pytest.mark.slow
 def test_vqvae_first_codes_are_encoder_outputs_and_restarts_end():
     model, algorithm = build(restart_below=0.0, codebook_decay=0.5)
     start, step = jax.jit(algorithm.init)(KEY, BATCH), jax.jit(algorithm.step)
@@ -108,6 +109,7 @@ def test_vqvae_first_codes_are_encoder_outputs_and_restarts_end():
     assert 1 < first["vqvae/perplexity"] <= 6
 
 
+@pytest.mark.slow
 def test_vqvae_gradient_goes_straight_through(rng):
     """Of the decoder's loss with respect to the encoder's output, as if it had been the code; plus commitment."""
     model, _ = build()
@@ -131,6 +133,7 @@ def test_vqvae_gradient_goes_straight_through(rng):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=5e-5 * np.abs(b).max()), moved, expected)
 
 
+@pytest.mark.slow
 def test_vqvae_latents_are_codes_and_the_bound_has_the_prior():
     model, algorithm = build()
     state, _ = jax.jit(algorithm.step)(jax.jit(algorithm.init)(KEY, BATCH), BATCH, KEY)
@@ -153,6 +156,7 @@ def test_vqvae_latents_are_codes_and_the_bound_has_the_prior():
     np.testing.assert_allclose(rows["elbo"], log_likelihood + log_prior, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_vqvae_samples_have_the_codes_of_training(rng):
     model, _ = build()
     params, state = jax.jit(model.init)(KEY, BATCH)

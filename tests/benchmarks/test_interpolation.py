@@ -20,6 +20,7 @@ def judged_of(is_far, **scores):
     return {"x": np.zeros((len(is_far), 2)), "violation": is_far.astype(np.int32), **far, **scores}
 
 
+@pytest.mark.slow
 def test_command_prints_its_tables_and_makes_nothing_twice(tmp_path, capsys):
     sizes = ["--steps", "2", "--batch-size", "8", "--num-samples", "40", "--seeds", "0"]
     words = ["interpolation", "--settings", "2d-paper", *sizes, "--out", str(tmp_path), "--plots", str(tmp_path)]
@@ -49,6 +50,7 @@ def test_exact_denoiser_ends_at_the_data():
     assert (out["violation"] == 1).all()
 
 
+@pytest.mark.slow
 def test_settings_are_the_papers():
     grid = interpolation.settings()["2d-paper"].mixture
     points = interpolation.settings()["2d-paper"].world().sample(jax.random.key(0), 20_000, None)

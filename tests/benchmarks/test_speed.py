@@ -21,6 +21,7 @@ pytestmark = pytest.mark.standard_promotion
 KEY = jax.random.key(0)
 
 
+@pytest.mark.slow
 def test_gan_alone_prints_its_step_time_and_its_number_of_parameters(capsys):
     assert benchmark.main(["gan", "--steps", "2", "--rounds", "1"]) == 0
     out = capsys.readouterr().out
@@ -34,6 +35,7 @@ def test_gan_alone_prints_its_step_time_and_its_number_of_parameters(capsys):
     assert "torch" not in out
 
 
+@pytest.mark.slow
 def test_diffusion_alone_prints_the_times_of_step_and_sampling(capsys):
     words = ["diffusion", "--steps", "1", "--rounds", "1", "--sampling-steps", "1", "--num-images", "2"]
     assert benchmark.main(words) == 0
@@ -100,6 +102,7 @@ def test_torch_network_is_the_same_function(name):
     np.testing.assert_allclose(ours, output, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dit", "unet"])
 def test_denoiser_alone_prints_its_step_time_and_its_rate(name, capsys):
     words = [name, "--size", "tiny", "--dtype", "float32", "--batch-size", "4", "--steps", "1", "--rounds", "1"]
@@ -116,6 +119,7 @@ def test_denoiser_alone_prints_its_step_time_and_its_rate(name, capsys):
     assert "of the peak" not in out  # which no one knows of a CPU
 
 
+@pytest.mark.slow
 def test_depth_prints_the_times_of_both_kinds(capsys):
     words = ["depth", "--depths", "2", "--width", "64", "--batch-size", "2", "--steps", "1", "--rounds", "1"]
     assert benchmark.main(words) == 0

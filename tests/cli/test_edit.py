@@ -17,6 +17,7 @@ def run(trained_run):
     return trained_run("flow_digits")
 
 
+@pytest.mark.slow
 def test_edit_keeps_the_given_half(run):
     experiment, _, variables = load_run(run)
     image = np.random.default_rng(0).uniform(-1, 1, (2, 28, 28, 1)).astype(np.float32)

@@ -41,6 +41,7 @@ def images(folder, num, seed=0):
         Image.fromarray(pixels).save(folder / f"{i}.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_classes", ["1", "None"])
 def test_few_images_without_classes_to_learn_are_evaluated(num_classes, tmp_path, quick_classifiers):
     images(tmp_path / "images" / "cat", 40)

@@ -152,6 +152,7 @@ def test_evaluate_writes_a_report_and_checks_gates(run, quick_classifiers, tmp_p
     assert "<html" in (tmp_path / "both.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_config_file_trains_but_its_run_executes_nothing_by_itself(tmp_path, capsys):
     source = Path(gan_digits.__file__).read_text()
     (tmp_path / "mine.py").write_text(source)

@@ -77,6 +77,7 @@ def test_second_opinion_has_no_reference_without_classes_of_real_examples():
     assert table.rows[1][1:] == ["no classes"] * 2
 
 
+@pytest.mark.slow
 def test_second_opinion_is_left_out_with_a_reason():
     assert "--single-judge" in follows_condition(evidence(FIRST)).left_out["second_opinion"]
     few = {"num_samples": 50, "num_detected": 0}
