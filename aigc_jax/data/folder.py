@@ -81,7 +81,7 @@ def open_folder(
     )
     broken = train.broken + held_out.broken
     if train.source is None or held_out.source is None or (broken and not skip_broken):
-        raise _broken_images(broken)
+        raise _broken_images(broken, is_skipping=skip_broken)
     check_budget("images", [_described(each) for each in broken], len(found.train + found.held_out), max_broken)
     lost = {label for _, label in found.train if label is not None} - {label for _, label in train.files}
     if lost:
@@ -197,13 +197,15 @@ def _find_broken(source: CachedSource, indices: Int[np.ndarray, " block"]) -> li
     return broken
 
 
-def _broken_images(broken: Sequence[BrokenImageError]) -> UsageError:
-    """One error that names all broken images, or the first of many."""
-    if len(broken) == 1:
+def _broken_images(broken: Sequence[BrokenImageError], *, is_skipping: bool) -> UsageError:
+    """One error that names all broken images, or the first of many; ``is_skipping``: no part is left without them."""
+    if len(broken) == 1 and not is_skipping:
         return UsageError(f"{broken[0]}, or leave it out with --skip-broken True")
+    advice = "replace or remove them, or leave them out with --skip-broken True"
+    if is_skipping:
+        advice = "too few are left to train and to hold out, replace some"
     return UsageError(
-        f"{len(broken)} images cannot be read: {named([_described(error) for error in broken])}: replace or remove "
-        "them, or leave them out with --skip-broken True"
+        f"{len(broken)} images cannot be read: {named([_described(error) for error in broken])}: {advice}"
     )
 
 

@@ -225,7 +225,9 @@ def test_skip_broken_refuses_a_class_of_broken_images(picture_dir):
     assert "class dog" in message(picture_dir, skip_broken=True, max_broken=0.9)
     for path in (picture_dir / "cat").iterdir():
         spoil(path)
-    assert "32 images" in message(picture_dir, skip_broken=True)
+    text = message(picture_dir, skip_broken=True)
+    assert "32 images" in text
+    assert "--skip-broken" not in text  # it is given
 
 
 def test_open_folder_messages_are_one_printable_line(picture_dir):
