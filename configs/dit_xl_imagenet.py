@@ -14,7 +14,7 @@ As published: width 1152, depth 28, 16 heads, patches of two by two latents, 675
 without decay or rise, batch 256, an average of decay 0.9999; a chain of 1,000 steps with the linear schedule, whose
 variances are learned (Nichol and Dhariwal 2021), one class in ten dropped. Theirs also mirrors half of the images; this
 does not. Their samples with guidance 1.5 guide three of the four channels of a latent; here all are guided. On eight
-chips of 16 GB: --mesh.fsdp 8 --net.remat full.
+chips of 16 GiB: --mesh.fsdp 8 --net.remat full.
 """
 
 from __future__ import annotations

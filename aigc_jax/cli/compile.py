@@ -51,7 +51,7 @@ def compile_config(module: ModuleType, name: str, arguments: Compile, command_li
 
 def _verdict(program: Compiled, kind: str, advice: str) -> str:
     needed, available, temporary = (
-        f"{size / GIB:.2f} GB" for size in (program.memory, program.available, program.temporary)
+        f"{size / GIB:.2f} GiB" for size in (program.memory, program.available, program.temporary)
     )
     if not program.fits:
         return f"does not fit: needs {needed}, a {kind} has {available}: try {advice}"

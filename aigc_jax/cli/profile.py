@@ -132,9 +132,9 @@ def _memory(devices: list[Device]) -> str:
     peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in devices if _is_local(device)]
     known = [peak for peak in peaks if peak is not None]
     if known:
-        return f"memory         {max(known) / GIB:.2f} GB at most on one device"
+        return f"memory         {max(known) / GIB:.2f} GiB at most on one device"
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return f"memory         {1024 * kilobytes / GIB:.2f} GB at most, of the whole process: these devices do not tell"
+    return f"memory         {1024 * kilobytes / GIB:.2f} GiB at most, of the whole process: these devices do not tell"
 
 
 def _is_local(device: Device) -> bool:

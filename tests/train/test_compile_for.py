@@ -118,7 +118,7 @@ def test_compile_prints_a_program_that_fits(monkeypatch, capsys):
     status, lines = run_with(monkeypatch, capsys, [*DIT, "--sampler"], FITS, FITS)
     assert status == 0
     assert lines[0].startswith("dit_mnist for v5e:2x4: 8 devices of 2 hosts (data 8 x fsdp 1 x tensor 1), ")
-    verdict = "fits: 3.00 GB of 15.75 GB on each device, 1.00 GB of them temporary; 5 all-gather, 2 all-reduce; "
+    verdict = "fits: 3.00 GiB of 15.75 GiB on each device, 1.00 GiB of them temporary; 5 all-gather, 2 all-reduce; "
     verdict += "compiled in 7 s"
     assert lines[2:] == [f"training step: {verdict}", f"sampler of a block: {verdict}"]
 
@@ -134,7 +134,7 @@ def test_compile_of_a_program_that_does_not_fit_says_what_to_try(words, advice, 
     over = Compiled(False, 39.5 * GIB, float("nan"), 15.75 * GIB, 3.0, Counter())
     status, lines = run_with(monkeypatch, capsys, [*DIT, *words.split()], over)
     assert status == 1
-    assert lines[-1] == f"training step: does not fit: needs 39.50 GB, a TPU v5e has 15.75 GB: try {advice}"
+    assert lines[-1] == f"training step: does not fit: needs 39.50 GiB, a TPU v5e has 15.75 GiB: try {advice}"
     assert ("more with what is computed again" in lines[1]) == ("full" in words)
     assert ("(data 2 x fsdp 4 x tensor 1)" in lines[0]) == ("fsdp" in words)
 
