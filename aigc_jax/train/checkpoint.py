@@ -1,8 +1,8 @@
-"""Checkpoints, written by orbax in the background, with a fingerprint of every array.
+"""Checkpoints, written by orbax in the background, with a checksum of every array.
 
 A checkpoint holds the global arrays of the state, whichever devices and processes held their parts, so that a run
 resumes on another number of them, on another mesh or in another parallel mode; together with the shape, dtype and
-fingerprint of every array and a checksum of this description. A checkpoint that was cut short or changed on the disk is
+checksum of every array and a checksum of this description. A checkpoint that was cut short or changed on the disk is
 detected and skipped.
 """
 
@@ -28,7 +28,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
 from aigc_jax.data.files import visible
-from aigc_jax.train.fingerprint import fingerprints
+from aigc_jax.train.array_checksum import checksums
 from aigc_jax.train.former_layouts import has_separate_blocks, with_separate_blocks, with_stacked_blocks
 from aigc_jax.train.run_dir import checkpoint_steps, read_run
 from aigc_jax.types import TrainState, UsageError, Variables
@@ -37,7 +37,7 @@ Which = Literal["latest", "best"] | int
 """Which checkpoint: the newest complete one, the one with the best evaluation, or the one at a step."""
 
 FORMAT = 2
-"""The layout of a checkpoint: 2 has fingerprints, 1, which had no number, CRC-32 of the bytes of each array."""
+"""The layout of a checkpoint: 2 has checksums that no sharding changes, 1, which had no number, CRC-32 of the bytes."""
 
 
 class Checkpoints:
@@ -318,8 +318,8 @@ def _like(leaf: Any) -> Any:
 
 
 def _describe(state: TrainState, number: int) -> dict[str, list[Any]]:
-    """``{path: [shape, dtype, fingerprint]}`` of the arrays, as a format has them."""
-    marks = jax.tree.leaves(jax.tree.map(_crc32, state) if number == 1 else fingerprints(state))
+    """``{path: [shape, dtype, checksum]}`` of the arrays, as a format has them."""
+    marks = jax.tree.leaves(jax.tree.map(_crc32, state) if number == 1 else checksums(state))
     return {name: [*_shape_and_dtype(leaf), mark] for (name, leaf), mark in zip(_named(state), marks, strict=True)}
 
 

@@ -371,7 +371,7 @@ def test_a_state_in_parts_is_restored_whole_and_the_other_way_round(tmp_path, tw
         json.loads((run / "checkpoints" / "2" / "info" / "metadata").read_text())
         for run in (tmp_path, two_checkpoints_in_parts)
     ]
-    assert described[0] == described[1]  # the fingerprints too
+    assert described[0] == described[1]  # the checksums too
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, lambda path: path.unlink()], ids=["truncate", "flip", "remove"])

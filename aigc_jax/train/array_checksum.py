@@ -1,4 +1,4 @@
-"""Fingerprints of arrays, which do not depend on the devices and processes that hold their parts.
+"""Checksums of arrays, which do not depend on the devices and processes that hold their parts.
 
 A checksum such as CRC reads bytes in order, and so needs the whole array in one place. A sum over elements does not:
 
@@ -29,13 +29,13 @@ axes before them by another."""
 _CHUNK = 2**15
 
 
-def fingerprints(tree: PyTree) -> PyTree:
-    """The fingerprint of each array, an integer below 2^64, in a tree like the given one.
+def checksums(tree: PyTree) -> PyTree:
+    """The checksum of each array, an integer below 2^64, in a tree like the given one.
 
     Numpy arrays are read by the host, arrays of jax by the devices that hold them, without a gather. Either gives the
     same numbers.
 
-    >>> fingerprints(np.arange(3)) == fingerprints(np.array([1, 0, 2]))
+    >>> checksums(np.arange(3)) == checksums(np.array([1, 0, 2]))
     False
     """
     leaves, structure = jax.tree.flatten(tree)

@@ -1,4 +1,4 @@
-"""Fingerprints: one number per array, whoever holds its parts, and another one after any small change."""
+"""Checksums: one number per array, whoever holds its parts, and another one after any small change."""
 
 import functools
 
@@ -9,8 +9,8 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from aigc_jax.train import fingerprint as fingerprint_lib
-from aigc_jax.train.fingerprint import fingerprints
+from aigc_jax.train import array_checksum
+from aigc_jax.train.array_checksum import checksums
 
 DTYPES = ["float32", "bfloat16", "float16", "int8", "uint8", "int32", "bool", "complex64"]
 
@@ -35,12 +35,12 @@ def by_definition(x):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8", "bool"])
-def test_fingerprint_is_the_sum_of_its_definition(dtype):
+def test_checksum_is_the_sum_of_its_definition(dtype):
     x = example(dtype)
-    assert fingerprints(x) == by_definition(x)
+    assert checksums(x) == by_definition(x)
     # More elements than are read in one piece.
-    long = np.resize(x, (2, fingerprint_lib._CHUNK + 7))
-    assert fingerprints(long) == by_definition(long)
+    long = np.resize(x, (2, array_checksum._CHUNK + 7))
+    assert checksums(long) == by_definition(long)
 
 
 def test_fmix32_is_that_of_murmur3():
@@ -48,17 +48,17 @@ def test_fmix32_is_that_of_murmur3():
     assert fmix32(0xE6546B64 ^ 4) == 0x2362F9DE
 
 
-def test_fingerprint_of_devices_is_that_of_the_host_for_every_dtype():
+def test_checksum_of_devices_is_that_of_the_host_for_every_dtype():
     trees = {dtype: example(dtype) for dtype in DTYPES} | {"scalar": np.float32(3), "empty": np.zeros((0, 4), "int8")}
-    assert fingerprints(jax.tree.map(jnp.asarray, trees)) == fingerprints(trees)
+    assert checksums(jax.tree.map(jnp.asarray, trees)) == checksums(trees)
 
 
-def test_fingerprint_of_64_bits_is_that_of_the_host():
+def test_checksum_of_64_bits_is_that_of_the_host():
     x = example("float64")
     with jax.enable_x64(True):
-        assert fingerprints(jnp.asarray(x)) == fingerprints(x)
+        assert checksums(jnp.asarray(x)) == checksums(x)
     swapped = x.view(np.uint32).reshape(*x.shape, 2)[..., ::-1].copy().view(np.float64)[..., 0]
-    assert fingerprints(swapped) != fingerprints(x)
+    assert checksums(swapped) != checksums(x)
 
 
 @functools.cache
@@ -69,51 +69,51 @@ def mesh():
 SPECS = [P(), P("a"), P(None, "b"), P("b", "a"), P(("a", "b"))]
 
 
-def test_fingerprint_does_not_depend_on_the_sharding():
+def test_checksum_does_not_depend_on_the_sharding():
     x = example()
     split = [jax.device_put(x, NamedSharding(mesh(), spec)) for spec in SPECS]
-    assert set(fingerprints(split)) == {fingerprints(x)}
+    assert set(checksums(split)) == {checksums(x)}
 
 
-def test_fingerprint_is_computed_without_a_gather():
+def test_checksum_is_computed_without_a_gather():
     split = [jax.device_put(example(shape=(16, 16)), NamedSharding(mesh(), spec)) for spec in SPECS[1:]]
-    text = jax.jit(fingerprint_lib._device_sums).lower(split).compile().as_text()
+    text = jax.jit(array_checksum._device_sums).lower(split).compile().as_text()
     assert "all-reduce" in text
     for moving in ("all-gather", "all-to-all", "collective-permute"):
         assert moving not in text
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_fingerprint_changes_with_any_bit(dtype):
+def test_checksum_changes_with_any_bit(dtype):
     x = example(dtype, shape=(3, 5))
     bits = x.view(np.uint8).reshape(-1)
-    seen = {fingerprints(x)}
+    seen = {checksums(x)}
     for position in range(bits.size):
         for bit in range(1 if dtype == "bool" else 8):
             bits[position] ^= 1 << bit
-            seen.add(fingerprints(x))
+            seen.add(checksums(x))
             bits[position] ^= 1 << bit
     assert len(seen) == 1 + bits.size * (1 if dtype == "bool" else 8)
 
 
-def test_fingerprint_changes_with_an_exchange_of_rows_or_shape():
+def test_checksum_changes_with_an_exchange_of_rows_or_shape():
     x = example()
     exchanged = x.copy()
     exchanged[[2, 9]] = x[[9, 2]]
-    assert len({fingerprints(each) for each in (x, exchanged, x.T, x[::-1], np.zeros_like(x), -np.zeros_like(x))}) == 6
+    assert len({checksums(each) for each in (x, exchanged, x.T, x[::-1], np.zeros_like(x), -np.zeros_like(x))}) == 6
 
 
-def test_fingerprint_numbers_arrays_beyond_32_bits_by_pairs(monkeypatch):
+def test_checksum_numbers_arrays_beyond_32_bits_by_pairs(monkeypatch):
     x = np.zeros((3, 4, 5), np.float32)
-    plain = fingerprints(x)
-    monkeypatch.setattr(fingerprint_lib, "_LIMIT", 5)
+    plain = checksums(x)
+    monkeypatch.setattr(array_checksum, "_LIMIT", 5)
     jax.clear_caches()
-    pairs = fingerprints(x)
-    assert fingerprints(jnp.asarray(x)) == pairs != plain
+    pairs = checksums(x)
+    assert checksums(jnp.asarray(x)) == pairs != plain
     x[1, 2, 3] = 1.0
     moved = np.roll(x, 1, axis=0), np.roll(x, 1, axis=1), np.roll(x, 1, axis=2)
-    assert len({pairs, *map(fingerprints, (x, *moved))}) == 5
+    assert len({pairs, *map(checksums, (x, *moved))}) == 5
 
 
-def test_fingerprints_keep_the_tree():
-    assert fingerprints({"a": (np.zeros(2),), "b": None}).keys() == {"a", "b"}
+def test_checksums_keep_the_tree():
+    assert checksums({"a": (np.zeros(2),), "b": None}).keys() == {"a", "b"}
