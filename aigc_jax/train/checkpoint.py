@@ -193,12 +193,18 @@ class Checkpoints:
 
     def _read_state(self, step: int, how: ocp.args.StandardRestore) -> Any:
         """The state; where one of several processes cannot read its part, all say that the checkpoint is incomplete."""
-        if jax.process_count() == 1:
-            return self._read(step, "state", how)
+        # The manager ends by waiting for all processes, and one that finds damage never comes there.
+        return self._read(step, "state", how) if jax.process_count() == 1 else self._read_directly(step, how)
+
+    def _read_directly(self, step: int, how: ocp.args.StandardRestore | ocp.args.PyTreeRestore) -> Any:
+        handler = (
+            ocp.StandardCheckpointHandler()
+            if isinstance(how, ocp.args.StandardRestore)
+            else ocp.PyTreeCheckpointHandler()
+        )
         folder, state = cast(Any, (self.folder / str(step) / "state").absolute()), None
-        # Not by the manager: at the end it waits for all processes, and one that finds damage never comes there.
         with contextlib.suppress(Exception):
-            state = ocp.StandardCheckpointHandler().restore(folder, args=how)
+            state = handler.restore(folder, args=how)
         if not _is_agreed(state is not None):
             self._note_failure()
             raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is incomplete")
@@ -219,14 +225,32 @@ class Checkpoints:
         self._settle()
 
     def verify(self, step: int, abstract_state: TrainState) -> None:
-        """Read a saved checkpoint back: file systems and paths exist on which orbax reports success and loses it."""
+        """Read a saved checkpoint back: file systems and paths exist on which orbax reports success and loses it.
+
+        One in parts is read in pieces: devices that hold a state may have no room for a second one.
+        """
         try:
-            self.restore(step, abstract_state)
+            if any(getattr(leaf, "sharding", None) is not None for leaf in jax.tree.leaves(abstract_state)):
+                self._check_pieces(step, abstract_state)
+            else:
+                self.restore(step, abstract_state)
         except UsageError as error:
             raise UsageError(
                 f"training ended, but its last checkpoint cannot be read back: {error}; {self.last_good(before=step)}: "
                 "choose another --workdir, on another disk"
             ) from error
+
+    def _check_pieces(self, step: int, abstract_state: TrainState) -> None:
+        """As :meth:`restore`, of a checkpoint of the present format; a piece has the size of the largest array."""
+        arrays = self._read_info(step)["arrays"]
+        _check_fit(arrays, abstract_state, self._where(step))
+        found: dict[str, list[Any]] = {}
+        for piece in _pieces(abstract_state):
+            placements = ocp.checkpoint_utils.construct_restore_args(piece)
+            state = self._read_directly(step, ocp.args.PyTreeRestore(piece, restore_args=placements))
+            found |= _describe(jax.tree.map(lambda leaf: None if leaf is ocp.PLACEHOLDER else leaf, state), FORMAT)
+        if not _is_agreed(found == arrays):
+            raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is damaged (its checksums differ)")
 
     def last_good(self, before: float = math.inf) -> str:
         """The newest complete checkpoint on the disk, of a step before a given one, in words."""
@@ -310,6 +334,19 @@ def _is_agreed(is_good: bool) -> bool:
 def _is_in_parts(state: TrainState) -> bool:
     """Whether no single device of this process holds the whole state."""
     return any(isinstance(leaf, jax.Array) and not leaf.is_fully_replicated for leaf in jax.tree.leaves(state))
+
+
+def _pieces(abstract_state: TrainState) -> Iterator[TrainState]:
+    """The state in pieces of at most the size of its largest array: orbax leaves out what is a placeholder."""
+    leaves, structure = jax.tree.flatten(abstract_state)
+    sizes = [leaf.size * leaf.dtype.itemsize for leaf in leaves]
+    start = 0
+    while start < len(leaves):
+        end = start + 1
+        while end < len(leaves) and sum(sizes[start : end + 1]) <= max(sizes):
+            end += 1
+        yield structure.unflatten(leaf if start <= i < end else ocp.PLACEHOLDER for i, leaf in enumerate(leaves))
+        start = end
 
 
 def _like(leaf: Any) -> Any:

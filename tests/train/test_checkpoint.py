@@ -1,5 +1,6 @@
 """Checkpoints: a restored state equals the saved one, or the one before it, or one line says why not."""
 
+import itertools
 import json
 import resource
 import shutil
@@ -12,7 +13,7 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from aigc_jax.train.checkpoint import BrokenCheckpointError, Checkpoints, load_state, load_variables
+from aigc_jax.train.checkpoint import BrokenCheckpointError, Checkpoints, _describe, load_state, load_variables
 from aigc_jax.train.run_dir import checkpoint_steps, write_run
 from aigc_jax.train.sharding import MeshSettings, make_mesh
 from aigc_jax.types import TrainState, UsageError
@@ -372,6 +373,30 @@ def test_a_state_in_parts_is_restored_whole_and_the_other_way_round(tmp_path, tw
         for run in (tmp_path, two_checkpoints_in_parts)
     ]
     assert described[0] == described[1]  # the checksums too
+
+
+def test_verify_of_a_state_in_parts_reads_no_more_at_a_time_than_its_largest_array(
+    tmp_path, two_checkpoints_in_parts, monkeypatch
+):
+    run = shutil.copytree(two_checkpoints_in_parts, tmp_path / "run")
+    shapes, sizes = in_parts(make_state(0, width=8), fsdp=4)[1], []
+
+    def described(state, number):
+        sizes.append([leaf.nbytes for leaf in jax.tree.leaves(state)])
+        return _describe(state, number)
+
+    monkeypatch.setattr("aigc_jax.train.checkpoint._describe", described)
+    checkpoints = Checkpoints(run)
+    checkpoints.verify(2, shapes)
+    every = [leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes)]
+    assert len(sizes) > 1
+    assert list(itertools.chain(*sizes)) == every
+    assert max(map(sum, sizes)) == max(every)
+    for file in (run / "checkpoints" / "2" / "state").rglob("d/*"):
+        truncate(file)
+    with pytest.raises(UsageError, match=r"last good checkpoint is .*/1"):
+        checkpoints.verify(2, shapes)
+    checkpoints.close()
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, lambda path: path.unlink()], ids=["truncate", "flip", "remove"])
