@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shlex
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aigc_jax.cli.arguments import LaunchLocal
@@ -36,10 +37,13 @@ def launch_local(arguments: LaunchLocal, words: Sequence[str]) -> int:
         return 0
     children: list[subprocess.Popen[bytes]] = []
     asked: list[int] = []
+    end_with_this = _ending_with(os.getpid()) if sys.platform == "linux" else None
     before = {number: signal.signal(number, lambda number, _: asked.append(number)) for number in _SIGNALS}
     try:
         for i, command in enumerate(commands):
-            children.append(subprocess.Popen(command, env=_environment(i), start_new_session=True))
+            children.append(
+                subprocess.Popen(command, env=_environment(i), start_new_session=True, preexec_fn=end_with_this)
+            )
         status = _wait(children, asked)
     finally:
         for child in children:
@@ -54,6 +58,19 @@ def launch_local(arguments: LaunchLocal, words: Sequence[str]) -> int:
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_PR_SET_PDEATHSIG = 1
+
+
+def _ending_with(parent: int) -> Callable[[], None]:
+    """For a new process: to end when its parent does, which cannot end it where it is killed itself."""
+    libc = ctypes.CDLL(None)
+
+    def end_with() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it has ended already
+            os._exit(1)
+
+    return end_with
 
 
 def _commands(num_processes: int, words: Sequence[str]) -> list[list[str]]:
