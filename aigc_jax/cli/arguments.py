@@ -66,7 +66,7 @@ class Profile(Configured):
     """Train an experiment for a few steps, write a trace of them, and print where the time goes."""
 
     num_steps: int = 20
-    """Steps to time, after as many to warm up; as many more are traced."""
+    """Steps to time, after as many to warm up; as many more are traced. Calls of --steps-per-call are timed whole."""
     out: Path | None = None
     """The folder of the trace; None for runs/CONFIG/profile."""
 

@@ -6,6 +6,7 @@ import jax
 import pytest
 
 from aigc_jax.cli.main import main
+from aigc_jax.cli.profile import in_whole_calls
 from aigc_jax.inference.peaks import published_peak
 
 pytestmark = pytest.mark.standard_promotion  # of optax
@@ -37,6 +38,13 @@ def test_profile_prints_figures_that_agree_and_writes_a_trace(tmp_path, capsys, 
         assert name in out
     assert list((tmp_path / "trace").rglob("*.xplane.pb"))
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "steps_per_call", "timed"), [(20, 1, 20), (20, 10, 20), (5, 20, 20), (20, 15, 30)]
+)
+def test_in_whole_calls_rounds_up(num_steps, steps_per_call, timed):
+    assert in_whole_calls(num_steps, steps_per_call) == timed
 
 
 def test_profile_of_one_step_is_refused(capsys):
