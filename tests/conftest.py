@@ -137,11 +137,15 @@ def _group(item):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """A group runs in one piece, and with ``--dist loadgroup`` in one process: nothing is compiled twice."""
-    first = {}
+    first, functions = {}, set()
     for number, item in enumerate(items):
         first.setdefault(_group(item), number)
         item.add_marker(pytest.mark.xdist_group(_group(item)))
-        if not TRAINING.isdisjoint(item.fixturenames):
+        function = item.nodeid.partition("[")[0]
+        if item.get_closest_marker("one_case") and function in functions:
+            item.add_marker(pytest.mark.checked)
+        functions.add(function)
+        if item.get_closest_marker("checked") or not TRAINING.isdisjoint(item.fixturenames):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: first[_group(item)])
 

@@ -49,6 +49,7 @@ def test_run_samples_by_seed_and_condition(run):
     assert again.config.steps == 2
 
 
+@pytest.mark.slow
 def test_run_refuses_impossible_samples(run):
     with pytest.raises(UsageError, match="--condition"):
         run.sample(2, condition="cat")

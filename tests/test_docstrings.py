@@ -27,7 +27,7 @@ def example_params():
         yield pytest.param(path, marks=[pytest.mark.slow] if path.parent.name == "algorithms" else [])
 
 
-@pytest.mark.parametrize("path", example_params(), ids=str)
+@pytest.mark.parametrize("path", list(example_params()), ids=str)
 def test_examples_run(path):
     module = importlib.import_module(module_name(path))
     result = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)

@@ -43,6 +43,7 @@ def test_renoise_detector_without_condition_uses_the_null_condition():
     assert np.all(left_out != score(variables, points, jnp.zeros(5, jnp.int32), KEYS))
 
 
+@pytest.mark.slow
 def test_renoise_detectors_are_named_by_level():
     found = renoise_detectors(denoiser_of(renoise_levels=(0.1, 0.25)))
     assert list(found) == ["renoise", "renoise_0.25"]
@@ -55,6 +56,7 @@ def test_renoise_detectors_are_named_by_level():
         renoise_detectors(denoiser_of(renoise_levels=(-1.0,)))
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     ("num_steps", "names"),
     [

@@ -19,6 +19,7 @@ from aigc_jax.types import UsageError
 STD = 0.6
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("process", [variance_preserving(), cosine()], ids=["linear", "cosine"])
 def test_diffusion_bound_of_gaussian_data_tightens_to_the_entropy(process):
     """Data N(0, s^2) with the best denoiser: the sum over the chain approaches the entropy from above."""
@@ -48,6 +49,7 @@ def test_diffusion_bound_of_gaussian_data_tightens_to_the_entropy(process):
     assert fine == pytest.approx(entropy, abs=0.05)
 
 
+@pytest.mark.slow
 def test_diffusion_bound_of_few_levels_is_a_probability():
     """The last term of the bound of black and white pixels: both levels together have the mass 1."""
     process, t = variance_preserving(), jnp.full(2, 0.1)
@@ -71,6 +73,7 @@ def test_curriculum_reaches_its_end_for_any_ratio():
     assert [float(curriculum.num_intervals(jnp.int32(step))) for step in (184, 185, 739, 740)] == [10, 20, 80, 100]
 
 
+@pytest.mark.slow
 def test_consistency_multistep_uses_every_evaluation():
     sampler = {n: make_sampler(edm(), Sampling("multistep", n, grid="karras"), is_consistency=True) for n in (1, 2)}
 

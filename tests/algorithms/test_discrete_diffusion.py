@@ -72,6 +72,7 @@ def test_discrete_diffusion_evaluate_is_the_exact_nll_of_the_exact_denoiser(make
     assert set(rows["num_tokens"].tolist()) == {2}
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("make", [absorbing, uniform])
 def test_discrete_diffusion_loss_is_the_bound_of_evaluate(make):
     """Its mean over the data is the mean entropy of the classes."""
@@ -99,6 +100,7 @@ def sample(guidance, condition, num=4000):
     return np.bincount(levels[:, 0] * LEVELS + levels[:, 1], minlength=LEVELS**2).reshape(LEVELS, LEVELS) / num
 
 
+@pytest.mark.slow
 def test_discrete_diffusion_guidance_1_is_conditional_and_0_unconditional():
     assert np.abs(sample(1.0, 0) - TABLES[0]).sum() / 2 < 0.04
     assert np.abs(sample(1.0, 1) - TABLES[1]).sum() / 2 < 0.04
@@ -108,6 +110,7 @@ def test_discrete_diffusion_guidance_1_is_conditional_and_0_unconditional():
     assert (further * (TABLES[0] - TABLES.mean(axis=0))).sum() > 1.3 * ((TABLES[0] - TABLES.mean(axis=0)) ** 2).sum()
 
 
+@pytest.mark.slow
 def test_spread_times_depend_only_on_the_index_and_fill_the_line():
     key = jax.random.key(0)
     times = np.asarray(spread_times(key, jnp.arange(1000)))

@@ -96,6 +96,7 @@ def test_clip_weights_limits_weights(limit):
         tx.update(weights, state)
 
 
+@pytest.mark.slow
 def test_clip_weights_limits_a_critic_after_one_step():
     row = ROWS["gan-wasserstein-clipped-n_critic"]
     algorithm = row.build(None)

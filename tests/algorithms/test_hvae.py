@@ -66,6 +66,7 @@ def test_hvae_free_bits_are_of_each_level():
     np.testing.assert_allclose(metrics["hvae/elbo"], training()[0]["hvae/elbo"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_hvae_kl_of_each_level_matches_the_densities():
     # The draws of the step: of its first player's first update, of each example.
     update_key = jax.random.fold_in(jax.random.fold_in(KEY, 0), 0)
@@ -79,6 +80,7 @@ def test_hvae_kl_of_each_level_matches_the_densities():
         np.testing.assert_allclose(metrics[f"hvae/kl_level_{number}"], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_hvae_level_with_posterior_at_prior_has_no_kl():
     def silent(path, leaf):
         return jnp.zeros_like(leaf) if "posterior" in jax.tree_util.keystr(path) else leaf

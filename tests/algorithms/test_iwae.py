@@ -27,6 +27,7 @@ def rows(num_importance_samples, chunk_size=100, seed=0):
     return {name: np.asarray(value, np.float64) for name, value in result.items()}
 
 
+@pytest.mark.slow
 def test_iwae_bounds_rise_to_the_evidence():
     exact, ks = lg.log_evidence(BATCH), (1, 5, 50, 500, 5000)
     gaps = {k: exact + rows(k)["nll"] for k in ks}  # log p(x) - L_k

@@ -151,6 +151,7 @@ def test_as_condition_refuses_a_wrong_condition_in_one_line(condition, num_class
     assert words in str(caught.value)
 
 
+@pytest.mark.slow
 def test_sample_takes_one_number_none_and_raw_keys():
     networks = GANNetworks(MLPGenerator(SHAPE, (4,), num_classes=3), MLPDiscriminator((4,), 3), 3, 3)
     algorithm = gan(networks, non_saturating(), generator_tx=TX, discriminator_tx=TX)

@@ -38,6 +38,7 @@ def posterior():
     return np.asarray(mean), np.asarray(logvar)
 
 
+@pytest.mark.slow
 def test_vae_loss_is_the_closed_form_bound():
     (report,) = first_metrics()
     exact = lg.log_evidence(BATCH).mean() - lg.posterior_kl()

@@ -65,6 +65,7 @@ def test_restart_replaces_only_dead_codes():
     np.testing.assert_allclose(fresh.sums[1] / fresh.usage[1], [7, 7])
 
 
+@pytest.mark.slow
 def test_draw_vectors_does_not_depend_on_devices(rng):
     vectors = jnp.asarray(rng.normal(size=(8, 3, 2)), jnp.float32)
     index = jnp.arange(8)

@@ -36,6 +36,7 @@ def test_command_prints_its_tables_and_makes_nothing_twice(tmp_path, capsys):
     assert {path.name for path in tmp_path.glob("*.png")} == {"interpolation_rates.png", "interpolation_samples.png"}
 
 
+@pytest.mark.slow
 def test_exact_denoiser_ends_at_the_data():
     setting = interpolation.settings()["1d-paper"]
     judge = interpolation.judge_fn(setting, "ancestral", interpolation.exact(setting))

@@ -48,6 +48,7 @@ def test_diffusion_alone_prints_the_times_of_step_and_sampling(capsys):
     assert "torch" not in out
 
 
+@pytest.mark.slow
 def test_metrics_alone_prints_its_time_and_the_figures(capsys):
     assert benchmark.main(["metrics", "--num-examples", "60", "--num-features", "3", "--rounds", "1"]) == 0
     out = capsys.readouterr().out

@@ -60,6 +60,7 @@ def error(capsys):
     return line
 
 
+@pytest.mark.slow
 def test_training_tells_what_it_opened(root, monkeypatch, capsys):
     monkeypatch.chdir(root)
     assert train("--workdir", "other", *FOLDER) == 0
@@ -79,6 +80,7 @@ def test_data_are_found_from_another_directory(root, monkeypatch):
     assert cli.main(["likelihood", str(root / "run"), *FEW]) == 0
 
 
+@pytest.mark.slow
 def test_moved_data_are_asked_for_and_named(root, monkeypatch, capsys):
     at(root, root / "run")
     (root / "pics").rename(root / "moved")

@@ -149,6 +149,7 @@ def run(tmp_path_factory):
     return path
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     ("setting", "value"),
     [

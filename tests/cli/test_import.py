@@ -42,6 +42,7 @@ def check_denoiser(denoise, kind):
     np.testing.assert_allclose(x_0 * np.sqrt(alpha_bar), expected, atol=5e-4)
 
 
+@pytest.mark.slow
 def test_ddpm_cifar10_with_published_weights_removes_noise_as_published():
     net = UNetSettings(128, (1, 2), 1, (4,), resampling="conv")
     experiment = build(Config(net=net, image_shape=(8, 8, 3)))
@@ -52,6 +53,7 @@ def test_ddpm_cifar10_with_published_weights_removes_noise_as_published():
     check_denoiser(experiment.algorithm.denoising.denoiser(variables), "unet")
 
 
+@pytest.mark.slow
 def test_imported_dit_removes_noise_as_published_and_samples(dit_file, tmp_path):
     run = tmp_path / "run"
     assert cli.main(["import", "dit_xl_imagenet", "--weights", str(dit_file), "--workdir", str(run), *SMALL_DIT]) == 0

@@ -195,6 +195,7 @@ def test_data_list_builds_no_world(capsys, tmp_path, monkeypatch):
     assert "2-D" in lines["world:ring8"]
 
 
+@pytest.mark.slow
 def test_evaluation_during_training_picks_the_best_checkpoint(tmp_path):
     words = ["train", "classifier_digits", "--workdir", str(tmp_path / "run"), "--steps", "4", "--batch-size", "8"]
     words += ["--widths", "4", "--num-features", "8", "--eval-every", "2", "--best-metric", "eval/is_correct"]

@@ -51,6 +51,7 @@ def test_samples_of_a_modality_are_written_by_its_writers(run, tmp_path, capsys)
     assert ".txt, .npz" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_sampling_options_are_those_of_the_config_of_the_run(run, tmp_path, capsys):
     command = ["sample", str(run), "--config", CONFIG, "--num", "200"]
     drawn = {}
@@ -72,6 +73,7 @@ def test_sampling_options_are_those_of_the_config_of_the_run(run, tmp_path, caps
         assert "no option --guidance: the sampling settings of this run are --num-steps --temperature --top-k" in line
 
 
+@pytest.mark.slow
 def test_modality_without_labels_and_judge_is_evaluated_and_reported(run):
     options = ["--num-samples", "60", "--sweep-samples", "0", "--detector-samples", "20", "--temperature", "0.5"]
     assert cli.main(["evaluate", str(run), "--config", CONFIG, *options]) == 0

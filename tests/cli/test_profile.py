@@ -22,6 +22,7 @@ def _cache_as_before():
     jax.config.update("jax_enable_compilation_cache", before)
 
 
+@pytest.mark.slow
 def test_profile_prints_figures_that_agree_and_writes_a_trace(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main([*WORDS, "--num-steps", "3", "--out", "trace"]) == 0

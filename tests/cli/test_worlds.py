@@ -45,6 +45,7 @@ def test_likelihood_is_in_nats(run, capsys):
     assert "nats per example" in capsys.readouterr().out
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -97,6 +97,7 @@ def close(tree, other):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), tree, other)
 
 
+@pytest.mark.checked
 @both
 def test_trainer_gives_a_step_the_array_of_conditions(build, tmp_path):
     model = experiment(build)
@@ -110,6 +111,7 @@ def test_trainer_gives_a_step_the_array_of_conditions(build, tmp_path):
     close(trained.params, expected.params)
 
 
+@pytest.mark.checked
 @both
 def test_samples_rows_and_scores_are_of_the_array_of_conditions(build):
     model, weights = experiment(build), variables(build)
@@ -143,6 +145,7 @@ def test_hidden_embeddings_are_those_that_guidance_takes_for_no_condition():
     np.testing.assert_array_equal(seen[0], np.concatenate([TABLE[:1], none]))
 
 
+@pytest.mark.checked
 def test_latents_are_of_the_array_of_conditions():
     model, weights = experiment(autoencoder), variables(autoencoder)
     encode, decode = model.algorithm.autoencoder

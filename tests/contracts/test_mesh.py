@@ -36,6 +36,7 @@ def steps(algorithm, batches, state, mesh):
     return parallel.get_state(state), metrics
 
 
+@pytest.mark.checked
 @pytest.mark.parametrize("mesh", MESHES)
 @pytest.mark.parametrize("name", ["gan-hinge-spectral-microbatches", "vae-gaussian-mlp"])
 def test_step_over_a_mesh_equals_one_device(name, mesh, monkeypatch):
@@ -51,6 +52,7 @@ def test_step_over_a_mesh_equals_one_device(name, mesh, monkeypatch):
         np.testing.assert_allclose(metrics[key], value, atol=1e-5, rtol=1e-4, err_msg=key)
 
 
+@pytest.mark.checked
 def test_step_of_a_transformer_over_a_mesh_equals_one_device(monkeypatch):
     """All meshes, of which one splits blocks by their outputs and inputs; with SGD, as in the table."""
     monkeypatch.setattr(sharding, "MIN_SIZE", 2)

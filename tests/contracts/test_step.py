@@ -28,6 +28,7 @@ def test_algorithm_functions_have_the_contracts_arguments(name):
         assert parameters(algorithm.evaluate) == ("variables", "batch", "key")
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("row", VARIANTS.values(), ids=list(VARIANTS))
 def test_step_of_every_variant_traces(row):
     algorithm, batch, key = row.build(None), batch_at(row, 0), jax.random.key(0)

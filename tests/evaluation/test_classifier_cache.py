@@ -103,6 +103,7 @@ def edit(**changes):
     return change
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     "damage",
     [

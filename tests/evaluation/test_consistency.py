@@ -43,6 +43,7 @@ def found_in(section, name):
     return next(row for row in section.measurements if row.name == name)
 
 
+@pytest.mark.slow
 def test_latent_sensitivity_is_the_quantiles_of_the_changes():
     changes = np.zeros((256, 2, 1), np.float32)
     changes[:, 0, 0] = np.arange(256)
@@ -53,6 +54,7 @@ def test_latent_sensitivity_is_the_quantiles_of_the_changes():
     assert "below 2.4e+02; the largest, 2.6e+02" in row.note
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(("changes", "reason"), [(None, "single latent"), (np.nan, "4 of 4 samples")])
 def test_latent_sensitivity_is_left_out_with_a_reason(changes, reason):
     model = EvaluatedModel(sampler(ring()), latent_changes=changes and (lambda num: np.full((num, 2), changes)))
@@ -195,6 +197,7 @@ def test_seed_consistency_of_an_ignored_condition_is_zero(num_classes):
     assert row.low < 0.02
 
 
+@pytest.mark.slow
 def test_seed_consistency_names_the_worst_condition():
     def sample(start, condition, num):
         index = np.arange(start, start + num)

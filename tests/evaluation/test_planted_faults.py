@@ -17,6 +17,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("name", FAULTS)
 def test_planted_fault_fails_its_own_criterion_alone(name):
     sample_fn, num_classes, expected = FAULTS[name]
@@ -24,6 +25,7 @@ def test_planted_fault_fails_its_own_criterion_alone(name):
     assert planted.failed(report) == expected, [criterion for criterion in report.criteria if criterion.state == "fail"]
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     ("sample_fn", "judge", "expected"),
     [
@@ -43,6 +45,7 @@ def test_second_classifier_finds_samples_that_fool_the_first(sample_fn, judge, e
         assert report.find("second_opinion").value == pytest.approx(0.8, abs=0.01)
 
 
+@pytest.mark.slow
 def test_valid_samples_counts_hallucinations():
     report = planted.report_of(planted.hallucinating)
     # What is of no class is not of the requested one either: two points more, within the margin of three.
@@ -56,12 +59,14 @@ def test_valid_samples_counts_hallucinations():
     assert sum(bar.value for bar in violations.bars) == pytest.approx(0.02)
 
 
+@pytest.mark.slow
 def test_repeatability_notices_samples_that_change():
     report = planted.report_of(planted.perfect, again=lambda *given: planted.perfect(*given) + np.float32(1e-6))
     assert planted.failed(report) == {"consistent"}
     assert report.find("repeatability").value == 0.0
 
 
+@pytest.mark.slow
 def test_replications_notice_dependence_on_neighbours_but_not_rounding():
     def in_batches(start, condition, num):
         parts = range(start, start + num, 16)
@@ -78,6 +83,7 @@ def test_replications_notice_dependence_on_neighbours_but_not_rounding():
     assert planted.failed(planted.report_of(planted.perfect, replications=replications)) == set()
 
 
+@pytest.mark.slow
 def test_perfect_samplers_fail_no_criterion_in_many_draws(monkeypatch):
     # 5 % for a whole report, of which few comparisons lie anywhere near their margins: none of so few.
     for offset in range(3):

@@ -26,6 +26,7 @@ def true_risk(threshold, shift=3.5, share=0.05):
     return 0.0 if threshold == -math.inf else bad / (bad + good)
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(("n", "alpha", "accepted"), [(2000, 0.01, 0.75), (600, 0.02, 0.7)])
 def test_calibrate_guarantee_holds_and_most_is_accepted(n, alpha, accepted):
     found = [calibrate(*draw(n, seed), alpha, DELTA) for seed in range(REPEATS)]
@@ -34,12 +35,14 @@ def test_calibrate_guarantee_holds_and_most_is_accepted(n, alpha, accepted):
     assert np.mean([each.acceptance for each in found]) > accepted
 
 
+@pytest.mark.slow
 def test_calibrate_guarantee_holds_where_every_threshold_is_a_violation():
     """The hardest case: a useless score, and a base risk just above what is allowed."""
     found = [calibrate(*draw(1000, seed, shift=0.0, share=0.051), 0.05, DELTA) for seed in range(REPEATS)]
     assert sum(each.is_certified for each in found) <= MOST
 
 
+@pytest.mark.slow
 def test_calibrate_guarantee_holds_for_a_risk_that_is_not_monotone():
     """Low and high scores are both bad: the risk among the accepted falls and rises again."""
 

@@ -59,6 +59,7 @@ def test_random_affine_interpolation_matches_scipy(setting):
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_random_affine_depends_on_each_images_own_key():
     same = jnp.broadcast_to(IMAGES[:1], IMAGES.shape)
     changed = random_affine(same, KEYS)

@@ -29,6 +29,7 @@ def test_importance_bound_converges_to_the_mean_weight():
     np.testing.assert_allclose(bounds.elbo, -1000.5, atol=0.03)  # E[log w]
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(("num_samples", "chunk_size"), [(10, 3), (10, 1), (10, 10), (10, 99), (1, 4)])
 def test_importance_bound_does_not_depend_on_chunks(num_samples, chunk_size):
     bounds = importance_bound(log_weights, KEYS, num_samples=num_samples, chunk_size=chunk_size)

@@ -43,6 +43,7 @@ def test_gaussian_of_learned_std_matches_scipy():
     np.testing.assert_allclose(likelihood.log_prob(sure, image), density, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_bernoulli_matches_scipy_for_extreme_logits(rng):
     logits = outputs(1) * 5
     pixels = np.where(rng.random(SHAPE) < 0.5, -1, 1).astype(np.float32)

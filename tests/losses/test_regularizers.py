@@ -43,6 +43,7 @@ def penalty(transform, step=0, batch=BATCH, params=()):
 SQUARES = np.sum(np.square(IMAGES), axis=(1, 2, 3))
 
 
+@pytest.mark.slow
 def test_r1_of_linear_and_quadratic_discriminators_is_exact():
     np.testing.assert_allclose(penalty(r1(linear, gamma=3.0)), 1.5 * np.sum(np.square(SLOPE)), rtol=1e-5)
     np.testing.assert_allclose(penalty(r1(quadratic, gamma=3.0)), 1.5 * SQUARES, rtol=1e-5)
@@ -53,6 +54,7 @@ def test_r2_penalises_at_the_fakes():
     np.testing.assert_allclose(penalty(fakes), 4 * SQUARES, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradient_penalty_vanishes_at_slope_one():
     points = lambda params, state, batch, key: batch["example"]  # noqa: E731
     np.testing.assert_allclose(
@@ -120,6 +122,7 @@ def test_interpolate_is_uniform_on_each_line():
     np.testing.assert_array_equal(points[:3], interpolate(jnp.ones((3, 2, 2)), -jnp.ones((3, 2, 2)), keys[:3]))
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("is_penalty", [True, False])
 def test_penalty_weight_gradient_matches_reverse_over_reverse(is_penalty):
     net = ConvDiscriminator((4, 8), 16, minibatch_kernels=3)

@@ -67,6 +67,7 @@ def test_discretized_gaussian_and_its_slopes_are_exact_in_the_tails(x, mean, log
         assert slope == pytest.approx((ahead - behind) / 2e-5, rel=1e-3, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_discretized_gaussian_and_its_slopes_are_finite_for_any_input():
     x, mean, logvar = jnp.meshgrid(
         jnp.array([-1.0, -1 + 2 / 255, 0.0 + 1 / 255, 1.0]),

@@ -39,6 +39,7 @@ def test_mlp_decoder_first_output_is_the_bias():
     np.testing.assert_allclose(outputs, -2.0)
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     ("net", "shape"),
     [
@@ -57,6 +58,7 @@ def test_autoencoders_depend_on_the_class(net, shape):
     assert np.abs(one - other).max() > 1e-3
 
 
+@pytest.mark.checked
 def test_ladder_goes_up_only_with_an_image():
     ladder = Ladder((8, 8, 3), (4, 4), (1, 2, 3), num_outputs=2, num_classes=2)
     seen = []

@@ -66,6 +66,7 @@ def trained(request):
     return request.param, apply, perturbed(shapes_of(net, request.param)[1])
 
 
+@pytest.mark.one_case
 def test_denoiser_nets_output_zero_at_first(trained):
     name, apply, params = trained
     assert jnp.abs(apply(params, *inputs(name))).max() > 1e-3
@@ -88,6 +89,7 @@ def test_denoiser_nets_use_noise_level_and_class_of_each_example(trained):
         assert jnp.abs(other[1] - output[1]).max() > 1e-3
 
 
+@pytest.mark.one_case
 def test_denoiser_nets_take_no_condition_as_the_class_after_the_last(trained):
     name, apply, params = trained
     x, noise_label, condition = inputs(name)
@@ -162,6 +164,7 @@ def num_parameters(net, shape):
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
 
+@pytest.mark.checked
 def test_dit_has_the_papers_numbers_of_parameters():
     def dit(width, depth, head_width=64):
         return DiT(2, width, depth, head_width=head_width, num_classes=1000, out_channels=8)

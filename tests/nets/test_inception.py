@@ -31,6 +31,7 @@ def difference(ours, golden):
     return np.abs(np.asarray(ours)[:, ::85] - kept).max() / np.abs(kept).max()
 
 
+@pytest.mark.checked
 def test_inception_has_the_published_layers_and_shapes():
     shapes = jax.eval_shape(InceptionV3().init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
     ours = {name: [layer["kernel"].shape[i] for i in (3, 2, 0, 1)] for name, layer in shapes.items() if name != "fc"}

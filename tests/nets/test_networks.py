@@ -35,6 +35,7 @@ def closeness(m):
     return sums / (len(m) - 1)
 
 
+@pytest.mark.checked
 def test_minibatch_discrimination_is_the_papers_sum_over_pairs():
     net, x = MinibatchDiscrimination(3, 2), 0.5 * jax.random.normal(KEY, (6, 4))
     variables = net.init(KEY, x)
@@ -79,6 +80,7 @@ DISCRIMINATORS = [MLPDiscriminator((4, 4)), ConvDiscriminator((4, 4), 4), ResNet
 name_of = lambda net: type(net).__name__  # noqa: E731
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("num_classes", [0, 3])
 @pytest.mark.parametrize("net", GENERATORS, ids=name_of)
 def test_generators_give_images_in_range(net, num_classes):
@@ -91,6 +93,7 @@ def test_generators_give_images_in_range(net, num_classes):
     assert images.std() > 0
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("num_classes", [0, 3])
 @pytest.mark.parametrize("net", DISCRIMINATORS, ids=name_of)
 def test_discriminators_judge_examples_one_by_one(net, num_classes):
@@ -137,6 +140,7 @@ def test_mixer_takes_any_sides_and_pads_by_the_border():
     np.testing.assert_array_equal(net.apply(variables, jnp.asarray(whole))[0], logits)
 
 
+@pytest.mark.checked
 def test_mixer_is_no_convolution():
     """The same patch in another place is another thing to it; patches and channels are both mixed."""
     net = MixerClassifier(3, patch_size=2, width=6, depth=1)

@@ -47,6 +47,7 @@ def iterated(net, x, steps):
     return output, params, stats
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("layer", INPUTS)
 def test_spectral_divides_by_numpys_largest_singular_value(layer):
     net, x = Spectral(layer), INPUTS[layer]
@@ -59,6 +60,7 @@ def test_spectral_divides_by_numpys_largest_singular_value(layer):
     np.testing.assert_allclose(again, output, atol=1e-5)
 
 
+@pytest.mark.checked
 def test_spectral_gradient_holds_the_singular_vectors_fixed():
     net, x = Spectral(), INPUTS[nn.Dense]
     _, params, stats = iterated(net, x, 300)
@@ -205,6 +207,7 @@ def test_batch_norm_over_devices_keeps_the_digits_of_a_large_offset():
     np.testing.assert_allclose(parts, two_passes(x, (0, 1, 2, 3), 1e-5), atol=1e-2)
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     "net", [LayerNorm(), ModulatedNorm("group"), ModulatedNorm("layer")], ids=["flax", "group", "layer"]
 )

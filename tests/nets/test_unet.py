@@ -20,6 +20,7 @@ ADM_128 = UNet(256, (1, 1, 2, 3, 4), 2, (32, 16, 8), 64, num_classes=1000, out_c
 ADM_256 = UNet(256, (1, 1, 2, 2, 4, 4), 2, (32, 16, 8), 64, num_classes=1000, out_channels=6)
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     ("net", "side", "millions", "tolerance"),
     [(DDPM, 32, 35.7, 0.05), (ADM_64, 64, 296, 0.5), (ADM_128, 128, 422, 0.5), (ADM_256, 256, 554, 0.5)],

@@ -27,6 +27,7 @@ def times(process):
     return jnp.asarray(times_of(process, 11))
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(("name", "kind"), EVERY)
 def test_to_pair_inverts_from_pair_at_every_time(name, kind):
     """A quantity that belongs to x_t survives the way through the canonical pair, the ends included."""
@@ -95,6 +96,7 @@ def test_from_pair_matches_the_papers(name):
         )
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(("name", "kind"), EVERY)
 def test_parameterization_target_gives_the_example(name, kind):
     process, way = PROCESSES[name], predict(PROCESSES[name], kind)

@@ -25,6 +25,7 @@ def squares(chain):
     return products
 
 
+@pytest.mark.one_case
 @EACH
 def test_discrete_linear_matches_the_chain(chain):
     process, exact = discrete_linear(*chain), squares(chain)

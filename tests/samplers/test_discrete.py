@@ -48,6 +48,7 @@ def is_drawn_from(shares, table):
     return (np.abs(shares - table) <= 4 * np.sqrt(table * (1 - table) / NUM) + 1e-12).all()
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("name", PROCESSES)
 def test_ancestral_in_many_steps_draws_the_joint_distribution(name):
     process = PROCESSES[name]

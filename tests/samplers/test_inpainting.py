@@ -42,6 +42,7 @@ def test_repaint_with_resamples_draws_the_conditional_distribution():
     assert abs(resampled.std() - 0.6) < 0.1
 
 
+@pytest.mark.checked
 def test_keep_known_steers_the_unknown_pixels():
     def make(known, denoise):
         return lambda x, times, keys: heun(FLOW)(keep_known(known, MASK)(denoise), x, times, keys)

@@ -19,6 +19,7 @@ EACH = [
 ]
 
 
+@pytest.mark.checked
 @pytest.mark.parametrize("name", EACH)
 def test_log_likelihood_of_gaussians_and_mixtures_is_exact(name, monkeypatch):
     monkeypatch.setattr(closed_forms, "PROCESSES", {name: orders.PROCESSES[name]})

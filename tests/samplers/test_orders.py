@@ -30,6 +30,7 @@ def test_deterministic_solvers_converge_to_the_quantile_map(sampler, process):
     assert errors[-1] < {1: 0.15, 2: 0.01}[published]
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     ("sampler", "process"), list(cases(orders.STOCHASTIC, INTERIOR, ("rectified_flow", "variance_preserving")))
 )

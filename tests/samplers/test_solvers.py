@@ -45,6 +45,7 @@ def every_pair():
             yield pytest.param(sampler, process, marks=marks, id=f"{sampler}-{process}")
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(("sampler", "process"), list(every_pair()))
 def test_solvers_sample_the_mixture(sampler, process):
     """From pure noise to data: the mean distance between equal ranks of samples and mixture (Wasserstein-1)."""
@@ -58,6 +59,7 @@ def test_solvers_sample_the_mixture(sampler, process):
     assert distance < 0.06  # of which 0.02 are the draw of 1,500
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_solver_sample_depends_only_on_its_own_key(sampler):
     sample = make_sampler(FLOW, sampling_of(sampler, 6), is_consistency=sampler == "multistep")
@@ -67,6 +69,7 @@ def test_solver_sample_depends_only_on_its_own_key(sampler):
     assert len(np.unique(np.stack([once, again]))) == 2 * once.size - 2
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     ("process", "sampler"),
     [("rectified_flow", name) for name in SAMPLERS] + [("variance_exploding", name) for name in TWICE],
@@ -100,6 +103,7 @@ def test_solvers_compile_in_time_independent_of_steps(sampler):
     assert traced(5) == traced(50) <= 8
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_solvers_find_the_only_example(sampler):
     """Data at one point: the denoiser is a constant, and the sample that constant."""
@@ -204,6 +208,7 @@ def test_predictor_corrector_error_vanishes_with_the_noise():
     assert abs(np.sqrt(variance) - end.stds[0]) < 1e-3
 
 
+@pytest.mark.checked
 def test_solvers_and_likelihoods_run_under_shard_map():
     """Under shard_map with its checks: every state begins as its device's own. The samples are those of one device."""
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))

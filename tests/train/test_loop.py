@@ -58,6 +58,7 @@ def whole_run(tmp_path_factory):
     return result, lines(workdir)
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(("step", "number"), [(1, signal.SIGTERM), (3, signal.SIGINT), (4, signal.SIGTERM)])
 def test_stopped_and_resumed_is_bitwise_equal(tmp_path, capsys, whole_run, step, number):
     before = signal.getsignal(number)

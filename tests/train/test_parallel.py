@@ -37,6 +37,7 @@ def plain_run(game, num_steps=3):
     return state, metrics
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("game", GAMES, ids=str)
 def test_all_modes_give_what_one_device_gives(game):
     state, metrics = plain_run(game)
@@ -52,6 +53,7 @@ def test_all_modes_give_what_one_device_gives(game):
         assert all(value.shape == () for value in report.values())
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("mode", PARALLEL_MODES)
 @pytest.mark.parametrize("num_devices", [1, 4])
 def test_second_call_compiles_nothing_and_the_state_is_donated(mode, num_devices):

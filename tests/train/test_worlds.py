@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from aigc_jax.data.images import to_float
 from aigc_jax.train import worlds as world_data
@@ -9,6 +10,7 @@ from aigc_jax.train.worlds import example_shape
 from aigc_jax.worlds.catalog import open_world
 
 
+@pytest.mark.slow
 def test_images_are_the_worlds_own_and_labels_their_modes(monkeypatch):
     monkeypatch.setattr(world_data, "NUM_IMAGES", (2000, 1000))
     world = open_world("world:sums")

@@ -35,6 +35,7 @@ def test_facts_are_those_of_the_world(name):
     assert shape == jax.eval_shape(lambda: world.sample(jax.random.key(0), 1, None)).shape[1:]
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("name", WORLDS)
 def test_world_samples_are_valid_with_modes_by_weight(name):
     world, free, asked = opened(name).world, *opened(name).examples()
@@ -58,6 +59,7 @@ def test_world_samples_of_a_condition_are_valid_and_of_that_mode(name):
     np.testing.assert_array_equal(modes, opened(name).conditions())
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("name", WORLDS)
 def test_world_sample_depends_only_on_its_own_key(name):
     free, asked = (np.asarray(examples) for examples in opened(name).examples())

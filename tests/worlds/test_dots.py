@@ -105,6 +105,7 @@ def test_dots_modes_may_have_unequal_weights():
     assert 0.3 < np.mean(counts == 1) < 0.6
 
 
+@pytest.mark.slow
 def test_dots_reads_the_number_that_the_mode_leaves_free():
     world = opened("parity").world
     read = fast_jit(world.read)

@@ -69,6 +69,7 @@ def quadrature(x_t, alpha, sigma, *, weights=(0.2, 0.3, 0.5), centres=(1.0, 2.0,
 QUADRATURE = fast_jit(gaussian_mixture("line", np.array([[1.0], [2.0], [4.0]]), 0.3, weights=[0.2, 0.3, 0.5]).denoise)
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(("alpha", "sigma"), [(1.0, 0.01), (0.9, 0.436), (0.5, 0.866), (0.1, 0.995), (1.0, 5.0)])
 def test_mixture_denoiser_matches_quadrature(alpha, sigma):
     x_t = np.linspace(-0.5, 5.0, 40, dtype=np.float32) * alpha

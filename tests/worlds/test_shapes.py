@@ -68,6 +68,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.slow
 def test_shapes_violation_names_planted_faults():
     found = WORLD.names([image for image, _ in PLANTED.values()])
     assert dict(zip(PLANTED, found, strict=True)) == {name: expected for name, (_, expected) in PLANTED.items()}
