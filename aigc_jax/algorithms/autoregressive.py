@@ -140,8 +140,12 @@ def autoregressive(
         loss = next_token_loss(logits, tokens[:, 1:], label_smoothing=label_smoothing, z_weight=z_weight)
         return loss, (model_state, {})
 
+    def logits_fn(variables: Variables, tokens: Array, condition: Condition) -> Array:
+        del condition  # a prompt is part of the tokens
+        return model.logits(variables["params"][PLAYER], tokens)
+
     def nll_of(variables: Variables, tokens: Array) -> Array:
-        return token_nll(model.logits(variables["params"][PLAYER], tokens), tokens[:, 1:])
+        return token_nll(logits_fn(variables, tokens, None), tokens[:, 1:])
 
     def evaluate(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
         del key
@@ -187,7 +191,7 @@ def autoregressive(
         axis_name=axis_name,
     )
     detectors = {"nll": Detector(score, is_typical_best=True)}
-    return Algorithm(init=init, step=step, sample=sample, evaluate=evaluate, detectors=detectors)
+    return Algorithm(init=init, step=step, sample=sample, evaluate=evaluate, detectors=detectors, logits=logits_fn)
 
 
 def _tokens_of(batch: Batch) -> Array:

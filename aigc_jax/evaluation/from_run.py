@@ -16,7 +16,7 @@ import numpy as np
 
 from aigc_jax.evaluation.model import EvaluatedModel, NamedDetector, PairedVariant, Replication, Sweep, Variant
 from aigc_jax.evaluation.recommendations import EXACT
-from aigc_jax.inference.diagnostics import make_exact_sample_fn, make_score_fn, make_trajectory_fn
+from aigc_jax.inference.diagnostics import make_exact_sample_fn, make_score_fn, make_token_nll_fn, make_trajectory_fn
 from aigc_jax.inference.latents import make_reconstruct_fn
 from aigc_jax.inference.perturbation import (
     TransformedSampler,
@@ -53,6 +53,7 @@ SAMPLERS = ("ddim", "dpm_solver", "ancestral")
 NUM_STEPS = (5, 10, 20, 50)
 GUIDANCE = (1.0, 1.5, 2.0, 3.0, 5.0)
 TRUNCATION = (0.25, 0.5, 1.0, 2.0, 4.0)
+DECODING = {"temperature": (0.4, 0.6, 0.8, 1.0, 1.2), "top_p": (0.6, 0.8, 0.9, 0.95, 1.0)}
 PERTURBED_VARIANCE = 0.01
 """Share of a latent's variance that is replaced by fresh noise, to see how far a sample moves."""
 
@@ -134,6 +135,7 @@ def evaluated_model(
         sweeps=list(_sweeps(loaded, transformed, left_out)),
         sampling=loaded.sampling,
         reconstruct=None if algorithm.autoencoder is None else make_reconstruct_fn(experiment, variables),
+        token_nll=None if algorithm.logits is None else make_token_nll_fn(experiment, variables),
         left_out=left_out,
     )
 
@@ -259,6 +261,12 @@ def _sweeps(loaded: LoadedRun, transformed: TransformedSampler | None, left_out:
         yield Sweep("sampler_sweep", title, "network evaluations per sample", variants, is_rate=True)
     else:
         left_out["sampler_sweep"] = "the model has no sampler with steps"
+    for name, values in DECODING.items():
+        if hasattr(sampling, name):
+            sample_fn_of = _decoder_family(loaded, name)
+            variants = [Variant("", value, sample_fn_of(value)) for value in values]
+            title = name.replace("_", "-")
+            yield Sweep(f"{name}_sweep", f"Trade-offs of the {title}", title, variants)
     if is_guided(loaded.experiment, sampling):
         sample_fn_of = _guided_sampler(loaded)
         weights = sorted({*GUIDANCE, sampling.guidance})
@@ -268,6 +276,18 @@ def _sweeps(loaded: LoadedRun, transformed: TransformedSampler | None, left_out:
         x_title = "truncation of the latent, in standard deviations"
         variants = [Variant("", limit, transformed(truncate, limit)) for limit in TRUNCATION]
         yield Sweep("truncation_sweep", "Trade-offs of truncation", x_title, variants)
+
+
+def _decoder_family(loaded: LoadedRun, name: str) -> Callable[[float], SampleBlocksFn]:
+    """``value -> sample_fn`` of one setting of decoding, the others neutral: one program for all values."""
+    neutral = {other: 1.0 for other in DECODING}
+
+    def experiment_of(value: jax.Array) -> Experiment:
+        # Set after the config was checked, which takes no traced number.
+        sampling = dataclasses.replace(loaded.sampling, **{**neutral, name: value})
+        return loaded.build(dataclasses.replace(loaded.config, sampling=sampling))  # pyright: ignore[reportCallIssue]
+
+    return compile_sampler_family(experiment_of, loaded.variables, loaded.seed)
 
 
 def is_guided(experiment: Experiment, sampling: Any) -> bool:

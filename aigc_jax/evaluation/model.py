@@ -106,9 +106,11 @@ class EvaluatedModel(NamedTuple):
     accuracy_fn: AccuracyFn | None = None
     """Trains a classifier on samples."""
     reconstruct: Reconstructor | None = None
+    token_nll: Callable[[np.ndarray], np.ndarray] | None = None
+    """``tokens int32 [num, L] -> nats [num, L - 1]`` of each token but the first, 0 of padding."""
     left_out: Mapping[str, str] = {}
+    """``{name: why the model has no such thing}``."""
     conditions: np.ndarray | None = None
     """Of given samples, int32 [N]; None for conditions in turn."""
     knows_training: bool = True
     """Whether the model was trained on the training examples."""
-    """``{name: why the model has no such thing}``."""

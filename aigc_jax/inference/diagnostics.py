@@ -15,6 +15,7 @@ import numpy as np
 
 from aigc_jax.guards.trajectory import trajectory_observer
 from aigc_jax.inference.sampling import BLOCK, SampleBlocksFn, blockwise, sample_key
+from aigc_jax.losses.tokens import token_nll
 from aigc_jax.processes.gaussian import expand
 from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.samplers.sampling import WithVariance
@@ -68,6 +69,23 @@ def make_score_fn(experiment: Experiment, detector: Detector, variables: Variabl
         return np.concatenate(parts)[: len(examples)]
 
     return score
+
+
+def make_token_nll_fn(experiment: Experiment, variables: Variables) -> Callable[[np.ndarray], np.ndarray]:
+    """The nats of each token given those before it: ``tokens [num, L] -> float32 [num, L - 1]``, 0 of padding."""
+    logits_fn = experiment.algorithm.logits
+    if logits_fn is None:
+        raise UsageError("this model gives no probabilities of tokens: name an autoregressive one")
+    compiled = jax.jit(lambda variables, tokens: token_nll(logits_fn(variables, tokens, None), tokens[:, 1:]))
+
+    def nats(tokens: np.ndarray) -> np.ndarray:
+        parts = []
+        for first in range(0, len(tokens), BLOCK):
+            place = np.minimum(np.arange(first, first + BLOCK), len(tokens) - 1)
+            parts.append(np.asarray(compiled(variables, jnp.asarray(tokens[place]))))
+        return np.concatenate(parts)[: len(tokens)]
+
+    return nats
 
 
 def make_trajectory_fn(

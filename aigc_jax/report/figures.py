@@ -121,6 +121,8 @@ class Texts(NamedTuple):
     caption: str
     items: Sequence[tuple[str, str]]
     """Pairs of a label, "" for none, and a text."""
+    shades: Sequence[Sequence[tuple[str, float]]] = ()
+    """Of each text its parts in order with a depth of shade in [0, 1]; () for none."""
 
 
 Figure = Lines | Bars | Histogram | Matrix | Table | Gallery | Texts

@@ -141,6 +141,11 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
         unit="score",
         lower_is_better=True,
     ),
+    "shared_ngrams": _copied(
+        "8-grams of the training text",
+        "Share of a text's runs of eight words that occur in the training text (Radford et al. 2019); mean over texts.",
+        lower_is_better=True,
+    ),
     "authenticity": _copied(
         "authenticity",
         "AuthPct: share of samples farther from their nearest training example than that one from its own nearest "
@@ -223,6 +228,12 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
     "distinct_ngrams": _diverse(
         "distinct 2-grams",
         "Share of different pairs of words among all pairs of 100 texts (distinct-2), mean over blocks.",
+    ),
+    "self_bleu": _score(
+        "self-BLEU",
+        "BLEU-4 of each of 100 texts with the others as references, mean over texts and blocks: high where texts "
+        "repeat each other.",
+        lower_is_better=True,
     ),
     "word_distance": _distance(
         "word distance",

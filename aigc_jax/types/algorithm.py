@@ -129,6 +129,8 @@ class Algorithm(NamedTuple):
         latents: None for a model whose samples start from no single latent.
         denoising: None for a model that does not denoise.
         detectors: scores of given samples by name; {} for none.
+        logits: ``(variables, tokens int32 [B, L], condition) -> [B, L - 1, V]`` of each token given those before it, or
+            None for a model that does not draw tokens in their order.
     """
 
     init: Callable[[Key, Batch], TrainState]
@@ -139,9 +141,10 @@ class Algorithm(NamedTuple):
     latents: Latents | None = None
     denoising: Denoising | None = None
     detectors: Mapping[str, Detector] = {}
+    logits: Callable[[Variables, Array, Condition], Array] | None = None
 
     def __repr__(self) -> str:
         """The functions that there are: ``Algorithm(init, step, sample, latents, detectors: logit)``."""
-        names = [name for name in self._fields[:-1] if getattr(self, name) is not None]
+        names = [name for name in self._fields if name != "detectors" and getattr(self, name) is not None]
         detectors = f", detectors: {' '.join(self.detectors)}" if self.detectors else ""
         return f"Algorithm({', '.join(names)}{detectors})"

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from sklearn.metrics import f1_score
 
-from aigc_jax.metrics.text import distinct, ngram_distance, repetition, token_f1
+from aigc_jax.metrics.text import distinct, ngram_distance, ngram_overlap, repetition, self_bleu, token_f1
 
 
 def texts(seed, num=30):
@@ -44,3 +44,23 @@ def test_token_f1_of_sets_is_that_of_scikit_learn():
     expected = [f1_score(a, b, zero_division=1.0) for a, b in zip(labels, predicted, strict=True)]
     np.testing.assert_allclose(token_f1(*words), expected)
     assert token_f1([["a", "a", "b"]], [["a", "b", "b"]]).tolist() == pytest.approx([2 / 3])  # bags, not sets
+
+
+def test_self_bleu_of_two_texts_is_the_bleu_of_papineni():
+    """Example 2 of Papineni et al. 2002: "the" 7 times has a modified unigram precision of 2/7."""
+    texts = [["the", "the", "the", "the", "the", "the", "the"], ["the", "cat", "is", "on", "the", "mat"]]
+    first = 2 / 7  # the longer one: no brevity penalty
+    second = 2 / 6 * np.exp(1 - 7 / 6)  # two of "the" are in the other text
+    assert self_bleu(texts, n=1) == pytest.approx((first + second) / 2)
+
+
+def test_self_bleu_takes_the_best_of_several_references():
+    texts = [["a", "b"], ["a", "c"], ["b", "d"]]
+    # Of "a b" both words occur elsewhere, of the others one of two each.
+    assert self_bleu(texts, n=1) == pytest.approx((1 + 0.5 + 0.5) / 3)
+    assert np.isnan(self_bleu(texts[:1]))
+
+
+def test_ngram_overlap_counts_runs_of_the_training_text():
+    training = [str(i) for i in range(100)]
+    assert ngram_overlap([training[5:20], ["x", *training[:8]], []], training).tolist() == [1.0, 0.5, 0.0]

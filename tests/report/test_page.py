@@ -321,3 +321,8 @@ def test_texts_keep_line_breaks_and_labels():
 def test_page_is_small(page):
     assert len(page) < 32_000
     assert plain(REPORT)  # nothing in the example that JSON could not hold
+
+
+def test_texts_are_shaded_part_by_part():
+    html = panel(Texts("t", "T", "", [("", "a<b")], [[("a", 0.0), ("<b", 0.5)]]))
+    assert '<pre>a<mark style="--depth: 0.50">&lt;b</mark></pre>' in html

@@ -17,7 +17,7 @@ from aigc_jax.types import UsageError
 NUM_NEIGHBORS, TAIL = 50, 0.01
 """Training examples that a distance is calibrated by; share of held-out examples in the left tail of distances."""
 
-_NAMES = ("longest_match", "copied_samples", "authenticity", "copying_test", "copying_worst_cell")
+_NAMES = ("longest_match", "shared_ngrams", "copied_samples", "authenticity", "copying_test", "copying_worst_cell")
 
 
 def copying(evidence: Evidence) -> Section:
@@ -40,7 +40,7 @@ def copying(evidence: Evidence) -> Section:
     found = memorization(vectors, real, ours, num_neighbors=NUM_NEIGHBORS)
     is_real, is_ours = found.held_out.is_authentic, found.samples.is_authentic
     details: Details = {"reference": float(is_real.mean()), "reference_title": "real held-out examples"}
-    left_out, copies = {"longest_match": NO_TEXT}, None
+    left_out, copies = dict.fromkeys(_NAMES[:2], NO_TEXT), None
     measurements = [proportion("authenticity", int(is_ours.sum()), len(is_ours), **details)]
     checks: list[Comparison] = []
     try:

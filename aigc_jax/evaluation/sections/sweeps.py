@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,10 +14,11 @@ from aigc_jax.evaluation.section import NUM_DENSITY_NEIGHBORS, Evidence, Section
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.knn_manifold import overlap
 from aigc_jax.metrics.neighbors import manifold
+from aigc_jax.metrics.text import distinct, repetition
 from aigc_jax.report.figures import Lines, Series
 from aigc_jax.types import UsageError
 
-SWEEPS = ("sampler_sweep", "guidance_sweep", "truncation_sweep")
+SWEEPS = ("sampler_sweep", "guidance_sweep", "truncation_sweep", "temperature_sweep", "top_p_sweep")
 """Names of the figures; the reason is given for those that a model lacks."""
 
 
@@ -47,7 +49,9 @@ def _figure(evidence: Evidence, sweep: Sweep, num: int) -> Lines:
             variants.append(variant)
     if not variants:
         raise UsageError("all its samples hold NaN or Inf")
-    return (_rates if sweep.is_rate else _trade_off)(evidence, sweep, variants, drawn)
+    if sweep.is_rate:
+        return _rates(evidence, sweep, variants, drawn)
+    return (_trade_off if evidence.model.modality.texts is None else _text_trade_off)(evidence, sweep, variants, drawn)
 
 
 def _rates(evidence: Evidence, sweep: Sweep, variants: Sequence[Variant], drawn: Sequence[Examples]) -> Lines:
@@ -85,6 +89,32 @@ def _trade_off(evidence: Evidence, sweep: Sweep, variants: Sequence[Variant], dr
         f"{real.recall:.2f}, density {real.density:.2f} and coverage {real.coverage:.2f}."
     )
     return Lines(sweep.name, sweep.title, caption, sweep.x_title, "", curves)
+
+
+def _text_trade_off(evidence: Evidence, sweep: Sweep, variants: Sequence[Variant], drawn: Sequence[Examples]) -> Lines:
+    """Repetition, variety and bits of texts against one setting; their validity where it can be decided."""
+    texts, x = evidence.model.modality.texts, [variant.x for variant in variants]
+    assert texts is not None
+    words = [[text.split() for text in texts(examples.values)] for examples in drawn]
+    curves = []
+    with contextlib.suppress(UsageError):
+        curves.append(_shares("valid samples", x, [~evidence.violates(examples) for examples in drawn]))
+    curves.append(Series("repeated 4-grams", x, [float(repetition(each).mean()) for each in words]))
+    curves.append(Series("distinct 2-grams", x, [distinct(each, 2) for each in words]))
+    if evidence.model.token_nll is not None:
+        bits = [_bits_per_token(evidence.model.token_nll, examples.values) for examples in drawn]
+        curves.append(Series("bits per token", x, bits))
+    held_out = [text.split() for text in texts(evidence.held_out.values[: drawn[0].num])]
+    caption = (
+        f"n = {drawn[0].num} samples at each point; bits are those of the model itself, without the setting. As many "
+        f"held-out texts have {repetition(held_out).mean():.3f} repeated 4-grams and {distinct(held_out, 2):.2f} "
+        "distinct 2-grams."
+    )
+    return Lines(sweep.name, sweep.title, caption, sweep.x_title, "", curves)
+
+
+def _bits_per_token(token_nll: Callable[[np.ndarray], np.ndarray], samples: np.ndarray) -> float:
+    return float(token_nll(samples).sum() / max(int((samples[:, 1:] >= 0).sum()), 1) / math.log(2))
 
 
 def _shares(name: str, x: Sequence[float], is_so: Sequence[np.ndarray]) -> Series:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from aigc_jax.evaluation.examples import Examples
 from aigc_jax.evaluation.section import Evidence, Section, proportion
 from aigc_jax.metrics.differences import mean_difference, mean_ends, share_difference
 from aigc_jax.metrics.matching import longest_matches
-from aigc_jax.metrics.text import distinct, ngram_distance, repetition
+from aigc_jax.metrics.text import distinct, ngram_distance, ngram_overlap, repetition, self_bleu
 from aigc_jax.report.figures import Figure, Histogram, Texts
 from aigc_jax.report.measurements import Details, Measurement, measure
 
@@ -23,7 +24,16 @@ TAIL = 0.01
 NUM_SHOWN = 5
 """Texts that a figure shows."""
 
-NAMES = ("repeated_ngrams", "distinct_ngrams", "word_distance")
+NUM_SCORED = 1000
+"""Samples among which the least likely are sought."""
+
+MAX_BITS = 8.0
+"""Bits of a token that has the darkest shade."""
+
+MAX_TRAINING = 10_000_000
+"""Training tokens whose 8-grams are known."""
+
+NAMES = ("repeated_ngrams", "distinct_ngrams", "self_bleu", "word_distance")
 NO_TEXT = "the examples are no text"
 
 
@@ -32,8 +42,9 @@ def copied_text(evidence: Evidence) -> Section:
     held_out, samples = evidence.held_out.values, evidence.distinct.values
     # A longer text has a longer match by chance.
     length = min(held_out.shape[1], samples.shape[1])
+    held_out, samples = held_out[:, :length], samples[:, :length]
     stream = token_stream(evidence.data.train)
-    ours, real = (longest_matches(stream, values[:, :length]) for values in (samples, held_out))
+    ours, real = (longest_matches(stream, values) for values in (samples, held_out))
     threshold = np.sort(real)[::-1][int(TAIL * len(real))]
     counts = [int((side > threshold).sum()) for side in (ours, real)]
     low, _, high = mean_ends(ours.astype(np.float64), 0.025, len(ours))
@@ -55,9 +66,10 @@ def copied_text(evidence: Evidence) -> Section:
             reference=float(real.mean()),
             reference_title="held-out texts",
         ),
+        _mean("shared_ngrams", *_overlaps(evidence, samples, held_out, stream)),
     ]
     checks = [Comparison("copied_samples", share_difference(counts[0], len(ours), counts[1], len(real)))]
-    figures = [_histogram(ours, real, int(threshold)), _longest(evidence, samples, ours)]
+    figures = [_histogram(ours, real, int(threshold)), _longest(evidence, samples, ours, stream)]
     left_out = {name: "texts have no distance" for name in ("authenticity", "copying_test", "copying_worst_cell")}
     return Section("not_copied", measurements, checks, figures, left_out, "copied_samples")
 
@@ -73,6 +85,7 @@ def diversity_of_text(evidence: Evidence) -> Section:
     reference = train[:BLOCK]
     statistics: dict[str, Callable[[list[list[str]]], float]] = {
         "distinct_ngrams": lambda block: distinct(block, 2),
+        "self_bleu": lambda block: self_bleu(block, 4),
         "word_distance": lambda block: ngram_distance(block, reference),
     }
     for name, statistic in statistics.items():
@@ -86,10 +99,13 @@ def diversity_of_text(evidence: Evidence) -> Section:
     for name, (mine, theirs) in sides.items():
         size = 1 if name == "repeated_ngrams" else BLOCK
         measurements.append(_mean(name, mine, theirs, size))
+        if name == "self_bleu":
+            continue  # reported only: distinct pairs of words decide
         if name == "distinct_ngrams":
             mine, theirs = 1.0 - mine, 1.0 - theirs
         checks.append(Comparison(name, mean_difference(mine, theirs, size, is_positive=True)))
-    return Section("diverse", measurements, checks, [_repeating(evidence, ours)], left_out, "repeated_ngrams")
+    figures = [_repeating(evidence, ours), *_unlikely(evidence)]
+    return Section("diverse", measurements, checks, figures, left_out, "repeated_ngrams")
 
 
 def _words(evidence: Evidence, examples: Examples) -> list[list[str]]:
@@ -97,7 +113,19 @@ def _words(evidence: Evidence, examples: Examples) -> list[list[str]]:
     return [] if texts is None else [text.split() for text in texts(examples.values)]
 
 
-def _mean(name: str, ours: np.ndarray, real: np.ndarray, size: int) -> Measurement:
+def _overlaps(
+    evidence: Evidence, samples: np.ndarray, held_out: np.ndarray, stream: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The share of 8-grams of words of each sample and held-out text that the training text holds."""
+    texts = evidence.model.modality.texts
+    if texts is None:
+        return np.zeros(0), np.zeros(0)
+    training = texts(stream[None, :MAX_TRAINING].astype(np.int32))[0].split()
+    ours, real = (ngram_overlap([text.split() for text in texts(values)], training) for values in (samples, held_out))
+    return ours, real
+
+
+def _mean(name: str, ours: np.ndarray, real: np.ndarray, size: int = 1) -> Measurement:
     details: Details = {"reference": float(real.mean()), "reference_title": "held-out texts"}
     if len(ours) > 1 and name != "word_distance":
         low, _, high = mean_ends(ours, 0.025, len(ours))
@@ -117,11 +145,69 @@ def _histogram(ours: np.ndarray, real: np.ndarray, threshold: int) -> Figure:
     return Histogram("longest_matches", title, caption, "tokens in a row", edges.tolist(), shares, marks)
 
 
-def _longest(evidence: Evidence, samples: np.ndarray, matches: np.ndarray) -> Figure:
-    texts, chosen = evidence.model.modality.texts, np.argsort(-matches, kind="stable")[:NUM_SHOWN]
-    shown = [] if texts is None else texts(samples[chosen])
-    items = [(f"{matches[i]} tokens", text) for i, text in zip(chosen, shown, strict=True)]
-    return Texts("copied_texts", "Longest matches", "Samples with the longest runs of the training text.", items)
+def _longest(evidence: Evidence, samples: np.ndarray, matches: np.ndarray, stream: np.ndarray) -> Figure:
+    """The samples of the longest matches, these shaded."""
+    chosen = np.argsort(-matches, kind="stable")[:NUM_SHOWN]
+    depths = np.zeros((len(chosen), samples.shape[1]))
+    for row, i in enumerate(chosen):
+        windows = np.lib.stride_tricks.sliding_window_view(samples[i], max(matches[i], 1))
+        start = next((at for at, window in enumerate(windows) if _occurs(window, stream)), 0)
+        depths[row, start : start + matches[i]] = 1.0
+    caption = "Samples with the longest runs of the training text, which are shaded."
+    labels = [f"{matches[i]} tokens" for i in chosen]
+    return _shaded("copied_texts", "Longest matches", caption, labels, _spans(evidence, samples[chosen], depths))
+
+
+def _occurs(run: np.ndarray, stream: np.ndarray) -> bool:
+    """Whether a run of tokens stands somewhere in a stream."""
+    held, sought = stream.tobytes(), run.astype(stream.dtype).tobytes()
+    at = held.find(sought)
+    while at >= 0 and at % stream.itemsize:
+        at = held.find(sought, at + 1)
+    return at >= 0
+
+
+def _unlikely(evidence: Evidence) -> list[Figure]:
+    """The samples that the model itself finds the least likely, each token shaded by its bits."""
+    token_nll, samples = evidence.model.token_nll, evidence.distinct.values[:NUM_SCORED]
+    if token_nll is None:
+        return []
+    bits = token_nll(samples) / math.log(2)
+    means = bits.sum(axis=1) / np.maximum((samples[:, 1:] >= 0).sum(axis=1), 1)
+    chosen = np.argsort(-means, kind="stable")[:NUM_SHOWN]
+    depths = np.pad(np.clip(bits[chosen] / MAX_BITS, 0.0, 1.0), ((0, 0), (1, 0)))
+    caption = f"Tokens are shaded by their bits given those before, {MAX_BITS:g} and more the darkest."
+    labels = [f"{means[i]:.2f} bits per token" for i in chosen]
+    title = "Samples that the model itself finds the least likely"
+    return [_shaded("unlikely_texts", title, caption, labels, _spans(evidence, samples[chosen], depths))]
+
+
+def _spans(evidence: Evidence, samples: np.ndarray, depths: np.ndarray) -> list[list[tuple[str, float]]]:
+    """The text of each token, with its depth of shade; neighbours of one depth together."""
+    texts = evidence.model.modality.texts
+    if texts is None:
+        return []
+    found = []
+    for tokens, own in zip(samples, depths.round(1), strict=True):
+        # A character of several tokens belongs to its first one.
+        ends = [len(text) for text in texts(np.tril(tokens + 1) - 1)]
+        whole = texts(tokens[None])[0]
+        spans: list[tuple[str, float]] = []
+        for start, end, depth in zip([0, *ends], ends, own.tolist(), strict=False):
+            part = whole[start:end]
+            if spans and spans[-1][1] == depth:
+                spans[-1] = (spans[-1][0] + part, depth)
+            elif part:
+                spans.append((part, depth))
+        found.append(spans)
+    return found
+
+
+def _shaded(
+    name: str, title: str, caption: str, labels: Sequence[str], spans: Sequence[Sequence[tuple[str, float]]]
+) -> Figure:
+    items = [(label, "".join(part for part, _ in each)) for label, each in zip(labels, spans, strict=True)]
+    return Texts(name, title, caption, items, spans)
 
 
 def _repeating(evidence: Evidence, words: list[list[str]]) -> Figure:
