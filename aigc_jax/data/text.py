@@ -71,17 +71,20 @@ def text_data(texts: Texts, tokenizer: Tokenizer, length: int) -> Data:
     Training windows begin at any place; in held-out ones each token is a target once.
     """
     train, held_out = (_stream(documents, tokenizer) for documents in (texts.train, texts.held_out))
+    if len(held_out) < 2:
+        raise UsageError(f"{visible(texts.name)} has no text to hold out: name a longer one")
     if len(train) <= length:
         raise UsageError(
             f"{visible(texts.name)} has {len(train)} training tokens, a window takes {length + 1}: name a longer text, "
             "or set a smaller --length"
         )
+    edges = {"start": tokenizer.start, "boundary": tokenizer.boundary}
     digest = hashlib.sha256(train.tobytes() + held_out.tobytes() + tokenizer.definition.encode()).hexdigest()
     sizes = f"{len(train):,} training tokens and {len(held_out):,} held out, {len(tokenizer.vocabulary)} different"
     return Data(
         texts.name,
-        WindowSource(train, length),
-        WindowSource(held_out, length, stride=length),
+        WindowSource(train, length, **edges),
+        WindowSource(held_out, length, stride=length, **edges),
         (),
         [*texts.remarks, f"{tokenizer.name}: {sizes}"],
         digest,
@@ -95,8 +98,11 @@ class WindowSource:
     [[0, 1, 2], [2, 3, 4]]
     """
 
-    def __init__(self, stream: Int[np.ndarray, " n"], length: int, *, stride: int = 1) -> None:
+    def __init__(
+        self, stream: Int[np.ndarray, " n"], length: int, *, stride: int = 1, start: int = PAD, boundary: int = PAD
+    ) -> None:
         self.stream, self.length, self.stride = stream, length, stride
+        self.start, self.boundary = start, boundary
 
     def __len__(self) -> int:
         num_targets = len(self.stream) - 1
@@ -111,6 +117,23 @@ class WindowSource:
         tokens = self.stream[np.minimum(places, len(self.stream) - 1)].astype(np.int32)
         return {NAME: np.where(places < len(self.stream), tokens, PAD)}
 
+    def beginnings(self, length: int, num: int) -> Int[np.ndarray, "num length"]:
+        """Up to ``num`` texts as samples are: each from a start token on, cut at its end, none within another.
+
+        Windows begin anywhere, and are of another length: compared with them, true text would differ.
+        """
+        places, found = np.flatnonzero(self.stream == self.start), []
+        after = 0
+        for place in places:
+            if len(found) < num and place >= after and place + 1 < len(self.stream):
+                text = self.stream[place : place + length].astype(np.int32)
+                ends = np.flatnonzero(text[1:] == self.boundary)
+                text = text[: ends[0] + 1] if len(ends) else text
+                if len(text) > 1 and (len(ends) or len(text) == length):
+                    found.append(np.pad(text, (0, length - len(text)), constant_values=PAD))
+                after = place + max(len(text), 1)
+        return np.stack(found) if found else np.zeros((0, length), np.int32)
+
 
 def token_stream(source: DataSource) -> Int[np.ndarray, " n"]:
     """All tokens of windows of text, or of other sequences, one after the other."""
@@ -120,17 +143,26 @@ def token_stream(source: DataSource) -> Int[np.ndarray, " n"]:
     return take(source, np.arange(len(source)))[NAME].ravel()
 
 
+def example_texts(source: DataSource, length: int, num: int) -> Int[np.ndarray, "num length"]:
+    """Up to ``num`` texts as samples of ``length`` tokens are: from their start on, and no longer."""
+    if isinstance(source, WindowSource):
+        return source.beginnings(length, num)
+    return take(source, np.arange(min(num, len(source))))[NAME][:, :length]
+
+
 def text_modality(tokenizer: Tokenizer) -> Modality:
     """The modality of text: models see and files hold tokens, people read text."""
     num_levels = len(tokenizer.vocabulary)
 
     def text_of(tokens: np.ndarray) -> str:
         # The start of a sample is no part of it.
-        return tokenizer.decode(tokens[1:] if tokens[0] == tokenizer.start else tokens)
+        return tokenizer.decode(tokens[1:] if len(tokens) and tokens[0] == tokenizer.start else tokens)
 
     def load(tokens: np.ndarray) -> np.ndarray:
         if not np.issubdtype(tokens.dtype, np.integer) or tokens.ndim != 2:
             raise UsageError(f"expected tokens as integers [N, L], got {tokens.dtype} {list(tokens.shape)}: convert")
+        if (np.diff((tokens == PAD).astype(np.int8), axis=1) < 0).any():
+            raise UsageError(f"expected {PAD} after the end of a text alone, got it within one: cut the texts there")
         if tokens.size and (tokens.min() < PAD or tokens.max() >= num_levels):
             raise UsageError(
                 f"expected tokens in 0 to {num_levels - 1}, and {PAD} after the end, got {tokens.min()} to "
@@ -190,8 +222,13 @@ def _python_docs() -> Texts:
     import platform
     from pydoc_data.topics import topics  # pyright: ignore[reportMissingModuleSource]
 
-    documents = [text for _, text in sorted(topics.items())]
-    train, held_out = _split(documents)
+    # Some topics hold parts of others, which must not be both trained on and held out: each paragraph counts once.
+    known, documents = set[str](), []
+    for _, text in sorted(topics.items()):
+        paragraphs = {" ".join(each.split()): each for each in text.split("\n\n")}
+        documents.append("\n\n".join(each for words, each in paragraphs.items() if words and words not in known))
+        known |= paragraphs.keys()
+    train, held_out = (["\n\n".join(part)] for part in _split([text for text in documents if text]))
     return Texts("python-docs", train, held_out, [f"help topics of Python {platform.python_version()}"])
 
 
@@ -207,27 +244,35 @@ def _of_file(path: Path, name: str) -> Texts:
     except (OSError, ValueError) as error:
         raise unreadable(path, error, "name a .txt file, or a .jsonl file with an entry text in each line") from error
     texts = [document.decode(errors="replace") if isinstance(document, bytes) else document for document in documents]
-    num_broken = content.decode(errors="replace").count("\ufffd") - content.count("\ufffd".encode())
-    remarks = [f"{num_broken} bytes are no UTF-8, and became U+FFFD"] if num_broken else []
+    num_broken = sum(text.count("\ufffd") for text in texts) - content.count("\ufffd".encode())
+    remarks = [f"{num_broken} sequences of bytes are no UTF-8, and became U+FFFD"] if num_broken > 0 else []
     return _checked(Texts(name, *_split(texts), remarks))
 
 
 def _rows(content: bytes) -> list[str]:
-    rows = [parse_json(line) for line in content.decode(errors="replace").splitlines() if line.strip()]
-    for number, row in enumerate(rows, 1):
+    # Not by splitlines: JSON may hold other line breaks, such as U+2028, as they are.
+    texts = []
+    for number, line in enumerate(content.decode(errors="replace").split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = parse_json(line)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
             raise ValueError(f"line {number} has no entry text")
-    return [row["text"] for row in rows]
+        texts.append(row["text"])
+    return texts
 
 
 def _split(documents: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Training and held-out documents; a single one is cut at a line."""
+    """Training and held-out documents; the text of a few is cut at a line near its last tenth."""
     if len(documents) >= HELD_OUT_EVERY:
-        is_held_out = [i % HELD_OUT_EVERY == HELD_OUT_EVERY // 2 for i in range(len(documents))]
-        parts = [[text for text, held in zip(documents, is_held_out, strict=True) if held == part] for part in (0, 1)]
-        return parts[0], parts[1]
-    text = "".join(documents)
-    cut = text.rfind("\n", 0, len(text) - len(text) // HELD_OUT_EVERY) + 1 or len(text) - len(text) // HELD_OUT_EVERY
+        held_out = [text for i, text in enumerate(documents) if i % HELD_OUT_EVERY == HELD_OUT_EVERY // 2]
+        return [text for i, text in enumerate(documents) if i % HELD_OUT_EVERY != HELD_OUT_EVERY // 2], held_out
+    text = "\n".join(documents)
+    end = len(text) - len(text) // HELD_OUT_EVERY
+    cut = text.rfind("\n", end - len(text) // HELD_OUT_EVERY, end) + 1 or end
     return [text[:cut]], [text[cut:]]
 
 

@@ -48,7 +48,7 @@ class Tokenizer(NamedTuple):
         return len(self.vocabulary) - 1
 
     def decode(self, tokens: Int[np.ndarray, " n"]) -> str:
-        """The text of one sequence up to its padding; bytes that are no UTF-8 become U+FFFD.
+        """The text of one sequence without its padding; bytes that are no UTF-8 become U+FFFD.
 
         >>> tokenizer = bytes_tokenizer()
         >>> tokenizer.decode(tokenizer.encode("naïve"))
@@ -84,8 +84,12 @@ def make_tokenizer(name: str, documents: Sequence[str]) -> Tokenizer:
     if name == "bytes":
         tokenizer = bytes_tokenizer()
     elif name == "chars":
-        tokenizer = _chars("".join(sorted(set().union(*documents))))
-    elif kind == "bpe" and size.isdecimal() and 257 < int(size) <= MAX_VOCAB:
+        chars = "".join(sorted(set().union(*documents)))
+        if len(chars) >= MAX_VOCAB:
+            words = f"expected fewer than {MAX_VOCAB} different characters, the text has {len(chars)}"
+            raise UsageError(f"{words}: set --tokenizer bytes")
+        tokenizer = _chars(chars)
+    elif kind == "bpe" and size.isdecimal() and len(size) < 9 and 257 < int(size) <= MAX_VOCAB:
         tokenizer = _trained_bpe(int(size), documents)
     else:
         expected = f"expected a tokenizer {FORMS}, N in 258 to {MAX_VOCAB}"
@@ -104,7 +108,7 @@ def bytes_tokenizer() -> Tokenizer:
     return Tokenizer(
         "bytes",
         [*(bytes([byte]) for byte in range(256)), b""],
-        lambda text: np.frombuffer(text.encode(errors="surrogateescape"), np.uint8).astype(np.int32),
+        lambda text: np.frombuffer(_without_surrogates(text).encode(), np.uint8).astype(np.int32),
         json.dumps({"kind": "bytes"}),
         start=256,
     )
@@ -171,22 +175,33 @@ def _trained_bpe(vocab_size: int, documents: Sequence[str]) -> Tokenizer:
 
 def _bpe(definition: str) -> Tokenizer:
     package = _tokenizers_package()
-    try:
-        tokenizer = package.Tokenizer.from_str(definition)
-    except Exception as error:  # the package raises bare ones
-        raise ValueError("no byte pair encoding") from error
     byte_of = {char: byte for byte, char in _byte_chars().items()}
-    pieces = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    # Of a file, which may be a stranger's, the pairs alone: a normaliser or a cut would change texts in silence.
+    model = parse_json(definition)["model"]
+    vocab, merges = dict(model["vocab"]), [tuple(pair) for pair in model["merges"]]
+    pieces = sorted(vocab.items(), key=lambda item: item[1])
     if len(pieces) >= MAX_VOCAB or [number for _, number in pieces] != list(range(len(pieces))):
         raise ValueError("its tokens are not numbered in turn")
+    if not vocab.keys() >= byte_of.keys():
+        raise ValueError("it lacks some of the 256 bytes")
+    try:
+        tokenizer = package.Tokenizer(package.models.BPE(vocab, merges))
+    except Exception as error:  # the package raises bare ones
+        raise ValueError("no byte pair encoding") from error
+    tokenizer.pre_tokenizer = package.pre_tokenizers.ByteLevel(add_prefix_space=False)
     spellings = [bytes(byte_of[char] for char in piece) for piece, _ in pieces]
     return Tokenizer(
         f"bpe:{len(spellings) + 1}",
         [*spellings, b""],
-        lambda text: np.array(tokenizer.encode(text, add_special_tokens=False).ids, np.int32),
+        lambda text: np.array(tokenizer.encode(_without_surrogates(text), add_special_tokens=False).ids, np.int32),
         json.dumps({"kind": "bpe", "bpe": definition}),
         start=len(spellings),
     )
+
+
+def _without_surrogates(text: str) -> str:
+    """Text that UTF-8 can write: halves of surrogate pairs, as from bytes that were no UTF-8, become U+FFFD."""
+    return text.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
 
 
 def _byte_chars() -> dict[int, str]:

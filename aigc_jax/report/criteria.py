@@ -90,11 +90,11 @@ COMPARISONS: dict[str, ComparisonKind] = {
         5.0,
         "Total variation distance of the shares of predicted classes, for models without a condition.",
     ),
-    "repeated_ngrams": ComparisonKind(
+    "repeating_texts": ComparisonKind(
         "diverse",
-        "runs of four words that repeat within a text",
+        "texts that repeat themselves",
         5.0,
-        "Mean share of a text's 4-grams of words that repeat an earlier one.",
+        "Share of texts in which more than a fifth of the runs of four words repeat an earlier one.",
     ),
     "distinct_ngrams": ComparisonKind(
         "diverse",

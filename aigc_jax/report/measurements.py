@@ -219,6 +219,11 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
     "vendi_score": _score(
         "Vendi score", "Effective number of different samples, by the cosine similarity of their features."
     ),
+    "repeating_texts": _diverse(
+        "texts that repeat themselves",
+        "Share of texts in which more than a fifth of the runs of four words repeat an earlier one of the same text.",
+        lower_is_better=True,
+    ),
     "repeated_ngrams": _diverse(
         "repeated 4-grams",
         "Share of a text's runs of four words that repeat an earlier one of the same text (seq-rep-4); mean over "

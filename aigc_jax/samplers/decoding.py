@@ -6,7 +6,6 @@ neither on the other samples nor on how far prompts are padded.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -68,7 +67,8 @@ def temperature(value: Float[Array, ""] | float) -> LogitsProcessor:
         best = jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1], dtype=bool)
         greedy = jnp.where(best, 0.0, -jnp.inf)
         # Divided by 1 where the value is 0, whose quotient would be discarded, but is NaN.
-        return jnp.where(value == 0, greedy, logits / jnp.where(value == 0, 1.0, value))
+        scaled = (logits - jnp.max(logits, axis=-1, keepdims=True)) / jnp.where(value == 0, 1.0, value)
+        return jnp.where(value == 0, greedy, jnp.where(value == 1, logits, scaled))
 
     return stateless(apply)
 
@@ -160,7 +160,8 @@ def penalties(
     """
 
     def init(prompt: Array) -> Array:
-        return jax.nn.one_hot(prompt, vocab_size, dtype=jnp.float32).sum(axis=1)  # of padding all zero
+        # Of padding all zero; the first token is the start, which may be the end as well, and is no part of the text.
+        return jax.nn.one_hot(prompt[:, 1:], vocab_size, dtype=jnp.float32).sum(axis=1)
 
     def apply(counts: Array, logits: Array) -> Array:
         lower = jnp.where(logits > 0, logits / repetition, logits * repetition)
@@ -179,10 +180,10 @@ def min_length(num: Int[Array, ""] | int, end: int) -> LogitsProcessor:
     return LogitsProcessor(lambda prompt: jnp.zeros(len(prompt), jnp.int32), apply, lambda step, token: step + 1)
 
 
-def no_repeat_ngram(size: int, length: int) -> LogitsProcessor:
+def no_repeat_ngram(size: int, length: int, end: int = -1) -> LogitsProcessor:
     """No n-gram of ``size`` >= 1 tokens twice in a sample of up to ``length`` tokens, its prompt included.
 
-    Where that leaves no token, all stay possible.
+    The end stays possible; where no token is left, all are.
 
     Reference:
         Paulus, Xiong, Socher, "A Deep Reinforced Model for Abstractive Summarization", 2018, section 2.5 (of trigrams).
@@ -204,6 +205,7 @@ def no_repeat_ngram(size: int, length: int) -> LogitsProcessor:
         is_same &= (places[None] + size - 1 < num[:, None]) & (num >= size - 1)[:, None]
         rows = jnp.arange(len(tokens))[:, None]
         forbidden = jnp.zeros(logits.shape, bool).at[rows, jnp.maximum(following, 0)].max(is_same)
+        forbidden &= (jnp.arange(logits.shape[-1]) != end)[None]
         kept = jnp.where(forbidden, -jnp.inf, logits)
         return jnp.where(jnp.isneginf(kept).all(axis=-1, keepdims=True), logits, kept)
 
@@ -286,6 +288,9 @@ def decode(
     return Decoded(tokens, log_prob)
 
 
+_MANY = 10**6
+
+
 @dataclass(frozen=True)
 class Decoding:
     """Settings of the sampling of sequences."""
@@ -314,15 +319,16 @@ class Decoding:
     """Weight of classifier-free guidance of a conditional model; 1 is the model itself."""
 
     def processor(self, vocab_size: int, end: int) -> LogitsProcessor:
-        """The processors of these settings, in the order penalties, end, temperature, truncation."""
+        """The processors of these settings, in the order least length, penalties, temperature, truncation."""
         self.check()
         found = []
+        # First: what forbids repetition gives way where nothing else is left.
+        if _differs(self.min_length, 0):
+            found.append(min_length(self.min_length, end))
         if _differs(self.repetition, 1.0) or _differs(self.frequency, 0.0):
             found.append(penalties(vocab_size, repetition=self.repetition, frequency=self.frequency))
         if self.no_repeat_ngram:
-            found.append(no_repeat_ngram(self.no_repeat_ngram, self.length))
-        if _differs(self.min_length, 0):
-            found.append(min_length(self.min_length, end))
+            found.append(no_repeat_ngram(self.no_repeat_ngram, self.length, end))
         found.append(temperature(self.temperature))
         given = {top_k: self.top_k, typical: self.typical, top_p: self.top_p, min_p: self.min_p}
         found += [make(value) for make, value in given.items() if value is not None]
@@ -338,13 +344,13 @@ class Decoding:
             "repetition": 1,
             "no_repeat_ngram": 0,
             "min_length": 0,
+            "frequency": -_MANY,
         }
         for name, low in at_least.items():
             value = getattr(self, name)
-            if isinstance(value, int | float) and not (value >= low and math.isfinite(value)):
-                raise UsageError(
-                    f"expected {name} >= {low}, got {value}: set --sampling.{name.replace('_', '-')} {low}"
-                )
+            if isinstance(value, int | float) and not low <= value <= _MANY:
+                words = f"expected {name} in {low} to {_MANY}, got {value}"
+                raise UsageError(f"{words}: set --sampling.{name.replace('_', '-')} {max(low, 0)}")
         for name in ("top_p", "typical", "min_p"):
             value, is_low_in = getattr(self, name), name == "min_p"
             if isinstance(value, int | float) and not (0 < value <= 1 or (value == 0 and is_low_in)):

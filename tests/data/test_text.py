@@ -12,6 +12,7 @@ from aigc_jax.data.tokenizer import PAD, bytes_tokenizer, make_tokenizer
 from aigc_jax.types import UsageError
 
 MODALITY = text_modality(bytes_tokenizer())
+MODALITY_AB = make_tokenizer("chars", ["ab\n"])
 TOKENS = np.stack([np.pad(bytes_tokenizer().encode(text), (0, 3), constant_values=PAD) for text in ("héy", "line")])
 
 
@@ -59,7 +60,7 @@ def test_open_texts_of_files(tmp_path):
 def test_open_texts_counts_bytes_that_are_no_utf8(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"one \xff two \xfe\n" * 30)
     texts = open_texts(f"text:{tmp_path / 'a.txt'}")
-    assert texts.remarks == ["60 bytes are no UTF-8, and became U+FFFD"]
+    assert texts.remarks == ["60 sequences of bytes are no UTF-8, and became U+FFFD"]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_open_texts_counts_bytes_that_are_no_utf8(tmp_path):
         ("a.txt", b"", "holds no text"),
         ("a.txt", b"\x7fELF\0\0\0", "not a text file"),
         ("a.jsonl", b'{"text": 3}', "line 1 has no entry text"),
-        ("a.jsonl", b'{"text": "x"}\nnonsense', "cannot read"),
+        ("a.jsonl", b'{"text": "x"}\n\nnonsense', "line 3: "),
         ("a.jsonl", b"[1]", "line 1 has no entry text"),
     ],
 )
@@ -119,3 +120,47 @@ def test_tiny_shakespeare_has_the_split_of_nanogpt():
     texts = open_texts("tfds:tiny_shakespeare", "../shared/tfds")
     assert [len(texts.train[0]), len(texts.held_out[0])] == [1_003_854, 111_540]
     assert len(make_tokenizer("chars", texts.train).vocabulary) == 65 + 1
+
+
+def test_beginnings_are_texts_from_their_start_to_their_end():
+    tokenizer = make_tokenizer("chars", ["ab", "ba"])
+    texts = open_texts("python-docs")._replace(train=["ab", "ba"], held_out=["abba", "b", "", "aabab"])
+    source = text_data(texts, tokenizer, 3).held_out
+    assert source.beginnings(4, 9).tolist() == [[2, 0, 1, 1], [2, 1, PAD, PAD], [2, 0, 0, 1]]
+    assert source.beginnings(4, 1).tolist() == [[2, 0, 1, 1]]
+    # Of one document, each from a line break on: as long as the samples, none within another.
+    tokenizer = make_tokenizer("chars", ["ab\n"])
+    source = text_data(texts._replace(train=["ab\nab"], held_out=["ab\nabab\nab"]), tokenizer, 3).held_out
+    assert [[tokenizer.vocabulary[token] for token in row] for row in source.beginnings(4, 9)] == [
+        [b"\n", b"a", b"b", b"a"]
+    ]
+
+
+def test_python_docs_hold_out_text_that_training_does_not_hold():
+    texts = open_texts("python-docs")
+    train, held_out = texts.train[0], texts.held_out[0]
+    windows = [held_out[at : at + 100] for at in range(0, len(held_out) - 100, 100)]
+    assert sum(window in train for window in windows) < 0.02 * len(windows)
+    assert 0.03 < len(held_out) / len(train) < 0.3
+
+
+def test_rows_of_text_may_hold_other_line_breaks(tmp_path):
+    rows = [json.dumps({"text": f"a\u2028b{i}"}, ensure_ascii=False) for i in range(20)]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    assert open_texts(f"text:{tmp_path / 'a.jsonl'}").held_out == ["a\u2028b5", "a\u2028b15"]
+
+
+def test_text_of_a_few_documents_is_cut_near_its_last_tenth(tmp_path):
+    (tmp_path / "a.txt").write_text("Title\n" + "x" * 1000)
+    texts = open_texts(f"text:{tmp_path / 'a.txt'}")
+    assert (len(texts.train[0]), len(texts.held_out[0])) == (906, 100)
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": f"row {i} " * 9}) for i in range(3)))
+    texts = open_texts(f"text:{tmp_path / 'a.jsonl'}")
+    assert "\nrow 1" in texts.train[0]
+
+
+def test_halves_of_surrogate_pairs_become_replacement_characters(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "a\\ud800b"}\n' * 20)
+    tokenizer = bytes_tokenizer()
+    stream = text_data(open_texts(f"text:{tmp_path / 'a.jsonl'}"), tokenizer, 3).held_out.stream
+    assert tokenizer.decode(stream[1:6]) == "a\ufffdb"

@@ -104,3 +104,18 @@ def test_read_tokenizer_refuses_what_is_none_in_one_line(definition):
     pytest.importorskip("tokenizers")
     with pytest.raises(UsageError, match="tokenizer is broken"):
         read_tokenizer(definition)
+
+
+def test_bpe_of_a_file_has_its_pairs_alone():
+    """A normaliser or a cut of a stranger's file would change texts in silence."""
+    pytest.importorskip("tokenizers")
+    tokenizer = make_tokenizer("bpe:300", ["THE CAT saw THE DOG " * 9])
+    content = json.loads(tokenizer.definition)
+    inner = json.loads(content["bpe"])
+    inner["truncation"] = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
+    inner["normalizer"] = {"type": "Lowercase"}
+    changed = read_tokenizer(json.dumps({**content, "bpe": json.dumps(inner)}))
+    assert changed.decode(changed.encode("THE CAT THE DOG")) == "THE CAT THE DOG"
+    del inner["model"]["vocab"]["A"]
+    with pytest.raises(UsageError, match="broken"):
+        read_tokenizer(json.dumps({**content, "bpe": json.dumps(inner)}))

@@ -15,11 +15,19 @@ from aigc_jax.metrics.differences import (
     stratified_shares,
     total_variation,
 )
+from aigc_jax.metrics.text import distinct, ngram_distance
 from aigc_jax.report.criteria import COMPARISONS
 from tests.evaluation.planted import MEANS
+from tests.evaluation.planted_text import written
 
 NUM, NUM_REAL, NUM_CLASSES = 200, 3000, 10
-SHARES = {"invalid_samples": 0.001, "precision": 0.1, "class_agreement": 0.015, "second_opinion": 0.02}
+SHARES = {
+    "invalid_samples": 0.001,
+    "precision": 0.1,
+    "class_agreement": 0.015,
+    "second_opinion": 0.02,
+    "repeating_texts": 0.01,
+}
 """How often a defect is found in real data."""
 
 
@@ -35,8 +43,16 @@ def blocks():
     real, worse = (block_statistics(points(100 * BLOCK, modes), reference, 3, 5) for modes in (10, 9))
     signs = {"coverage": -1.0, "recall": -1.0, "density": -1.0, "frechet_distance": 1.0 / reference.variance}
     offsets = {"coverage": 1.0, "recall": 1.0}
+    language = [[written(0, i, 0) for i in range(BLOCK * block, BLOCK * (block + 1))] for block in range(41)]
+    # The same texts again and again: fewer different pairs of words, and their frequencies are further off.
+    narrow = [block[: BLOCK // 2] * 2 for block in language]
     return [
-        {name: offsets.get(name, 0.0) + sign * side[name] for name, sign in signs.items()} for side in (real, worse)
+        {name: offsets.get(name, 0.0) + sign * side[name] for name, sign in signs.items()}
+        | {
+            "distinct_ngrams": np.array([1 - distinct(block, 2) for block in texts[1:]]),
+            "word_distance": np.array([ngram_distance(block, language[0]) for block in texts[1:]]),
+        }
+        for side, texts in ((real, language), (worse, narrow))
     ]
 
 
@@ -65,7 +81,7 @@ class Model:
         for name, share in SHARES.items():
             ours, real = (rng.random(num) < each for num, each in ((n, share + self.margin(name)), (NUM_REAL, share)))
             found[name] = share_difference(int(ours.sum()), n, int(real.sum()), NUM_REAL)
-            if name != "invalid_samples":
+            if name not in ("invalid_samples", "repeating_texts"):
                 classes = [rng.integers(NUM_CLASSES, size=len(each)) for each in (ours, real)]
                 found[name] = stratified_shares(ours, classes[0], real, classes[1])
         # The threshold is that of 1 % of the held-out examples.

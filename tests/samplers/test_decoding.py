@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 from scipy.special import log_softmax
 
+from aigc_jax.data.tokenizer import PAD
 from aigc_jax.rng import example_keys
 from aigc_jax.samplers.decoding import (
     Decoding,
@@ -131,7 +132,7 @@ def test_truncation_leaves_the_likeliest_token_under_any_logits():
 
 def test_penalties_count_the_prompt_and_what_was_drawn():
     processor = penalties(4, repetition=2.0, frequency=0.5)
-    state = processor.init(jnp.array([[1, 1, -1]]))
+    state = processor.init(jnp.array([[0, 1, 1, -1]]))  # the first one is the start
     logits = jnp.array([[1.0, 1.0, -1.0, 3.0]])
     assert processor.apply(state, logits).tolist() == [[1.0, -0.5, -1.0, 3.0]]
     state = processor.update(state, jnp.array([2]))
@@ -200,3 +201,32 @@ def test_decoding_compiles_once_for_all_values():
 def test_decoding_refuses_settings_out_of_range(settings):
     with pytest.raises(UsageError, match=f"expected {next(iter(settings))} "):
         Decoding(**settings).processor(4, END)
+
+
+def test_least_length_leaves_a_token_where_all_have_occurred():
+    """No token may occur twice, and the end not yet: repetition is the lesser evil."""
+
+    def flat(rows):
+        return jnp.zeros((len(rows), 4)), ()
+
+    model = SequenceModel(lambda prompt, size: flat(prompt), lambda cache, token: flat(token))
+    settings = Decoding(length=10, no_repeat_ngram=1, min_length=9)
+    keys = jax.random.split(jax.random.key(0), 5)
+    found = decode(model, jnp.full((5, 1), 3), keys, length=10, end=3, processor=settings.processor(4, 3))
+    assert jnp.isfinite(found.log_prob).all()
+    assert jnp.all(jnp.sum(found.tokens[:, 1:] >= 0, axis=1) >= 9)
+    assert jnp.all(jnp.sort(found.tokens[:, 1:4], axis=1) == jnp.arange(3)[None])
+
+
+def test_start_token_counts_neither_for_penalties_nor_for_the_end():
+    """In a text of several documents the start is the end too."""
+    prompt = jnp.array([[3, 1, PAD]])
+    processor = Decoding(repetition=2.0, frequency=1.0, no_repeat_ngram=1).processor(4, 3)
+    logits = processor.apply(processor.init(prompt), jnp.ones((1, 4)))
+    assert logits.tolist() == [[1.0, -jnp.inf, 1.0, 1.0]]
+
+
+@pytest.mark.parametrize("setting", [{"frequency": float("nan")}, {"top_k": 3 * 10**9}, {"no_repeat_ngram": 10**9}])
+def test_settings_out_of_range_are_refused(setting):
+    with pytest.raises(UsageError, match="expected"):
+        Decoding(**setting).check()

@@ -22,14 +22,14 @@ _NAMES = ("longest_match", "shared_ngrams", "copied_samples", "authenticity", "c
 
 def copying(evidence: Evidence) -> Section:
     """The distances of samples to the training examples, and the share that is too small."""
-    distance = evidence.model.modality.distance
-    if evidence.model.modality.texts is not None and evidence.model.knows_training:
-        return copied_text(evidence)
-    if distance is None:
-        why = f"no distance is defined between examples of the kind {evidence.model.modality.name}"
-        return Section("not_copied", left_out=dict.fromkeys(_NAMES, why))
     if not evidence.model.knows_training:
         why = "the training examples of the model are not known: pass --train"
+        return Section("not_copied", left_out=dict.fromkeys(_NAMES, why))
+    distance, texts = evidence.model.modality.distance, evidence.model.modality.texts
+    if texts is not None:
+        return copied_text(evidence, texts)
+    if distance is None:
+        why = f"no distance is defined between examples of the kind {evidence.model.modality.name}"
         return Section("not_copied", left_out=dict.fromkeys(_NAMES, why))
     train = evidence.training_set
     if len(train) <= NUM_NEIGHBORS:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from aigc_jax.data.text import example_texts
 from aigc_jax.evaluation.examples import Examples
 from aigc_jax.evaluation.model import Sweep, Variant
 from aigc_jax.evaluation.section import NUM_DENSITY_NEIGHBORS, Evidence, Section
+from aigc_jax.evaluation.sections.text import TextsFn, whole_words
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.metrics.knn_manifold import overlap
 from aigc_jax.metrics.neighbors import manifold
@@ -49,9 +51,10 @@ def _figure(evidence: Evidence, sweep: Sweep, num: int) -> Lines:
             variants.append(variant)
     if not variants:
         raise UsageError("all its samples hold NaN or Inf")
+    given, texts = (evidence, sweep, variants, drawn), evidence.model.modality.texts
     if sweep.is_rate:
-        return _rates(evidence, sweep, variants, drawn)
-    return (_trade_off if evidence.model.modality.texts is None else _text_trade_off)(evidence, sweep, variants, drawn)
+        return _rates(*given)
+    return _trade_off(*given) if texts is None else _text_trade_off(texts, *given)
 
 
 def _rates(evidence: Evidence, sweep: Sweep, variants: Sequence[Variant], drawn: Sequence[Examples]) -> Lines:
@@ -91,11 +94,12 @@ def _trade_off(evidence: Evidence, sweep: Sweep, variants: Sequence[Variant], dr
     return Lines(sweep.name, sweep.title, caption, sweep.x_title, "", curves)
 
 
-def _text_trade_off(evidence: Evidence, sweep: Sweep, variants: Sequence[Variant], drawn: Sequence[Examples]) -> Lines:
+def _text_trade_off(
+    texts: TextsFn, evidence: Evidence, sweep: Sweep, variants: Sequence[Variant], drawn: Sequence[Examples]
+) -> Lines:
     """Repetition, variety and bits of texts against one setting; their validity where it can be decided."""
-    texts, x = evidence.model.modality.texts, [variant.x for variant in variants]
-    assert texts is not None
-    words = [[text.split() for text in texts(examples.values)] for examples in drawn]
+    x, length = [variant.x for variant in variants], drawn[0].values.shape[1]
+    words = [whole_words(texts, examples.values) for examples in drawn]
     curves = []
     with contextlib.suppress(UsageError):
         curves.append(_shares("valid samples", x, [~evidence.violates(examples) for examples in drawn]))
@@ -104,11 +108,11 @@ def _text_trade_off(evidence: Evidence, sweep: Sweep, variants: Sequence[Variant
     if evidence.model.token_nll is not None:
         bits = [_bits_per_token(evidence.model.token_nll, examples.values) for examples in drawn]
         curves.append(Series("bits per token", x, bits))
-    held_out = [text.split() for text in texts(evidence.held_out.values[: drawn[0].num])]
+    held_out = whole_words(texts, example_texts(evidence.data.held_out, length, drawn[0].num))
     caption = (
-        f"n = {drawn[0].num} samples at each point; bits are those of the model itself, without the setting. As many "
-        f"held-out texts have {repetition(held_out).mean():.3f} repeated 4-grams and {distinct(held_out, 2):.2f} "
-        "distinct 2-grams."
+        f"n = {drawn[0].num} samples at each point; bits are those of the model itself, without the setting. "
+        f"{len(held_out)} held-out texts have {repetition(held_out).mean():.3f} repeated 4-grams and "
+        f"{distinct(held_out, 2):.2f} distinct 2-grams."
     )
     return Lines(sweep.name, sweep.title, caption, sweep.x_title, "", curves)
 

@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from aigc_jax.data.text import token_stream
+from aigc_jax.data.text import example_texts, token_stream
+from aigc_jax.data.tokenizer import PAD
 from aigc_jax.evaluation.blocks import BLOCK
 from aigc_jax.evaluation.equivalence import Comparison
-from aigc_jax.evaluation.examples import Examples
 from aigc_jax.evaluation.section import Evidence, Section, proportion
 from aigc_jax.metrics.differences import mean_difference, mean_ends, share_difference
 from aigc_jax.metrics.matching import longest_matches
 from aigc_jax.metrics.text import distinct, ngram_distance, ngram_overlap, repetition, self_bleu
+from aigc_jax.report.criteria import COMPARISONS
 from aigc_jax.report.figures import Figure, Histogram, Texts
 from aigc_jax.report.measurements import Details, Measurement, measure
 
@@ -30,104 +31,130 @@ NUM_SCORED = 1000
 MAX_BITS = 8.0
 """Bits of a token that has the darkest shade."""
 
-MAX_TRAINING = 10_000_000
-"""Training tokens whose 8-grams are known."""
+MAX_TRAINING = 4_000_000
+"""Training tokens that are searched: more would not fit into memory."""
 
-NAMES = ("repeated_ngrams", "distinct_ngrams", "self_bleu", "word_distance")
+MAX_REFERENCES = 10_000
+"""Held-out texts that samples are compared with."""
+
+REPEATING = 0.2
+"""Share of repeated 4-grams above which a text counts as repeating itself."""
+
+NO_HELD_OUT = "no held-out text is as long as a sample: name a longer text, or draw fewer tokens"
+NAMES = ("repeating_texts", "repeated_ngrams", "distinct_ngrams", "self_bleu", "word_distance")
 NO_TEXT = "the examples are no text"
 
 
-def copied_text(evidence: Evidence) -> Section:
+TextsFn = Callable[[np.ndarray], list[str]]
+"""``tokens [num, L] -> texts``."""
+
+
+def copied_text(evidence: Evidence, texts: TextsFn) -> Section:
     """The longest run of tokens of each sample that the training text holds, compared with held-out texts."""
-    held_out, samples = evidence.held_out.values, evidence.distinct.values
-    # A longer text has a longer match by chance.
-    length = min(held_out.shape[1], samples.shape[1])
-    held_out, samples = held_out[:, :length], samples[:, :length]
-    stream = token_stream(evidence.data.train)
-    ours, real = (longest_matches(stream, values) for values in (samples, held_out))
-    threshold = np.sort(real)[::-1][int(TAIL * len(real))]
-    counts = [int((side > threshold).sum()) for side in (ours, real)]
-    low, _, high = mean_ends(ours.astype(np.float64), 0.025, len(ours))
-    measurements = [
-        proportion(
-            "copied_samples",
-            counts[0],
-            len(ours),
-            reference=counts[1] / len(real),
-            reference_title="held-out texts",
-            note=f"A copy has a run of more than {threshold} tokens of the training text.",
-        ),
-        measure(
-            "longest_match",
-            float(ours.mean()),
-            len(ours),
-            low=low,
-            high=high,
-            reference=float(real.mean()),
-            reference_title="held-out texts",
-        ),
-        _mean("shared_ngrams", *_overlaps(evidence, samples, held_out, stream)),
-    ]
-    checks = [Comparison("copied_samples", share_difference(counts[0], len(ours), counts[1], len(real)))]
-    figures = [_histogram(ours, real, int(threshold)), _longest(evidence, samples, ours, stream)]
     left_out = {name: "texts have no distance" for name in ("authenticity", "copying_test", "copying_worst_cell")}
-    return Section("not_copied", measurements, checks, figures, left_out, "copied_samples")
+    held_out = _held_out(evidence)
+    if not len(held_out):
+        left_out |= dict.fromkeys(("copied_samples", "longest_match", "shared_ngrams"), NO_HELD_OUT)
+        return Section("not_copied", left_out=left_out)
+    samples = evidence.distinct.values[:, : held_out.shape[1]]
+    whole = token_stream(evidence.data.train)
+    stream = whole[:MAX_TRAINING]
+    note = f"Of {len(whole):,} training tokens {len(stream):,} are searched. " if len(whole) > len(stream) else ""
+    ours, real = (longest_matches(stream, values) for values in (samples, held_out))
+    threshold = int(np.sort(real)[::-1][int(TAIL * len(real))])
+    low, _, high = mean_ends(ours.astype(np.float64), 0.025, len(ours))
+    details: Details = {"reference": float(real.mean()), "reference_title": "held-out texts"}
+    measurements = [
+        measure("longest_match", float(ours.mean()), len(ours), low=low, high=high, **details),
+        _mean("shared_ngrams", *_overlaps(texts, samples, held_out, stream)),
+    ]
+    checks: list[Comparison] = []
+    if threshold >= samples.shape[1] - 1:
+        left_out["copied_samples"] = "whole held-out texts occur in the training text: no run could be longer"
+    else:
+        counts = [int((side > threshold).sum()) for side in (ours, real)]
+        note += f"A copy has a run of more than {threshold} tokens of the training text."
+        details["reference"] = counts[1] / len(real)
+        measurements.insert(0, proportion("copied_samples", counts[0], len(ours), note=note, **details))
+        checks.append(Comparison("copied_samples", share_difference(counts[0], len(ours), counts[1], len(real))))
+    figures = [_histogram(ours, real, threshold), _longest(texts, samples, ours, stream)]
+    return Section("not_copied", measurements, checks, figures, left_out, measurements[0].name)
 
 
 def diversity_of_text(evidence: Evidence) -> Section:
     """Repetition within texts; different words, and their frequencies, of blocks of texts."""
     texts = evidence.model.modality.texts
     if texts is None:
-        return Section("diverse", left_out={name: NO_TEXT for name in NAMES})
-    ours, real, train = (_words(evidence, each) for each in (evidence.distinct, evidence.held_out, evidence.train))
-    sides = {"repeated_ngrams": tuple(repetition(side) for side in (ours, real))}
-    measurements, checks, left_out = [], [], {}
-    reference = train[:BLOCK]
+        return Section("diverse", left_out=dict.fromkeys(NAMES, NO_TEXT))
+    held_out = _held_out(evidence)
+    samples = evidence.distinct.values[:, : held_out.shape[1]]
+    figures = [_repeating(texts, samples), *_unlikely(evidence, texts)]
+    if not len(held_out):
+        return Section("diverse", figures=figures, left_out=dict.fromkeys(NAMES, NO_HELD_OUT))
+    ours, real = (whole_words(texts, values) for values in (samples, held_out))
+    repeated = [repetition(side) for side in (ours, real)]
+    counts = [int((side > REPEATING).sum()) for side in repeated]
+    details: Details = {"reference": counts[1] / len(real), "reference_title": "held-out texts"}
+    measurements = [proportion("repeating_texts", counts[0], len(ours), **details), _mean("repeated_ngrams", *repeated)]
+    checks = [Comparison("repeating_texts", share_difference(counts[0], len(ours), counts[1], len(real)))]
+    left_out = {}
+    for name, sides in _of_blocks(evidence, texts, ours, real).items():
+        if any(len(side) == 0 for side in sides):
+            left_out[name] = f"blocks of {BLOCK} texts are compared, and there is not one"
+            continue
+        measurements.append(_mean(name, *sides, BLOCK))
+        if name in COMPARISONS:
+            first, second = (1.0 - side if name == "distinct_ngrams" else side for side in sides)
+            checks.append(Comparison(name, mean_difference(first, second, BLOCK, is_positive=True)))
+    return Section("diverse", measurements, checks, figures, left_out, "repeating_texts")
+
+
+def _of_blocks(
+    evidence: Evidence, texts: TextsFn, ours: list[list[str]], real: list[list[str]]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """``{name: (of samples, of held-out texts)}``, a value for each block: they depend on the number of texts."""
+    length = evidence.samples.values.shape[1]
+    reference = whole_words(texts, example_texts(evidence.data.train, length, BLOCK))
     statistics: dict[str, Callable[[list[list[str]]], float]] = {
         "distinct_ngrams": lambda block: distinct(block, 2),
         "self_bleu": lambda block: self_bleu(block, 4),
         "word_distance": lambda block: ngram_distance(block, reference),
     }
+    has_reference = len(reference) == BLOCK
+    blocks = [
+        [side[start : start + BLOCK] for start in range(0, len(side) - BLOCK + 1, BLOCK)] for side in (ours, real)
+    ]
+    found = {}
     for name, statistic in statistics.items():
-        blocks = [
-            [side[start : start + BLOCK] for start in range(0, len(side) - BLOCK + 1, BLOCK)] for side in (ours, real)
-        ]
-        if not all(blocks) or len(reference) < BLOCK:
-            left_out[name] = f"blocks of {BLOCK} texts are compared, and there is not one"
-            continue
-        sides[name] = tuple(np.array([statistic(block) for block in side]) for side in blocks)
-    for name, (mine, theirs) in sides.items():
-        size = 1 if name == "repeated_ngrams" else BLOCK
-        measurements.append(_mean(name, mine, theirs, size))
-        if name == "self_bleu":
-            continue  # reported only: distinct pairs of words decide
-        if name == "distinct_ngrams":
-            mine, theirs = 1.0 - mine, 1.0 - theirs
-        checks.append(Comparison(name, mean_difference(mine, theirs, size, is_positive=True)))
-    figures = [_repeating(evidence, ours), *_unlikely(evidence)]
-    return Section("diverse", measurements, checks, figures, left_out, "repeated_ngrams")
+        used = blocks if has_reference or name != "word_distance" else ([], [])
+        first, second = (np.array([statistic(block) for block in side]) for side in used)
+        found[name] = (first, second)
+    return found
 
 
-def _words(evidence: Evidence, examples: Examples) -> list[list[str]]:
-    texts = evidence.model.modality.texts
-    return [] if texts is None else [text.split() for text in texts(examples.values)]
+def _held_out(evidence: Evidence) -> np.ndarray:
+    """Held-out texts as the samples are: from their start on, and of their length."""
+    return example_texts(evidence.data.held_out, evidence.samples.values.shape[1], MAX_REFERENCES)
+
+
+def whole_words(texts: TextsFn, tokens: np.ndarray) -> list[list[str]]:
+    """The words of texts, without the last one of a text that is cut where its tokens end."""
+    found = [text.split() for text in texts(tokens)]
+    return [words[:-1] if row[-1] >= 0 else words for words, row in zip(found, tokens, strict=True)]
 
 
 def _overlaps(
-    evidence: Evidence, samples: np.ndarray, held_out: np.ndarray, stream: np.ndarray
+    texts: TextsFn, samples: np.ndarray, held_out: np.ndarray, stream: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The share of 8-grams of words of each sample and held-out text that the training text holds."""
-    texts = evidence.model.modality.texts
-    if texts is None:
-        return np.zeros(0), np.zeros(0)
-    training = texts(stream[None, :MAX_TRAINING].astype(np.int32))[0].split()
-    ours, real = (ngram_overlap([text.split() for text in texts(values)], training) for values in (samples, held_out))
+    training = texts(stream[None].astype(np.int32))[0].split()
+    ours, real = (ngram_overlap(whole_words(texts, values), training) for values in (samples, held_out))
     return ours, real
 
 
 def _mean(name: str, ours: np.ndarray, real: np.ndarray, size: int = 1) -> Measurement:
     details: Details = {"reference": float(real.mean()), "reference_title": "held-out texts"}
-    if len(ours) > 1 and name != "word_distance":
+    if len(ours) > 1 and name != "word_distance":  # which falls with the number of texts: no mean of single ones
         low, _, high = mean_ends(ours, 0.025, len(ours))
         details |= {"low": max(low, 0.0), "high": min(high, 1.0)}
     return measure(name, float(ours.mean()), size * len(ours), **details)
@@ -145,7 +172,7 @@ def _histogram(ours: np.ndarray, real: np.ndarray, threshold: int) -> Figure:
     return Histogram("longest_matches", title, caption, "tokens in a row", edges.tolist(), shares, marks)
 
 
-def _longest(evidence: Evidence, samples: np.ndarray, matches: np.ndarray, stream: np.ndarray) -> Figure:
+def _longest(texts: TextsFn, samples: np.ndarray, matches: np.ndarray, stream: np.ndarray) -> Figure:
     """The samples of the longest matches, these shaded."""
     chosen = np.argsort(-matches, kind="stable")[:NUM_SHOWN]
     depths = np.zeros((len(chosen), samples.shape[1]))
@@ -155,7 +182,7 @@ def _longest(evidence: Evidence, samples: np.ndarray, matches: np.ndarray, strea
         depths[row, start : start + matches[i]] = 1.0
     caption = "Samples with the longest runs of the training text, which are shaded."
     labels = [f"{matches[i]} tokens" for i in chosen]
-    return _shaded("copied_texts", "Longest matches", caption, labels, _spans(evidence, samples[chosen], depths))
+    return _shaded("copied_texts", "Longest matches", caption, labels, _spans(texts, samples[chosen], depths))
 
 
 def _occurs(run: np.ndarray, stream: np.ndarray) -> bool:
@@ -167,7 +194,7 @@ def _occurs(run: np.ndarray, stream: np.ndarray) -> bool:
     return at >= 0
 
 
-def _unlikely(evidence: Evidence) -> list[Figure]:
+def _unlikely(evidence: Evidence, texts: TextsFn) -> list[Figure]:
     """The samples that the model itself finds the least likely, each token shaded by its bits."""
     token_nll, samples = evidence.model.token_nll, evidence.distinct.values[:NUM_SCORED]
     if token_nll is None:
@@ -179,18 +206,16 @@ def _unlikely(evidence: Evidence) -> list[Figure]:
     caption = f"Tokens are shaded by their bits given those before, {MAX_BITS:g} and more the darkest."
     labels = [f"{means[i]:.2f} bits per token" for i in chosen]
     title = "Samples that the model itself finds the least likely"
-    return [_shaded("unlikely_texts", title, caption, labels, _spans(evidence, samples[chosen], depths))]
+    return [_shaded("unlikely_texts", title, caption, labels, _spans(texts, samples[chosen], depths))]
 
 
-def _spans(evidence: Evidence, samples: np.ndarray, depths: np.ndarray) -> list[list[tuple[str, float]]]:
+def _spans(texts: TextsFn, samples: np.ndarray, depths: np.ndarray) -> list[list[tuple[str, float]]]:
     """The text of each token, with its depth of shade; neighbours of one depth together."""
-    texts = evidence.model.modality.texts
-    if texts is None:
-        return []
     found = []
     for tokens, own in zip(samples, depths.round(1), strict=True):
         # A character of several tokens belongs to its first one.
-        ends = [len(text) for text in texts(np.tril(tokens + 1) - 1)]
+        prefixes = np.where(np.tri(len(tokens), dtype=bool), tokens[None], PAD)
+        ends = [len(text) for text in texts(prefixes)]
         whole = texts(tokens[None])[0]
         spans: list[tuple[str, float]] = []
         for start, end, depth in zip([0, *ends], ends, own.tolist(), strict=False):
@@ -210,8 +235,9 @@ def _shaded(
     return Texts(name, title, caption, items, spans)
 
 
-def _repeating(evidence: Evidence, words: list[list[str]]) -> Figure:
+def _repeating(texts: TextsFn, samples: np.ndarray) -> Figure:
+    words = whole_words(texts, samples)
     shares = repetition(words)
     chosen = np.argsort(-shares, kind="stable")[:NUM_SHOWN]
     items = [(f"{shares[i]:.0%}", " ".join(words[i])) for i in chosen]
-    return Texts("repeating_texts", "Most repetitive samples", "By the share of repeated runs of four words.", items)
+    return Texts("most_repetitive", "Most repetitive samples", "By the share of repeated runs of four words.", items)
