@@ -51,7 +51,7 @@ def open_texts(name: str, data_dir: str | None = None) -> Texts:
         UsageError: an unknown name; missing, damaged or empty text.
 
     >>> texts = open_texts("python-docs")
-    >>> len(texts.train) > len(texts.held_out) > 0
+    >>> len(texts.train[0]) > len(texts.held_out[0]) > 0
     True
     """
     kind, _, rest = name.partition(":")

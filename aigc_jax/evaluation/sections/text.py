@@ -65,7 +65,7 @@ def copied_text(evidence: Evidence, texts: TextsFn) -> Section:
     low, _, high = mean_ends(ours.astype(np.float64), 0.025, len(ours))
     details: Details = {"reference": float(real.mean()), "reference_title": "held-out texts"}
     measurements = [
-        measure("longest_match", float(ours.mean()), len(ours), low=low, high=high, **details),
+        measure("longest_match", float(ours.mean()), len(ours), **{**details, "low": low, "high": high}),
         _mean("shared_ngrams", *_overlaps(texts, samples, held_out, stream)),
     ]
     checks: list[Comparison] = []
@@ -92,10 +92,13 @@ def diversity_of_text(evidence: Evidence) -> Section:
     if not len(held_out):
         return Section("diverse", figures=figures, left_out=dict.fromkeys(NAMES, NO_HELD_OUT))
     ours, real = (whole_words(texts, values) for values in (samples, held_out))
-    repeated = [repetition(side) for side in (ours, real)]
-    counts = [int((side > REPEATING).sum()) for side in repeated]
+    repeated, real_repeated = (repetition(side) for side in (ours, real))
+    counts = [int((side > REPEATING).sum()) for side in (repeated, real_repeated)]
     details: Details = {"reference": counts[1] / len(real), "reference_title": "held-out texts"}
-    measurements = [proportion("repeating_texts", counts[0], len(ours), **details), _mean("repeated_ngrams", *repeated)]
+    measurements = [
+        proportion("repeating_texts", counts[0], len(ours), **details),
+        _mean("repeated_ngrams", repeated, real_repeated),
+    ]
     checks = [Comparison("repeating_texts", share_difference(counts[0], len(ours), counts[1], len(real)))]
     left_out = {}
     for name, sides in _of_blocks(evidence, texts, ours, real).items():
@@ -154,7 +157,8 @@ def _overlaps(
 
 def _mean(name: str, ours: np.ndarray, real: np.ndarray, size: int = 1) -> Measurement:
     details: Details = {"reference": float(real.mean()), "reference_title": "held-out texts"}
-    if len(ours) > 1 and name != "word_distance":  # which falls with the number of texts: no mean of single ones
+    # Of equal values there is no interval; the distance falls with the number of texts.
+    if len(ours) > 1 and ours.std() > 0 and name != "word_distance":
         low, _, high = mean_ends(ours, 0.025, len(ours))
         details |= {"low": max(low, 0.0), "high": min(high, 1.0)}
     return measure(name, float(ours.mean()), size * len(ours), **details)
