@@ -25,6 +25,7 @@ from aigc_jax.data.files import read_json, read_text, visible, write_text
 from aigc_jax.inference.sampling import check_seed, make_sample_fn
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.data_record import read_record
+from aigc_jax.train.initial import read_initial
 from aigc_jax.train.run_dir import FREE_ON_RESUME
 from aigc_jax.types import Experiment, UsageError, Variables
 
@@ -47,7 +48,7 @@ MAX_CAUSES = 20
 """Settings, and facts of the environment, that are named as causes."""
 
 _DTYPES = ("float32", "float64", "float16", "bfloat16", "int32", "int8", "uint8", "bool")
-_UNRELATED = (FREE_ON_RESUME - {"sampling"}) | {"data"}
+_UNRELATED = (FREE_ON_RESUME - {"sampling"}) | {"data", "initial"}  # these by their digests
 _PACKAGES = ("aigc-jax", "jax", "jaxlib", "flax", "numpy")
 
 
@@ -89,12 +90,12 @@ def certify(
     seed: int,
 ) -> Certificate:
     """The certificate of the first samples of a run, as drawn on this machine."""
-    record, stored = read_record(run), experiment.modality.store(samples)
+    record, initial, stored = read_record(run), read_initial(run), experiment.modality.store(samples)
     return Certificate(
         step=step,
         weights=_weights_digest(variables),
         seed=seed,
-        settings=_settings(config),
+        settings=_settings(config) | ({} if initial is None else {"initial": initial.sha256}),
         data="" if record is None else record.fingerprint.checksum,
         environment=environment(),
         shape=samples.shape,

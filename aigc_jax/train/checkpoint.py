@@ -173,6 +173,30 @@ class Checkpoints:
             raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is damaged (its checksums differ)")
         return with_stacked_blocks(state) if is_former else state
 
+    def arrays(self, step: int) -> dict[str, list[Any]]:
+        """``{path: [shape, dtype, fingerprint]}`` of the arrays of one step, of whatever model."""
+        return self._read_info(step)["arrays"]
+
+    def restore_arrays(self, step: int, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Some of the arrays of one step by their path, each of the shape and, in parts, the sharding that is wanted.
+
+        Where those are no arrays of the checkpoint, or it is damaged, BrokenCheckpointError.
+        """
+        info, tree = self._read_info(step), _nested({name: _like(leaf) for name, leaf in wanted.items()})
+        how = ocp.args.PyTreeRestore(
+            item=tree, restore_args=ocp.checkpoint_utils.construct_restore_args(tree), partial_restore=True
+        )
+        folder, found = cast(Any, (self.folder / str(step) / "state").absolute()), None
+        with contextlib.suppress(Exception):  # whatever orbax or its storage say of a file that is cut or missing
+            found = ocp.PyTreeCheckpointHandler().restore(folder, args=how)
+        if not _is_agreed(found is not None):
+            self._note_failure()
+            raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is incomplete")
+        described = {name: info["arrays"].get(name) for name in wanted}
+        if not _is_agreed(_describe(cast(Any, found), info.get("format", 1)) == described):
+            raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is damaged (its checksums differ)")
+        return dict(_named(cast(Any, found)))
+
     def _read_info(self, step: int) -> dict[str, Any]:
         info = self._read(step, "info", ocp.args.JsonRestore())
         if not _is_info(info):
@@ -352,6 +376,18 @@ def _pieces(abstract_state: TrainState) -> Iterator[TrainState]:
 def _like(leaf: Any) -> Any:
     """What orbax is given to read an array into: a sharding, or numpy's memory."""
     return leaf if getattr(leaf, "sharding", None) is not None else np.empty(leaf.shape, leaf.dtype)
+
+
+def _nested(named: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"params/net": leaf}`` -> ``{"params": {"net": leaf}}``."""
+    tree: dict[str, Any] = {}
+    for name, leaf in named.items():
+        *parts, last = name.split("/")
+        entries = tree
+        for part in parts:
+            entries = entries.setdefault(part, {})
+        entries[last] = leaf
+    return tree
 
 
 def _describe(state: TrainState, number: int) -> dict[str, list[Any]]:

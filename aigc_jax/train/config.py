@@ -33,6 +33,8 @@ class TrainConfig:
     """Examples per update, over all devices."""
     seed: int = 0
     """Seed of initial weights, of training noise and of the data order."""
+    initial: str | None = None
+    """A run directory whose weights to begin with, all that fit by path and shape; None for random ones."""
     parallel: ParallelMode = "pmap"
     """How a step runs on several devices; all ways are equal up to rounding."""
     mesh: MeshSettings = DATA_PARALLEL
@@ -117,7 +119,7 @@ _LOOPS, _TABLES, _INT32 = 1000, 2**20, 2**31
 _NAMES = {
     Range(-math.inf, is_low_excluded=True): "teacher_guidance time_mean",
     Range(0, is_low_excluded=True): """
-        churn_noise latent_scale learning_rate min_snr_gamma sigma_data sigma_max sigma_min snr std time_std""",
+        alpha churn_noise latent_scale learning_rate min_snr_gamma sigma_data sigma_max sigma_min snr std time_std""",
     Range(0): """
         beta churn churn_max churn_min commitment eta feature_matching_weight minimum_kl penalty_weight r1_gamma
         restart_below weight_decay""",
@@ -133,7 +135,7 @@ _NAMES = {
         num_features patch_size r1_every schedule_steps steps width widths""",
     Range(1, _TABLES): """
         chunk_size first_intervals fsdp last_intervals num_classes num_codes num_importance_samples num_microbatches
-        num_steps num_train_steps steps_per_call tensor""",
+        num_prompt_tokens num_steps num_train_steps rank steps_per_call tensor""",
     Range(1, _LOOPS): "depth mixer_depth n_critic num_corrections num_restarts restart_steps",
     Range(2, _LOOPS): "num_levels",
 }

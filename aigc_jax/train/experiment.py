@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 
 from aigc_jax.data.arrays import reserve_for_judges
+from aigc_jax.data.files import visible
 from aigc_jax.data.images import IMAGE
 from aigc_jax.data.points import POINT
 from aigc_jax.data.sources import open_data
 from aigc_jax.data.text import open_texts, text_data, text_modality
 from aigc_jax.data.tokenizer import Tokenizer, make_tokenizer, read_tokenizer
 from aigc_jax.train.config import ImageConfig, TextConfig, TrainConfig
+from aigc_jax.train.run_dir import read_run
 from aigc_jax.train.worlds import example_shape, world_data
 from aigc_jax.types import Algorithm, Conditions, Experiment, Modality, UsageError, World
 from aigc_jax.worlds.catalog import open_world
+
+TextConfigT = TypeVar("TextConfigT", bound=TextConfig)
 
 MAX_CLASSES = 1_000_000
 """More are a mistake, and their names alone would fill the memory."""
@@ -72,6 +80,26 @@ def open_tokenizer(config: TextConfig) -> Tokenizer:
     if config.vocabulary:
         return read_tokenizer(config.vocabulary)
     return make_tokenizer(config.tokenizer, open_texts(config.data, config.data_dir).train)
+
+
+def with_tokenizer(config: TextConfigT) -> TextConfigT:
+    """The settings of a new run with its tokenizer: that of the run whose weights it begins with, or a new one.
+
+    Raises:
+        UsageError: the initial run is none of text, or another tokenizer than its own is asked for.
+    """
+    if config.initial is None:
+        return dataclasses.replace(config, vocabulary=open_tokenizer(config).definition)
+    values, run = read_run(Path(config.initial)).values, visible(config.initial)
+    name, vocabulary = values.get("tokenizer"), values.get("vocabulary")
+    if not isinstance(name, str) or not isinstance(vocabulary, str) or not vocabulary:
+        raise UsageError(f"{run} is no run of text, whose tokenizer could be taken over: name another --initial")
+    if config.tokenizer not in (name, type(config)().tokenizer):
+        raise UsageError(
+            f"the weights of {run} are of tokens {visible(name)}, got --tokenizer {config.tokenizer}: leave it out, or "
+            "train without --initial"
+        )
+    return dataclasses.replace(config, tokenizer=name, vocabulary=vocabulary)
 
 
 def text_experiment(config: TextConfig, algorithm: Algorithm, tokenizer: Tokenizer) -> Experiment:

@@ -30,6 +30,7 @@ from aigc_jax.train.calls import call_lengths
 from aigc_jax.train.checkpoint import Checkpoints
 from aigc_jax.train.cluster import check_agreement
 from aigc_jax.train.config import TrainConfig, validate
+from aigc_jax.train.initial import with_initial_weights
 from aigc_jax.train.logging import Log, Record, open_log
 from aigc_jax.train.nan_guard import FLAG, NanGuard, NonFiniteError, check_weights, with_finite_flag
 from aigc_jax.train.parallel import CompiledStep, Device, HostBatch, Parallel, make_parallel
@@ -106,7 +107,10 @@ def train(
         stack.push(_closing(checkpoints.close))
         shapes = parallel.placed(abstract_state(experiment))
         state = checkpoints.restore_latest(shapes)
-        state = initial_state(experiment, config.seed, parallel.shardings) if state is None else state
+        if state is None:
+            state = initial_state(experiment, config.seed, parallel.shardings)
+            if config.initial is not None:
+                state = with_initial_weights(state, shapes, config.initial, workdir)
         if on_start is not None:
             on_start(state)
         start = int(state.step)
