@@ -18,6 +18,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
@@ -29,6 +30,7 @@ from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.samplers.discrete import TokenSampling, ancestral, draw_limit, token_times
 from aigc_jax.samplers.guidance import classifier_free
 from aigc_jax.types import (
+    NUM_BYTES,
     NUM_TOKENS,
     Algorithm,
     Batch,
@@ -58,12 +60,14 @@ class TokenDenoiser(NamedTuple):
         process: the noise process; its vocabulary is that of the tokens.
         shape: of one example, [..., C]: (height, width, channels) of an image, (length,) of a sequence.
         num_classes: number of classes, 0 for an unconditional model; class ``num_classes`` stands for no condition.
+        num_bytes: bytes that each token spells, int [V], for bits per byte; None for tokens that are no text.
     """
 
     net: nn.Module
     process: CategoricalProcess
     shape: tuple[int, ...]
     num_classes: int = 0
+    num_bytes: np.ndarray | None = None
 
     def condition(self, batch: Batch) -> Condition:
         """The condition of each example of a batch, None for an unconditional model."""
@@ -133,7 +137,7 @@ def discrete_diffusion(
     Returns:
         The algorithm. Batches hold ``example`` int32 [B, ...] in 0 ... V - 1 and, for a conditional model,
         ``condition`` int32 [B]. ``evaluate`` gives an unbiased estimate of a bound from above: ``nll`` in nats and
-        ``bits_per_dim``, per token; and ``num_tokens``.
+        ``bits_per_dim``, per token; ``num_tokens`` and, of text, ``num_bytes``.
 
     Raises:
         UsageError: a number out of range, or guidance of a model without condition.
@@ -222,7 +226,10 @@ def _make_evaluate_fn(denoiser: TokenDenoiser, num_times: int) -> Callable[[Vari
 
         nll, _ = jax.lax.scan(add, jnp.zeros(x_0.shape[0]), jnp.arange(num_times))
         num_tokens = jnp.full(nll.shape, num_dims, jnp.int32)
-        return {"nll": nll, "bits_per_dim": nll / (num_dims * math.log(2.0)), NUM_TOKENS: num_tokens}
+        rows = {"nll": nll, "bits_per_dim": nll / (num_dims * math.log(2.0)), NUM_TOKENS: num_tokens}
+        if denoiser.num_bytes is None:
+            return rows
+        return {**rows, NUM_BYTES: jnp.asarray(denoiser.num_bytes)[x_0].sum(axis=tuple(range(1, x_0.ndim)))}
 
     return evaluate
 

@@ -91,6 +91,18 @@ def text_data(texts: Texts, tokenizer: Tokenizer, length: int) -> Data:
     )
 
 
+def whole_windows(data: Data, length: int) -> Data:
+    """Data of :func:`text_data` in windows of ``length`` tokens, all of which are targets, for models of all at once.
+
+    Held-out windows do not overlap, and what is left after the last one is dropped.
+    """
+    train, held_out = (token_stream(source) for source in (data.train, data.held_out))
+    held_out = held_out[: len(held_out) - len(held_out) % length]
+    return data._replace(
+        train=WindowSource(train, length - 1), held_out=WindowSource(held_out, length - 1, stride=length)
+    )
+
+
 class WindowSource:
     """Windows of a stream of tokens, int32 [length + 1] each, padded where the stream ends.
 

@@ -149,6 +149,29 @@ class DiT(nn.Module):
             raise UsageError(f"a DiT needs a width that is a multiple of 4, got {self.width}")
 
 
+class SequenceDiT(nn.Module):
+    """A diffusion transformer of sequences: each of ``length`` places is a patch; inputs and outputs are flat.
+
+    Reference:
+        Sahoo et al., "Simple and Effective Masked Diffusion Language Models" (MDLM), 2024, section 5.
+    """
+
+    net: DiT  # of patch_size 1
+    length: int
+
+    def __call__(
+        self,
+        x: Float[Array, "batch place_channel"],
+        noise_label: Float[Array, " batch"],
+        condition: Int[Array, " batch"] | None,
+        *,
+        keys: Keys | None = None,
+    ) -> Float[Array, "batch place_channel2"]:
+        """Channels of all places [B, L * C], noise labels [B] and classes [B] -> [B, L * out_channels], float32."""
+        h = self.net(x.reshape(len(x), 1, self.length, -1), noise_label, condition, keys=keys)
+        return h.reshape(len(x), -1)
+
+
 def _modulations(num_outputs: int, embedding: Array, dtype: Any) -> list[Array]:
     """Shifts, scales and gates [B, 1, C] from one dense layer that starts at zero, of the calling module."""
     features = num_outputs * embedding.shape[-1]
