@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import optax
-from aigc_jax.configs import d3pm_digits  # pyright: ignore[reportAttributeAccessIssue]
 
 from aigc_jax.algorithms.discrete_diffusion import TokenDenoiser, discrete_diffusion
+from aigc_jax.configs import d3pm_digits  # pyright: ignore[reportAttributeAccessIssue]
 from aigc_jax.data.text import whole_windows
 from aigc_jax.nets.decoder import is_matrix
 from aigc_jax.nets.dit import DiTSettings, SequenceDiT, make_dit

@@ -47,6 +47,10 @@ TINY = {
     ),
     "gpt_docs": "--net.width 8 --net.depth 1 --net.head-width 4 --length 16 --sampling.length 8",
     "gpt_shakespeare": "--data python-docs --net.width 8 --net.depth 1 --net.head-width 4 --length 16",
+    "mdlm_shakespeare": (
+        "--data python-docs --net.width 8 --net.depth 1 --net.head-width 4 --length 16 --sampling.num-steps 2 "
+        "--likelihood.num-steps 2"
+    ),
     "classifier_digits": "--widths 4 --num-features 8",
     "mixer_digits": "--patch-size 7 --mixer-width 8 --mixer-depth 1",
 }
@@ -55,6 +59,8 @@ OTHERS = {
     "ring8": f"flow_2d {POINTS} --num-classes 8 --eval-every 2 --best-metric eval/valid_samples",
     "mixture16": f"flow_2d {POINTS} --data world:mixture16",
     "sums": "vae_digits --widths 8 --data world:sums --num-classes None",
+    "adapted": "gpt_docs {gpt} --initial {folder}/gpt_docs --adapter lora --lora.rank 1",
+    "prompted": "gpt_docs {gpt} --initial {folder}/gpt_docs --adapter prompt --num-prompt-tokens 3",
     "factors": "vae_digits --widths 8 --data world:factors --image-shape 32 32 3 --num-classes 72",
 }
 """Other runs: config and arguments."""
@@ -91,14 +97,15 @@ class TrainedRuns:
     def words(self, name: str) -> list[str]:
         """The command that trains a run."""
         words = OTHERS.get(name) or f"{name} {TINY[name]}"
-        words = words.format(folder=self.folder).split()
+        words = words.format(folder=self.folder, gpt=TINY["gpt_docs"]).split()
         return ["train", *words, "--workdir", str(self.folder / name), *COMMON]
 
     def __call__(self, name: str) -> Path:
         """The directory of a run: not to be written to."""
         words = self.words(name)
-        if "{folder}/vae_mnist" in TINY.get(name, ""):
-            self("vae_mnist")
+        for needed in ("vae_mnist", "gpt_docs"):
+            if needed != name and str(self.folder / needed) in words:
+                self(needed)
         if f"folder:{self.folder}/images" in words:
             with self._once("images") as is_first:
                 if is_first:

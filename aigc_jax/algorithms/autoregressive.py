@@ -10,15 +10,17 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Int
 
+from aigc_jax.algorithms.finetuning import finetuned
 from aigc_jax.algorithms.networks import example_of
 from aigc_jax.losses.tokens import next_token_loss, token_nll
+from aigc_jax.nets.adapters import Adapter
 from aigc_jax.nets.decoder import Cache, Decoder
 from aigc_jax.players import single_player
 from aigc_jax.rng import example_keys, split_by_name
@@ -66,19 +68,19 @@ class TokenModel(NamedTuple):
     def sequence_model(self, params: PyTree) -> SequenceModel:
         """The model with a cache, for :func:`aigc_jax.samplers.decoding.decode`."""
 
-        def apply(tokens: Array, cache: Cache) -> tuple[Array, Cache]:
-            logits, cache = self.net.apply({"params": params}, tokens, cache=cache)  # pyright: ignore
+        def apply(tokens: Array, cache: Cache, *, is_start: bool) -> tuple[Array, Cache]:
+            logits, cache = self.net.apply({"params": params}, tokens, cache=cache, is_start=is_start)  # pyright: ignore
             return logits, cache
 
         def prefill(prompt: Array, size: int) -> tuple[Array, Cache]:
-            logits, cache = apply(prompt, self.net.init_cache(len(prompt), size))
+            logits, cache = apply(prompt, self.net.init_cache(len(prompt), size), is_start=True)
             sizes = jnp.sum(prompt >= 0, axis=1)
             # What padding wrote is overwritten by the tokens to come, and until then hidden by their mask.
-            cache = cache._replace(length=sizes)
+            cache = cache._replace(length=sizes + self.net.num_prompt_tokens)
             return jnp.take_along_axis(logits, (sizes - 1)[:, None, None], axis=1)[:, 0], cache
 
         def extend(cache: Cache, token: Array) -> tuple[Array, Cache]:
-            logits, cache = apply(token[:, None], cache)
+            logits, cache = apply(token[:, None], cache, is_start=False)
             return logits[:, 0], cache
 
         return SequenceModel(prefill, extend)
@@ -89,6 +91,7 @@ def autoregressive(
     *,
     tx: optax.GradientTransformation,
     sampling: Decoding | None = None,
+    adapter: Adapter | None = None,
     label_smoothing: float = 0.0,
     z_weight: float = 0.0,
     ema_decay: float | Callable[[Array], Array] | None = None,
@@ -101,6 +104,7 @@ def autoregressive(
         model: the network and its sequences.
         tx: its optimiser.
         sampling: how samples are drawn; None for the defaults.
+        adapter: what is trained in place of the network, see :mod:`aigc_jax.algorithms.finetuning`; None for all.
         label_smoothing: share in [0, 1) of each target that all tokens get.
         z_weight: weight of the z-loss, see :func:`aigc_jax.losses.tokens.next_token_loss`.
         ema_decay: decay of the weight average that ``sample`` uses; None for none.
@@ -181,17 +185,11 @@ def autoregressive(
         num = jnp.sum(samples[:, 1:] >= 0, axis=1).astype(jnp.float32)
         return nll_of(variables, samples).sum(axis=1) / jnp.maximum(num, 1.0)
 
-    init, step = single_player(
-        PLAYER,
-        loss_fn,
-        tx,
-        init_fn,
-        ema_decay=ema_decay,
-        num_microbatches=num_microbatches,
-        axis_name=axis_name,
-    )
+    options: Any = {"ema_decay": ema_decay, "num_microbatches": num_microbatches, "axis_name": axis_name}
     detectors = {"nll": Detector(score, is_typical_best=True)}
-    return Algorithm(init=init, step=step, sample=sample, evaluate=evaluate, detectors=detectors, logits=logits_fn)
+    init, step = single_player(PLAYER, loss_fn, tx, init_fn, **options)
+    algorithm = Algorithm(init, step, sample, evaluate, detectors=detectors, logits=logits_fn)
+    return algorithm if adapter is None else finetuned(algorithm, PLAYER, loss_fn, tx, init_fn, adapter, **options)
 
 
 def _tokens_of(batch: Batch) -> Array:

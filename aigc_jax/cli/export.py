@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.export
 
+from aigc_jax.algorithms.finetuning import ADAPTER
 from aigc_jax.cli.arguments import Export
 from aigc_jax.cli.common import load
 from aigc_jax.data.files import visible, whole_file, write_text
@@ -39,18 +40,27 @@ def export(arguments: Export) -> int:
     if arguments.checkpoint == "latest" and steps:
         arguments = dataclasses.replace(arguments, checkpoint=str(steps[-1]))
     experiment, config, variables = load(arguments)
-    arrays = named_arrays(variables)
+    merged, files = experiment.algorithm.merged, []
+    if merged is None or arguments.format != "safetensors":  # an exported sampler merges by itself
+        arrays = named_arrays(variables)
+    else:
+        arrays = named_arrays(merged(variables))
     card = make_card(read_run(arguments.run), experiment, config, checkpoint=arguments.checkpoint)
     exported = export_sampler(experiment, variables, arguments.num) if arguments.format == "stablehlo" else None
     weights = out.with_suffix(SUFFIX)
-    write_weights(weights, arrays, {"format": "aigc_jax", "card": json.dumps(card)})
+    metadata = {"format": "aigc_jax", "card": json.dumps(card)}
+    write_weights(weights, arrays, metadata)
+    if merged is not None:
+        files = [weights.with_name(f"adapter{SUFFIX}")]
+        write_weights(files[0], named_arrays({"params": {ADAPTER: variables["params"][ADAPTER]}}), metadata)
     if exported is not None:
         with whole_file(out) as file:
             file.write(exported.serialize())
         card["sampler"] = _description(exported, has_conditions=experiment.conditions is not None)
-    card["sha256"] = {path.name: _sha256(path) for path in dict.fromkeys([weights, out])}
+    files = list(dict.fromkeys([weights, out, *files]))
+    card["sha256"] = {path.name: _sha256(path) for path in files}
     write_text(out.with_suffix(".json"), json.dumps(card, indent=2) + "\n")
-    for path in dict.fromkeys([weights, out, out.with_suffix(".json")]):
+    for path in [*files, out.with_suffix(".json")]:
         print(f"wrote {visible(str(path))}")
     if exported is not None:
         print(f"the sampler runs on {', '.join(exported.platforms)}; how to load it: docs/guide.md")

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+from optax.contrib import MuonDimensionNumbers
 
 from aigc_jax.nets.attention import AttentionKind, attention
 from aigc_jax.nets.dropout import Dropout
@@ -63,6 +64,7 @@ class DecoderBlock(nn.Module):
     dropout: float
     attention: AttentionKind
     dtype: Any
+    num_prompt_tokens: int = 0
 
     @nn.compact
     def __call__(
@@ -96,12 +98,13 @@ class DecoderBlock(nn.Module):
         if cache is not None:
             key, value = cache = (_written(cache[0], key, position[:, 0]), _written(cache[1], value, position[:, 0]))
         mask = None
-        if cache is not None:
-            # As many places up to its own as in training; what a cache holds beyond is not there yet.
-            ago = position[:, None, :, None] - jnp.arange(key.shape[1])[None, None, None]
-            mask = (ago >= 0) & (ago < self.max_length)
+        if cache is not None or self.num_prompt_tokens:
+            # As many places up to its own as in training, and a soft prompt; a cache holds nothing beyond them yet.
+            place = jnp.arange(key.shape[1])[None, None, None]
+            ago = position[:, None, :, None] - place
+            mask = (ago >= 0) & ((ago < self.max_length) | (place < self.num_prompt_tokens))
         h = attention(
-            query, key, value, kind=self.attention, mask=mask, window=self.max_length if cache is None else None
+            query, key, value, kind=self.attention, mask=mask, window=self.max_length if mask is None else None
         )
         return self._dense(channels, "out", nn.initializers.zeros)(h.reshape(batch, length, -1)), cache
 
@@ -165,37 +168,51 @@ class Decoder(nn.Module):
     remat: Remat = "none"
     unroll: int = 1
     dtype: Any = jnp.float32
+    num_prompt_tokens: int = 0
 
     @nn.compact
     def __call__(
-        self, tokens: Int[Array, "batch length"], *, cache: Cache | None = None, keys: Keys | None = None
+        self,
+        tokens: Int[Array, "batch length"],
+        *,
+        cache: Cache | None = None,
+        keys: Keys | None = None,
+        is_start: bool = True,
     ) -> tuple[Float[Array, "batch length vocab"], Cache | None]:
         """Tokens [B, L] -> logits [B, L, V] of each one's next token, and the cache with these tokens added.
 
         Each token sees the last ``max_length``, itself included. ``cache`` holds the tokens before; None: there are
         none, and none are kept. ``keys`` is one dropout key per example, None for no dropout. Padding (-1) is read as
         token 0: what comes after it is no logit of a text.
+
+        Of ``num_prompt_tokens`` > 0, ``params["prompt"]`` [n, D] are embeddings that all tokens see besides, at the
+        places before the first tokens, which come with ``is_start``.
         """
         self._check(tokens.shape[1] if cache is None else cache.key.shape[2])
         embed = nn.Embed(self.vocab_size, self.width, dtype=self.dtype, embedding_init=_init, name="embed")
         start = jnp.zeros(len(tokens), jnp.int32) if cache is None else cache.length
-        position = start[:, None] + jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
         x = embed(jnp.maximum(tokens, 0))
+        if self.num_prompt_tokens:
+            prompt = self.param("prompt", _init, (self.num_prompt_tokens, self.width)).astype(self.dtype)
+            if is_start:
+                x = jnp.concatenate([jnp.broadcast_to(prompt, (len(x), *prompt.shape)), x], axis=1)
+        position = start[:, None] + jnp.arange(x.shape[1], dtype=jnp.int32)[None]
         if self.positions == "learned":
             table = self.param("positions", _init, (self.max_length, self.width))
             x = x + table[position].astype(self.dtype)
         x = Dropout(self.dropout, name="dropout")(x, keys)
         x, layers = self._blocks(x, position, None if cache is None else (cache.key, cache.value), keys)
-        x = make_norm(self.norm, self.dtype, "norm")(x)
+        new = None if cache is None or layers is None else Cache(*layers, cache.length + x.shape[1])
+        x = make_norm(self.norm, self.dtype, "norm")(x[:, x.shape[1] - tokens.shape[1] :])
         if self.is_tied:
             logits = embed.attend(x)
         else:
             logits = nn.Dense(self.vocab_size, use_bias=False, dtype=self.dtype, kernel_init=_init, name="head")(x)
-        new = None if cache is None or layers is None else Cache(*layers, cache.length + tokens.shape[1])
         return logits.astype(jnp.float32), new
 
     def init_cache(self, batch: int, size: int) -> Cache:
-        """The cache of no tokens, with places for ``size``."""
+        """The cache of no tokens, with places for ``size`` and a soft prompt."""
+        size += self.num_prompt_tokens
         shape = (self.depth, batch, size, self.num_kv_heads or self.width // self.head_width, self.head_width)
         empty = jnp.zeros(shape, self.dtype)
         return Cache(empty, empty, jnp.zeros(batch, jnp.int32))
@@ -217,6 +234,7 @@ class Decoder(nn.Module):
             self.dropout,
             self.attention,
             self.dtype,
+            self.num_prompt_tokens,
             name="blocks",
         )
 
@@ -251,6 +269,8 @@ class Decoder(nn.Module):
                 f"num_kv_heads must divide the number of heads, {num_heads}, got {self.num_kv_heads}: "
                 "set --net.num-kv-heads"
             )
+        if self.positions == "learned" and self.num_prompt_tokens:
+            raise UsageError("a soft prompt needs positions of any number: use a network of --net.positions rotary")
         if self.positions == "learned" and length > self.max_length:
             raise UsageError(
                 f"learned positions reach {self.max_length} tokens, got {length}: shorten the prompt or --length, or "
@@ -265,6 +285,16 @@ def is_matrix(params: PyTree) -> PyTree:
     """
     names = ("kernel", "embedding", "positions")
     return jax.tree.map_with_path(lambda path, _: getattr(path[-1], "key", None) in names, params)
+
+
+def muon_matrices(params: PyTree) -> PyTree:
+    """The axes of the matrices of blocks [depth, in, out] for ``optax.contrib.muon``; None for all other parameters."""
+
+    def axes(path: Any, leaf: Array) -> MuonDimensionNumbers | None:
+        names = [getattr(entry, "key", None) for entry in path]
+        return MuonDimensionNumbers(leaf.ndim - 2, leaf.ndim - 1) if "blocks" in names and leaf.ndim > 2 else None
+
+    return jax.tree.map_with_path(axes, params)
 
 
 @dataclass(frozen=True)

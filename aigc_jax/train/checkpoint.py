@@ -174,7 +174,7 @@ class Checkpoints:
         return with_stacked_blocks(state) if is_former else state
 
     def arrays(self, step: int) -> dict[str, list[Any]]:
-        """``{path: [shape, dtype, fingerprint]}`` of the arrays of one step, of whatever model."""
+        """``{path: [shape, dtype, checksum]}`` of the arrays of one step, of whatever model."""
         return self._read_info(step)["arrays"]
 
     def restore_arrays(self, step: int, wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class InitialRecord(NamedTuple):
     run: str  # as it was named
     config: str  # that it was trained with
     step: int  # of the checkpoint
-    sha256: str  # of the description of the checkpoint, which has a fingerprint of each array
+    sha256: str  # of the description of the checkpoint, which has a checksum of each array
     num_taken: int  # arrays that began with its weights
     new: tuple[str, ...]  # those that began at random
     not_used: tuple[str, ...]  # its arrays that this model has no place for

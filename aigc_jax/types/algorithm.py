@@ -128,6 +128,8 @@ class Algorithm(NamedTuple):
         autoencoder: None for a model without an encoder.
         latents: None for a model whose samples start from no single latent.
         denoising: None for a model that does not denoise.
+        merged: ``variables -> variables`` of the same method without the adapter that was trained, which has become a
+            part of its weights; None for a model without one.
         detectors: scores of given samples by name; {} for none.
         logits: ``(variables, tokens int32 [B, L], condition) -> [B, L - 1, V]`` of each token given those before it, or
             None for a model that does not draw tokens in their order.
@@ -140,6 +142,7 @@ class Algorithm(NamedTuple):
     autoencoder: Autoencoder | None = None
     latents: Latents | None = None
     denoising: Denoising | None = None
+    merged: Callable[[Variables], Variables] | None = None
     detectors: Mapping[str, Detector] = {}
     logits: Callable[[Variables, Array, Condition], Array] | None = None
 

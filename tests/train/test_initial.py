@@ -34,9 +34,7 @@ def source(tmp_path_factory):
 def began_with(workdir, *, mode="jit", mesh=DATA_PARALLEL, initial):
     """The state of a run before its first step."""
     states = []
-    config = ToyConfig(
-        steps=1, parallel=options.pop("mode", "jit"), mesh=options.pop("mesh", MeshSettings()), **options
-    )
+    config = ToyConfig(steps=1, parallel=mode, mesh=mesh, initial=str(initial))
     toy = experiment(ONE, config.parallel)
     train(toy, config, workdir, batches=batches, on_start=lambda state: states.append(jax.device_get(state)))
     return states[0]
