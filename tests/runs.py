@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import fcntl
 import io
+import json
 from pathlib import Path
 
 import jax
@@ -47,6 +48,10 @@ TINY = {
     ),
     "gpt_docs": "--net.width 8 --net.depth 1 --net.head-width 4 --length 16 --sampling.length 8",
     "gpt_shakespeare": "--data python-docs --net.width 8 --net.depth 1 --net.head-width 4 --length 16",
+    "gpt_preferences": (
+        "--data text:{folder}/pairs.jsonl --initial {folder}/gpt_docs --net.width 8 --net.depth 1 --net.head-width 4 "
+        "--length 16 --sampling.length 8"
+    ),
     "mdlm_shakespeare": (
         "--data python-docs --net.width 8 --net.depth 1 --net.head-width 4 --length 16 --sampling.num-steps 2 "
         "--likelihood.num-steps 2"
@@ -106,6 +111,10 @@ class TrainedRuns:
         for needed in ("vae_mnist", "gpt_docs"):
             if needed != name and str(self.folder / needed) in words:
                 self(needed)
+        if f"text:{self.folder}/pairs.jsonl" in words:
+            pairs = [{"prompt": f"{n} is ", "chosen": "odd", "rejected": "even"} for n in range(1, 40, 2)]
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
         if f"folder:{self.folder}/images" in words:
             with self._once("images") as is_first:
                 if is_first:

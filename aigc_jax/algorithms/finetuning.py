@@ -11,6 +11,7 @@ Reference:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -81,7 +82,7 @@ def finetuned(
         return init_state(players, params, {}, ema_names=() if ema_decay is None else (ADAPTER,))
 
     def of_merged(fn: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda variables, *given: fn(merged(variables), *given)
+        return functools.wraps(fn)(lambda variables, *given: fn(merged(variables), *given))
 
     players = [Player(ADAPTER, adapted_loss, tx)]
     step = make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches)

@@ -20,9 +20,11 @@ from aigc_jax.algorithms.gan import GANNetworks, clip_weights, gan
 from aigc_jax.algorithms.hvae import hvae
 from aigc_jax.algorithms.iwae import iwae
 from aigc_jax.algorithms.latent_diffusion import latent_diffusion
+from aigc_jax.algorithms.preference import preference
 from aigc_jax.algorithms.vae import vae
 from aigc_jax.algorithms.vqvae import vqvae
 from aigc_jax.data.images import IMAGE, grey_tokens
+from aigc_jax.data.preferences import pair_modality
 from aigc_jax.data.text import text_modality
 from aigc_jax.data.tokenizer import make_tokenizer
 from aigc_jax.losses import adversarial, regularizers
@@ -177,6 +179,13 @@ def text(axis):
     return autoregressive(model, tx=optax.sgd(1.0), sampling=sampling, axis_name=axis, **options)
 
 
+def text_preference(axis):
+    settings = DecoderSettings(width=8, depth=1, head_width=4, dropout=0.1)
+    model = TokenModel(make_decoder(settings, vocab_size=6, max_length=6), 6, 5, 5, TOKENIZER.num_bytes())
+    options = {"sampling": Decoding(4), "ema_decay": 0.5, "num_microbatches": 2, "axis_name": axis}
+    return preference(model, tx=optax.sgd(1.0), beta=0.5, **options)
+
+
 ROWS = {
     "gan-non_saturating-conv-r1": Row(gan, non_saturating, NUM_CLASSES),
     "gan-hinge-spectral-microbatches": Row(gan, hinge_spectral, NUM_CLASSES),
@@ -185,6 +194,9 @@ ROWS = {
     "discrete-absorbing": Row(discrete_diffusion, discrete_absorbing, NUM_CLASSES, modality=grey_tokens(8)),
     "discrete-uniform-microbatches": Row(discrete_diffusion, discrete_uniform, modality=grey_tokens(2)),
     "autoregressive": Row(autoregressive, text, modality=text_modality(TOKENIZER), shape=(7,), sample_shape=(5,)),
+    "preference": Row(
+        preference, text_preference, modality=pair_modality(TOKENIZER), shape=(2, 2, 6), sample_shape=(5,)
+    ),
     "flow": Row(flow_matching, denoising_family.flow, NUM_CLASSES),
     "diffusion-simple-min_snr": Row(diffusion, denoising_family.ddpm_simple),
     "diffusion-elbo-v": Row(diffusion, denoising_family.ddpm_elbo),

@@ -35,6 +35,7 @@ WITHOUT_TRACE = {
     "hvae": "one step, level by level",
     "consistency-": "its steps jump to the data: they are not one path",
     "autoregressive": "its steps add tokens",
+    "preference": "its steps add tokens",
     "discrete-": "tokens have no mean that could move",
     "classifier": "draws no samples",
 }
