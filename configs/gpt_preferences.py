@@ -4,7 +4,7 @@ Command: aigc-jax train gpt_preferences --initial runs/gpt_docs --data text:pair
 
 Each line of the file has the entries prompt, chosen and rejected (Rafailov et al. 2023). The reference is the initial
 run, and the tokenizer its own; the network is set as it was there. Watch decoder/chosen_nats: the loss falls also where
-chosen answers become less likely, if rejected ones do so faster. Measured: nothing yet but by tests.
+chosen answers become less likely, if rejected ones do so faster. Not measured on preferences of people.
 """
 
 from __future__ import annotations
