@@ -186,16 +186,11 @@ class Checkpoints:
         how = ocp.args.PyTreeRestore(
             item=tree, restore_args=ocp.checkpoint_utils.construct_restore_args(tree), partial_restore=True
         )
-        folder, found = cast(Any, (self.folder / str(step) / "state").absolute()), None
-        with contextlib.suppress(Exception):  # whatever orbax or its storage say of a file that is cut or missing
-            found = ocp.PyTreeCheckpointHandler().restore(folder, args=how)
-        if not _is_agreed(found is not None):
-            self._note_failure()
-            raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is incomplete")
+        found = self._read_directly(step, how)
         described = {name: info["arrays"].get(name) for name in wanted}
-        if not _is_agreed(_describe(cast(Any, found), info.get("format", 1)) == described):
+        if not _is_agreed(_describe(found, info.get("format", 1)) == described):
             raise BrokenCheckpointError(f"the checkpoint {self._where(step)} is damaged (its checksums differ)")
-        return dict(_named(cast(Any, found)))
+        return dict(_named(found))
 
     def _read_info(self, step: int) -> dict[str, Any]:
         info = self._read(step, "info", ocp.args.JsonRestore())
@@ -221,7 +216,7 @@ class Checkpoints:
         return self._read(step, "state", how) if jax.process_count() == 1 else self._read_directly(step, how)
 
     def _read_directly(self, step: int, how: ocp.args.StandardRestore | ocp.args.PyTreeRestore) -> Any:
-        handler = (
+        handler: Any = (
             ocp.StandardCheckpointHandler()
             if isinstance(how, ocp.args.StandardRestore)
             else ocp.PyTreeCheckpointHandler()
