@@ -96,6 +96,7 @@ def trained_runs(tmp_path_factory, monkeypatch):
 
     monkeypatch.setattr(worlds, "NUM_IMAGES", (200, 200))
     monkeypatch.setattr(worlds, "NUM_POINTS", (2000, 1000))
+    monkeypatch.setattr(worlds, "NUM_TEXTS", (200, 200))
     base = tmp_path_factory.getbasetemp()
     return TrainedRuns((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "runs")
 

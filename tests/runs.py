@@ -56,6 +56,8 @@ TINY = {
         "--data python-docs --net.width 8 --net.depth 1 --net.head-width 4 --length 16 --sampling.num-steps 2 "
         "--likelihood.num-steps 2"
     ),
+    "text_classifier": "--width 8 --depth 1 --num-features 8",
+    "text_transformer": "--width 8 --depth 1 --head-width 4 --num-features 8",
     "classifier_digits": "--widths 4 --num-features 8",
     "mixer_digits": "--patch-size 7 --mixer-width 8 --mixer-depth 1",
 }

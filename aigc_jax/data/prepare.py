@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from aigc_jax.data.images import IMAGE
+from aigc_jax.data.sentiment import FILE, SENTIMENT, prepare_sentiment
 from aigc_jax.data.tensorflow_free import check_any_reachable, tensorflow_free
 from aigc_jax.data.tfds_source import VERSION, default_data_dir, find_versions
 from aigc_jax.types import UsageError
@@ -41,11 +42,13 @@ def prepare(name: str, data_dir: str | None = None) -> str:
 
     All work is done in a temporary folder inside ``data_dir``: the data set appears in its place when it is complete,
     or not at all. The downloaded originals are not kept. ``name`` is ``tfds:NAME``, or ``tfds:NAME/CONFIG`` where there
-    are several forms; the result is one line that says where the data are.
+    are several forms, or ``sentiment``; the result is one line that says where the data are.
     """
+    if name == SENTIMENT:
+        return prepare_sentiment(data_dir)
     kind, _, dataset = name.partition(":")
     if kind != "tfds" or not dataset:
-        raise UsageError(f"only tfds:NAME needs preparation, for example tfds:mnist, got {name!r}")
+        raise UsageError(f"only tfds:NAME and sentiment need preparation, for example tfds:mnist, got {name!r}")
     root = default_data_dir(data_dir)
     present = find_versions(root / dataset.replace(":", "/").strip("/"))
     if present:
@@ -73,8 +76,8 @@ def prepare(name: str, data_dir: str | None = None) -> str:
 def list_data(data_dir: str | None = None) -> list[Row]:
     """Embedded data, every prepared data set of images or text, suggestions, and the forms of own files.
 
-    >>> [row.name for row in list_data("no/such/folder")]
-    ['digits', 'python-docs', 'tfds:mnist', 'tfds:cifar10', 'tfds:tiny_shakespeare', 'folder:DIR', 'text:FILE']
+    >>> [row.name for row in list_data("no/such/folder") if not row.name.startswith("tfds:")]
+    ['digits', 'python-docs', 'sentiment', 'folder:DIR', 'text:FILE']
     """
     root = default_data_dir(data_dir)
     rows = [
@@ -92,10 +95,13 @@ def list_data(data_dir: str | None = None) -> list[Row]:
         if f"tfds:{name}" not in names:
             how = f"aigc-jax data prepare tfds:{name} --data-dir {shlex.quote(str(root))}"
             rows.append(Row(f"tfds:{name}", *facts, how))
+    is_there = (root / FILE).is_file()
+    where = str(root / FILE) if is_there else f"aigc-jax data prepare sentiment --data-dir {shlex.quote(str(root))}"
     return [
         *rows,
+        Row(SENTIMENT, "2", "text", "films, products, tweets, editorials", where),
         Row("folder:DIR", "", "resized to fit", "", "a folder with one sub-folder of PNG or JPEG per class"),
-        Row("text:FILE", "none", "text", "", "a .txt file, or a .jsonl file with an entry text in each line"),
+        Row("text:FILE", "of .jsonl", "text", "", "a .txt file, or a .jsonl file with text (and label) in each line"),
     ]
 
 

@@ -244,7 +244,8 @@ def _python_docs() -> Texts:
     return Texts("python-docs", train, held_out, [f"help topics of Python {platform.python_version()}"])
 
 
-def _of_file(path: Path, name: str) -> Texts:
+def read_content(path: Path, advice: str) -> bytes:
+    """A text file of unknown origin; UsageError for one that cannot be read, is too large, or is no text."""
     try:
         with regular_file(path) as file:
             content = file.read(MAX_BYTES + 1)
@@ -252,13 +253,26 @@ def _of_file(path: Path, name: str) -> Texts:
             raise ValueError(f"larger than {MAX_BYTES >> 20} MiB")
         if b"\0" in content[:8192]:
             raise ValueError("not a text file")
-        documents = [content] if path.suffix != ".jsonl" else _rows(content)
     except (OSError, ValueError) as error:
-        raise unreadable(path, error, "name a .txt file, or a .jsonl file with an entry text in each line") from error
-    texts = [document.decode(errors="replace") if isinstance(document, bytes) else document for document in documents]
+        raise unreadable(path, error, advice) from error
+    return content
+
+
+def broken_bytes(content: bytes, texts: Sequence[str]) -> list[str]:
+    """A remark on bytes that are no UTF-8, where there are any."""
     num_broken = sum(text.count("\ufffd") for text in texts) - content.count("\ufffd".encode())
-    remarks = [f"{num_broken} sequences of bytes are no UTF-8, and became U+FFFD"] if num_broken > 0 else []
-    return _checked(Texts(name, *_split(texts), remarks))
+    return [f"{num_broken} sequences of bytes are no UTF-8, and became U+FFFD"] if num_broken > 0 else []
+
+
+def _of_file(path: Path, name: str) -> Texts:
+    advice = "name a .txt file, or a .jsonl file with an entry text in each line"
+    content = read_content(path, advice)
+    try:
+        documents = [content] if path.suffix != ".jsonl" else _rows(content)
+    except ValueError as error:
+        raise unreadable(path, error, advice) from error
+    texts = [document.decode(errors="replace") if isinstance(document, bytes) else document for document in documents]
+    return _checked(Texts(name, *_split(texts), broken_bytes(content, texts)))
 
 
 def _rows(content: bytes) -> list[str]:

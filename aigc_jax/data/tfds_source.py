@@ -96,6 +96,35 @@ def read_texts(name: str, data_dir: str | None = None) -> tuple[list[str], list[
     return train, ["".join(held_out)] if all(len(texts) == 1 for texts in found.values()) else held_out
 
 
+def read_labelled_texts(
+    name: str, data_dir: str | None = None
+) -> tuple[tuple[list[str], np.ndarray], tuple[list[str], np.ndarray], list[str]]:
+    """Training and held-out texts of a prepared data set with their labels, and the names of the classes.
+
+    Held out is the split ``test``, or else ``validation``, or else the last tenth of ``train``.
+    """
+    place = _find(name, default_data_dir(data_dir))
+    parts = _read_splits(place, has_images=False)
+    features = dict(parts["train"].dataset_info.features.items())
+    class_names = getattr(features.get("label"), "names", None)
+    if "text" not in features or class_names is None:
+        raise UsageError(
+            f"tfds:{name} holds {', '.join(sorted(features))}, but no 'text' with a 'label': use another data set"
+        )
+    rows = _split_rows(place, {split: len(part) for split, part in parts.items()})
+    (train, held_out) = (_labelled(place, parts[split], indices) for split, indices in rows)
+    return train, held_out, list(class_names)
+
+
+def _labelled(place: Place, part: Any, indices: range) -> tuple[list[str], np.ndarray]:
+    try:
+        records = part.__getitems__(list(indices))
+        texts = [record["text"].decode(errors="replace") for record in records]
+        return texts, np.array([record["label"] for record in records], np.int32)
+    except Exception as error:  # array_record and protobuf each have their own
+        raise place.damaged(error) from error
+
+
 def _texts(place: Place, part: Any) -> list[str]:
     try:
         return [record["text"].decode(errors="replace") for record in part.__getitems__(list(range(len(part))))]

@@ -56,7 +56,8 @@ def load_classifier(name: str, config: TrainConfig, data: Data) -> Classifier:
         "data": fingerprint(data),
         "net": str(shapes),
     }
-    title = f"{data.name} classifier" + ("" if name == "classifier_digits" else f" ({name.partition('_')[0]})")
+    kind = {"mixer_digits": " (mixer)", "text_transformer": " (transformer)"}.get(name, "")
+    title = f"{data.name} classifier{kind}"
     entry = Entry(title, identity, settings.steps, shapes)
     variables = load_or_train(entry, functools.partial(_train_into, name, experiment, settings, data))
     return Classifier(title, experiment, variables, make_encode_fn(experiment, variables))
@@ -67,17 +68,24 @@ def _untrained(name: str, config: TrainConfig, data: Data) -> tuple[TrainConfig,
     module = load_config(name)
     default = module.Config()
     batch_size = min(default.batch_size, len(data.train))
+    first = data.train[0]
+    own = {"image_shape": first[IMAGE.name].shape} if IMAGE.name in first else _text_settings(config)
     settings = module.Config(
+        **own,
         steps=min(default.steps, MAX_EPOCHS * -(-len(data.train) // batch_size)),
         data=config.data,
         data_dir=config.data_dir,
-        image_shape=data.train[0][IMAGE.name].shape,
         num_classes=len(data.class_names),
         batch_size=batch_size,
         parallel="jit",
         log_every=250,
     )
     return settings, module.build(settings)
+
+
+def _text_settings(config: TrainConfig) -> dict[str, Any]:
+    """A classifier of texts sees them as the model does: in its tokens."""
+    return {name: getattr(config, name) for name in ("tokenizer", "vocabulary", "length")}
 
 
 class LoadedJudge(NamedTuple):

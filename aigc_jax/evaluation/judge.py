@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from aigc_jax.data.images import IMAGE
-from aigc_jax.train.worlds import modality_of
+from aigc_jax.train.worlds import modality_of, mode_names
 from aigc_jax.types import Modality, UsageError, World
 
 NO_JUDGE = "none"
@@ -89,8 +89,7 @@ def world_judge(world: World) -> Judge:
             attributes={name: np.asarray(values) for name, values in attributes.items()},
         )
 
-    names = [f"mode {index}" for index in range(world.num_modes)]
-    return Judge(world.name, predict, names, world, modality=modality_of(world))
+    return Judge(world.name, predict, mode_names(world), world, modality=modality_of(world))
 
 
 def classifier_judge(

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.types import Batch, Key, LossFn, LossTransform, Metrics, PyTree, Weighted
 
-AugmentFn = Callable[[Float[Array, "batch height width channel"], Array], Float[Array, "batch height width channel"]]
-"""``(images, keys) -> images``: one random change per example, from that example's key."""
+AugmentFn = Callable[[Any, Array], Any]
+"""``(examples, keys) -> examples``: one random change per example, from that example's key."""
 
 
 def augmented(augment_fn: AugmentFn) -> LossTransform:
-    """Transform of a loss: evaluate it on randomly changed images.
+    """Transform of a loss: evaluate it on randomly changed examples.
 
     Args:
         augment_fn: the change, for example :func:`random_affine` with its ranges bound.
@@ -84,3 +85,13 @@ def random_affine(
         return jnp.stack(channels, axis=-1)
 
     return jax.vmap(one)(images, keys)
+
+
+def drop_tokens(tokens: Int[Array, "batch length"], keys: Array, *, rate: float) -> Int[Array, "batch length"]:
+    """Leave tokens out: each becomes padding (-1) with probability ``rate``.
+
+    >>> drop_tokens(jnp.array([[3, 4, -1]]), jax.random.split(jax.random.key(0), 1), rate=0.0).tolist()
+    [[3, 4, -1]]
+    """
+    is_kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, tokens.shape[1:]))(keys)
+    return jnp.where(is_kept, tokens, -1)

@@ -100,6 +100,16 @@ class TextConfig(TrainConfig):
     """The tokenizer as JSON; empty to make it of the training text when training begins."""
 
 
+@dataclass(frozen=True)
+class LabelledTextConfig(TextConfig):
+    """The settings of an experiment on labelled text, see ``labelled_text_experiment`` of train/experiment.py."""
+
+    data: str = "world:reviews"
+    """The texts: text:FILE.jsonl (lines with text and label), sentiment, tfds:NAME or world:reviews."""
+    num_classes: int | None = None
+    """Number of classes; None for those of the data when training begins."""
+
+
 class Range(NamedTuple):
     """A range of finite numbers: at least ``low``, or above it, and below ``high``."""
 

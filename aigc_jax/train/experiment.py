@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,14 +13,16 @@ import jax.numpy as jnp
 from aigc_jax.data.arrays import reserve_for_judges
 from aigc_jax.data.files import visible
 from aigc_jax.data.images import IMAGE
+from aigc_jax.data.labelled import labelled_data, open_labelled_texts
 from aigc_jax.data.points import POINT
 from aigc_jax.data.sources import open_data
+from aigc_jax.data.text import NAME as TEXT
 from aigc_jax.data.text import open_texts, text_data, text_modality
 from aigc_jax.data.tokenizer import Tokenizer, make_tokenizer, read_tokenizer
-from aigc_jax.train.config import ImageConfig, TextConfig, TrainConfig
+from aigc_jax.train.config import ImageConfig, LabelledTextConfig, TextConfig, TrainConfig
 from aigc_jax.train.run_dir import read_run
 from aigc_jax.train.worlds import example_shape, world_data
-from aigc_jax.types import Algorithm, Conditions, Experiment, Modality, UsageError, World
+from aigc_jax.types import Algorithm, Conditions, Data, Experiment, Modality, UsageError, World
 from aigc_jax.worlds.catalog import open_world
 
 TextConfigT = TypeVar("TextConfigT", bound=TextConfig)
@@ -30,6 +33,10 @@ MAX_CLASSES = 1_000_000
 
 IMAGE_JUDGES = ("classifier_digits", "mixer_digits")
 """Configs of the classifiers that judge images: the first gives features too, the second a second opinion."""
+
+
+TEXT_JUDGES = ("text_classifier", "text_transformer")
+"""The same of text."""
 
 
 def image_experiment(
@@ -79,7 +86,62 @@ def open_tokenizer(config: TextConfig) -> Tokenizer:
     """The tokenizer of a run, or before there is one, that of the training text."""
     if config.vocabulary:
         return read_tokenizer(config.vocabulary)
-    return make_tokenizer(config.tokenizer, open_texts(config.data, config.data_dir).train)
+    return make_tokenizer(config.tokenizer, _documents(config))
+
+
+def open_num_classes(config: LabelledTextConfig) -> int:
+    """The number of classes of a run, or before there is one, that of the data."""
+    if config.num_classes is not None:
+        return config.num_classes
+    if config.data.startswith("world:"):
+        return open_world(config.data).num_modes
+    return len(open_labelled_texts(config.data, config.data_dir).class_names)
+
+
+def labelled_text_experiment(config: LabelledTextConfig, algorithm: Algorithm, tokenizer: Tokenizer) -> Experiment:
+    """An experiment on whole texts with a class each.
+
+    Args:
+        config: names the texts, the most tokens of one, and the number of classes, see :func:`open_num_classes`.
+        algorithm: what is trained on them.
+        tokenizer: from :func:`open_tokenizer`.
+
+    Returns:
+        The experiment, its conditions the classes; its texts are opened only when needed. Of ``world:reviews``, the
+        world judges samples; of other texts two classifiers do.
+
+    Raises:
+        UsageError: there is no such world of text, or its tokens are others.
+    """
+    num_classes = open_num_classes(config)
+    if config.data.startswith("world:"):
+        world = open_world(config.data)
+        found = example_shape(world)
+        if world.modality != TEXT or found != (config.length + 1,) or tokenizer.name != "bytes":
+            raise UsageError(
+                f"{world.name} holds {world.modality} of shape {' '.join(map(str, found))}, the model expects text of "
+                f"{config.length} {tokenizer.name}: pass --data world:reviews --tokenizer bytes --length 96"
+            )
+        return _of_world(world, algorithm, text_modality(tokenizer), num_classes, config.batch_size)
+
+    def open_checked() -> Data:
+        data = labelled_data(open_labelled_texts(config.data, config.data_dir), tokenizer, config.length)
+        if len(data.class_names) != num_classes:
+            raise UsageError(
+                f"{data.name} has {len(data.class_names)} classes, the model expects {num_classes}: pass "
+                f"--num-classes {len(data.class_names)}"
+            )
+        return data
+
+    modality = text_modality(tokenizer)
+    return Experiment(
+        algorithm=algorithm,
+        open_data=open_checked,
+        batch_spec=_spec(modality, (config.length + 1,), num_classes, config.batch_size),
+        modality=modality,
+        conditions=_conditions(num_classes),
+        judges=TEXT_JUDGES,
+    )
 
 
 def with_tokenizer(config: TextConfigT) -> TextConfigT:
@@ -146,6 +208,19 @@ def point_experiment(
             f"pass --num-classes {world.num_modes} or None"
         )
     return _of_world(world, algorithm, POINT, num_classes, config.batch_size)
+
+
+def _documents(config: TextConfig) -> Sequence[str]:
+    """The training text that a tokenizer is made of."""
+    if config.data.startswith("world:") and isinstance(config, LabelledTextConfig):
+        if config.tokenizer != "bytes":
+            raise UsageError(
+                f"texts of {config.data} are bytes, got --tokenizer {config.tokenizer}: leave the option out"
+            )
+        return ["the bytes", "are known"]
+    if isinstance(config, LabelledTextConfig):
+        return open_labelled_texts(config.data, config.data_dir).train.texts
+    return open_texts(config.data, config.data_dir).train
 
 
 def _check_images(world: World, config: ImageConfig) -> None:

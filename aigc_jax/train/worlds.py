@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -12,6 +12,8 @@ from aigc_jax.data.arrays import ArraySource
 from aigc_jax.data.images import IMAGE
 from aigc_jax.data.points import POINT
 from aigc_jax.data.prepare import Row
+from aigc_jax.data.text import text_modality
+from aigc_jax.data.tokenizer import bytes_tokenizer
 from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.types import Data, DataSource, Modality, World
 from aigc_jax.worlds.catalog import FACTS
@@ -21,6 +23,10 @@ NUM_POINTS = (50_000, 10_000)
 
 NUM_IMAGES = (5_000, 1_000)
 """The same of images."""
+
+NUM_TEXTS = (20_000, 2_000)
+"""The same of texts."""
+
 
 _BLOCK = 1000
 """Examples that are drawn at a time."""
@@ -33,7 +39,13 @@ def example_shape(world: World) -> tuple[int, ...]:
 
 def modality_of(world: World) -> Modality:
     """The kind of a world's examples."""
-    return {each.name: each for each in (IMAGE, POINT)}[world.modality]
+    kinds = {IMAGE.name: lambda: IMAGE, POINT.name: lambda: POINT, "tokens": lambda: text_modality(bytes_tokenizer())}
+    return kinds[world.modality]()
+
+
+def mode_names(world: World) -> Sequence[str]:
+    """The names of a world's modes."""
+    return world.mode_names or [f"mode {index}" for index in range(world.num_modes)]
 
 
 def world_data(world: World, *, is_labelled: bool) -> Callable[[], Data]:
@@ -42,8 +54,8 @@ def world_data(world: World, *, is_labelled: bool) -> Callable[[], Data]:
     @functools.cache
     def open_data() -> Data:
         keys = split_by_name(jax.random.key(0), "train", "held_out")
-        names = [f"mode {index}" for index in range(world.num_modes)] if is_labelled else []
-        num_train, num_held_out = NUM_IMAGES if world.modality == IMAGE.name else NUM_POINTS
+        names = mode_names(world) if is_labelled else []
+        num_train, num_held_out = _num_examples(world.modality)
         draw = jax.jit(lambda keys: _labelled(world, keys))
         train, held_out = (
             _source(world, draw, example_keys(keys[part], num), is_labelled=is_labelled)
@@ -59,11 +71,14 @@ def list_worlds() -> list[Row]:
     """The worlds by name, for ``aigc-jax data list``."""
     rows = []
     for name, (num_modes, modality, shape, description) in FACTS.items():
-        is_image = modality == IMAGE.name
-        shown = " x ".join(map(str, shape)) if is_image else f"{shape[0]}-D"
-        examples = "train {}, held out {}".format(*(NUM_IMAGES if is_image else NUM_POINTS))
+        shown = {IMAGE.name: " x ".join(map(str, shape)), POINT.name: f"{shape[0]}-D"}.get(modality, "text")
+        examples = "train {}, held out {}".format(*_num_examples(modality))
         rows.append(Row(f"world:{name}", str(num_modes), shown, examples, f"drawn when needed: {description}"))
     return rows
+
+
+def _num_examples(modality: str) -> tuple[int, int]:
+    return {IMAGE.name: NUM_IMAGES, POINT.name: NUM_POINTS, "tokens": NUM_TEXTS}[modality]
 
 
 def _labelled(world: World, keys: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -79,13 +79,14 @@ class World(NamedTuple):
     sample: Callable[[Array, int, Condition], Array]  # (key or keys, num_samples, condition) -> examples
     violation: Callable[[Array], Array]  # examples [N, ...] -> index of violation_names, int32 [N]
     mode: Callable[[Array], Array]  # examples [N, ...] -> own or nearest mode, int32 [N]
-    modality: str  # name of the kind of its examples, ``image`` or ``point``
+    modality: str  # name of the kind of its examples: ``image``, ``point`` or ``tokens``
     log_prob: Callable[[Array], Array] | None = None  # examples [N, ...] -> log density in nats [N], if known
     denoise: ExactDenoiseFn | None = None  # the exact denoiser, if known
     withheld: Sequence[int] = ()  # legal modes that are not in the training data
     attributes: Mapping[str, Sequence[str]] = {}  # {attribute: names of its values}, combined or left free by modes
     mode_attributes: Mapping[str, np.ndarray] = {}  # {attribute: value of each mode, int32 [num_modes]}
     read: Callable[[Array], dict[str, Array]] | None = None  # examples -> {attribute: int32 [N]}, -1 for unreadable
+    mode_names: Sequence[str] = ()  # of the modes; () for numbers
 
     def is_valid(self, examples: Array) -> Array:
         """Whether each example has no violation: bool [N]."""

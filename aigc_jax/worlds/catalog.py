@@ -10,6 +10,7 @@ from aigc_jax.worlds.dots import dots, even_dots, parity
 from aigc_jax.worlds.factors import factors
 from aigc_jax.worlds.mixture import UNEQUAL_WEIGHTS, aithal_grid, cross, grid, line, ring
 from aigc_jax.worlds.puzzles import digit_sums, sudoku
+from aigc_jax.worlds.reviews import reviews
 from aigc_jax.worlds.shapes import shapes
 
 WORLDS: dict[str, Callable[[], World]] = {
@@ -28,8 +29,9 @@ WORLDS: dict[str, Callable[[], World]] = {
     "sums": digit_sums,
     "sudoku": sudoku,
     "factors": factors,
+    "reviews": reviews,
 }
-"""``{name: constructor}``: worlds of points first, then of images."""
+"""``{name: constructor}``: worlds of points first, then of images, then of text."""
 
 FACTS = {
     "ring8": (8, "point", (2,), "Gaussians on a ring"),
@@ -47,6 +49,7 @@ FACTS = {
     "sums": (19, "image", (28, 28, 1), "two pairs of digits of the same sum"),
     "sudoku": (24, "image", (32, 32, 1), "four by four grids"),
     "factors": (72, "image", (32, 32, 3), "shape, size, colour, place"),
+    "reviews": (2, "tokens", (97,), "reviews of two sentiments"),
 }
 """``{name: (modes, modality, shape, description)}``: a list of worlds need not build them, which takes seconds."""
 

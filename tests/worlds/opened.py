@@ -43,7 +43,9 @@ class Opened(NamedTuple):
     def judged(self, images):
         """Names of violations, and modes, of up to NUM images."""
         padded = np.concatenate([images, np.repeat(images[:1], NUM - len(images), axis=0)])
-        violation, mode = self.judge(jnp.asarray(padded, jnp.float32))
+        violation, mode = self.judge(
+            jnp.asarray(padded, None if np.issubdtype(padded.dtype, np.integer) else jnp.float32)
+        )
         names = [self.world.violation_names[index] for index in violation]
         return names[: len(images)], mode[: len(images)].tolist()
 

@@ -20,10 +20,11 @@ IMAGES = {
     "sudoku": (32, 32, 1),
     "factors": (32, 32, 3),
 }
+TEXTS = {"reviews": (97,)}
 
 
 def test_worlds_are_all_in_a_table():
-    assert set(WORLDS) == set(POINTS) | set(IMAGES) == set(FACTS)
+    assert set(WORLDS) == set(POINTS) | set(IMAGES) | set(TEXTS) == set(FACTS)
 
 
 @pytest.mark.parametrize("name", WORLDS)
@@ -31,7 +32,7 @@ def test_facts_are_those_of_the_world(name):
     num_modes, modality, shape, _ = FACTS[name]
     world = opened(name).world
     assert (num_modes, modality) == (world.num_modes, world.modality)
-    assert modality == ("point" if name in POINTS else "image")
+    assert modality == ("point" if name in POINTS else "tokens" if name in TEXTS else "image")
     assert shape == jax.eval_shape(lambda: world.sample(jax.random.key(0), 1, None)).shape[1:]
 
 
@@ -40,8 +41,8 @@ def test_facts_are_those_of_the_world(name):
 def test_world_samples_are_valid_with_modes_by_weight(name):
     world, free, asked = opened(name).world, *opened(name).examples()
     assert world.name == f"world:{name}"
-    assert free.dtype == asked.dtype == np.float32
-    assert free.shape == asked.shape == (NUM, *IMAGES.get(name, (POINTS.get(name),)))
+    assert free.dtype == asked.dtype == (np.int32 if name in TEXTS else np.float32)
+    assert free.shape == asked.shape == (NUM, *{**IMAGES, **TEXTS}.get(name, (POINTS.get(name),)))
     names, modes = opened(name).judged(np.asarray(free))
     assert set(names) == {"valid"} == {world.violation_names[0]}
     counts, weights = np.bincount(modes, minlength=world.num_modes), np.asarray(world.mode_weights)
@@ -97,5 +98,5 @@ def test_world_log_prob_is_higher_at_examples_than_near_them(name):
 
 def test_open_world_lists_the_names_for_an_unknown_one():
     for name in ("digits", "world:", "world:mars"):
-        with pytest.raises(UsageError, match=r"world:ring8, world:grid25, .*world:factors; got"):
+        with pytest.raises(UsageError, match=r"world:ring8, world:grid25, .*world:reviews; got"):
             open_world(name)

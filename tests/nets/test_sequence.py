@@ -1,0 +1,42 @@
+"""Classifiers of tokens: padding changes nothing, order changes something."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aigc_jax.losses.augmentation import drop_tokens
+from aigc_jax.nets.sequence import ConvSequenceClassifier, TransformerSequenceClassifier
+
+NETS = {
+    "conv": ConvSequenceClassifier(3, 11, width=8, depth=2, num_features=4),
+    "transformer": TransformerSequenceClassifier(3, 11, width=8, depth=1, head_width=4, num_features=4),
+}
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_sequence_classifier_does_not_depend_on_padding(kind, rng):
+    net = NETS[kind]
+    tokens = jnp.asarray(rng.integers(0, 11, (3, 7)), jnp.int32)
+    tokens = tokens.at[1, 5:].set(-1)
+    variables = net.init(jax.random.key(0), tokens)
+    # Zeros of the last layers of blocks would hide what attention sees.
+    variables = jax.tree.map(lambda leaf: leaf + 0.3 * jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), variables)
+    logits, features = net.apply(variables, tokens)
+    assert (logits.shape, features.shape) == ((3, 3), (3, 4))
+    padded, _ = net.apply(variables, jnp.pad(tokens, ((0, 0), (0, 6)), constant_values=-1))
+    np.testing.assert_allclose(logits, padded, atol=1e-4)
+    alone, _ = net.apply(variables, tokens[1:2, :5])
+    np.testing.assert_allclose(logits[1:2], alone, atol=1e-4)
+    turned, _ = net.apply(variables, tokens[:, ::-1])
+    assert np.abs(np.asarray(turned - logits)[[0, 2]]).max() > 1e-3
+    # No token at all: no NaN.
+    assert np.isfinite(np.asarray(net.apply(variables, jnp.full((1, 4), -1))[0])).all()
+
+
+def test_drop_tokens_leaves_out_a_share_by_the_key_of_each_example():
+    tokens, keys = jnp.ones((4, 1000), jnp.int32), jax.random.split(jax.random.key(0), 4)
+    dropped = np.asarray(drop_tokens(tokens, keys, rate=0.25))
+    share = (dropped == -1).mean()
+    assert share == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / 4000))
+    np.testing.assert_array_equal(drop_tokens(tokens[2:], keys[2:], rate=0.25), dropped[2:])
