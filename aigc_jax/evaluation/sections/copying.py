@@ -40,7 +40,8 @@ def copying(evidence: Evidence) -> Section:
     found = memorization(vectors, real, ours, num_neighbors=NUM_NEIGHBORS)
     is_real, is_ours = found.held_out.is_authentic, found.samples.is_authentic
     details: Details = {"reference": float(is_real.mean()), "reference_title": "real held-out examples"}
-    left_out, copies = dict.fromkeys(_NAMES[:2], NO_TEXT), None
+    left_out: dict[str, str] = {name: NO_TEXT for name in _NAMES[:2]}
+    copies = None
     measurements = [proportion("authenticity", int(is_ours.sum()), len(is_ours), **details)]
     checks: list[Comparison] = []
     try:
