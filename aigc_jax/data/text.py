@@ -173,8 +173,6 @@ def text_modality(tokenizer: Tokenizer) -> Modality:
     def load(tokens: np.ndarray) -> np.ndarray:
         if not np.issubdtype(tokens.dtype, np.integer) or tokens.ndim != 2:
             raise UsageError(f"expected tokens as integers [N, L], got {tokens.dtype} {list(tokens.shape)}: convert")
-        if (np.diff((tokens == PAD).astype(np.int8), axis=1) < 0).any():
-            raise UsageError(f"expected {PAD} after the end of a text alone, got it within one: cut the texts there")
         if tokens.size and (tokens.min() < PAD or tokens.max() >= num_levels):
             raise UsageError(
                 f"expected tokens in 0 to {num_levels - 1}, and {PAD} after the end, got {tokens.min()} to "
