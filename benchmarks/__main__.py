@@ -4,6 +4,7 @@
     python -m benchmarks diffusion --against torch     the U-Net of flow_digits: training step and DDIM sampling
     python -m benchmarks dit --against torch           training step of DiT-B/2; PyTorch eager and compiled
     python -m benchmarks unet --against torch          training step of DDPM's U-Net, likewise
+    python -m benchmarks text --against torch          gpt_shakespeare: training step, and sampling with a cache
     python -m benchmarks depth                         a transformer by its depth: compilation, blocks scanned or not
     python -m benchmarks memory                        a state on each of 8 devices, by the fsdp axis of the mesh
     python -m benchmarks metrics --against prdc        precision, recall, density and coverage of 10,000 examples
@@ -25,7 +26,7 @@ from collections.abc import Sequence
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 from aigc_jax.types import UsageError
-from benchmarks import denoisers, depth, diffusion, gan, memory, metrics
+from benchmarks import denoisers, depth, diffusion, gan, memory, metrics, text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,9 +49,10 @@ def _parser() -> argparse.ArgumentParser:
         "diffusion": ("step and sampling time of flow_digits", diffusion.run),
         "dit": ("step time of a diffusion transformer", denoisers.run),
         "unet": ("step time of DDPM's U-Net", denoisers.run),
+        "text": ("step and sampling time of gpt_shakespeare", text.run),
     }
-    for name, (text, run) in texts.items():
-        command = commands.add_parser(name, help=text)
+    for name, (title, run) in texts.items():
+        command = commands.add_parser(name, help=title)
         command.set_defaults(run=run)
         command.add_argument("--steps", type=_positive, default=16, help="training steps in a round (default 16)")
         command.add_argument("--rounds", type=_positive, default=9, help="rounds (default 9)")
@@ -58,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "diffusion":
             command.add_argument("--num-images", type=_positive, default=64, help="images sampled at once (default 64)")
             command.add_argument("--sampling-steps", type=_positive, default=50, help="DDIM steps (default 50)")
+        if name == "text":
+            command.add_argument("--length", type=_positive, default=64, help="tokens of a text (default 64)")
+            command.add_argument("--num-texts", type=_positive, default=64, help="texts drawn at once (default 64)")
         if name in denoisers.SIZES:
             sizes = [*denoisers.SIZES[name]]
             command.add_argument("--size", choices=sizes, default=sizes[0], help=f"default {sizes[0]}; tiny for a try")

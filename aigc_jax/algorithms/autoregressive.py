@@ -24,7 +24,8 @@ from aigc_jax.nets.adapters import Adapter
 from aigc_jax.nets.decoder import Cache, Decoder
 from aigc_jax.players import single_player
 from aigc_jax.rng import example_keys, split_by_name
-from aigc_jax.samplers.decoding import Decoding, SequenceModel, decode
+from aigc_jax.samplers.beam import beam_search
+from aigc_jax.samplers.decoding import Decoding, decode, differs, guided
 from aigc_jax.types import (
     NUM_BYTES,
     NUM_TOKENS,
@@ -35,6 +36,8 @@ from aigc_jax.types import (
     Key,
     Metrics,
     PyTree,
+    SequenceModel,
+    Sequences,
     UsageError,
     Variables,
     Weighted,
@@ -134,8 +137,6 @@ def autoregressive(
     (2, 4)
     """
     sampling = Decoding() if sampling is None else sampling
-    vocab_size = model.net.vocab_size
-    processor = sampling.processor(vocab_size, model.end)
 
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Weighted, tuple[PyTree, Metrics]]:
         tokens = _tokens_of(batch)
@@ -160,16 +161,13 @@ def autoregressive(
             rows[NUM_BYTES] = jnp.sum(jnp.where(targets >= 0, sizes, 0), axis=1)
         return rows
 
+    draw = _sampler(model, sampling)
+
     def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
-        keys = split_by_name(example_keys(key, num_samples), "token")["token"]
-        prompt = jnp.full((num_samples, 1), model.start, jnp.int32) if condition is None else jnp.asarray(condition)
-        if prompt.ndim != 2 or len(prompt) != num_samples:
-            raise UsageError(
-                f"expected a prompt for each of {num_samples} samples, int32 [{num_samples}, P], got "
-                f"{list(prompt.shape)}: make them by Modality.prompts"
-            )
-        sequences = model.sequence_model(variables["params"][PLAYER])
-        return decode(sequences, prompt, keys, length=sampling.length, end=model.end, processor=processor).tokens
+        return draw(model_of(variables), example_keys(key, num_samples), condition)
+
+    def model_of(variables: Variables) -> SequenceModel:
+        return model.sequence_model(variables["params"][PLAYER])
 
     def init_fn(key: Key, batch: Batch) -> PyTree:
         tokens = _tokens_of(batch)
@@ -188,8 +186,38 @@ def autoregressive(
     options: Any = {"ema_decay": ema_decay, "num_microbatches": num_microbatches, "axis_name": axis_name}
     detectors = {"nll": Detector(score, is_typical_best=True)}
     init, step = single_player(PLAYER, loss_fn, tx, init_fn, **options)
-    algorithm = Algorithm(init, step, sample, evaluate, detectors=detectors, logits=logits_fn)
+    sequences = Sequences(model_of, draw)
+    algorithm = Algorithm(init, step, sample, evaluate, sequences=sequences, detectors=detectors, logits=logits_fn)
     return algorithm if adapter is None else finetuned(algorithm, PLAYER, loss_fn, tx, init_fn, adapter, **options)
+
+
+def _sampler(model: TokenModel, sampling: Decoding) -> Callable[[SequenceModel, Array, Condition], Array]:
+    """The sampler of settings, for this model of sequences or another one of the same tokens."""
+    processor = sampling.processor(model.net.vocab_size, model.end)
+
+    def draw(sequences: SequenceModel, keys: Array, condition: Condition) -> Array:
+        num = len(keys)
+        prompt = jnp.full((num, 1), model.start, jnp.int32) if condition is None else jnp.asarray(condition)
+        if prompt.ndim != 2 or len(prompt) != num:
+            raise UsageError(
+                f"expected a prompt for each of {num} samples, int32 [{num}, P], got {list(prompt.shape)}: "
+                "make them by Modality.prompts"
+            )
+        if differs(sampling.guidance, 1.0):
+            sequences = guided(sequences, sampling.guidance)
+        if sampling.num_beams > 1:
+            return beam_search(
+                sequences,
+                prompt,
+                length=sampling.length,
+                end=model.end,
+                num_beams=sampling.num_beams,
+                processor=processor,
+            ).tokens
+        keys = split_by_name(keys, "token")["token"]
+        return decode(sequences, prompt, keys, length=sampling.length, end=model.end, processor=processor).tokens
+
+    return draw
 
 
 def _tokens_of(batch: Batch) -> Array:

@@ -84,6 +84,7 @@ def finetuned(
     def of_merged(fn: Callable[..., Any]) -> Callable[..., Any]:
         return functools.wraps(fn)(lambda variables, *given: fn(merged(variables), *given))
 
+    sequences = algorithm.sequences
     players = [Player(ADAPTER, adapted_loss, tx)]
     step = make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches)
     return algorithm._replace(
@@ -92,6 +93,7 @@ def finetuned(
         sample=algorithm.sample and of_merged(algorithm.sample),
         evaluate=algorithm.evaluate and of_merged(algorithm.evaluate),
         logits=algorithm.logits and of_merged(algorithm.logits),
+        sequences=sequences and sequences._replace(model=of_merged(sequences.model)),
         merged=merged if adapter.is_plain else None,
         detectors={name: each._replace(score=of_merged(each.score)) for name, each in algorithm.detectors.items()},
     )

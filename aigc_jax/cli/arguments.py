@@ -121,6 +121,14 @@ class Sample(Adjusted):
     """Class of all samples, by name or number; None takes the classes in turn."""
     prompt: str | None = None
     """Text that all samples of a model of text begin with."""
+    prompts: Path | None = None
+    """A file of prompts that samples take in turn: one a line, or .jsonl with an entry prompt."""
+    expert: Path | None = None
+    """A run of the same tokens whose logits are added --alpha times, those of --anti-expert being subtracted."""
+    anti_expert: Path | None = None
+    """The run that --expert is compared with."""
+    alpha: float = 1.0
+    """Weight of the difference of the experts."""
     seed: int = 0
     """Which sequence of samples."""
     out: Path | None = None
@@ -235,6 +243,22 @@ class Likelihood(Adjusted):
     """Of the draws; example i has its own, whatever the batch size."""
     batch_size: int = 50
     """Examples at once: changes memory and speed only."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prompt(Trained):
+    """Measure prompt templates: how often the answer of a model of text is right, with intervals."""
+
+    templates: Path
+    """A file of templates, one a line, or .jsonl with an entry template: {name} stands for a field of a case."""
+    cases: Path
+    """A .jsonl file of cases: fields, and the expected answer."""
+    temperature: float = 0.0
+    """Of the answers; 0 takes the likeliest."""
+    seed: int = 0
+    """Of the answers, and of the halves that the winner is chosen on and measured on."""
+    out: Path | None = None
+    """A .json file of all figures and answers; None prints the table alone."""
 
 
 @dataclasses.dataclass(frozen=True)

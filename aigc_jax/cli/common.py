@@ -7,16 +7,21 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from aigc_jax.cli.arguments import Adjusted, Trained
 from aigc_jax.data.export import file_name
+from aigc_jax.data.files import parse_json, regular_file, unreadable, visible
 from aigc_jax.runs import load_run
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.run_dir import checkpoint_steps
 from aigc_jax.types import Conditions, Experiment, UsageError, Variables
+
+MAX_BYTES = 2**26
+"""Size limit of a file of prompts, templates or cases."""
 
 
 def default_out(arguments: Trained, command: str, options: Mapping[str, object], suffix: str = ".png") -> Path:
@@ -48,9 +53,37 @@ def load(arguments: Trained) -> tuple[Experiment, TrainConfig, Variables]:
 def with_prompts(experiment: Experiment, prompts: Sequence[str]) -> Experiment:
     """An experiment whose conditions are prompts."""
     if experiment.modality.prompts is None:
-        raise UsageError(f"got --prompt, but this run makes {experiment.modality.name}s: leave the option out")
+        raise UsageError(f"got a prompt, but this run makes {experiment.modality.name}s: leave the option out")
     table = experiment.modality.prompts(prompts)
+    sizes, limit = (table >= 0).sum(axis=1) - 1, experiment.example_shape[0] - 1
+    if sizes.max() > limit:
+        text = visible(prompts[int(sizes.argmax())][:20])
+        raise UsageError(
+            f"the prompt {text!r}... has {sizes.max()} tokens, and this model was trained on {limit} at once: shorten "
+            f"it to {limit}, or train with --length {sizes.max()}"
+        )
     return experiment._replace(conditions=Conditions(prompts, lambda ids: jnp.asarray(table)[ids]))
+
+
+def read_rows(path: Path, name: str) -> list[dict[str, Any]]:
+    """Rows of a .jsonl file, each an object with a text ``name``; of another file its lines are these texts."""
+    try:
+        with regular_file(path) as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"larger than {MAX_BYTES >> 20} MiB")
+        lines = [line for line in content.decode().splitlines() if line.strip()]
+        is_json = path.suffix == ".jsonl"
+        rows = [parse_json(line) if is_json else {name: line.replace("\\n", "\n")} for line in lines]
+        for number, row in enumerate(rows, 1):
+            if not isinstance(row, dict) or not isinstance(row.get(name), str) or not row[name]:
+                raise ValueError(f"line {number} has no entry {name}")
+        if not rows:
+            raise ValueError("it is empty")
+    except (OSError, ValueError) as error:
+        advice = f"write one {name} a line, or objects with an entry {name} in a .jsonl file"
+        raise unreadable(path, error, advice) from error
+    return rows
 
 
 def condition_number(experiment: Experiment, condition: str | None) -> int | None:

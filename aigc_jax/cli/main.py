@@ -37,6 +37,7 @@ usage: aigc-jax COMMAND ...
   evaluate RUN      measure how far a run can be relied on, and write its report
   evaluate --samples FILE|FOLDER --reference DATA     likewise, for samples of any origin
   compare RUN RUN   put the reports of evaluated runs side by side, with paired differences
+  prompt RUN --templates FILE --cases FILE      how often each prompt template leads to the right answer, with intervals
   likelihood RUN    how likely a run finds held-out examples: nats, bits/dim
   latents RUN       reconstructions, interpolations and traversals of an autoencoder
   verify RUN        whether its samples are the same here, bit for bit, or why they are not
@@ -56,6 +57,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "Evaluate", "evaluate_run"),
     "evaluate --samples": ("evaluate_samples", "EvaluateSamples", "evaluate_given_samples"),
     "compare": ("compare", "Compare", "compare_runs"),
+    "prompt": ("prompt", "Prompt", "prompt"),
     "likelihood": ("likelihood", "Likelihood", "likelihood"),
     "latents": ("latents", "Latents", "latents"),
     "verify": ("verify", "Verify", "verify"),

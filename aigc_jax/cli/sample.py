@@ -5,13 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 
 from aigc_jax.cli.arguments import Sample
-from aigc_jax.cli.common import condition_number, default_out, ids_of, load, named_class, names_of, with_prompts
+from aigc_jax.cli.common import (
+    condition_number,
+    default_out,
+    ids_of,
+    load,
+    named_class,
+    names_of,
+    read_rows,
+    with_prompts,
+)
+from aigc_jax.inference.experts import with_experts
 from aigc_jax.inference.sampling import SampleBlocksFn, make_sample_fn
 from aigc_jax.progress import Progress
-from aigc_jax.types import Modality, UsageError, WriteFn
+from aigc_jax.runs import load_run
+from aigc_jax.train.config import TrainConfig
+from aigc_jax.types import Experiment, Modality, UsageError, Variables, WriteFn
 
 BLOCK = 1024
 
@@ -21,14 +34,16 @@ def sample(arguments: Sample) -> int:
     num = arguments.num
     if num < 1:
         raise UsageError(f"expected at least one sample, got {num}: pass --num 1 or more")
-    experiment, _, variables = load(arguments)
-    if arguments.prompt is not None:
-        experiment = with_prompts(experiment, [arguments.prompt])
+    experiment, config, variables = load(arguments)
+    prompts, named = _prompts(arguments)
+    if prompts:
+        experiment = with_prompts(experiment, prompts)
+    experiment, variables, mixed = _with_experts(arguments, experiment, config, variables)
     writers, names = experiment.modality.writers, names_of(experiment)
     suffix = _suffix(arguments.out, writers)
     number = condition_number(experiment, arguments.condition)
-    prompt = {} if arguments.prompt is None else {"prompt": arguments.prompt}
-    options = {"seed": arguments.seed, "num": num, **named_class(number, names), **prompt, **arguments.overrides}
+    named = {**named_class(number, names), **named, **mixed}
+    options = {"seed": arguments.seed, "num": num, **named, **arguments.overrides}
     out = arguments.out or default_out(arguments, "sample", options, suffix)
     ids = ids_of(experiment, number, num)
     draw = make_sample_fn(experiment, variables, arguments.seed)
@@ -36,6 +51,40 @@ def sample(arguments: Sample) -> int:
     of = "" if number is None else f" of class {number} ({names[number]})"
     print(f"wrote {num} samples{of} to {out}")
     return 0
+
+
+def _prompts(arguments: Sample) -> tuple[list[str], dict[str, object]]:
+    """The prompts of the command, if any, and how files of their samples are named."""
+    if arguments.prompts is not None and arguments.prompt is not None:
+        raise UsageError("got --prompt and --prompts: pass one of them")
+    if arguments.prompts is not None:
+        return [row["prompt"] for row in read_rows(arguments.prompts, "prompt")], {"prompts": arguments.prompts.stem}
+    if arguments.prompt is not None:
+        return [arguments.prompt], {"prompt": arguments.prompt}
+    return [], {}
+
+
+def _with_experts(
+    arguments: Sample, experiment: Experiment, config: TrainConfig, variables: Variables
+) -> tuple[Experiment, Variables, dict[str, object]]:
+    """The experiment with the sampler of three runs, their variables, and how files of the samples are named."""
+    paths = {"expert": arguments.expert, "anti_expert": arguments.anti_expert}
+    if not any(paths.values()):
+        return experiment, variables, {}
+    if not all(paths.values()):
+        raise UsageError("expected --expert RUN and --anti-expert RUN together: pass both")
+    loaded = {name: load_run(path) for name, path in paths.items() if path is not None}
+    tokens = getattr(config, "vocabulary", None)
+    for name, (_, settings, _) in loaded.items():
+        if getattr(settings, "vocabulary", None) != tokens:
+            raise UsageError(
+                f"{paths[name]} has other tokens than {arguments.run}: train both with one --tokenizer and text"
+            )
+    experiment = with_experts(experiment, *(other for other, _, _ in loaded.values()))
+    joined = {"base": variables, **{name: own for name, (_, _, own) in loaded.items()}}
+    joined["alpha"] = jnp.float32(arguments.alpha)
+    named = {name: path.name for name, path in paths.items() if path is not None}
+    return experiment, joined, {**named, "alpha": arguments.alpha}
 
 
 def _suffix(out: Path | None, writers: Mapping[str, WriteFn]) -> str:

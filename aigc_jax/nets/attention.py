@@ -57,8 +57,7 @@ def attention(
     """
     # Without limits where none is met: fused kernels have no windows.
     local = (window - 1, 0) if window is not None and window < query.shape[1] else None
-    if kind == "auto":
-        kind = "cudnn" if has_fused_attention(_default_device(), query.shape[-1], query.dtype) else "xla"
+    kind = resolved_kind(kind, query.shape[-1], query.dtype)
     with jax.numpy_dtype_promotion("standard"):  # jax promotes 16 bits itself
         return jax.nn.dot_product_attention(
             query,
@@ -69,6 +68,30 @@ def attention(
             local_window_size=local,
             implementation=kind,
         )
+
+
+def grouped_attention(
+    query: Float[Array, "batch length head channel"],
+    key: Float[Array, "batch kv_head size channel"],
+    value: Float[Array, "batch kv_head size channel"],
+    mask: Bool[Array, "batch length size"],
+) -> Float[Array, "batch length head channel"]:
+    """Attention where each head of keys and values is one block of memory, and groups of query heads may share one.
+
+    On a CPU jax's own takes three times as long in training, and four times with a cache, which it moves at each token.
+    """
+    batch, length, _, channels = query.shape
+    grouped = query.reshape(batch, length, key.shape[1], -1, channels) * channels**-0.5
+    scores = jnp.einsum("blkgd,bktd->bkglt", grouped, key, preferred_element_type=jnp.float32)
+    weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores, -1e30)).astype(value.dtype)
+    return jnp.einsum("bkglt,bktd->blkgd", weights, value).reshape(query.shape)
+
+
+def resolved_kind(kind: AttentionKind, head_width: int, dtype: Any) -> Literal["xla", "cudnn"]:
+    """The kernel that auto stands for on this process's device."""
+    if kind != "auto":
+        return kind
+    return "cudnn" if has_fused_attention(_default_device(), head_width, dtype) else "xla"
 
 
 def has_fused_attention(device: Any, head_width: int, dtype: Any) -> bool:

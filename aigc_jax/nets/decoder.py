@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from optax.contrib import MuonDimensionNumbers
 
-from aigc_jax.nets.attention import AttentionKind, attention
+from aigc_jax.nets.attention import AttentionKind, attention, grouped_attention, resolved_kind
+from aigc_jax.nets.dense import dense_product
 from aigc_jax.nets.dropout import Dropout
 from aigc_jax.nets.norm import LayerNorm
 from aigc_jax.nets.remat import Remat, rematerialized
@@ -26,27 +27,48 @@ ReLU."""
 _init = nn.initializers.normal(0.02)
 
 
-class Cache(NamedTuple):
-    """Keys and values of the tokens so far: what the next one needs of them. Of a fixed size, so compiled once."""
+class LayerCache(NamedTuple):
+    """Keys and values of one block."""
 
-    key: Float[Array, "depth batch size kv_head channel"]
-    value: Float[Array, "depth batch size kv_head channel"]
+    key: Float[Array, "batch kv_head size channel"]
+    value: Float[Array, "batch kv_head size channel"]
+
+
+class Cache(NamedTuple):
+    """Keys and values of the tokens so far: what the next one needs of them. Of a fixed size, so compiled once.
+
+    Those of each block are arrays of their own: a loop over tokens writes into them, and copies none.
+    """
+
+    layers: tuple[LayerCache, ...]
     length: Int[Array, " batch"]  # number of tokens so far
 
 
-def rotate(x: Float[Array, "batch length head channel"], position: Int[Array, "batch length"]) -> Array:
-    """Rotary position embedding: pairs of channels (i, i + C/2) turned by position / 10000^(2 i / C).
+class Rotation(NamedTuple):
+    """Cosines and sines of rotary positions, the same for all blocks."""
+
+    cos: Float[Array, "batch length 1 half"]
+    sin: Float[Array, "batch length 1 half"]
+
+
+def rotation(position: Int[Array, "batch length"], num_channels: int) -> Rotation:
+    """The angles position / 10000^(2 i / C) of the C / 2 pairs of channels."""
+    half = num_channels // 2
+    frequency = 10_000.0 ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    angle = position[..., None, None].astype(jnp.float32) * frequency[None, None, None]
+    return Rotation(jnp.cos(angle), jnp.sin(angle))
+
+
+def rotate(x: Float[Array, "batch length head channel"], by: Rotation) -> Array:
+    """Rotary position embedding: pairs of channels (i, i + C/2) turned by the angles of their positions.
 
     The product of a rotated query and key depends on the difference of their positions alone.
 
     Reference:
         Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021, equation 34.
     """
-    half = x.shape[-1] // 2
-    frequency = 10_000.0 ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angle = position[..., None, None].astype(jnp.float32) * frequency[None, None, None]
     first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    turned = [first * jnp.cos(angle) - second * jnp.sin(angle), second * jnp.cos(angle) + first * jnp.sin(angle)]
+    turned = [first * by.cos - second * by.sin, second * by.cos + first * by.sin]
     return jnp.concatenate(turned, axis=-1).astype(x.dtype)
 
 
@@ -60,7 +82,6 @@ class DecoderBlock(nn.Module):
     mlp_ratio: int
     norm: DecoderNormKind
     has_qk_norm: bool
-    is_rotary: bool
     dropout: float
     attention: AttentionKind
     dtype: Any
@@ -71,18 +92,19 @@ class DecoderBlock(nn.Module):
         self,
         x: Float[Array, "batch length channel"],
         position: Int[Array, "batch length"],
-        cache: tuple[Array, Array] | None,
+        turn: Rotation | None,
+        cache: LayerCache | None,
         keys: Keys | None,
-    ) -> tuple[Array, tuple[Array, Array] | None]:
-        """[B, L, C], the positions of its tokens, and this layer's cache [B, T, H, D] -> [B, L, C], the new cache."""
-        h, cache = self._attend(self._norm("attention_norm")(x), position, cache)
+    ) -> tuple[Array, LayerCache | None]:
+        """[B, L, C], its positions, their rotation if they are rotary, this block's cache -> [B, L, C], a new cache."""
+        h, cache = self._attend(self._norm("attention_norm")(x), position, turn, cache)
         x = x + Dropout(self.dropout, name="attention_dropout")(h, keys)
         h = self._perceptron(self._norm("mlp_norm")(x))
         return x + Dropout(self.dropout, name="mlp_dropout")(h, keys), cache
 
     def _attend(
-        self, x: Array, position: Array, cache: tuple[Array, Array] | None
-    ) -> tuple[Array, tuple[Array, Array] | None]:
+        self, x: Array, position: Array, turn: Rotation | None, cache: LayerCache | None
+    ) -> tuple[Array, LayerCache | None]:
         batch, length, channels = x.shape
         num_heads = channels // self.head_width
         num_kv_heads = self.num_kv_heads or num_heads
@@ -93,19 +115,22 @@ class DecoderBlock(nn.Module):
         )
         if self.has_qk_norm:
             query, key = self._norm("query_norm")(query), self._norm("key_norm")(key)
-        if self.is_rotary:
-            query, key = rotate(query, position), rotate(key, position)
-        if cache is not None:
-            key, value = cache = (_written(cache[0], key, position[:, 0]), _written(cache[1], value, position[:, 0]))
-        mask = None
-        if cache is not None or self.num_prompt_tokens:
-            # As many places up to its own as in training, and a soft prompt; a cache holds nothing beyond them yet.
-            place = jnp.arange(key.shape[1])[None, None, None]
-            ago = position[:, None, :, None] - place
+        if turn is not None:
+            query, key = rotate(query, turn), rotate(key, turn)
+        is_fused = resolved_kind(self.attention, self.head_width, self.dtype) == "cudnn"
+        if is_fused and cache is None and not self.num_prompt_tokens:
+            h = attention(query, key, value, kind="cudnn", window=self.max_length)
+        else:
+            if cache is not None:
+                cache = LayerCache(
+                    _written(cache.key, key, position[:, 0]), _written(cache.value, value, position[:, 0])
+                )
+            keys, values = (key.swapaxes(1, 2), value.swapaxes(1, 2)) if cache is None else cache
+            # A token sees as many up to itself as in training, and a soft prompt; a cache holds no more yet.
+            place = jnp.arange(keys.shape[2])[None, None]
+            ago = position[:, :, None] - place
             mask = (ago >= 0) & ((ago < self.max_length) | (place < self.num_prompt_tokens))
-        h = attention(
-            query, key, value, kind=self.attention, mask=mask, window=self.max_length if mask is None else None
-        )
+            h = grouped_attention(query, keys, values, mask)
         return self._dense(channels, "out", nn.initializers.zeros)(h.reshape(batch, length, -1)), cache
 
     def _perceptron(self, x: Array) -> Array:
@@ -122,7 +147,9 @@ class DecoderBlock(nn.Module):
         return make_norm(self.norm, self.dtype, name)
 
     def _dense(self, features: int, name: str, init: nn.initializers.Initializer = _init) -> nn.Dense:
-        return nn.Dense(features, use_bias=False, dtype=self.dtype, kernel_init=init, name=name)
+        return nn.Dense(
+            features, use_bias=False, dtype=self.dtype, kernel_init=init, dot_general=dense_product, name=name
+        )
 
 
 def make_norm(kind: DecoderNormKind, dtype: Any, name: str) -> nn.Module:
@@ -133,9 +160,9 @@ def make_norm(kind: DecoderNormKind, dtype: Any, name: str) -> nn.Module:
 
 
 def _written(old: Array, new: Array, start: Array) -> Array:
-    """A cache [B, T, ...] with new entries [B, L, ...] from the place ``start`` [B] of each row on."""
-    write = jax.vmap(lambda old, new, place: jax.lax.dynamic_update_slice_in_dim(old, new, place, axis=0))
-    return write(old, new.astype(old.dtype), start)
+    """A cache [B, H, T, D] with new entries [B, L, H, D] from the place ``start`` [B] of each row on."""
+    write = jax.vmap(lambda old, new, place: jax.lax.dynamic_update_slice_in_dim(old, new, place, axis=1))
+    return write(old, new.swapaxes(1, 2).astype(old.dtype), start)
 
 
 class Decoder(nn.Module):
@@ -188,9 +215,9 @@ class Decoder(nn.Module):
         Of ``num_prompt_tokens`` > 0, ``params["prompt"]`` [n, D] are embeddings that all tokens see besides, at the
         places before the first tokens, which come with ``is_start``.
         """
-        self._check(tokens.shape[1] if cache is None else cache.key.shape[2])
+        self._check(tokens.shape[1] if cache is None else cache.layers[0].key.shape[2])
         embed = nn.Embed(self.vocab_size, self.width, dtype=self.dtype, embedding_init=_init, name="embed")
-        start = jnp.zeros(len(tokens), jnp.int32) if cache is None else cache.length
+        start = jnp.zeros(1, jnp.int32) if cache is None else cache.length  # without a cache all rows start alike
         x = embed(jnp.maximum(tokens, 0))
         if self.num_prompt_tokens:
             prompt = self.param("prompt", _init, (self.num_prompt_tokens, self.width)).astype(self.dtype)
@@ -201,8 +228,12 @@ class Decoder(nn.Module):
             table = self.param("positions", _init, (self.max_length, self.width))
             x = x + table[position].astype(self.dtype)
         x = Dropout(self.dropout, name="dropout")(x, keys)
-        x, layers = self._blocks(x, position, None if cache is None else (cache.key, cache.value), keys)
-        new = None if cache is None or layers is None else Cache(*layers, cache.length + x.shape[1])
+        turn = rotation(position, self.head_width) if self.positions == "rotary" else None
+        if cache is None:
+            x, new = self._blocks(x, position, turn, keys), None
+        else:
+            x, layers = self._cached_blocks(x, position, turn, cache)
+            new = Cache(layers, cache.length + x.shape[1])
         x = make_norm(self.norm, self.dtype, "norm")(x[:, x.shape[1] - tokens.shape[1] :])
         if self.is_tied:
             logits = embed.attend(x)
@@ -213,39 +244,22 @@ class Decoder(nn.Module):
     def init_cache(self, batch: int, size: int) -> Cache:
         """The cache of no tokens, with places for ``size`` and a soft prompt."""
         size += self.num_prompt_tokens
-        shape = (self.depth, batch, size, self.num_kv_heads or self.width // self.head_width, self.head_width)
+        shape = (batch, self.num_kv_heads or self.width // self.head_width, size, self.head_width)
         empty = jnp.zeros(shape, self.dtype)
-        return Cache(empty, empty, jnp.zeros(batch, jnp.int32))
+        return Cache((LayerCache(empty, empty),) * self.depth, jnp.zeros(batch, jnp.int32))
 
-    def _blocks(
-        self, x: Array, position: Array, cache: tuple[Array, Array] | None, keys: Keys | None
-    ) -> tuple[Array, tuple[Array, Array] | None]:
+    def _blocks(self, x: Array, position: Array, turn: Rotation | None, keys: Keys | None) -> Array:
         """All blocks, one after the other: compiled once, however deep the network is."""
-        cls = rematerialized(DecoderBlock, self.remat, is_scanned=self.unroll == 1)
-        block = cls(
-            self.max_length,
-            self.head_width,
-            self.num_kv_heads,
-            self.mlp,
-            self.mlp_ratio,
-            self.norm,
-            self.has_qk_norm,
-            self.positions == "rotary",
-            self.dropout,
-            self.attention,
-            self.dtype,
-            self.num_prompt_tokens,
-            name="blocks",
-        )
+        block = self._make_block(rematerialized(DecoderBlock, self.remat, is_scanned=self.unroll == 1), "blocks")
 
         def layer(
-            block: DecoderBlock, x: Array, number: Array, cache: Any, position: Array, keys: Keys | None
-        ) -> tuple[Array, Any]:
+            block: DecoderBlock, x: Array, number: Array, position: Array, turn: Rotation | None, keys: Keys | None
+        ) -> tuple[Array, None]:
             # All layers have one path in the network, by which dropout tells masks apart.
             own = None if keys is None else jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number)
-            return block(x, position, cache, own)
+            return block(x, position, turn, None, own)[0], None
 
-        axes: Any = (0, 0, nn.broadcast, nn.broadcast)
+        axes: Any = (0, nn.broadcast, nn.broadcast, nn.broadcast)
         scan = nn.scan(
             layer,
             variable_axes={"params": 0},
@@ -254,7 +268,37 @@ class Decoder(nn.Module):
             length=self.depth,
             unroll=self.unroll or self.depth,
         )
-        return scan(block, x, jnp.arange(self.depth), cache, position, keys)
+        return scan(block, x, jnp.arange(self.depth), position, turn, keys)[0]
+
+    def _cached_blocks(
+        self, x: Array, position: Array, turn: Rotation | None, cache: Cache
+    ) -> tuple[Array, tuple[LayerCache, ...]]:
+        """All blocks, each with its cache. Not by a scan, which would copy the caches at each token."""
+        stacked, layers = self.get_variable("params", "blocks"), []
+        block = self._make_block(DecoderBlock, None)
+        for i, own in enumerate(cache.layers):
+            params = jax.tree.map(lambda leaf, i=i: leaf[i], stacked)
+            x, new = block.apply({"params": params}, x, position, turn, own, None)  # pyright: ignore[reportGeneralTypeIssues]
+            layers.append(new)
+        return x, tuple(layers)
+
+    def _make_block(self, cls: type[DecoderBlock], name: str | None) -> DecoderBlock:
+        """The block: under a name a part of this module, without one by itself."""
+        kwargs: Any = {"parent": None} if name is None else {"name": name}
+        return cls(
+            self.max_length,
+            self.head_width,
+            self.num_kv_heads,
+            self.mlp,
+            self.mlp_ratio,
+            self.norm,
+            self.has_qk_norm,
+            self.dropout,
+            self.attention,
+            self.dtype,
+            self.num_prompt_tokens,
+            **kwargs,
+        )
 
     def _check(self, length: int) -> None:
         """Refuse sizes that do not divide, before anything compiles."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from aigc_jax.nets.attention import attention
-from aigc_jax.nets.decoder import rotate
+from aigc_jax.nets.decoder import rotate, rotation
 from aigc_jax.nets.norm import LayerNorm
 from aigc_jax.types import UsageError
 
@@ -92,7 +92,8 @@ class TransformerSequenceClassifier(nn.Module):
         qkv = nn.Dense(3 * self.width, use_bias=False, name=f"qkv_{layer}")(x)
         query, key, value = (part.reshape(shape) for part in jnp.split(qkv, 3, axis=-1))
         mask = is_token[:, None, None] | jnp.eye(x.shape[1], dtype=bool)[None, None]
-        h = attention(rotate(query, position), rotate(key, position), value, kind="xla", mask=mask)
+        turn = rotation(position, query.shape[-1])
+        h = attention(rotate(query, turn), rotate(key, turn), value, kind="xla", mask=mask)
         out = nn.Dense(self.width, use_bias=False, kernel_init=nn.initializers.zeros, name=f"out_{layer}")
         return jnp.asarray(out(h.reshape(x.shape)))
 

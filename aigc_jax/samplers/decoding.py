@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from aigc_jax.types import Keys, PyTree, UsageError
+from aigc_jax.types import Keys, PyTree, SequenceModel, UsageError
 
 PAD = -1
 """The token after the end."""
@@ -165,19 +165,26 @@ def penalties(
 
     def apply(counts: Array, logits: Array) -> Array:
         lower = jnp.where(logits > 0, logits / repetition, logits * repetition)
-        return jnp.where(counts > 0, lower, logits) - frequency * counts
+        lower = jnp.where(counts > 0, lower - frequency * counts, logits)
+        # A penalty forbids nothing: what was finite stays so.
+        return jnp.where(jnp.isfinite(logits), jnp.maximum(lower, jnp.finfo(logits.dtype).min), logits)
 
     return LogitsProcessor(init, apply, lambda counts, token: counts + jax.nn.one_hot(token, vocab_size))
 
 
 def min_length(num: Int[Array, ""] | int, end: int) -> LogitsProcessor:
-    """No end before ``num`` tokens are drawn."""
+    """No end before ``num`` tokens are drawn, unless it is the only token left."""
 
     def apply(step: Array, logits: Array) -> Array:
         is_end = jnp.arange(logits.shape[-1]) == end
-        return jnp.where(is_end[None] & (step < num)[:, None], -jnp.inf, logits)
+        return _unless_empty(jnp.where(is_end[None] & (step < num)[:, None], -jnp.inf, logits), logits)
 
     return LogitsProcessor(lambda prompt: jnp.zeros(len(prompt), jnp.int32), apply, lambda step, token: step + 1)
+
+
+def _unless_empty(kept: Array, logits: Array) -> Array:
+    """The logits that are kept; where that is none, all."""
+    return jnp.where(jnp.isneginf(kept).all(axis=-1, keepdims=True), logits, kept)
 
 
 def no_repeat_ngram(size: int, length: int, end: int = -1) -> LogitsProcessor:
@@ -206,8 +213,7 @@ def no_repeat_ngram(size: int, length: int, end: int = -1) -> LogitsProcessor:
         rows = jnp.arange(len(tokens))[:, None]
         forbidden = jnp.zeros(logits.shape, bool).at[rows, jnp.maximum(following, 0)].max(is_same)
         forbidden &= (jnp.arange(logits.shape[-1]) != end)[None]
-        kept = jnp.where(forbidden, -jnp.inf, logits)
-        return jnp.where(jnp.isneginf(kept).all(axis=-1, keepdims=True), logits, kept)
+        return _unless_empty(jnp.where(forbidden, -jnp.inf, logits), logits)
 
     def update(state: tuple[Array, Array], token: Array) -> tuple[Array, Array]:
         tokens, num = state
@@ -217,17 +223,55 @@ def no_repeat_ngram(size: int, length: int, end: int = -1) -> LogitsProcessor:
     return LogitsProcessor(init, apply, update)
 
 
-class SequenceModel(NamedTuple):
-    """A model of sequences as decoding sees it: two functions and a cache.
+def guided(model: SequenceModel, weight: Float[Array, ""] | float) -> SequenceModel:
+    """Classifier-free guidance on logits: u + w (c - u), c with the prompt and u with its last token alone.
 
-    Attributes:
-        prefill: ``(prompt int32 [B, P] padded, size) -> (logits [B, V] after the last token of each prompt, cache)``,
-            the cache with room for ``size`` tokens.
-        extend: ``(cache, token [B]) -> (logits [B, V], cache)``.
+    Both are rows of one batch, next to each other. Weight 1 is the model itself.
+
+    Reference:
+        Sanchez et al., "Stay on topic with Classifier-Free Guidance", 2023, equation 7.
     """
 
-    prefill: Callable[[Array, int], tuple[Array, PyTree]]
-    extend: Callable[[PyTree, Array], tuple[Array, PyTree]]
+    def mixed(logits: Array) -> Array:
+        conditional, unconditional = logits[::2], logits[1::2]
+        return jnp.where(weight == 1, conditional, unconditional + weight * (conditional - unconditional))
+
+    def prefill(prompt: Array, size: int) -> tuple[Array, PyTree]:
+        last = jnp.take_along_axis(prompt, jnp.sum(prompt >= 0, axis=1)[:, None] - 1, axis=1)
+        alone = jnp.pad(last, ((0, 0), (0, prompt.shape[1] - 1)), constant_values=PAD)
+        logits, cache = model.prefill(jnp.stack([prompt, alone], axis=1).reshape(-1, prompt.shape[1]), size)
+        return mixed(logits), cache
+
+    def extend(cache: PyTree, token: Array) -> tuple[Array, PyTree]:
+        logits, cache = model.extend(cache, jnp.repeat(token, 2))
+        return mixed(logits), cache
+
+    def select(cache: PyTree, rows: Array) -> PyTree:
+        return model.select(cache, jnp.stack([2 * rows, 2 * rows + 1], axis=1).ravel())
+
+    return SequenceModel(prefill, extend, select)
+
+
+def contrasted(
+    base: SequenceModel, expert: SequenceModel, anti_expert: SequenceModel, alpha: Float[Array, ""] | float
+) -> SequenceModel:
+    """Experts at decoding: base + alpha (expert - anti-expert), on logits; all three read the same tokens.
+
+    Reference:
+        Liu et al., "DExperts: Decoding-Time Controlled Text Generation with Experts and Anti-Experts", 2021,
+        equation 2.
+    """
+    models = (base, expert, anti_expert)
+
+    def mixed(found: list[tuple[Array, PyTree]]) -> tuple[Array, PyTree]:
+        own, pro, contra = (logits for logits, _ in found)
+        return jnp.where(alpha == 0, own, own + alpha * (pro - contra)), tuple(cache for _, cache in found)
+
+    return SequenceModel(
+        lambda prompt, size: mixed([model.prefill(prompt, size) for model in models]),
+        lambda caches, token: mixed([model.extend(own, token) for model, own in zip(models, caches, strict=True)]),
+        lambda caches, rows: tuple(model.select(own, rows) for model, own in zip(models, caches, strict=True)),
+    )
 
 
 class Decoded(NamedTuple):
@@ -316,16 +360,18 @@ class Decoding:
     min_length: int = 0
     """Least number of tokens before the end."""
     guidance: float = 1.0
-    """Weight of classifier-free guidance of a conditional model; 1 is the model itself."""
+    """Weight of classifier-free guidance: by how much more a sample follows its prompt; 1 is the model itself."""
+    num_beams: int = 1
+    """Beam search among so many sequences: the likeliest that it finds, not a draw; 1 draws."""
 
     def processor(self, vocab_size: int, end: int) -> LogitsProcessor:
         """The processors of these settings, in the order least length, penalties, temperature, truncation."""
         self.check()
         found = []
         # First: what forbids repetition gives way where nothing else is left.
-        if _differs(self.min_length, 0):
+        if differs(self.min_length, 0):
             found.append(min_length(self.min_length, end))
-        if _differs(self.repetition, 1.0) or _differs(self.frequency, 0.0):
+        if differs(self.repetition, 1.0) or differs(self.frequency, 0.0):
             found.append(penalties(vocab_size, repetition=self.repetition, frequency=self.frequency))
         if self.no_repeat_ngram:
             found.append(no_repeat_ngram(self.no_repeat_ngram, self.length, end))
@@ -345,6 +391,8 @@ class Decoding:
             "no_repeat_ngram": 0,
             "min_length": 0,
             "frequency": -_MANY,
+            "guidance": 0,
+            "num_beams": 1,
         }
         for name, low in at_least.items():
             value = getattr(self, name)
@@ -359,6 +407,6 @@ class Decoding:
                 )
 
 
-def _differs(value: Any, identity: float) -> bool:
+def differs(value: Any, identity: float) -> bool:
     """Whether a setting may change logits: a traced one may."""
     return isinstance(value, jax.Array) or value != identity

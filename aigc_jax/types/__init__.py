@@ -18,6 +18,8 @@ from aigc_jax.types.algorithm import (
     Latents,
     SampleFn,
     ScoreFn,
+    SequenceModel,
+    Sequences,
     StepFn,
 )
 from aigc_jax.types.base import (
@@ -68,6 +70,8 @@ __all__ = [
     "PyTree",
     "SampleFn",
     "ScoreFn",
+    "SequenceModel",
+    "Sequences",
     "ShowFn",
     "StepFn",
     "TrainState",

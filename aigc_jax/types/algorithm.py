@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax
 from jaxtyping import Array
 
-from aigc_jax.types.base import Batch, Condition, Key, Metrics, TrainState, Variables
+from aigc_jax.types.base import Batch, Condition, Key, Metrics, PyTree, TrainState, Variables
 
 
 @runtime_checkable
@@ -105,6 +106,33 @@ class Denoising(NamedTuple):
     is_in_latents: bool = False  # the denoiser works on latents, which draw decodes at its end
 
 
+class SequenceModel(NamedTuple):
+    """A model of sequences as decoding sees it: functions of a cache; see :mod:`aigc_jax.samplers.decoding`.
+
+    Attributes:
+        prefill: ``(prompt int32 [B, P] padded, size) -> (logits [B, V] after the last token of each prompt, cache)``,
+            the cache with room for ``size`` tokens.
+        extend: ``(cache, token [B]) -> (logits [B, V], cache)``.
+        select: ``(cache, rows int32 [N]) -> cache`` of these rows, of which some may occur twice.
+    """
+
+    prefill: Callable[[Array, int], tuple[Array, PyTree]]
+    extend: Callable[[PyTree, Array], tuple[Array, PyTree]]
+    select: Callable[[PyTree, Array], PyTree] = lambda cache, rows: jax.tree.map(lambda leaf: leaf[rows], cache)
+
+
+class Sequences(NamedTuple):
+    """The model of sequences and its sampler as separate parts: ``sample(v, keys, n, c) == draw(model(v), keys, c)``.
+
+    Models are combined before they are drawn from, as those of :func:`aigc_jax.samplers.decoding.contrasted`.
+    """
+
+    model: Callable[[Variables], SequenceModel]
+    draw: Callable[
+        [SequenceModel, Array, Condition], Array
+    ]  # (model, keys [B], prompts int32 [B, P] or None) -> tokens
+
+
 ScoreFn = Callable[[Variables, Array, Condition, Array], Array]
 """``(variables, samples [B, ...], condition int32 [B] or None, keys [B]) -> score [B]``."""
 
@@ -128,6 +156,7 @@ class Algorithm(NamedTuple):
         autoencoder: None for a model without an encoder.
         latents: None for a model whose samples start from no single latent.
         denoising: None for a model that does not denoise.
+        sequences: None for a model that does not draw token by token.
         merged: ``variables -> variables`` of the same method without the adapter that was trained, which has become a
             part of its weights; None for a model without one.
         detectors: scores of given samples by name; {} for none.
@@ -142,6 +171,7 @@ class Algorithm(NamedTuple):
     autoencoder: Autoencoder | None = None
     latents: Latents | None = None
     denoising: Denoising | None = None
+    sequences: Sequences | None = None
     merged: Callable[[Variables], Variables] | None = None
     detectors: Mapping[str, Detector] = {}
     logits: Callable[[Variables, Array, Condition], Array] | None = None

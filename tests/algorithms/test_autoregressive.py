@@ -80,6 +80,30 @@ def test_likeliest_sample_is_the_argmax_of_the_whole_sequence():
         assert sample[sample >= 0].tolist() == text
 
 
+def drawn(prompts, keys, *, size, length=3):
+    """Samples of prompts that are padded to a size, each with its key."""
+    algorithm = made(Decoding(length=length, top_p=0.95), model=MODEL._replace(end=-1))
+    table = np.full((len(prompts), size), -1, np.int32)
+    for row, prompt in zip(table, prompts, strict=True):
+        row[: len(prompt)] = prompt
+    sample = jax.jit(lambda variables, keys, table: algorithm.sample(variables, keys, len(table), table))
+    found = np.asarray(sample(variables(), keys, jnp.asarray(table)))
+    return [row[row >= 0].tolist() for row in found]
+
+
+def test_sample_depends_on_its_own_prompt_and_key_alone():
+    """Not on its neighbours, its place, the size of the batch, the padding of prompts, or the length of others."""
+    prompts, keys = [[3], [3, 0, 1], [3, 2], [3, 1, 1, 0]], jax.random.split(KEY, 4)
+    samples = drawn(prompts, keys, size=4)
+    assert drawn(prompts[::-1], keys[::-1], size=4) == samples[::-1]
+    assert drawn([prompts[1], [3, 3], [3, 3, 3], [3]], keys[jnp.array([1, 0, 0, 0])], size=4)[0] == samples[1]
+    assert drawn(prompts[2:3], keys[2:3], size=4) == samples[2:3]
+    assert drawn(prompts, keys, size=16) == samples
+    longer = drawn(prompts, keys, size=4, length=5)
+    assert [row[:-2] for row in longer] == samples
+    assert len({tuple(row) for row in samples}) == 4
+
+
 def test_micro_batches_of_unequal_lengths_make_the_same_step():
     rows = np.array([[3, 0, 1, 2], [3, 1, -1, -1], [3, 2, 2, -1], [3, 3, -1, -1]], np.int32)
     states = []

@@ -129,6 +129,18 @@ def test_depth_prints_the_times_of_both_kinds(capsys):
     assert rows[0][1] == rows[1][1]
 
 
+def test_text_alone_prints_the_times_of_step_and_sampling(capsys):
+    words = ["text", "--length", "4", "--num-texts", "2", "--steps", "1", "--rounds", "1"]
+    assert benchmark.main(words) == 0
+    out = capsys.readouterr().out
+    rows = re.findall(r"^aigc_jax +([\d,]+) +([\d.]+)", out, re.MULTILINE)
+    weights = 66 * 128 + 4 * (4 * 128 * 128 + 3 * 128 * 344 + 2 * 128 + 2 * 32) + 128
+    assert rows[0][0] == f"{weights:,}"
+    assert out.count("tokens/s") == 2
+    assert "2 texts of 4 tokens at once" in out
+    assert "torch" not in out
+
+
 def torch_with(name):
     """Enough of PyTorch to tell its device; None for a build without CUDA."""
     cuda = types.SimpleNamespace(is_available=lambda: name is not None, get_device_name=lambda number: name)
@@ -163,9 +175,9 @@ def test_torch_computes_where_jax_does(platform, kind, device, monkeypatch):
     assert torch_device(torch_with("X")) == device
 
 
-@pytest.mark.parametrize("name", ["gan", "diffusion", "dit", "unet"])
+@pytest.mark.parametrize("name", ["gan", "diffusion", "dit", "unet", "text"])
 def test_without_torch_one_line_says_what_to_install(name, capsys, monkeypatch):
-    for module in ("torch_gan", "torch_flow", "torch_unet", "torch_dit", "torch_layers"):
+    for module in ("torch_gan", "torch_flow", "torch_unet", "torch_dit", "torch_layers", "torch_decoder"):
         monkeypatch.delitem(sys.modules, f"benchmarks.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails, installed or not
     assert benchmark.main([name, "--against", "torch"]) == 2

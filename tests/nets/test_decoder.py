@@ -7,7 +7,7 @@ import optax.contrib
 import pytest
 from scipy.special import softmax
 
-from aigc_jax.nets.decoder import Decoder, is_matrix, muon_matrices, rotate
+from aigc_jax.nets.decoder import Decoder, is_matrix, muon_matrices, rotate, rotation
 from aigc_jax.types import UsageError
 
 KEY = jax.random.key(0)
@@ -95,7 +95,7 @@ def test_rotate_makes_products_of_relative_positions():
 
     def product(at, other):
         places = (jnp.full((1, 1), place) for place in (at, other))
-        return jnp.sum(rotate(query, next(places)) * rotate(key, next(places)), axis=-1)
+        return jnp.sum(rotate(query, rotation(next(places), 8)) * rotate(key, rotation(next(places), 8)), axis=-1)
 
     np.testing.assert_allclose(product(7, 3), product(104, 100), atol=1e-4)
     assert not np.allclose(product(7, 3), product(7, 4), atol=1e-2)

@@ -13,9 +13,11 @@ from aigc_jax.data.tokenizer import PAD
 from aigc_jax.rng import example_keys
 from aigc_jax.samplers.decoding import (
     Decoding,
-    SequenceModel,
     chain,
+    contrasted,
     decode,
+    guided,
+    min_length,
     min_p,
     no_repeat_ngram,
     penalties,
@@ -24,7 +26,7 @@ from aigc_jax.samplers.decoding import (
     top_p,
     typical,
 )
-from aigc_jax.types import UsageError
+from aigc_jax.types import SequenceModel, UsageError
 
 NUMBERS = np.random.default_rng(0)
 TABLE = jnp.asarray(NUMBERS.normal(size=(4, 4)), jnp.float32)
@@ -130,6 +132,97 @@ def test_truncation_leaves_the_likeliest_token_under_any_logits():
         assert jnp.isfinite(processor.apply((), extreme)).any(axis=1).all()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_chain_of_all_processors_leaves_a_token_under_any_logits(seed):
+    """Adversarial logits: forbidden tokens, the largest and smallest numbers, ties; 10,000 rows in all."""
+    rng = np.random.default_rng(seed)
+    scale = 10.0 ** rng.integers(-30, 38, (2000, 1))
+    values = np.clip(rng.normal(size=(2000, 6)) * scale, -3e38, 3e38)
+    values = np.where(rng.random((2000, 6)) < 0.3, rng.choice([0.0, 1.0, 3e38, -3e38], (2000, 6)), values)
+    values = np.where(rng.random((2000, 6)) < rng.random((2000, 1)), -np.inf, values)
+    values[np.arange(2000), rng.integers(0, 6, 2000)] = rng.choice([-3e38, 0.0, 3e38], 2000)
+    settings = Decoding(
+        length=4,
+        temperature=[1e-30, 1.0, 1e6, 0.0, 0.7][seed],
+        top_k=[1, 3, 6, 2, 1][seed],
+        top_p=[1e-9, 0.5, 0.9, 1.0, 0.3][seed],
+        min_p=[1.0, 0.1, 0.0, 0.5, 1e-9][seed],
+        typical=[1e-9, 0.5, 0.2, 1.0, 0.9][seed],
+        repetition=[1e6, 2.0, 1.0, 1.3, 5.0][seed],
+        frequency=[1e6, 0.5, 0.0, 1.0, -1e6][seed],
+        no_repeat_ngram=[1, 2, 1, 2, 1][seed],
+        min_length=3,
+    )
+    processor, logits = settings.processor(6, 0), jnp.asarray(values, jnp.float32)
+
+    @jax.jit
+    def processed(logits, prompt, keys):
+        found = processor.apply(processor.init(prompt), logits)
+        return found, jax.vmap(jax.random.categorical)(keys, found)
+
+    prompt = jnp.asarray(rng.integers(0, 6, (2000, 9)), jnp.int32)
+    found, token = processed(logits, prompt, example_keys(jax.random.key(0), 2000))
+    assert np.isfinite(found).any(axis=1).all()
+    assert not np.isnan(found).any()
+    assert np.isfinite(found[jnp.arange(2000), token]).all()
+    assert np.isneginf(found)[np.isneginf(logits)].all()  # none comes back
+
+
+def test_min_length_keeps_the_end_where_nothing_else_is_left():
+    processor = min_length(2, 1)
+    state, logits = processor.init(jnp.zeros((1, 1), jnp.int32)), jnp.array([[-jnp.inf, 0.5, -jnp.inf]])
+    np.testing.assert_array_equal(processor.apply(state, logits), logits)
+
+
+def logits_of(model, prompt, token):
+    """Logits after a prompt, and after one more token."""
+    first, cache = model.prefill(jnp.asarray(prompt, jnp.int32), 8)
+    return np.asarray(first), np.asarray(model.extend(cache, jnp.asarray(token, jnp.int32))[0])
+
+
+def counting():
+    """A model whose logits are those of its last token, plus the number of tokens so far at token 0."""
+
+    def logits(cache):
+        last, num = cache
+        return TABLE[last].at[:, 0].add(num.astype(jnp.float32)), cache
+
+    def prefill(prompt, size):
+        num = jnp.sum(prompt >= 0, axis=1)
+        return logits((jnp.take_along_axis(prompt, num[:, None] - 1, axis=1)[:, 0], num))
+
+    return SequenceModel(prefill, lambda cache, token: logits((token, cache[1] + 1)))
+
+
+def test_guided_moves_logits_from_those_of_the_last_token_alone():
+    prompt, token = [[0, 2, 1], [3, 1, -1]], [2, 0]
+    for w in (0.0, 0.5, 1.0, 3.0):
+        found = logits_of(guided(counting(), w), prompt, token)
+        for now, last, num in zip(found, ([1, 1], token), ([3, 2], [4, 3]), strict=True):
+            table = np.asarray(TABLE)[last]
+            alone = 1 if now is found[0] else 2
+            expected = table + (alone + w * (np.array(num) - alone))[:, None] * np.eye(4)[0]
+            np.testing.assert_allclose(now, expected, atol=1e-5)
+    for own, same in zip(
+        logits_of(counting(), prompt, token), logits_of(guided(counting(), 1.0), prompt, token), strict=True
+    ):
+        np.testing.assert_array_equal(own, same)
+
+
+def test_contrasted_adds_the_difference_of_the_experts():
+    tables = [TABLE, TABLE.T, TABLE[::-1]]
+    models = [markov(table) for table in tables]
+    prompt, token = [[0, 2], [1, -1]], [3, 0]
+    found = logits_of(contrasted(*models, 2.0), prompt, token)
+    for now, last in zip(found, ([2, 1], token), strict=True):
+        base, expert, anti = (np.asarray(table)[last] for table in tables)
+        np.testing.assert_allclose(now, base + 2 * (expert - anti), atol=1e-5)
+    for own, same in zip(
+        logits_of(models[0], prompt, token), logits_of(contrasted(*models, 0.0), prompt, token), strict=True
+    ):
+        np.testing.assert_array_equal(own, same)
+
+
 def test_penalties_count_the_prompt_and_what_was_drawn():
     processor = penalties(4, repetition=2.0, frequency=0.5)
     state = processor.init(jnp.array([[0, 1, 1, -1]]))  # the first one is the start
@@ -174,14 +267,18 @@ def test_decoding_compiles_once_for_all_values():
     @jax.jit
     def draw(value, p):
         traces.append(1)
-        settings = Decoding(length=3, temperature=value, top_p=p, repetition=value, min_p=p, top_k=jnp.int32(2))
+        least = jnp.int32(10 * p) - 7
+        settings = Decoding(
+            3, value, top_k=least, top_p=p, min_p=p, typical=p, repetition=value, frequency=p, min_length=least
+        )
+        model = contrasted(guided(markov(), value), markov(), markov(TABLE.T), p)
         keys = example_keys(jax.random.key(0), 4)
         return decode(
-            markov(), jnp.zeros((4, 1), jnp.int32), keys, length=3, end=END, processor=settings.processor(4, END)
+            model, jnp.zeros((4, 1), jnp.int32), keys, length=3, end=END, processor=settings.processor(4, END)
         ).tokens
 
-    for value in (0.5, 1.0, 2.0):
-        draw(jnp.float32(value), jnp.float32(0.9))
+    for value, p in ((0.5, 0.9), (1.0, 0.8), (2.0, 1.0), (0.0, 0.9)):
+        draw(jnp.float32(value), jnp.float32(p))
     assert len(traces) == 1
 
 
@@ -196,6 +293,8 @@ def test_decoding_compiles_once_for_all_values():
         {"repetition": 0.5},
         {"length": 0},
         {"temperature": float("nan")},
+        {"num_beams": 0},
+        {"guidance": -1.0},
     ],
 )
 def test_decoding_refuses_settings_out_of_range(settings):
