@@ -65,7 +65,7 @@ def build(config: Config) -> Experiment:
     """Compose the experiment."""
     tokenizer = open_tokenizer(config)
     vocab_size, shape = len(tokenizer.vocabulary), (config.length,)
-    net = SequenceDiT(make_dit(config.net, num_classes=0, out_channels=vocab_size), config.length)
+    net = SequenceDiT(make_dit(config.net, num_classes=0, out_channels=vocab_size, is_rotary=True), config.length)
     warmup = min(100, config.steps // 10 + 1)
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, warmup, max(config.steps, warmup + 1), 0.1 * config.learning_rate

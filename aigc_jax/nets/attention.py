@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from aigc_jax.types import UsageError
 
@@ -27,6 +27,7 @@ class SelfAttention(nn.Module):
     head_width: int = 64  # channels per head; 0 for a single head
     out_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()  # of the last layer; zeros in a U-Net
     kind: AttentionKind = "auto"
+    is_rotary: bool = False  # queries and keys are turned by their places, see rotate
     dtype: Any = jnp.float32  # of the computation; parameters and softmax stay float32
 
     @nn.compact
@@ -38,7 +39,11 @@ class SelfAttention(nn.Module):
             raise UsageError(f"attention needs a width that is a multiple of head_width {head_width}, got {channels}")
         dense = {"dtype": self.dtype, "kernel_init": nn.initializers.xavier_uniform()}
         qkv = nn.Dense(3 * channels, **dense, name="qkv")(x).reshape(batch, length, 3, -1, head_width)
-        x = attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], kind=self.kind).reshape(batch, length, channels)
+        query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        if self.is_rotary:
+            turn = rotation(jnp.arange(length, dtype=jnp.int32)[None], head_width)
+            query, key = rotate(query, turn), rotate(key, turn)
+        x = attention(query, key, value, kind=self.kind).reshape(batch, length, channels)
         return jnp.asarray(nn.Dense(channels, dtype=self.dtype, kernel_init=self.out_init, name="out")(x))
 
 
@@ -85,6 +90,34 @@ def grouped_attention(
     scores = jnp.einsum("blkgd,bktd->bkglt", grouped, key, preferred_element_type=jnp.float32)
     weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores, -1e30)).astype(value.dtype)
     return jnp.einsum("bkglt,bktd->blkgd", weights, value).reshape(query.shape)
+
+
+class Rotation(NamedTuple):
+    """Cosines and sines of rotary positions, the same for all blocks."""
+
+    cos: Float[Array, "batch length 1 half"]
+    sin: Float[Array, "batch length 1 half"]
+
+
+def rotation(position: Int[Array, "batch length"], num_channels: int) -> Rotation:
+    """The angles position / 10000^(2 i / C) of the C / 2 pairs of channels."""
+    half = num_channels // 2
+    frequency = 10_000.0 ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    angle = position[..., None, None].astype(jnp.float32) * frequency[None, None, None]
+    return Rotation(jnp.cos(angle), jnp.sin(angle))
+
+
+def rotate(x: Float[Array, "batch length head channel"], by: Rotation) -> Array:
+    """Rotary position embedding: pairs of channels (i, i + C/2) turned by the angles of their positions.
+
+    The product of a rotated query and key depends on the difference of their positions alone.
+
+    Reference:
+        Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021, equation 34.
+    """
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    turned = [first * by.cos - second * by.sin, second * by.cos + first * by.sin]
+    return jnp.concatenate(turned, axis=-1).astype(x.dtype)
 
 
 def resolved_kind(kind: AttentionKind, head_width: int, dtype: Any) -> Literal["xla", "cudnn"]:

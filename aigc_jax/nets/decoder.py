@@ -11,7 +11,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from optax.contrib import MuonDimensionNumbers
 
-from aigc_jax.nets.attention import AttentionKind, attention, grouped_attention, resolved_kind
+from aigc_jax.nets.attention import (
+    AttentionKind,
+    Rotation,
+    attention,
+    grouped_attention,
+    resolved_kind,
+    rotate,
+    rotation,
+)
 from aigc_jax.nets.dense import dense_product
 from aigc_jax.nets.dropout import Dropout
 from aigc_jax.nets.norm import LayerNorm
@@ -42,34 +50,6 @@ class Cache(NamedTuple):
 
     layers: tuple[LayerCache, ...]
     length: Int[Array, " batch"]  # number of tokens so far
-
-
-class Rotation(NamedTuple):
-    """Cosines and sines of rotary positions, the same for all blocks."""
-
-    cos: Float[Array, "batch length 1 half"]
-    sin: Float[Array, "batch length 1 half"]
-
-
-def rotation(position: Int[Array, "batch length"], num_channels: int) -> Rotation:
-    """The angles position / 10000^(2 i / C) of the C / 2 pairs of channels."""
-    half = num_channels // 2
-    frequency = 10_000.0 ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angle = position[..., None, None].astype(jnp.float32) * frequency[None, None, None]
-    return Rotation(jnp.cos(angle), jnp.sin(angle))
-
-
-def rotate(x: Float[Array, "batch length head channel"], by: Rotation) -> Array:
-    """Rotary position embedding: pairs of channels (i, i + C/2) turned by the angles of their positions.
-
-    The product of a rotated query and key depends on the difference of their positions alone.
-
-    Reference:
-        Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021, equation 34.
-    """
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    turned = [first * by.cos - second * by.sin, second * by.cos + first * by.sin]
-    return jnp.concatenate(turned, axis=-1).astype(x.dtype)
 
 
 class DecoderBlock(nn.Module):

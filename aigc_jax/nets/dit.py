@@ -44,6 +44,7 @@ class TransformerBlock(nn.Module):
     mlp_ratio: int = 4
     dropout: float = 0.0
     attention: AttentionKind = "auto"
+    is_rotary: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -56,7 +57,7 @@ class TransformerBlock(nn.Module):
         """[B, L, C] and embeddings [B, C] -> [B, L, C]."""
         width = x.shape[-1]
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = _modulations(6, embedding, self.dtype)
-        attend = SelfAttention(self.head_width, kind=self.attention, dtype=self.dtype)
+        attend = SelfAttention(self.head_width, kind=self.attention, is_rotary=self.is_rotary, dtype=self.dtype)
         h = attend(_modulate(x, shift_1, scale_1, self.dtype))
         x = x + gate_1 * Dropout(self.dropout)(h, keys)
         h = nn.Dense(self.mlp_ratio * width, dtype=self.dtype, kernel_init=_init, name="hidden")(
@@ -70,8 +71,8 @@ class DiT(nn.Module):
     """Diffusion transformer. The defaults are DiT-S; B is width 768, L is 1024 x 24, XL is 1152 x 28 of 16 heads.
 
     Fields are those of :class:`DiTSettings`. Condition ``num_classes``, or None, is "no condition"; ``num_classes`` 0
-    is a network without conditions. ``out_channels`` None is as many as the input has. Parameters and output stay
-    float32.
+    is a network without conditions. ``out_channels`` None is as many as the input has. ``is_rotary`` turns queries and
+    keys by their number along the rows, in place of waves added to the input. Parameters and output stay float32.
 
     All blocks are computed by one scan. ``params["blocks"]`` holds a block's parameters with a leading axis of length
     ``depth``: ``params["blocks"]["hidden"]["kernel"]`` is [depth, width, mlp_ratio * width].
@@ -91,6 +92,7 @@ class DiT(nn.Module):
     attention: AttentionKind = "auto"
     remat: Remat = "none"
     unroll: int = 1
+    is_rotary: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -112,7 +114,8 @@ class DiT(nn.Module):
         embedding = NoiseEmbedding(self.width, 256, self.num_classes, dtype=self.dtype)(noise_label, condition)
         tokens = to_patches(x, self.patch_size).reshape(x.shape[0], rows * columns, -1).astype(self.dtype)
         h = nn.Dense(self.width, dtype=self.dtype, kernel_init=_init, name="in")(tokens)
-        h = h + grid_positions(rows, columns, self.width)[None].astype(self.dtype)
+        if not self.is_rotary:
+            h = h + grid_positions(rows, columns, self.width)[None].astype(self.dtype)
         h = self._blocks(h, embedding, keys)
         shift, scale = _modulations(2, embedding, self.dtype)
         h = _modulate(h, shift, scale, self.dtype)
@@ -122,7 +125,9 @@ class DiT(nn.Module):
     def _blocks(self, h: Array, embedding: Array, keys: Keys | None) -> Array:
         """All blocks, one after the other: compiled once, however deep the network is."""
         cls = rematerialized(TransformerBlock, self.remat, is_scanned=self.unroll == 1)
-        block = cls(self.head_width, self.mlp_ratio, self.dropout, self.attention, self.dtype, name="blocks")
+        block = cls(
+            self.head_width, self.mlp_ratio, self.dropout, self.attention, self.is_rotary, self.dtype, name="blocks"
+        )
 
         def layer(
             block: TransformerBlock, h: Array, number: Array, embedding: Array, keys: Keys | None
@@ -156,7 +161,7 @@ class SequenceDiT(nn.Module):
         Sahoo et al., "Simple and Effective Masked Diffusion Language Models" (MDLM), 2024, section 5.
     """
 
-    net: DiT  # of patch_size 1
+    net: DiT  # of patch_size 1, and rotary: added positions drown embeddings of one-hot tokens
     length: int
 
     def __call__(
@@ -209,16 +214,19 @@ class DiTSettings:
     """Type of the computation; bfloat16 on GPU and TPU. Weights stay float32."""
 
 
-def make_dit(settings: DiTSettings, *, num_classes: int, out_channels: int | None = None) -> DiT:
+def make_dit(
+    settings: DiTSettings, *, num_classes: int, out_channels: int | None = None, is_rotary: bool = False
+) -> DiT:
     """The network of settings.
 
     Args:
         settings: the settings.
         num_classes: number of conditions, 0 for none.
         out_channels: channels of the output; None for as many as the input has.
+        is_rotary: positions of a sequence, relative, in place of those of a grid.
 
     >>> make_dit(DiTSettings(depth=6), num_classes=10).depth
     6
     """
     fields = {**vars(settings), "dtype": jnp.dtype(settings.dtype)}
-    return DiT(**fields, num_classes=num_classes, out_channels=out_channels)
+    return DiT(**fields, num_classes=num_classes, out_channels=out_channels, is_rotary=is_rotary)

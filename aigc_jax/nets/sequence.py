@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from aigc_jax.nets.attention import attention
-from aigc_jax.nets.decoder import rotate, rotation
+from aigc_jax.nets.attention import attention, rotate, rotation
 from aigc_jax.nets.norm import LayerNorm
 from aigc_jax.types import UsageError
 

@@ -7,17 +7,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aigc_jax.nets.attention import SelfAttention, has_fused_attention
+from aigc_jax.nets.attention import SelfAttention, has_fused_attention, rotate, rotation
 
 
-def exact_attention(x, params, head_width):
+def turned(x):
+    """Each pair of channels of [B, L, C] as a complex number, turned by its place."""
+    half = x.shape[-1] // 2
+    angle = np.arange(x.shape[1])[:, None] * 10_000.0 ** (-np.arange(half) / half)
+    z = (x[..., :half] + 1j * x[..., half:]) * np.exp(1j * angle)
+    return np.concatenate([z.real, z.imag], axis=-1)
+
+
+def exact_attention(x, params, head_width, *, turn=lambda x: x):
     """Equation 1 of Vaswani et al. 2017, head by head, in float64."""
     x, qkv, out = (np.asarray(value, np.float64) for value in (x, params["qkv"]["kernel"], params["out"]["kernel"]))
     query, key, value = (x @ part for part in np.split(qkv, 3, axis=1))
     mixed = np.zeros_like(query)
     for start in range(0, query.shape[-1], head_width):
         head = slice(start, start + head_width)
-        logits = np.einsum("bqd,bkd->bqk", query[..., head], key[..., head]) / np.sqrt(head_width)
+        logits = np.einsum("bqd,bkd->bqk", turn(query[..., head]), turn(key[..., head])) / np.sqrt(head_width)
         weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
         mixed[..., head] = weights / weights.sum(axis=-1, keepdims=True) @ value[..., head]
     return mixed @ out
@@ -43,6 +51,25 @@ def test_attention_and_its_gradient_match_float64(head_width, dtype, tolerance):
         slope = jnp.sum(jax.grad(loss)(x) * jnp.asarray(direction, jnp.float32))
     exact = (np.sin(ahead) - np.sin(behind)).sum() / (2 * step)
     assert slope == pytest.approx(exact, abs=tolerance * np.abs(direction).sum())
+
+
+def test_rotary_attention_matches_complex_numbers():
+    net = SelfAttention(4, is_rotary=True)
+    x = jax.random.normal(jax.random.key(0), (2, 5, 8)) * 2
+    variables = net.init(jax.random.key(1), x)
+    expected = exact_attention(x, variables["params"], 4, turn=turned)
+    np.testing.assert_allclose(net.apply(variables, x), expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_rotate_makes_products_of_relative_positions():
+    query, key = jax.random.normal(jax.random.key(0), (2, 1, 1, 2, 8))
+
+    def product(at, other):
+        places = (jnp.full((1, 1), place) for place in (at, other))
+        return jnp.sum(rotate(query, rotation(next(places), 8)) * rotate(key, rotation(next(places), 8)), axis=-1)
+
+    np.testing.assert_allclose(product(7, 3), product(104, 100), atol=1e-4)
+    assert not np.allclose(product(7, 3), product(7, 4), atol=1e-2)
 
 
 def device(platform, version="", capability=""):

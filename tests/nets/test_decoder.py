@@ -7,7 +7,7 @@ import optax.contrib
 import pytest
 from scipy.special import softmax
 
-from aigc_jax.nets.decoder import Decoder, is_matrix, muon_matrices, rotate, rotation
+from aigc_jax.nets.decoder import Decoder, is_matrix, muon_matrices
 from aigc_jax.types import UsageError
 
 KEY = jax.random.key(0)
@@ -88,17 +88,6 @@ def test_decoder_is_llama_written_in_numpy():
         x = x + (gate / (1 + np.exp(-gate)) * (h @ own["hidden"]["kernel"])) @ own["mlp_out"]["kernel"]
     expected = rms(x, params["norm"]["scale"]) @ params["embed"]["embedding"].T
     np.testing.assert_allclose(jax.jit(net.apply)(variables, TOKENS)[0][0], expected, atol=2e-4, rtol=1e-4)
-
-
-def test_rotate_makes_products_of_relative_positions():
-    query, key = jax.random.normal(KEY, (2, 1, 1, 2, 8))
-
-    def product(at, other):
-        places = (jnp.full((1, 1), place) for place in (at, other))
-        return jnp.sum(rotate(query, rotation(next(places), 8)) * rotate(key, rotation(next(places), 8)), axis=-1)
-
-    np.testing.assert_allclose(product(7, 3), product(104, 100), atol=1e-4)
-    assert not np.allclose(product(7, 3), product(7, 4), atol=1e-2)
 
 
 def test_is_matrix_leaves_scales_of_norms_without_decay():
