@@ -19,13 +19,14 @@ import optax
 import optax.contrib
 
 from aigc_jax.algorithms.autoregressive import TokenModel, autoregressive
+from aigc_jax.data.tokenizer import Tokenizer
 from aigc_jax.nets.adapters import LoraSettings, lora, soft_prompt
 from aigc_jax.nets.decoder import DecoderSettings, is_matrix, make_decoder, muon_matrices
 from aigc_jax.samplers.decoding import Decoding
 from aigc_jax.train.config import TextConfig
 from aigc_jax.train.experiment import open_tokenizer, text_experiment, with_tokenizer
 from aigc_jax.train.parallel import axis_name
-from aigc_jax.types import Experiment, UsageError
+from aigc_jax.types import Algorithm, Experiment, UsageError
 
 resolve = with_tokenizer
 
@@ -62,14 +63,20 @@ class Config(TextConfig):
 
 def build(config: Config) -> Experiment:
     """Compose the experiment."""
+    tokenizer = open_tokenizer(config)
+    return text_experiment(config, make_algorithm(config, tokenizer), tokenizer)
+
+
+def make_algorithm(config: Config, tokenizer: Tokenizer, *, num_classes: int = 0) -> Algorithm:
+    """The model of a config, of classes or, with 0 of them, unconditional."""
     if config.adapter != "full" and config.initial is None:
         raise UsageError(f"--adapter {config.adapter} changes trained weights: add --initial RUN")
     adapters = {"full": None, "lora": lora(config.lora), "prompt": soft_prompt(config.num_prompt_tokens)}
-    tokenizer = open_tokenizer(config)
     net = make_decoder(config.net, vocab_size=len(tokenizer.vocabulary), max_length=config.length)
+    net = net.clone(num_classes=num_classes)
     if config.adapter == "prompt":
         net = net.clone(num_prompt_tokens=config.num_prompt_tokens)
-    algorithm = autoregressive(
+    return autoregressive(
         TokenModel(net, config.length, tokenizer.start, tokenizer.boundary, tokenizer.num_bytes()),
         tx=make_optimizer(config),
         sampling=config.sampling,
@@ -79,7 +86,6 @@ def build(config: Config) -> Experiment:
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
     )
-    return text_experiment(config, algorithm, tokenizer)
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:

@@ -18,14 +18,14 @@ import optax
 from jaxtyping import Array, Int
 
 from aigc_jax.algorithms.finetuning import finetuned
-from aigc_jax.algorithms.networks import example_of
+from aigc_jax.algorithms.networks import as_condition, condition_of, example_of, hide_at_random
 from aigc_jax.losses.tokens import next_token_loss, token_nll
 from aigc_jax.nets.adapters import Adapter
 from aigc_jax.nets.decoder import Cache, Decoder
 from aigc_jax.players import single_player
 from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.samplers.beam import beam_search
-from aigc_jax.samplers.decoding import Decoding, decode, differs, guided
+from aigc_jax.samplers.decoding import Decoding, decode, differs, guided, last_alone
 from aigc_jax.types import (
     NUM_BYTES,
     NUM_TOKENS,
@@ -51,11 +51,15 @@ class TokenModel(NamedTuple):
     """A network, and its use as a distribution of sequences of tokens.
 
     Args:
-        net: the decoder.
+        net: the decoder. Where it has classes, they take the place of the start token.
         length: tokens of a training sequence after its first one, which is context alone.
         start: the token before a sample without a prompt.
         end: the token that ends a sample; -1 for none.
         num_bytes: bytes that each token spells, int [V], for bits per byte; None for tokens that are no text.
+
+    Reference:
+        Keskar et al., "CTRL: A Conditional Transformer Language Model for Controllable Generation", 2019, section 3.1
+        (a control code as the first token).
     """
 
     net: Decoder
@@ -64,8 +68,23 @@ class TokenModel(NamedTuple):
     end: int = -1
     num_bytes: np.ndarray | None = None
 
-    def logits(self, params: PyTree, tokens: Int[Array, "batch length"], keys: Array | None = None) -> Array:
-        """Logits [B, L - 1, V] of all tokens but the first."""
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, 0 for an unconditional model."""
+        return self.net.num_classes
+
+    def classed(self, tokens: Int[Array, "batch length"], condition: Condition) -> Int[Array, "batch length"]:
+        """Tokens whose first one is that of their class [B], or of no class; of an unconditional model as they are."""
+        if not self.num_classes:
+            return tokens
+        condition = jnp.full(len(tokens), self.num_classes) if condition is None else condition
+        return tokens.at[:, 0].set(self.net.vocab_size + jnp.asarray(condition, jnp.int32))
+
+    def logits(
+        self, params: PyTree, tokens: Int[Array, "batch length"], condition: Condition, keys: Array | None = None
+    ) -> Array:
+        """Logits [B, L - 1, V] of all tokens but the first, for classes [B]."""
+        tokens = self.classed(tokens, condition)
         return self.net.apply({"params": params}, tokens[:, :-1], keys=keys)[0]  # pyright: ignore[reportIndexIssue]
 
     def sequence_model(self, params: PyTree) -> SequenceModel:
@@ -97,6 +116,7 @@ def autoregressive(
     adapter: Adapter | None = None,
     label_smoothing: float = 0.0,
     z_weight: float = 0.0,
+    condition_dropout: float = 0.1,
     ema_decay: float | Callable[[Array], Array] | None = None,
     num_microbatches: int = 1,
     axis_name: str | None = None,
@@ -110,16 +130,19 @@ def autoregressive(
         adapter: what is trained in place of the network, see :mod:`aigc_jax.algorithms.finetuning`; None for all.
         label_smoothing: share in [0, 1) of each target that all tokens get.
         z_weight: weight of the z-loss, see :func:`aigc_jax.losses.tokens.next_token_loss`.
+        condition_dropout: probability in [0, 1) that a class is hidden in training, for classifier-free guidance.
         ema_decay: decay of the weight average that ``sample`` uses; None for none.
         num_microbatches: see :func:`aigc_jax.players.make_step`.
         axis_name: the device axis under pmap or shard_map, None under jit.
 
     Returns:
-        The algorithm. Batches hold ``example`` int32 [B, length + 1], padded by -1, whose first token is no target. All
-        targets of a batch weigh alike, however many each sequence has. ``evaluate`` gives ``nll`` in nats,
-        ``num_tokens`` and, of text, ``num_bytes``, for each sequence of whatever length. ``sample`` takes no condition,
-        or prompts int32 [B, P] as of :attr:`aigc_jax.types.Modality.prompts`, and returns int32 [B, P + number drawn],
-        padded: the start token, the prompt and what follows. ``detectors`` has the mean ``nll`` of a token.
+        The algorithm. Batches hold ``example`` int32 [B, length + 1], padded by -1, whose first token is no target, and
+        of a model of classes ``condition`` int32 [B]. All targets of a batch weigh alike, however many each sequence
+        has. ``evaluate`` gives ``nll`` in nats, ``num_tokens`` and, of text, ``num_bytes``, for each sequence of
+        whatever length. ``sample`` takes prompts int32 [B, P] as of :attr:`aigc_jax.types.Modality.prompts`; or else no
+        condition, and of a model of classes int32 [B], where the number of classes stands for none. It returns int32
+        [B, P + number drawn], padded: the start token, the prompt and what follows. ``detectors`` has the mean ``nll``
+        of a token.
 
     Raises:
         UsageError: a number out of range; sequences of another length.
@@ -137,25 +160,30 @@ def autoregressive(
     (2, 4)
     """
     sampling = Decoding() if sampling is None else sampling
+    if not 0.0 <= condition_dropout < 1.0:
+        raise UsageError(f"expected condition_dropout in [0, 1), got {condition_dropout}: 0.1 is usual")
 
     def loss_fn(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Weighted, tuple[PyTree, Metrics]]:
         tokens = _tokens_of(batch)
-        keys = split_by_name(example_keys(key, batch["index"]), "dropout")["dropout"]
-        logits = model.logits(params[PLAYER], tokens, keys)
+        keys = split_by_name(example_keys(key, batch["index"]), "dropout", "condition")
+        condition = condition_of(batch, model.num_classes)
+        condition = hide_at_random(condition, keys["condition"], condition_dropout, model.num_classes)
+        logits = model.logits(params[PLAYER], tokens, condition, keys["dropout"])
         loss = next_token_loss(logits, tokens[:, 1:], label_smoothing=label_smoothing, z_weight=z_weight)
         return loss, (model_state, {})
 
     def logits_fn(variables: Variables, tokens: Array, condition: Condition) -> Array:
-        del condition  # a prompt is part of the tokens
-        return model.logits(variables["params"][PLAYER], tokens)
+        # A prompt is part of the tokens.
+        return model.logits(variables["params"][PLAYER], tokens, condition if model.num_classes else None)
 
-    def nll_of(variables: Variables, tokens: Array) -> Array:
-        return token_nll(logits_fn(variables, tokens, None), tokens[:, 1:])
+    def nll_of(variables: Variables, tokens: Array, condition: Condition) -> Array:
+        return token_nll(logits_fn(variables, tokens, condition), tokens[:, 1:])
 
     def evaluate(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
         del key
         targets = _tokens_of(batch)[:, 1:]
-        rows = {"nll": nll_of(variables, batch["example"]).sum(axis=1), NUM_TOKENS: jnp.sum(targets >= 0, axis=1)}
+        nll = nll_of(variables, batch["example"], condition_of(batch, model.num_classes))
+        rows = {"nll": nll.sum(axis=1), NUM_TOKENS: jnp.sum(targets >= 0, axis=1)}
         if model.num_bytes is not None:
             sizes = jnp.asarray(model.num_bytes)[jnp.maximum(targets, 0)]
             rows[NUM_BYTES] = jnp.sum(jnp.where(targets >= 0, sizes, 0), axis=1)
@@ -179,9 +207,9 @@ def autoregressive(
         return model.net.init(key, tokens[:, :-1])["params"]
 
     def score(variables: Variables, samples: Array, condition: Condition, keys: Array) -> Array:
-        del condition, keys
+        del keys
         num = jnp.sum(samples[:, 1:] >= 0, axis=1).astype(jnp.float32)
-        return nll_of(variables, samples).sum(axis=1) / jnp.maximum(num, 1.0)
+        return nll_of(variables, samples, condition).sum(axis=1) / jnp.maximum(num, 1.0)
 
     options: Any = {"ema_decay": ema_decay, "num_microbatches": num_microbatches, "axis_name": axis_name}
     detectors = {"nll": Detector(score, is_typical_best=True)}
@@ -197,14 +225,21 @@ def _sampler(model: TokenModel, sampling: Decoding) -> Callable[[SequenceModel, 
 
     def draw(sequences: SequenceModel, keys: Array, condition: Condition) -> Array:
         num = len(keys)
-        prompt = jnp.full((num, 1), model.start, jnp.int32) if condition is None else jnp.asarray(condition)
+        labels, prompts = None, condition
+        if model.num_classes and (condition is None or jnp.ndim(condition) < 2):
+            labels = as_condition(condition, num, model.num_classes, num_values=model.num_classes + 1)
+            prompts = None
+        prompt = jnp.full((num, 1), model.start, jnp.int32) if prompts is None else jnp.asarray(prompts)
         if prompt.ndim != 2 or len(prompt) != num:
             raise UsageError(
                 f"expected a prompt for each of {num} samples, int32 [{num}, P], got {list(prompt.shape)}: "
                 "make them by Modality.prompts"
             )
         if differs(sampling.guidance, 1.0):
-            sequences = guided(sequences, sampling.guidance)
+            without = (lambda prompt: model.classed(prompt, None)) if model.num_classes else last_alone
+            sequences = guided(sequences, sampling.guidance, without)
+        if model.num_classes:
+            sequences = _classed(model, sequences, labels)
         if sampling.num_beams > 1:
             return beam_search(
                 sequences,
@@ -218,6 +253,11 @@ def _sampler(model: TokenModel, sampling: Decoding) -> Callable[[SequenceModel, 
         return decode(sequences, prompt, keys, length=sampling.length, end=model.end, processor=processor).tokens
 
     return draw
+
+
+def _classed(model: TokenModel, sequences: SequenceModel, condition: Condition) -> SequenceModel:
+    """The sequences of classes [B]: samples and processors see the start token in the place of the class."""
+    return sequences._replace(prefill=lambda prompt, size: sequences.prefill(model.classed(prompt, condition), size))
 
 
 def _tokens_of(batch: Batch) -> Array:

@@ -23,6 +23,10 @@ def with_experts(experiment: Experiment, expert: Experiment, anti_expert: Experi
     if base is None or pro is None or contra is None:
         names = [each.modality.name for each, part in zip(experiments, parts, strict=True) if part is None]
         raise UsageError(f"experts are models that draw token by token, got one of {names[0]}: name runs of text")
+    classes = [() if each.conditions is None else tuple(each.conditions.names) for each in experiments]
+    if len(set(classes)) > 1:
+        numbers = ", ".join(str(len(names)) for names in classes)
+        raise UsageError(f"experts must have the classes of the run, got {numbers} classes: name runs of the same data")
     models = (base, pro, contra)
 
     def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:

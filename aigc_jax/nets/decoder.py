@@ -176,6 +176,7 @@ class Decoder(nn.Module):
     unroll: int = 1
     dtype: Any = jnp.float32
     num_prompt_tokens: int = 0
+    num_classes: int = 0
 
     @nn.compact
     def __call__(
@@ -194,11 +195,18 @@ class Decoder(nn.Module):
 
         Of ``num_prompt_tokens`` > 0, ``params["prompt"]`` [n, D] are embeddings that all tokens see besides, at the
         places before the first tokens, which come with ``is_start``.
+
+        Of ``num_classes`` > 0, V ... V + num_classes are tokens of the classes and of no class, which are read alone,
+        with embeddings ``params["classes"]``.
         """
         self._check(tokens.shape[1] if cache is None else cache.layers[0].key.shape[2])
         embed = nn.Embed(self.vocab_size, self.width, dtype=self.dtype, embedding_init=_init, name="embed")
         start = jnp.zeros(1, jnp.int32) if cache is None else cache.length  # without a cache all rows start alike
-        x = embed(jnp.maximum(tokens, 0))
+        x = embed(jnp.clip(tokens, 0, self.vocab_size - 1))
+        if self.num_classes:
+            classes = self.param("classes", _init, (self.num_classes + 1, self.width)).astype(self.dtype)
+            label = tokens - self.vocab_size
+            x = jnp.where((label >= 0)[..., None], classes[jnp.clip(label, 0, self.num_classes)], x)
         if self.num_prompt_tokens:
             prompt = self.param("prompt", _init, (self.num_prompt_tokens, self.width)).astype(self.dtype)
             if is_start:
@@ -307,7 +315,7 @@ def is_matrix(params: PyTree) -> PyTree:
 
     A mask for ``optax.adamw``. The rank does not tell: scales of all blocks are stacked.
     """
-    names = ("kernel", "embedding", "positions")
+    names = ("kernel", "embedding", "positions", "classes")
     return jax.tree.map_with_path(lambda path, _: getattr(path[-1], "key", None) in names, params)
 
 

@@ -223,8 +223,16 @@ def no_repeat_ngram(size: int, length: int, end: int = -1) -> LogitsProcessor:
     return LogitsProcessor(init, apply, update)
 
 
-def guided(model: SequenceModel, weight: Float[Array, ""] | float) -> SequenceModel:
-    """Classifier-free guidance on logits: u + w (c - u), c with the prompt and u with its last token alone.
+def last_alone(prompt: Int[Array, "batch size"]) -> Int[Array, "batch size"]:
+    """The last token of each prompt, without those before."""
+    last = jnp.take_along_axis(prompt, jnp.sum(prompt >= 0, axis=1)[:, None] - 1, axis=1)
+    return jnp.pad(last, ((0, 0), (0, prompt.shape[1] - 1)), constant_values=PAD)
+
+
+def guided(
+    model: SequenceModel, weight: Float[Array, ""] | float, without: Callable[[Array], Array] = last_alone
+) -> SequenceModel:
+    """Classifier-free guidance on logits: u + w (c - u), c with the prompt and u with ``without(prompt)``.
 
     Both are rows of one batch, next to each other. Weight 1 is the model itself.
 
@@ -237,9 +245,8 @@ def guided(model: SequenceModel, weight: Float[Array, ""] | float) -> SequenceMo
         return jnp.where(weight == 1, conditional, unconditional + weight * (conditional - unconditional))
 
     def prefill(prompt: Array, size: int) -> tuple[Array, PyTree]:
-        last = jnp.take_along_axis(prompt, jnp.sum(prompt >= 0, axis=1)[:, None] - 1, axis=1)
-        alone = jnp.pad(last, ((0, 0), (0, prompt.shape[1] - 1)), constant_values=PAD)
-        logits, cache = model.prefill(jnp.stack([prompt, alone], axis=1).reshape(-1, prompt.shape[1]), size)
+        both = jnp.stack([prompt, without(prompt)], axis=1)
+        logits, cache = model.prefill(both.reshape(-1, prompt.shape[1]), size)
         return mixed(logits), cache
 
     def extend(cache: PyTree, token: Array) -> tuple[Array, PyTree]:

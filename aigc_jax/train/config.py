@@ -132,11 +132,14 @@ _NAMES = {
         alpha churn_noise latent_scale learning_rate min_snr_gamma sigma_data sigma_max sigma_min snr std time_std""",
     Range(0): """
         beta churn churn_max churn_min commitment eta feature_matching_weight minimum_kl penalty_weight r1_gamma
-        restart_below weight_decay""",
-    Range(0, 1): "codebook_decay condition_dropout dropout ema_decay judge_split max_broken smoothing",
+        restart_below weight_decay z_weight""",
+    Range(0, 1): """
+        codebook_decay condition_dropout dropout ema_decay judge_split label_smoothing max_broken smoothing
+        token_dropout""",
     Range(0, 2**32): "seed",
     Range(0, _INT32): """
-        checkpoint_every eval_every head_width minibatch_kernels num_warmup_steps sample_every warmup_steps""",
+        checkpoint_every eval_every head_width minibatch_kernels num_kv_heads num_warmup_steps sample_every
+        warmup_steps""",
     Range(-1, _INT32): "data",
     Range(0, _LOOPS): "data_workers num_blocks num_probes unroll",
     Range(1, _INT32): """

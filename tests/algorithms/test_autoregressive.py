@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from scipy import stats
+from scipy.special import log_softmax
 
 from aigc_jax.algorithms.autoregressive import PLAYER, TokenModel, autoregressive
 from aigc_jax.nets.decoder import DecoderSettings, make_decoder
@@ -34,14 +35,19 @@ def variables():
     return jax.tree.map(lambda leaf: jnp.asarray(numbers.normal(size=leaf.shape), leaf.dtype), state.variables)
 
 
-@functools.cache
-def sequences():
-    """Each sequence of three tokens, or fewer and the end: padded, and with its likelihood."""
+def all_rows():
+    """Each sequence of three tokens, or fewer and the end, padded."""
     rows = []
     for tokens in itertools.product(range(4), repeat=3):
         num = tokens.index(3) + 1 if 3 in tokens else 3
         rows.append((3, *tokens[:num], *[-1] * (3 - num)))
-    rows = np.unique(np.array(rows, np.int32), axis=0)
+    return np.unique(np.array(rows, np.int32), axis=0)
+
+
+@functools.cache
+def sequences():
+    """All sequences with their likelihoods."""
+    rows = all_rows()
     found = jax.jit(made().evaluate)(variables(), {"example": jnp.asarray(rows)}, KEY)
     return rows, {name: np.asarray(value) for name, value in found.items()}
 
@@ -57,12 +63,76 @@ def test_likelihoods_of_all_sequences_sum_to_one():
 def test_samples_follow_the_likelihoods():
     rows, found = sequences()
     samples = jax.jit(lambda variables: made().sample(variables, KEY, 20_000, None))(variables())
+    assert chi_square(samples, rows, found["nll"]) > 1e-3
+
+
+def chi_square(samples, rows, nll):
+    """The p-value of samples that are drawn by the likelihoods of all sequences."""
     drawn, counts = np.unique(np.asarray(samples), axis=0, return_counts=True)
     observed = dict(zip(map(tuple, drawn.tolist()), counts, strict=True))
     # A sample holds no end.
     names = [(3, *np.where(row[1:] == 3, -1, row[1:]).tolist()) for row in rows]
-    probs = np.exp(-found["nll"].astype(np.float64))
-    assert stats.chisquare([observed.get(name, 0) for name in names], 20_000 * probs / probs.sum()).pvalue > 1e-3
+    probs = np.exp(-nll.astype(np.float64))
+    return stats.chisquare([observed.get(name, 0) for name in names], len(samples) * probs / probs.sum()).pvalue
+
+
+CLASSED = MODEL._replace(net=NET.clone(num_classes=2))
+
+
+@functools.cache
+def classed_variables():
+    batch = {"example": jnp.zeros((2, 4), jnp.int32), "condition": jnp.zeros(2, jnp.int32)}
+    state = jax.eval_shape(made(model=CLASSED).init, KEY, batch)
+    numbers = np.random.default_rng(1)
+    return jax.tree.map(lambda leaf: jnp.asarray(numbers.normal(size=leaf.shape), leaf.dtype), state.variables)
+
+
+def classed_nll(condition):
+    """All sequences, and the exact likelihoods of one class, 2 for none: probabilities sum to one."""
+    rows = all_rows()
+    batch = {"example": jnp.asarray(rows), "condition": jnp.full(len(rows), condition)}
+    nll = np.asarray(jax.jit(made(model=CLASSED).evaluate)(classed_variables(), batch, KEY)["nll"])
+    assert np.exp(-nll.astype(np.float64)).sum() == pytest.approx(1, abs=1e-5)
+    return rows, nll
+
+
+def test_samples_of_classes_follow_the_likelihoods_of_each():
+    draw = jax.jit(lambda variables, labels: made(model=CLASSED).sample(variables, KEY, 10_000, labels))
+    samples = np.asarray(draw(classed_variables(), jnp.arange(10_000) % 2))
+    (rows, first), (_, second) = classed_nll(0), classed_nll(1)
+    assert np.abs(first - second).max() > 0.5
+    assert chi_square(samples[::2], rows, first) > 1e-3
+    assert chi_square(samples[1::2], rows, second) > 1e-3
+    assert chi_square(samples[::2], rows, second) < 1e-6
+
+
+def test_samples_without_a_class_follow_the_likelihood_of_none():
+    """As do those of a prompt, which has no class."""
+    rows, nll = classed_nll(2)
+    draw = made(model=CLASSED).sample
+    samples = jax.jit(lambda variables: draw(variables, KEY, 10_000, jnp.int32(2)))(classed_variables())
+    assert chi_square(samples, rows, nll) > 1e-3
+    start = jnp.full((10_000, 1), 3)
+    prompted = jax.jit(lambda variables, start: draw(variables, KEY, 10_000, start))(classed_variables(), start)
+    np.testing.assert_array_equal(prompted, samples)
+
+
+def test_guidance_of_classes_mixes_their_logits_with_those_of_none():
+    """u + 3 (c - u), token by token, as probabilities of whole sequences."""
+    logits = jax.jit(made(model=CLASSED).logits)
+    rows = all_rows()
+    each = [np.asarray(logits(classed_variables(), rows, jnp.full(len(rows), label))) for label in (0, 2)]
+    log_probs = log_softmax(each[1] + 3.0 * (each[0] - each[1]), axis=-1)
+    targets = rows[:, 1:]
+    nll = -np.where(targets >= 0, np.take_along_axis(log_probs, np.maximum(targets, 0)[..., None], -1)[..., 0], 0)
+    draw = made(Decoding(length=3, guidance=3.0), model=CLASSED).sample
+    samples = jax.jit(lambda variables: draw(variables, KEY, 10_000, jnp.int32(0)))(classed_variables())
+    assert chi_square(samples, rows, nll.sum(axis=1)) > 1e-3
+
+
+def test_classes_out_of_range_are_refused():
+    with pytest.raises(UsageError, match="classes are 0"):
+        made(model=CLASSED).sample(classed_variables(), KEY, 2, jnp.array([0, 3]))
 
 
 def test_likeliest_sample_is_the_argmax_of_the_whole_sequence():

@@ -29,6 +29,7 @@ from aigc_jax.data.text import text_modality
 from aigc_jax.data.tokenizer import make_tokenizer
 from aigc_jax.losses import adversarial, regularizers
 from aigc_jax.losses.augmentation import augmented, random_affine
+from aigc_jax.nets.adapters import LoraSettings, lora
 from aigc_jax.nets.classifier import ConvClassifier
 from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator
 from aigc_jax.nets.decoder import DecoderSettings, make_decoder
@@ -179,6 +180,23 @@ def text(axis):
     return autoregressive(model, tx=optax.sgd(1.0), sampling=sampling, axis_name=axis, **options)
 
 
+def labelled_text(axis):
+    """With classes, guidance and the network's own tokens for them."""
+    settings = DecoderSettings(width=8, depth=1, head_width=4)
+    net = make_decoder(settings, vocab_size=6, max_length=6).clone(num_classes=NUM_CLASSES)
+    options = {"sampling": Decoding(4, guidance=2.0), "condition_dropout": 0.5, "ema_decay": 0.5, "axis_name": axis}
+    return autoregressive(TokenModel(net, 6, 5, 5, TOKENIZER.num_bytes()), tx=optax.sgd(1.0), **options)
+
+
+def text_lora(axis):
+    """With an average, dropout and micro-batches."""
+    settings = DecoderSettings(width=8, depth=2, head_width=4, dropout=0.1)
+    model = TokenModel(make_decoder(settings, vocab_size=6, max_length=6), 6, 5, 5, TOKENIZER.num_bytes())
+    adapter = lora(LoraSettings(rank=2, pattern="(kernel|embedding)$"))
+    options = {"adapter": adapter, "ema_decay": 0.5, "num_microbatches": 2}
+    return autoregressive(model, tx=optax.sgd(0.2), sampling=Decoding(4), axis_name=axis, **options)
+
+
 def text_preference(axis):
     settings = DecoderSettings(width=8, depth=1, head_width=4, dropout=0.1)
     model = TokenModel(make_decoder(settings, vocab_size=6, max_length=6), 6, 5, 5, TOKENIZER.num_bytes())
@@ -194,6 +212,12 @@ ROWS = {
     "discrete-absorbing": Row(discrete_diffusion, discrete_absorbing, NUM_CLASSES, modality=grey_tokens(8)),
     "discrete-uniform-microbatches": Row(discrete_diffusion, discrete_uniform, modality=grey_tokens(2)),
     "autoregressive": Row(autoregressive, text, modality=text_modality(TOKENIZER), shape=(7,), sample_shape=(5,)),
+    "autoregressive-classes-guidance": Row(
+        autoregressive, labelled_text, NUM_CLASSES, modality=text_modality(TOKENIZER), shape=(7,), sample_shape=(5,)
+    ),
+    "autoregressive-lora": Row(
+        autoregressive, text_lora, modality=text_modality(TOKENIZER), shape=(7,), sample_shape=(5,)
+    ),
     "preference": Row(
         preference, text_preference, modality=pair_modality(TOKENIZER), shape=(2, 2, 6), sample_shape=(5,)
     ),

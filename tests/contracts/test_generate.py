@@ -12,6 +12,8 @@ from .table import ROWS, plain_run
 WITHOUT = {
     "classifier": "draws no samples",
     "autoregressive": "starts from one token",
+    "autoregressive-lora": "starts from one token",
+    "autoregressive-classes-guidance": "starts from one token",
     "preference": "starts from one token",
     "discrete-absorbing": "starts from tokens",
     "discrete-uniform-microbatches": "starts from tokens",

@@ -15,6 +15,7 @@ import pytest
 
 from aigc_jax.configs import flow_2d
 from aigc_jax.runs import config_names, load_config
+from aigc_jax.samplers.decoding import Decoding
 from aigc_jax.train.config import RANGES, ImageConfig, Range, TrainConfig, validate
 from aigc_jax.train.config_io import config_from_values
 from aigc_jax.train.run_dir import FREE_ON_RESUME, check_resume, lock_run, open_run, read_run, write_run
@@ -383,6 +384,7 @@ def test_every_number_of_a_shipped_config_has_a_range_that_holds_its_default(nam
     validate(config)
     # Samplers check their own settings, all of them together; rules of shardings hold no numbers.
     checked_elsewhere = {"guidance", "guidance_interval", "guidance_rescale", "restart_interval", "sharding_rules"}
+    checked_elsewhere |= {field.name for field in dataclasses.fields(Decoding)}
     assert {name for name, _ in numbers(config)} <= RANGES.keys() | checked_elsewhere
 
 
