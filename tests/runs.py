@@ -59,6 +59,7 @@ TINY = {
     ),
     "text_classifier": "--width 8 --depth 1 --num-features 8",
     "text_transformer": "--width 8 --depth 1 --head-width 4 --num-features 8",
+    "gpt_sentiment": "--net.width 8 --net.depth 1 --net.head-width 4 --num-labels 40",
     "classifier_digits": "--widths 4 --num-features 8",
     "mixer_digits": "--patch-size 7 --mixer-width 8 --mixer-depth 1",
 }
@@ -69,6 +70,7 @@ OTHERS = {
     "sums": "vae_digits --widths 8 --data world:sums --num-classes None",
     "adapted": "gpt_docs {gpt} --initial {folder}/gpt_docs --adapter lora --lora.rank 1",
     "prompted": "gpt_docs {gpt} --initial {folder}/gpt_docs --adapter prompt --num-prompt-tokens 3",
+    "classified": "gpt_sentiment {classifier} --initial {folder}/gpt_docs --adapter lora --lora.rank 1",
     "factors": "vae_digits --widths 8 --data world:factors --image-shape 32 32 3 --num-classes 72",
 }
 """Other runs: config and arguments."""
@@ -105,7 +107,7 @@ class TrainedRuns:
     def words(self, name: str) -> list[str]:
         """The command that trains a run."""
         words = OTHERS.get(name) or f"{name} {TINY[name]}"
-        words = words.format(folder=self.folder, gpt=TINY["gpt_docs"]).split()
+        words = words.format(folder=self.folder, gpt=TINY["gpt_docs"], classifier=TINY["gpt_sentiment"]).split()
         return ["train", *words, "--workdir", str(self.folder / name), *COMMON]
 
     def __call__(self, name: str) -> Path:

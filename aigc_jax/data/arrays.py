@@ -153,6 +153,21 @@ def reserve_for_judges(data: Data, share: float | None) -> Data:
     return data._replace(train=train, for_judges=judges, remarks=remarks, checksum=None)
 
 
+def random_subset(data: Data, num: int, seed: int) -> Data:
+    """Data with so many of its training examples, drawn at random by a seed.
+
+    >>> source = ArraySource(np.zeros((10, 1, 1, 1), np.uint8), np.arange(10))
+    >>> len(random_subset(Data("ten", source, source, ()), 4, seed=0).train)
+    4
+    """
+    total = len(data.train)
+    if num > total:
+        raise UsageError(f"{data.name} has {total} training examples, got --num-labels {num}: ask for fewer")
+    chosen = np.sort(np.random.default_rng(seed).permutation(total)[:num])
+    remarks = [*data.remarks, f"{num} of {total} training examples by seed {seed}"]
+    return data._replace(train=SubsetSource(data.train, chosen), remarks=remarks, checksum=None)
+
+
 class CachedSource:
     """A source whose examples, each of one shape and dtype, stay in memory once read, if all fit in ``max_bytes``.
 

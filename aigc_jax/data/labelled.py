@@ -13,7 +13,8 @@ from jaxtyping import Int
 from aigc_jax.data.arrays import ArraySource
 from aigc_jax.data.files import parse_json, unreadable, visible
 from aigc_jax.data.sentiment import SENTIMENT, prepared_sentiment
-from aigc_jax.data.text import NAME, broken_bytes, read_content
+from aigc_jax.data.text import NAME, broken_bytes, open_texts, read_content
+from aigc_jax.data.text import Texts as Documents
 from aigc_jax.data.tfds_source import read_labelled_texts
 from aigc_jax.data.tokenizer import PAD, Tokenizer
 from aigc_jax.types import Data, UsageError
@@ -65,6 +66,17 @@ def open_labelled_texts(name: str, data_dir: str | None = None) -> LabelledTexts
         train, held_out, class_names = read_labelled_texts(rest, data_dir)
         return LabelledTexts(name, Texts(*train), Texts(*held_out), class_names)
     raise UsageError(f"labelled text must be {FORMS}, got {visible(name)!r}: set --data")
+
+
+def open_documents(name: str, data_dir: str | None = None) -> Documents:
+    """Texts by name as :func:`aigc_jax.data.text.open_texts`, or those of ``sentiment`` without their labels.
+
+    Of these the same are held out as with labels: a language model sees none that a classifier is measured on.
+    """
+    if name != SENTIMENT:
+        return open_texts(name, data_dir)
+    found = open_labelled_texts(name, data_dir)
+    return Documents(name, found.train.texts, found.held_out.texts, found.remarks)
 
 
 def labelled_data(texts: LabelledTexts, tokenizer: Tokenizer, length: int) -> Data:

@@ -20,7 +20,7 @@ from aigc_jax.data.tokenizer import PAD, Tokenizer
 from aigc_jax.types import Data, DataSource, Modality, UsageError
 
 NAME = "tokens"
-FORMS = "python-docs, text:FILE (.txt or .jsonl) or tfds:NAME (for example tfds:tiny_shakespeare)"
+FORMS = "python-docs, text:FILE (.txt or .jsonl), tfds:NAME (for example tfds:tiny_shakespeare) or sentiment"
 """Forms of names of text."""
 
 MAX_BYTES = 2**30

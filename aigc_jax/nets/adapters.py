@@ -112,3 +112,23 @@ def soft_prompt(num_tokens: int) -> Adapter:
         return {name: entry for name, entry in params.items() if name != PROMPT}, {PROMPT: params[PROMPT]}
 
     return Adapter(split, lambda base, adapter: {**base, **adapter}, is_plain=False)
+
+
+def with_head(adapter: Adapter, name: str) -> Adapter:
+    """An adapter that trains one entry of the network as a whole besides, such as the new head of a classifier.
+
+    >>> adapter = with_head(lora(LoraSettings(rank=1)), "out")
+    >>> params = {"query": {"kernel": jnp.ones((2, 3))}, "out": {"kernel": jnp.ones((3, 2))}}
+    >>> base, new = adapter.split(jax.random.key(0), params)
+    >>> list(base), list(new)
+    (['query'], ['query', 'out'])
+    """
+
+    def split(key: Key, params: PyTree) -> tuple[PyTree, PyTree]:
+        base, new = adapter.split(key, {each: entry for each, entry in params.items() if each != name})
+        return base, {**new, name: params[name]}
+
+    def merge(base: PyTree, new: PyTree) -> PyTree:
+        return {**adapter.merge(base, {each: entry for each, entry in new.items() if each != name}), name: new[name]}
+
+    return Adapter(split, merge, adapter.is_plain)

@@ -186,12 +186,15 @@ class Decoder(nn.Module):
         cache: Cache | None = None,
         keys: Keys | None = None,
         is_start: bool = True,
-    ) -> tuple[Float[Array, "batch length vocab"], Cache | None]:
+        is_headless: bool = False,
+    ) -> tuple[Float[Array, "batch length output"], Cache | None]:
         """Tokens [B, L] -> logits [B, L, V] of each one's next token, and the cache with these tokens added.
 
         Each token sees the last ``max_length``, itself included. ``cache`` holds the tokens before; None: there are
         none, and none are kept. ``keys`` is one dropout key per example, None for no dropout. Padding (-1) is read as
         token 0: what comes after it is no logit of a text.
+
+        With ``is_headless``, the last hidden states [B, L, C] in place of the logits.
 
         Of ``num_prompt_tokens`` > 0, ``params["prompt"]`` [n, D] are embeddings that all tokens see besides, at the
         places before the first tokens, which come with ``is_start``.
@@ -223,6 +226,8 @@ class Decoder(nn.Module):
             x, layers = self._cached_blocks(x, position, turn, cache)
             new = Cache(layers, cache.length + x.shape[1])
         x = make_norm(self.norm, self.dtype, "norm")(x[:, x.shape[1] - tokens.shape[1] :])
+        if is_headless:
+            return x.astype(jnp.float32), new
         if self.is_tied:
             logits = embed.attend(x)
         else:

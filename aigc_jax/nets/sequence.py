@@ -1,4 +1,4 @@
-"""Classifiers of token sequences: convolutions, or a Transformer that sees both ways; means over the tokens alone."""
+"""Classifiers of token sequences: convolutions, a Transformer that sees both ways, or a language model with a head."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from aigc_jax.nets.attention import attention, rotate, rotation
+from aigc_jax.nets.decoder import Decoder
 from aigc_jax.nets.norm import LayerNorm
-from aigc_jax.types import UsageError
+from aigc_jax.types import Keys, UsageError
 
 _init = nn.initializers.normal(0.02)
+
+HEAD = "out"
+"""The entry of a classifier's parameters for the layer of its logits."""
 
 
 class ConvSequenceClassifier(nn.Module):
@@ -33,7 +37,7 @@ class ConvSequenceClassifier(nn.Module):
         self, tokens: Int[Array, "batch length"]
     ) -> tuple[Float[Array, "batch num_classes"], Float[Array, "batch feature"]]:
         """Tokens [B, L], padded by -1 -> (logits [B, K], features [B, F])."""
-        is_token = (tokens >= 0)[..., None]
+        is_token = _is_token(tokens)[..., None]
         embed = nn.Embed(self.vocab_size, self.width, embedding_init=_init, name="embed")
         x = jnp.where(is_token, embed(jnp.maximum(tokens, 0)), 0.0)
         for layer in range(self.depth):
@@ -71,7 +75,7 @@ class TransformerSequenceClassifier(nn.Module):
                 f"the classifier needs an even head_width that divides its width {self.width}, got {self.head_width}: "
                 "set --head-width"
             )
-        is_token = tokens >= 0
+        is_token = _is_token(tokens)
         position = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32)[None], tokens.shape)
         x = nn.Embed(self.vocab_size, self.width, embedding_init=_init, name="embed")(jnp.maximum(tokens, 0))
         for layer in range(self.depth):
@@ -97,6 +101,39 @@ class TransformerSequenceClassifier(nn.Module):
         return jnp.asarray(out(h.reshape(x.shape)))
 
 
+class DecoderClassifier(nn.Module):
+    """A language model's decoder, the mean of its last hidden states over the tokens, and a linear layer.
+
+    Reference:
+        Radford et al., "Improving Language Understanding by Generative Pre-Training", 2018, section 3.2; Howard and
+        Ruder, "Universal Language Model Fine-tuning for Text Classification", 2018, section 3.3 (means).
+    """
+
+    decoder: Decoder
+    num_classes: int
+
+    @nn.compact
+    def __call__(
+        self, tokens: Int[Array, "batch length"], *, keys: Keys | None = None
+    ) -> tuple[Float[Array, "batch num_classes"], Float[Array, "batch feature"]]:
+        """Tokens [B, L], padded by -1 -> (logits [B, K], features [B, F]); ``keys`` [B] are those of dropout.
+
+        Tokens after the first ``decoder.max_length`` are not read.
+        """
+        tokens = tokens[:, : self.decoder.max_length]
+        is_token = _is_token(tokens)
+        hidden, _ = self.decoder(tokens, keys=keys, is_headless=True)
+        features = _mean(hidden, is_token[..., None])
+        return jnp.asarray(nn.Dense(self.num_classes, kernel_init=_init, name=HEAD)(features)), features
+
+
+def _is_token(tokens: Int[Array, "batch length"]) -> Bool[Array, "batch length"]:
+    """Which entries are no padding; a UsageError for arrays that are no tokens."""
+    if not jnp.issubdtype(tokens.dtype, jnp.signedinteger):
+        raise UsageError(f"expected tokens of dtype int32, got {tokens.dtype}: load them by Modality.load")
+    return tokens >= 0
+
+
 def _mean(x: Float[Array, "batch length channel"], is_token: Bool[Array, "batch length 1"]) -> Array:
     """The mean over the tokens; 0 where there are none."""
     total = jnp.sum(jnp.where(is_token, x, 0.0), axis=1)
@@ -106,4 +143,4 @@ def _mean(x: Float[Array, "batch length channel"], is_token: Bool[Array, "batch 
 def _head(pooled: Array, num_features: int, num_classes: int) -> tuple[Array, Array]:
     """The hidden layer and the logits, of the calling module."""
     features = nn.Dense(num_features, name="features")(pooled)
-    return jnp.asarray(nn.Dense(num_classes, name="out")(jax.nn.relu(features))), jnp.asarray(features)
+    return jnp.asarray(nn.Dense(num_classes, name=HEAD)(jax.nn.relu(features))), jnp.asarray(features)

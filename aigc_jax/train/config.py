@@ -91,7 +91,7 @@ class TextConfig(TrainConfig):
     """The settings of an experiment on text, see :func:`aigc_jax.train.experiment.text_experiment`."""
 
     data: str = "python-docs"
-    """The text: python-docs, text:FILE (.txt or .jsonl) or tfds:NAME."""
+    """The text: python-docs, text:FILE (.txt or .jsonl), tfds:NAME, or sentiment without its labels."""
     tokenizer: str = "bytes"
     """Tokens: bytes, chars of the training text, or bpe:N, byte pair encoding with N tokens."""
     length: int = 128
@@ -108,6 +108,8 @@ class LabelledTextConfig(TextConfig):
     """The texts: text:FILE.jsonl (lines with text and label), sentiment, tfds:NAME or world:reviews."""
     num_classes: int | None = None
     """Number of classes; None for those of the data when training begins."""
+    num_labels: int | None = None
+    """Number of training texts, drawn at random by --seed, the same for each method; None for all."""
 
 
 class Range(NamedTuple):
@@ -147,8 +149,8 @@ _NAMES = {
         image_shape keep_checkpoints latent_dim latent_dims latent_shape length log_every mixer_width mlp_ratio
         num_features patch_size r1_every schedule_steps steps width widths""",
     Range(1, _TABLES): """
-        chunk_size first_intervals fsdp last_intervals num_classes num_codes num_importance_samples num_microbatches
-        num_prompt_tokens num_steps num_train_steps rank steps_per_call tensor""",
+        chunk_size first_intervals fsdp last_intervals num_classes num_codes num_importance_samples num_labels
+        num_microbatches num_prompt_tokens num_steps num_train_steps rank steps_per_call tensor""",
     Range(1, _LOOPS): "depth mixer_depth n_critic num_corrections num_restarts restart_steps",
     Range(2, _LOOPS): "num_levels",
 }

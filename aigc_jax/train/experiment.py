@@ -10,14 +10,14 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-from aigc_jax.data.arrays import reserve_for_judges
+from aigc_jax.data.arrays import random_subset, reserve_for_judges
 from aigc_jax.data.files import visible
 from aigc_jax.data.images import IMAGE
-from aigc_jax.data.labelled import labelled_data, open_labelled_texts
+from aigc_jax.data.labelled import labelled_data, open_documents, open_labelled_texts
 from aigc_jax.data.points import POINT
 from aigc_jax.data.sources import open_data
 from aigc_jax.data.text import NAME as TEXT
-from aigc_jax.data.text import open_texts, text_data, text_modality
+from aigc_jax.data.text import text_data, text_modality
 from aigc_jax.data.tokenizer import Tokenizer, make_tokenizer, read_tokenizer
 from aigc_jax.train.config import ImageConfig, LabelledTextConfig, TextConfig, TrainConfig
 from aigc_jax.train.run_dir import read_run
@@ -122,7 +122,8 @@ def labelled_text_experiment(config: LabelledTextConfig, algorithm: Algorithm, t
                 f"{world.name} holds {world.modality} of shape {' '.join(map(str, found))}, the model expects text of "
                 f"{config.length} {tokenizer.name}: pass --data world:reviews --tokenizer bytes --length 96"
             )
-        return _of_world(world, algorithm, text_modality(tokenizer), num_classes, config.batch_size)
+        experiment = _of_world(world, algorithm, text_modality(tokenizer), num_classes, config.batch_size)
+        return experiment._replace(open_data=lambda: _labelled_subset(experiment.open_data(), config))
 
     def open_checked() -> Data:
         data = labelled_data(open_labelled_texts(config.data, config.data_dir), tokenizer, config.length)
@@ -131,7 +132,7 @@ def labelled_text_experiment(config: LabelledTextConfig, algorithm: Algorithm, t
                 f"{data.name} has {len(data.class_names)} classes, the model expects {num_classes}: pass "
                 f"--num-classes {len(data.class_names)}"
             )
-        return data
+        return _labelled_subset(data, config)
 
     modality = text_modality(tokenizer)
     return Experiment(
@@ -177,7 +178,7 @@ def text_experiment(config: TextConfig, algorithm: Algorithm, tokenizer: Tokeniz
     """
     return Experiment(
         algorithm=algorithm,
-        open_data=lambda: text_data(open_texts(config.data, config.data_dir), tokenizer, config.length),
+        open_data=lambda: text_data(open_documents(config.data, config.data_dir), tokenizer, config.length),
         batch_spec={"example": jax.ShapeDtypeStruct((config.batch_size, config.length + 1), jnp.int32)},
         modality=text_modality(tokenizer),
     )
@@ -220,7 +221,12 @@ def _documents(config: TextConfig) -> Sequence[str]:
         return ["the bytes", "are known"]
     if isinstance(config, LabelledTextConfig):
         return open_labelled_texts(config.data, config.data_dir).train.texts
-    return open_texts(config.data, config.data_dir).train
+    return open_documents(config.data, config.data_dir).train
+
+
+def _labelled_subset(data: Data, config: LabelledTextConfig) -> Data:
+    """The data with as many training texts as are to be labelled."""
+    return data if config.num_labels is None else random_subset(data, config.num_labels, config.seed)
 
 
 def _check_images(world: World, config: ImageConfig) -> None:

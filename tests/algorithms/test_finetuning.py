@@ -9,9 +9,11 @@ import optax
 import pytest
 
 from aigc_jax.algorithms.autoregressive import PLAYER, TokenModel, autoregressive
+from aigc_jax.algorithms.classifier import classifier
 from aigc_jax.algorithms.finetuning import ADAPTER, BASE
-from aigc_jax.nets.adapters import LoraSettings, lora, soft_prompt
+from aigc_jax.nets.adapters import LoraSettings, lora, soft_prompt, with_head
 from aigc_jax.nets.decoder import DecoderSettings, make_decoder
+from aigc_jax.nets.sequence import HEAD, DecoderClassifier
 from aigc_jax.samplers.decoding import Decoding
 from aigc_jax.types import UsageError
 
@@ -120,6 +122,31 @@ def test_cached_decoding_is_the_argmax_of_the_whole_sequence_with_an_adapter(kin
             logits = apply(jnp.array([text + [0] * (8 - len(text))]))
             text.append(int(jnp.argmax(logits[0, len(text) - 1])))
         assert sample[sample >= 0].tolist() == text
+
+
+def test_classifier_with_lora_trains_its_head_and_factors_and_begins_as_the_whole_network():
+    net, batch = DecoderClassifier(NET, 3), {**BATCH, "condition": jnp.array([0, 2])}
+    adapted = classifier(net, optax.sgd(0.5), adapter=with_head(lora(LORA), HEAD))
+    plain = classifier(net, optax.sgd(0.5))
+    state = jax.jit(adapted.init)(KEY, batch)
+    state = state.replace(params={**state.params, BASE: random_like(state.params[BASE])})
+    merged = adapted.merged(state.variables)
+    assert set(merged["params"]["classifier"]) == {"decoder", "out"}
+    found, expected = (
+        jax.jit(each.evaluate)(variables, batch, KEY)["logits"]
+        for each, variables in ((adapted, state.variables), (plain, merged))
+    )
+    assert np.asarray(found).tobytes() == np.asarray(expected).tobytes()
+    # A step at B = 0 moves the head as a step of the whole network does.
+    whole = jax.jit(plain.init)(KEY, batch).replace(params=merged["params"])
+    (after, _), (other, _) = (jax.jit(each.step)(s, batch, KEY) for each, s in ((adapted, state), (plain, whole)))
+    jax.tree.map(np.testing.assert_array_equal, after.params[BASE], state.params[BASE])
+    assert jnp.any(after.params[ADAPTER]["decoder"]["blocks"]["query"]["kernel"]["B"] != 0)
+    head = after.params[ADAPTER][HEAD]
+    assert jnp.any(head["kernel"] != state.params[ADAPTER][HEAD]["kernel"])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), head, other.params["classifier"][HEAD]
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from aigc_jax import cli
+from aigc_jax.data.fingerprint import summary
 from aigc_jax.runs import load_run
 from aigc_jax.train.initial import read_initial
 from tests.runs import COMMON, TINY
@@ -24,6 +26,19 @@ def test_adapted_run_begins_with_the_weights_and_the_tokenizer_of_another(traine
     record = read_initial(trained_runs("adapted"))
     assert record.not_used == ()
     assert all(name.startswith("adapter/") for name in record.new)
+
+
+def test_classifier_begins_with_the_trunk_of_a_language_model(trained_runs):
+    _, base_config, base = load_run(trained_runs("gpt_docs"))
+    experiment, config, classified = load_run(trained_runs("classified"))
+    assert config.vocabulary == base_config.vocabulary
+    trunk = classified["params"]["base"]["decoder"]
+    jax.tree.map(np.testing.assert_array_equal, trunk, base["params"]["decoder"])
+    record = read_initial(trained_runs("classified"))
+    assert record.num_taken == len(jax.tree.leaves(trunk))
+    assert record.not_used == ()
+    assert {name for name in record.new if "/decoder/" not in name} == {"adapter/out/kernel", "adapter/out/bias"}
+    assert "40 of 200 training examples by seed 0" in summary(experiment.open_data())
 
 
 def test_export_of_an_adapted_run_is_a_run_without_an_adapter(trained_runs, tmp_path, capsys):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aigc_jax import cli
+from aigc_jax.data.arrays import random_subset, take
 from aigc_jax.data.labelled import labelled_data, open_labelled_texts
 from aigc_jax.data.pipeline import batches
 from aigc_jax.data.text import text_modality
@@ -62,6 +63,24 @@ def test_batches_of_labelled_text_are_a_function_of_seed_and_step(tmp_path):
     assert steps[0]["example"].shape == (4, 13)
     texts = modality.texts(steps[0]["example"])
     assert [int(text.split()[1]) % 2 == 0 for text in texts] == [bool(label) for label in steps[0]["condition"]]
+
+
+def test_random_subset_is_drawn_by_the_seed_alone(tmp_path):
+    rows = [{"text": f"{i}", "label": i % 2} for i in range(500)]
+    data = labelled_data(open_labelled_texts(write(tmp_path / "a.jsonl", rows)), bytes_tokenizer(), 4)
+    chosen = [take(random_subset(data, 100, seed).train, np.arange(100)) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(chosen[0]["tokens"], chosen[1]["tokens"])
+    assert (chosen[0]["tokens"] != chosen[2]["tokens"]).any()
+    assert len(np.unique(chosen[0]["tokens"], axis=0)) == 100
+    # Labels stay with their texts, and are drawn as they occur.
+    np.testing.assert_array_equal(chosen[0]["label"], [int(t) % 2 for t in data_texts(chosen[0])])
+    assert chosen[0]["label"].mean() == pytest.approx(0.5, abs=4 * 0.05)
+    with pytest.raises(UsageError, match="400 training examples, got --num-labels 401: ask for fewer"):
+        random_subset(data, 401, 0)
+
+
+def data_texts(batch):
+    return text_modality(bytes_tokenizer()).texts(batch["tokens"])
 
 
 @pytest.mark.parametrize(

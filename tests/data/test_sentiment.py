@@ -8,7 +8,7 @@ import tarfile
 import pytest
 
 from aigc_jax.data import sentiment
-from aigc_jax.data.labelled import open_labelled_texts
+from aigc_jax.data.labelled import open_documents, open_labelled_texts
 from aigc_jax.types import UsageError
 
 LINES = "ID\tMEAN\tTEXT\n" + "".join(f"{i // 2}_{i % 2}\t{2.5 - i / 4}\tSentence {i}, too\n" for i in range(20))
@@ -54,6 +54,8 @@ def test_prepare_sentiment_reads_the_sentences_and_keeps_documents_together(inde
     texts = open_labelled_texts("sentiment", str(tmp_path))
     assert texts.class_names == ["negative", "positive"]
     assert len(texts.train.texts) + len(texts.held_out.texts) == len(rows)
+    documents = open_documents("sentiment", str(tmp_path))
+    assert (documents.train, documents.held_out) == (texts.train.texts, texts.held_out.texts)
     assert "already prepared" in sentiment.prepare_sentiment(str(tmp_path))
 
 
