@@ -1,14 +1,12 @@
 """The classifier that judges generated images, and whose last hidden layer is the encoder of FD.
 
 Command: aigc-jax train classifier_digits    (``aigc-jax evaluate`` trains and caches it by itself)
-Measured on 2 CPU cores: about 40 s; 98.5 % of 1,000 held-out images right (97.5 to 99.2).
+Measured: 97.9, 98.5 and 98.2 % of 1,000 held-out images right (three seeds); one run of 1,500 steps had 98.5 %.
 
 A small convolutional network on augmented images (rotation, scale, shear, shift), AdamW, one-cycle schedule.
 It learns from the training images alone and never takes part in a generator's training.
 
-``--architecture mixer`` gives the second opinion of ``aigc-jax evaluate``: perceptrons over patches, no convolution.
-Measured on 2 busy CPU cores: 38 s of CPU time, 56 s; 98.2 % of the same images right (97.2 to 98.9), one seed. It was
-chosen among nine tries (networks, sizes, step sizes) by these very images: on others it may read a little less.
+``mixer_digits`` is the second opinion of ``aigc-jax evaluate``: perceptrons over patches, no convolution, and longer.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ from aigc_jax.types import Experiment, UsageError
 class Config(ImageConfig):
     """Settings of classifier_digits."""
 
-    steps: int = 1500
+    steps: int = 700
     """Number of training steps."""
     sample_every: int = 0
     """Steps between sample grids; 0 for none."""

@@ -2,7 +2,8 @@
 
 Command: aigc-jax train flow_digits
 Measured on 2 CPU cores, lightly busy: 500 s; class agreement 99.0 % (98.2 to 99.5, n = 1000), worst class 96.0 %, FD in
-the classifier's features 7.36 where real against real gives 3.49; 10 steps, each guided: 20 forward passes a sample.
+the classifier's features 7.36 where real against real gives 3.49 (judges of 1,500 steps); 10 steps, each guided: 20
+forward passes a sample.
 
 Straight paths (Lipman et al. 2023) with logit-normal times (Esser et al. 2024), a U-Net on patches of two by two
 pixels, classifier-free guidance (Ho and Salimans 2022), DPM-Solver++ (Lu et al. 2022).
