@@ -245,6 +245,12 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
         "Jensen-Shannon distance of the frequencies of words of 100 texts to those of as many training texts; mean "
         "over blocks.",
     ),
+    "mauve": _score(
+        "MAUVE",
+        "Area under the divergence frontier of samples and as many training texts over clusters of their features: 1 "
+        "for equal distributions. It depends on encoder and number: compare with the real texts' of one report.",
+        long_title="MAUVE[{}]",
+    ),
     "path_length": _score(
         "path length",
         "Mean squared speed of the classifier's features along paths between latents, without the outer 1 %: small "

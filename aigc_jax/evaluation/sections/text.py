@@ -13,6 +13,7 @@ from aigc_jax.evaluation.blocks import BLOCK
 from aigc_jax.evaluation.equivalence import Comparison
 from aigc_jax.evaluation.section import Evidence, Section, proportion
 from aigc_jax.metrics.differences import mean_difference, mean_ends, share_difference
+from aigc_jax.metrics.divergence_frontier import mauve
 from aigc_jax.metrics.matching import longest_matches
 from aigc_jax.metrics.text import distinct, ngram_distance, ngram_overlap, repetition, self_bleu
 from aigc_jax.report.criteria import COMPARISONS
@@ -41,8 +42,17 @@ REPEATING = 0.2
 """Share of repeated 4-grams above which a text counts as repeating itself."""
 
 NO_HELD_OUT = "no held-out text is as long as a sample: name a longer text, or draw fewer tokens"
-NAMES = ("repeating_texts", "repeated_ngrams", "distinct_ngrams", "self_bleu", "word_distance")
+NAMES = ("repeating_texts", "repeated_ngrams", "distinct_ngrams", "self_bleu", "word_distance", "mauve")
 NO_TEXT = "the examples are no text"
+
+NUM_ENCODED = 2000
+"""Texts of each side whose distributions are compared."""
+
+NUM_COMPONENTS = 50
+"""Components of the encoder of texts."""
+
+PER_CLUSTER = 10
+"""Texts of each side for one cluster of the divergence frontier."""
 
 
 TextsFn = Callable[[np.ndarray], list[str]]
@@ -109,6 +119,11 @@ def diversity_of_text(evidence: Evidence) -> Section:
         if name in COMPARISONS:
             first, second = (1.0 - side if name == "distinct_ngrams" else side for side in sides)
             checks.append(Comparison(name, mean_difference(first, second, BLOCK, is_positive=True)))
+    found = _frontier(evidence, texts, samples, held_out)
+    if found is None:
+        left_out["mauve"] = f"it takes {10 * PER_CLUSTER} samples, training and held-out texts each"
+    else:
+        measurements.append(found)
     return Section("diverse", measurements, checks, figures, left_out, "repeating_texts")
 
 
@@ -133,6 +148,34 @@ def _of_blocks(
         first, second = (np.array([statistic(block) for block in side]) for side in used)
         found[name] = (first, second)
     return found
+
+
+def _frontier(evidence: Evidence, texts: TextsFn, samples: np.ndarray, held_out: np.ndarray) -> Measurement | None:
+    """MAUVE of samples and of held-out texts, each compared with as many training texts."""
+    training = example_texts(evidence.data.train, samples.shape[1], NUM_ENCODED)
+    num = min(len(samples), len(held_out), len(training), NUM_ENCODED)
+    if num < 10 * PER_CLUSTER:
+        return None
+    reference, ours, real = (texts(side[:num]) for side in (training, samples, held_out))
+    encode = latent_semantics(reference)
+    ours, real = (mauve(encode(reference), encode(side), num_clusters=num // PER_CLUSTER) for side in (ours, real))
+    details: Details = {"reference": real, "reference_title": "held-out texts", "detail": "trigrams", "is_proxy": True}
+    return measure("mauve", ours, num, **details)
+
+
+def latent_semantics(training: Sequence[str]) -> Callable[[Sequence[str]], np.ndarray]:
+    """An encoder of texts that is fitted to training texts: weighted trigrams of characters, their main components.
+
+    Reference:
+        Deerwester et al., "Indexing by Latent Semantic Analysis", 1990, with tf-idf weights.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    trigrams = TfidfVectorizer(analyzer="char", ngram_range=(3, 3), max_features=20_000, sublinear_tf=True)
+    counts = trigrams.fit_transform(training)
+    components = TruncatedSVD(min(NUM_COMPONENTS, counts.shape[1] - 1), random_state=0).fit(counts)
+    return lambda found: components.transform(trigrams.transform(found))
 
 
 def _held_out(evidence: Evidence) -> np.ndarray:
