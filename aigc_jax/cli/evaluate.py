@@ -38,6 +38,7 @@ from aigc_jax.report.gates import Gates, check_gates, read_gates
 from aigc_jax.report.schema import Report
 from aigc_jax.report.text import summary_lines
 from aigc_jax.runs import load_config, option_words, reported_settings
+from aigc_jax.train.config import TextConfig
 from aigc_jax.train.config_io import config_from_values
 from aigc_jax.train.run_dir import checkpoint_steps, read_run
 from aigc_jax.types import Data, UsageError
@@ -160,7 +161,9 @@ def train_longer(run: Path, config_file: Path | None) -> str:
     name = str(config_file) if config_file else described.config
     module = load_config(name)
     config, default = config_from_values(module.Config, described.values), module.Config()
-    unchanged = {"steps": default.steps, "schedule_steps": default.schedule_steps}
+    unchanged: dict[str, Any] = {"steps": default.steps, "schedule_steps": default.schedule_steps}
+    if isinstance(default, TextConfig):
+        unchanged["vocabulary"] = default.vocabulary  # made of the text again, and long
     options = _options(dataclasses.replace(config, **unchanged), default)
     if options is None:
         return ""

@@ -295,7 +295,7 @@ class Decoder(nn.Module):
 
     def _check(self, length: int) -> None:
         """Refuse sizes that do not divide, before anything compiles."""
-        if self.width % self.head_width or self.head_width % 2:
+        if not self.head_width or self.width % self.head_width or self.head_width % 2:
             raise UsageError(
                 f"a decoder needs an even head_width that divides its width {self.width}, got {self.head_width}: "
                 "set --net.head-width"

@@ -70,7 +70,7 @@ class TransformerSequenceClassifier(nn.Module):
         self, tokens: Int[Array, "batch length"]
     ) -> tuple[Float[Array, "batch num_classes"], Float[Array, "batch feature"]]:
         """Tokens [B, L], padded by -1 -> (logits [B, K], features [B, F])."""
-        if self.width % self.head_width or self.head_width % 2:
+        if not self.head_width or self.width % self.head_width or self.head_width % 2:
             raise UsageError(
                 f"the classifier needs an even head_width that divides its width {self.width}, got {self.head_width}: "
                 "set --head-width"

@@ -18,7 +18,7 @@ from aigc_jax.report.schema import Check, Criterion, Report
 from aigc_jax.runs import load_config
 from aigc_jax.samplers.settings import Sampling
 from aigc_jax.train.config import ImageConfig
-from aigc_jax.train.run_dir import write_run
+from aigc_jax.train.run_dir import read_run, write_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,3 +160,9 @@ def test_train_longer_is_a_command_for_the_same_run(trained_run):
     assert words[words.index("--steps") + 1] == "4"
     assert words[words.index("--schedule-steps") + 1] == "2"
     assert main(words[1:]) == 0
+
+
+def test_train_longer_leaves_out_the_vocabulary(trained_run):
+    run = trained_run("gpt_docs")
+    assert len(read_run(run).values["vocabulary"]) > 1
+    assert "--vocabulary" not in shlex.split(train_longer(run, None))

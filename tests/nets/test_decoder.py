@@ -103,6 +103,7 @@ def test_is_matrix_leaves_scales_of_norms_without_decay():
     ("fields", "words"),
     [
         ({"head_width": 5}, "even head_width that divides its width 16, got 5"),
+        ({"head_width": 0}, "even head_width that divides its width 16, got 0"),
         ({"num_kv_heads": 3}, "divide the number of heads, 4, got 3"),
         ({"positions": "learned", "max_length": 4}, "reach 4 tokens, got 9"),
     ],
