@@ -48,6 +48,10 @@ TINY = {
     ),
     "gpt_docs": "--net.width 8 --net.depth 1 --net.head-width 4 --length 16 --sampling.length 8",
     "gpt_shakespeare": "--data python-docs --net.width 8 --net.depth 1 --net.head-width 4 --length 16",
+    "gpt_shakespeare_gpu": (
+        "--data python-docs --net.width 8 --net.depth 1 --net.head-width 4 --net.dtype float32 --length 16 "
+        "--eval-every 2 --sampling.length 8"
+    ),
     "gpt_reviews": "--net.width 8 --net.depth 1 --net.head-width 4 --sampling.length 8",
     "gpt_preferences": (
         "--data text:{folder}/pairs.jsonl --initial {folder}/gpt_docs --net.width 8 --net.depth 1 --net.head-width 4 "
