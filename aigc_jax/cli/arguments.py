@@ -261,6 +261,29 @@ class Prompt(Trained):
     """A .json file of all figures and answers; None prints the table alone."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Classify(Trained):
+    """Classify texts by a trained classifier: shares of a class by group over time; exit 1 where one is an alert."""
+
+    text: Path
+    """The texts, a .jsonl file: a line of JSON each with text, and entries such as domain, date and label."""
+    by: str | None = None
+    """The entry that names each text's group, for example domain."""
+    over: str | None = None
+    """The entry of each text's date, YYYY-MM-DD."""
+    period: Literal["day", "month", "year"] = "month"
+    """The part of dates that counts."""
+    of: str | None = None
+    """The class whose share is given, by name or number; None for the first."""
+    alpha: float | None = None
+    """Count certified predictions alone: at most this share of them is wrong, as texts with an entry label show, which
+    must be like the others and not of the training; None for all predictions."""
+    alert: float = 0.5
+    """A group in a period is an alert where its whole interval lies above this share, in [0, 1)."""
+    out: Path | None = None
+    """The folder of shares.csv and shares.png; None for RUN/classified."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Latents(Trained):
     """Draw reconstructions, interpolations and latent traversals of held-out images by an autoencoder."""
@@ -304,10 +327,10 @@ class Export(Adjusted):
 
 @dataclasses.dataclass(frozen=True)
 class Prepare:
-    """Download a data set and write it as array_record files."""
+    """Download a data set and write it as array_record files, or texts as a .jsonl file."""
 
     name: Annotated[str, tyro.conf.Positional]
-    """tfds:NAME, for example tfds:mnist."""
+    """tfds:NAME, for example tfds:mnist; sentiment; or world:reviews, a year of dated reviews."""
     data_dir: str | None = None
     """Where to write it; None for the usual folder of tensorflow-datasets."""
 

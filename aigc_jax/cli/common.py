@@ -86,15 +86,15 @@ def read_rows(path: Path, name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def condition_number(experiment: Experiment, condition: str | None) -> int | None:
-    """The number of a condition that is given by its name or its number.
+def condition_number(experiment: Experiment, condition: str | None, option: str = "--condition") -> int | None:
+    """The number of a condition that is given by its name or its number, as the option of a command.
 
     Names come first: of folders 1, 2 and 10, the class "10" has the number 2, and there is no class 0.
     """
     if condition is None:
         return None
     if experiment.conditions is None:
-        raise UsageError(f"got --condition {condition}, but this model is unconditional: leave the option out")
+        raise UsageError(f"got {option} {condition}, but this model is unconditional: leave the option out")
     names = list(experiment.conditions.names)
     if condition in names:
         return names.index(condition)
@@ -104,7 +104,7 @@ def condition_number(experiment: Experiment, condition: str | None) -> int | Non
     close = difflib.get_close_matches(condition, names, 1) or names[:1]
     shown = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
     raise UsageError(
-        f"expected a class for --condition, one of {shown}; got {condition!r}: pass --condition {shlex.quote(close[0])}"
+        f"expected a class for {option}, one of {shown}; got {condition!r}: pass {option} {shlex.quote(close[0])}"
     )
 
 

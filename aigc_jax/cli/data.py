@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from aigc_jax.cli.arguments import List, Prepare
 from aigc_jax.data.prepare import list_data, prepare
+from aigc_jax.data.tfds_source import default_data_dir
 from aigc_jax.errors import visible
-from aigc_jax.train.worlds import list_worlds
+from aigc_jax.train.worlds import REVIEWS, list_worlds, write_reviews
 
 
 def prepare_data(arguments: Prepare) -> int:
-    """Download a data set and write it as array_record files."""
-    print(prepare(arguments.name, arguments.data_dir))
+    """Download a data set, or draw one of a world, and write it."""
+    if arguments.name == REVIEWS:
+        print(write_reviews(default_data_dir(arguments.data_dir) / "reviews" / "reviews.jsonl"))
+    else:
+        print(prepare(arguments.name, arguments.data_dir))
     return 0
 
 

@@ -39,11 +39,12 @@ usage: aigc-jax COMMAND ...
   compare RUN RUN   put the reports of evaluated runs side by side, with paired differences
   prompt RUN --templates FILE --cases FILE      how often each prompt template leads to the right answer, with intervals
   likelihood RUN    how likely a run finds held-out examples: nats, bits/dim
+  classify RUN      classes of texts: shares by group over time, certified, with alerts
   latents RUN       reconstructions, interpolations and traversals of an autoencoder
   verify RUN        whether its samples are the same here, bit for bit, or why they are not
   import CONFIG     a run made of weights in a file: published ones of PyTorch, or of aigc-jax export
   export RUN        its weights as .safetensors, or its sampler as StableHLO, for other programs
-  data list         which data there is           data prepare tfds:NAME   download and write it
+  data list         which data there is           data prepare NAME   download or draw it, and write it
   info              versions, devices and the shipped experiments
   completion SHELL  a script that completes commands and options in bash or zsh: source <(aigc-jax completion bash)
 
@@ -59,6 +60,7 @@ COMMANDS = {
     "compare": ("compare", "Compare", "compare_runs"),
     "prompt": ("prompt", "Prompt", "prompt"),
     "likelihood": ("likelihood", "Likelihood", "likelihood"),
+    "classify": ("classify", "Classify", "classify_texts"),
     "latents": ("latents", "Latents", "latents"),
     "verify": ("verify", "Verify", "verify"),
     "export": ("export", "Export", "export"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from aigc_jax.data.arrays import ArraySource
+from aigc_jax.data.files import write_text
 from aigc_jax.data.images import IMAGE
 from aigc_jax.data.points import POINT
 from aigc_jax.data.prepare import Row
@@ -16,7 +20,7 @@ from aigc_jax.data.text import text_modality
 from aigc_jax.data.tokenizer import bytes_tokenizer
 from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.types import Data, DataSource, Modality, World
-from aigc_jax.worlds.catalog import FACTS
+from aigc_jax.worlds.catalog import FACTS, open_world
 
 NUM_POINTS = (50_000, 10_000)
 """Points of a world to train on and held out."""
@@ -27,6 +31,9 @@ NUM_IMAGES = (5_000, 1_000)
 NUM_TEXTS = (20_000, 2_000)
 """The same of texts."""
 
+
+REVIEWS = "world:reviews"
+"""The world of reviews, which :func:`write_reviews` writes with dates."""
 
 _BLOCK = 1000
 """Examples that are drawn at a time."""
@@ -75,6 +82,31 @@ def list_worlds() -> list[Row]:
         examples = "train {}, held out {}".format(*_num_examples(modality))
         rows.append(Row(f"world:{name}", str(num_modes), shown, examples, f"drawn when needed: {description}"))
     return rows
+
+
+def write_reviews(path: Path, *, num_per_month: int = 400) -> str:
+    """Write reviews of a year as lines of JSON with text, label, domain and date; a line that says where they are.
+
+    Half of them are negative, of the bank from September on 80 %. They are drawn with keys of their own, and not those
+    to train on.
+    """
+    world, keys = open_world(REVIEWS), split_by_name(jax.random.key(0), "export")["export"]
+    modality, num = modality_of(world), 12 * num_per_month
+    draw = jax.jit(lambda keys, ids: world.sample(keys, len(ids), ids))
+    of_key = example_keys(keys, num)
+    sides = [np.asarray(draw(of_key, np.full(num, label, np.int32))) for label in (0, 1)]
+    # Both reviews of a key are of one domain: their keys draw all but the sentiment.
+    domains = np.asarray(world.read(jnp.asarray(sides[0]))["domain"]) if world.read is not None else np.zeros(num, int)
+    random, lines = np.random.default_rng(0), list[str]()
+    for at, domain in enumerate(domains):
+        month, day = at // num_per_month, at % num_per_month * 28 // num_per_month
+        name = world.attributes["domain"][domain]
+        label = int(random.uniform() > (0.8 if name == "bank" and month >= 8 else 0.5))
+        text = modality.texts(sides[label][at : at + 1])[0] if modality.texts is not None else ""
+        row = {"text": text, "label": world.mode_names[label], "domain": name}
+        lines.append(json.dumps({**row, "date": f"2025-{month + 1:02}-{day + 1:02}"}))
+    write_text(path, "\n".join(lines) + "\n")
+    return f"{len(lines)} reviews are in {path}"
 
 
 def _num_examples(modality: str) -> tuple[int, int]:
