@@ -153,6 +153,11 @@ def reserve_for_judges(data: Data, share: float | None) -> Data:
     return data._replace(train=train, for_judges=judges, remarks=remarks, checksum=None)
 
 
+def chosen_examples(total: int, num: int, seed: int) -> Int[np.ndarray, " num"]:
+    """The examples of :func:`random_subset`, in order."""
+    return np.sort(np.random.default_rng(seed).permutation(total)[:num])
+
+
 def random_subset(data: Data, num: int, seed: int) -> Data:
     """Data with so many of its training examples, drawn at random by a seed.
 
@@ -163,7 +168,7 @@ def random_subset(data: Data, num: int, seed: int) -> Data:
     total = len(data.train)
     if num > total:
         raise UsageError(f"{data.name} has {total} training examples, got --num-labels {num}: ask for fewer")
-    chosen = np.sort(np.random.default_rng(seed).permutation(total)[:num])
+    chosen = chosen_examples(total, num, seed)
     remarks = [*data.remarks, f"{num} of {total} training examples by seed {seed}"]
     return data._replace(train=SubsetSource(data.train, chosen), remarks=remarks, checksum=None)
 

@@ -148,11 +148,12 @@ class WindowSource:
 
 
 def token_stream(source: DataSource) -> Int[np.ndarray, " n"]:
-    """All tokens of windows of text, or of other sequences, one after the other."""
+    """All tokens of windows of text, or of other sequences, one after the other and without their padding."""
     stream = getattr(source, "stream", None)
     if stream is not None:
         return stream
-    return take(source, np.arange(len(source)))[NAME].ravel()
+    tokens = take(source, np.arange(len(source)))[NAME]
+    return tokens[tokens != PAD]
 
 
 def example_texts(source: DataSource, length: int, num: int) -> Int[np.ndarray, "num length"]:

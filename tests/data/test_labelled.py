@@ -9,7 +9,7 @@ from aigc_jax import cli
 from aigc_jax.data.arrays import random_subset, take
 from aigc_jax.data.labelled import labelled_data, open_labelled_texts
 from aigc_jax.data.pipeline import batches
-from aigc_jax.data.text import text_modality
+from aigc_jax.data.text import text_modality, token_stream
 from aigc_jax.data.tokenizer import PAD, bytes_tokenizer, make_tokenizer
 from aigc_jax.types import UsageError
 
@@ -77,6 +77,13 @@ def test_random_subset_is_drawn_by_the_seed_alone(tmp_path):
     assert chosen[0]["label"].mean() == pytest.approx(0.5, abs=4 * 0.05)
     with pytest.raises(UsageError, match="400 training examples, got --num-labels 401: ask for fewer"):
         random_subset(data, 401, 0)
+
+
+def test_token_stream_of_labelled_texts_has_no_padding(tmp_path):
+    rows = [{"text": "ab" if i % 2 else "a", "label": i % 2} for i in range(5)]
+    data = labelled_data(open_labelled_texts(write(tmp_path / "a.jsonl", rows)), make_tokenizer("chars", ["ab"]), 6)
+    a, ab = [2, 0, 2], [2, 0, 1, 2]
+    assert token_stream(data.train).tolist() == [*a, *ab, *ab, *a]
 
 
 def data_texts(batch):
