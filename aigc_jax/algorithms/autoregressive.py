@@ -33,6 +33,7 @@ from aigc_jax.types import (
     Batch,
     Condition,
     Detector,
+    DrawSequencesFn,
     Key,
     Metrics,
     PyTree,
@@ -219,11 +220,16 @@ def autoregressive(
     return algorithm if adapter is None else finetuned(algorithm, PLAYER, loss_fn, tx, init_fn, adapter, **options)
 
 
-def _sampler(model: TokenModel, sampling: Decoding) -> Callable[[SequenceModel, Array, Condition], Array]:
+def _sampler(model: TokenModel, sampling: Decoding) -> DrawSequencesFn:
     """The sampler of settings, for this model of sequences or another one of the same tokens."""
     processor = sampling.processor(model.net.vocab_size, model.end)
 
-    def draw(sequences: SequenceModel, keys: Array, condition: Condition) -> Array:
+    def draw(
+        sequences: SequenceModel,
+        keys: Array,
+        condition: Condition,
+        rule: Callable[[SequenceModel], SequenceModel] | None = None,
+    ) -> Array:
         num = len(keys)
         labels, prompts = None, condition
         if model.num_classes and (condition is None or jnp.ndim(condition) < 2):
@@ -240,6 +246,8 @@ def _sampler(model: TokenModel, sampling: Decoding) -> Callable[[SequenceModel, 
             sequences = guided(sequences, sampling.guidance, without)
         if model.num_classes:
             sequences = _classed(model, sequences, labels)
+        if rule is not None:
+            sequences = rule(sequences)
         if sampling.num_beams > 1:
             return beam_search(
                 sequences,

@@ -129,6 +129,16 @@ class Sample(Adjusted):
     """The run that --expert is compared with."""
     alpha: float = 1.0
     """Weight of the difference of the experts."""
+    regex: str | None = None
+    """A regular expression that each whole text matches, in Python's syntax, its classes of ASCII."""
+    forbid: str | None = None
+    """Words that no text holds, in any case and tokens: separated by commas, or a file with one a line."""
+    require: str | None = None
+    """Words that each text holds, as of --forbid."""
+    statements: Path | None = None
+    """A file of texts, one a line: each sample is one of them."""
+    exact: int = 1
+    """Candidates among which each sample under a rule is picked: the more, the nearer to the model given the rule."""
     seed: int = 0
     """Which sequence of samples."""
     out: Path | None = None

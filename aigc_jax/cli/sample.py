@@ -19,6 +19,8 @@ from aigc_jax.cli.common import (
     read_rows,
     with_prompts,
 )
+from aigc_jax.cli.rules import names_of_rule, rule_of, ruled, weights_line
+from aigc_jax.inference.constrained import weights_of
 from aigc_jax.inference.experts import with_experts
 from aigc_jax.inference.sampling import SampleBlocksFn, make_sample_fn
 from aigc_jax.progress import Progress
@@ -39,10 +41,13 @@ def sample(arguments: Sample) -> int:
     if prompts:
         experiment = with_prompts(experiment, prompts)
     experiment, variables, mixed = _with_experts(arguments, experiment, config, variables)
+    rule = rule_of(arguments)
+    found = None if rule is None else ruled(arguments, rule, experiment, config, prompts)
+    experiment = experiment if found is None else found.experiment
     writers, names = experiment.modality.writers, names_of(experiment)
     suffix = _suffix(arguments.out, writers)
     number = condition_number(experiment, arguments.condition)
-    named = {**named_class(number, names), **named, **mixed}
+    named = {**named_class(number, names), **named, **mixed, **names_of_rule(arguments)}
     options = {"seed": arguments.seed, "num": num, **named, **arguments.overrides}
     out = arguments.out or default_out(arguments, "sample", options, suffix)
     ids = ids_of(experiment, number, num)
@@ -50,6 +55,8 @@ def sample(arguments: Sample) -> int:
     writers[suffix](out, _blocks(draw, experiment.modality, ids, num), ids, num=num, names=names)
     of = "" if number is None else f" of class {number} ({names[number]})"
     print(f"wrote {num} samples{of} to {out}")
+    if found is not None and found.weigh is not None:
+        print(weights_line(weights_of(found, variables, arguments.seed, ids)))
     return 0
 
 

@@ -6,7 +6,7 @@ from jaxtyping import Array
 
 from aigc_jax.rng import example_keys
 from aigc_jax.samplers.decoding import contrasted
-from aigc_jax.types import Condition, Experiment, UsageError, Variables
+from aigc_jax.types import Condition, Experiment, SequenceModel, UsageError, Variables
 
 NAMES = ("base", "expert", "anti_expert")
 """The parts of the variables."""
@@ -29,9 +29,12 @@ def with_experts(experiment: Experiment, expert: Experiment, anti_expert: Experi
         raise UsageError(f"experts must have the classes of the run, got {numbers} classes: name runs of the same data")
     models = (base, pro, contra)
 
-    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+    def mixed(variables: Variables) -> SequenceModel:
         own, plus, minus = (part.model(variables[name]) for part, name in zip(models, NAMES, strict=True))
-        mixed = contrasted(own, plus, minus, variables["alpha"])
-        return base.draw(mixed, example_keys(key, num_samples), condition)
+        return contrasted(own, plus, minus, variables["alpha"])
 
-    return experiment._replace(algorithm=experiment.algorithm._replace(sample=sample))
+    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+        return base.draw(mixed(variables), example_keys(key, num_samples), condition)
+
+    algorithm = experiment.algorithm._replace(sample=sample, sequences=base._replace(model=mixed), logits=None)
+    return experiment._replace(algorithm=algorithm)

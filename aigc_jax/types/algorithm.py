@@ -121,16 +121,29 @@ class SequenceModel(NamedTuple):
     select: Callable[[PyTree, Array], PyTree] = lambda cache, rows: jax.tree.map(lambda leaf: leaf[rows], cache)
 
 
+class DrawSequencesFn(Protocol):
+    """``(model, keys [B], prompts int32 [B, P], classes [B] or None) -> tokens int32 [B, L]``."""
+
+    def __call__(
+        self,
+        model: SequenceModel,
+        keys: Array,
+        condition: Condition,
+        rule: Callable[[SequenceModel], SequenceModel] | None = None,
+    ) -> Array:
+        """Draw a sequence for each key, of the model as the rule changes it."""
+        ...
+
+
 class Sequences(NamedTuple):
     """The model of sequences and its sampler as separate parts: ``sample(v, keys, n, c) == draw(model(v), keys, c)``.
 
-    Models are combined before they are drawn from, as those of :func:`aigc_jax.samplers.decoding.contrasted`.
+    Models are combined before they are drawn from, as those of :func:`aigc_jax.samplers.decoding.contrasted`; ``rule``
+    changes what comes after guidance, as :func:`aigc_jax.samplers.constrain.constrained` does.
     """
 
     model: Callable[[Variables], SequenceModel]
-    draw: Callable[
-        [SequenceModel, Array, Condition], Array
-    ]  # (model, keys [B], prompts int32 [B, P] or None) -> tokens
+    draw: DrawSequencesFn
 
 
 ScoreFn = Callable[[Variables, Array, Condition, Array], Array]

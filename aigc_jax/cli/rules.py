@@ -1,0 +1,126 @@
+"""The rules of ``aigc-jax sample``: options to one automaton, and samples under it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+from aigc_jax.cli.arguments import Sample
+from aigc_jax.cli.common import read_rows
+from aigc_jax.data.files import visible
+from aigc_jax.data.tokenizer import Tokenizer, read_tokenizer
+from aigc_jax.inference.constrained import Ruled, Weights, with_rule
+from aigc_jax.rules.bytes import first_violation, intersection
+from aigc_jax.rules.lift import lift
+from aigc_jax.rules.regex import regex
+from aigc_jax.rules.statements import statements
+from aigc_jax.rules.words import forbid, require
+from aigc_jax.samplers.decoding import Decoding
+from aigc_jax.train.config import TrainConfig
+from aigc_jax.types import Experiment, UsageError
+from aigc_jax.types.rules import NEVER, Automaton, TokenAutomaton
+
+_NEUTRAL = Decoding()
+
+
+def rule_of(arguments: Sample) -> Automaton | None:
+    """The rule of all options together; None without one."""
+    parts = list[Automaton]()
+    if arguments.regex is not None:
+        parts.append(regex(arguments.regex))
+    if arguments.forbid is not None:
+        parts.append(forbid(_words(arguments.forbid)))
+    if arguments.require is not None:
+        parts.append(require(_words(arguments.require)))
+    if arguments.statements is not None:
+        parts.append(statements(row["text"] for row in read_rows(arguments.statements, "text")))
+    if arguments.exact < 1:
+        raise UsageError(f"expected --exact 1 or more, got {arguments.exact}: 16 is usual")
+    if not parts:
+        if arguments.exact > 1:
+            raise UsageError("got --exact without a rule: add --regex, --forbid, --require or --statements")
+        return None
+    return functools.reduce(intersection, parts)
+
+
+def names_of_rule(arguments: Sample) -> dict[str, object]:
+    """How files of samples under a rule are named."""
+    given = {
+        "regex": arguments.regex,
+        "forbid": arguments.forbid,
+        "require": arguments.require,
+        "statements": arguments.statements and arguments.statements.stem,
+        "exact": arguments.exact if arguments.exact > 1 else None,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def ruled(
+    arguments: Sample, rule: Automaton, experiment: Experiment, config: TrainConfig, prompts: Sequence[str]
+) -> Ruled:
+    """The experiment under a rule, which the prompts do not break and which leaves room to end."""
+    sampling, definition = getattr(config, "sampling", None), getattr(config, "vocabulary", None)
+    if not isinstance(sampling, Decoding) or not definition:
+        raise UsageError(f"got a rule of text, but this run makes {experiment.modality.name}: leave the option out")
+    tokenizer = read_tokenizer(definition)
+    automaton = lift(rule, tokenizer.vocabulary)
+    if automaton.length >= NEVER:
+        raise UsageError(f"the tokens of this run ({tokenizer.name}) spell no text of the rule: change the rule")
+    _check_prompts(prompts or [""], rule, automaton, tokenizer, sampling.length)
+    if arguments.exact > 1:
+        _check_exact(sampling)
+    return with_rule(
+        experiment,
+        automaton,
+        end=tokenizer.boundary,
+        length=sampling.length,
+        temperature=sampling.temperature,
+        num_candidates=arguments.exact,
+    )
+
+
+def weights_line(found: Weights) -> str:
+    """One line on the importance weights of samples."""
+    return (
+        f"of the candidates of a sample {found.effective:.1f} count (effective sample size); the mask costs "
+        f"{found.cost:.2f} nats a sample, the rule {max(-found.log_probability, 0.0):.2f}"
+    )
+
+
+def _words(given: str) -> list[str]:
+    """Words separated by commas, or those of a file."""
+    path = Path(given)
+    if path.suffix in (".txt", ".jsonl") or path.is_file():
+        return [row["word"] for row in read_rows(path, "word")]
+    return given.split(",")
+
+
+def _check_prompts(
+    prompts: Sequence[str], rule: Automaton, automaton: TokenAutomaton, tokenizer: Tokenizer, length: int
+) -> None:
+    for prompt in prompts:
+        place = first_violation(rule, prompt.encode())
+        if place is not None:
+            at = len(prompt.encode()[:place].decode(errors="ignore"))
+            raise UsageError(
+                f"the prompt breaks the rule at character {at + 1}, {visible(prompt[at : at + 1])!r}: change either"
+            )
+        state = automaton.start
+        for token in tokenizer.encode(prompt):
+            state = int(automaton.next[state, automaton.kinds[token]]) if state >= 0 else -1
+        need = NEVER if state < 0 else 0 if automaton.accepts[state] else int(automaton.need[state].min()) + 1
+        if need >= NEVER:
+            raise UsageError(f"no text of the rule goes on from the prompt {visible(prompt[:40])!r}: change either")
+        if need > length:
+            raise UsageError(f"the rule needs {need} tokens, got --length {length}: set --length {need} or more")
+
+
+def _check_exact(sampling: Decoding) -> None:
+    """Weights are those of the model itself, at a temperature."""
+    for name in ("top_k", "top_p", "min_p", "typical", "repetition", "frequency", "no_repeat_ngram", "min_length"):
+        if getattr(sampling, name) != getattr(_NEUTRAL, name):
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"got --exact and {option}, which changes the distribution: leave {option} out")
+    if sampling.num_beams > 1 or sampling.guidance != 1.0:
+        raise UsageError("got --exact with beams or guidance, which change the distribution: leave them out")

@@ -1,0 +1,108 @@
+"""Sampling of a model of sequences under a rule, and towards the model's own distribution given the rule."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from aigc_jax.inference.sampling import BLOCK, sample_key
+from aigc_jax.rng import example_keys, split_by_name
+from aigc_jax.samplers.constrain import constrained, log_allowed
+from aigc_jax.types import Condition, Experiment, UsageError, Variables
+from aigc_jax.types.rules import TokenAutomaton
+
+
+class Ruled(NamedTuple):
+    """An experiment whose samples obey a rule.
+
+    Attributes:
+        experiment: with the sampler.
+        weigh: ``(variables, key, num, condition) -> log weights [N, num]`` of all candidates; None for one each.
+    """
+
+    experiment: Experiment
+    weigh: Callable[[Variables, Array, int, Condition], Array] | None
+
+
+def with_rule(
+    experiment: Experiment,
+    automaton: TokenAutomaton,
+    *,
+    end: int,
+    length: int,
+    temperature: float = 1.0,
+    num_candidates: int = 1,
+) -> Ruled:
+    """An experiment that samples texts of a rule, all of which end within ``length`` tokens.
+
+    A mask alone does not sample from the model given the rule: it does not see where an allowed token leads. Of
+    ``num_candidates`` constrained samples one is picked in proportion to its importance weight, of
+    :func:`log_allowed`: the more, the nearer, and exact in the limit.
+
+    Reference:
+        Rubin, "Using the SIR Algorithm to Simulate Posterior Distributions", 1988 (sampling, importance resampling).
+    """
+    algorithm, sequences, logits = experiment.algorithm, experiment.algorithm.sequences, experiment.algorithm.logits
+    if sequences is None:
+        raise UsageError(f"got a rule of text, but this run makes {experiment.modality.name}: leave the option out")
+    if num_candidates > 1 and (logits is None or temperature == 0):
+        why = "the likeliest token is no draw" if logits is not None else "experts have no logits of one model"
+        raise UsageError(f"got --exact {num_candidates}, but {why}: leave it out")
+    rule = functools.partial(constrained, automaton=automaton, end=end, length=length)
+
+    def candidates(variables: Variables, key: Array, num: int, condition: Condition) -> tuple[Array, Array]:
+        """Tokens [N, num, L] and log weights [N, num]."""
+        keys = split_by_name(example_keys(key, num), "candidates")["candidates"]
+        is_prompt = condition is not None and jnp.ndim(condition) == 2
+        sizes = jnp.sum(jnp.asarray(condition) >= 0, axis=1) if is_prompt else jnp.ones(num, jnp.int32)
+
+        def draw(number: Array) -> tuple[Array, Array]:
+            own = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number)
+            tokens = sequences.draw(sequences.model(variables), own, condition, rule)
+            found = logits(variables, tokens, None if is_prompt else condition)  # pyright: ignore[reportOptionalCall]
+            found = found / temperature
+            return tokens, log_allowed(found, tokens, sizes, automaton, end=end, length=length)
+
+        return jax.lax.map(draw, jnp.arange(num_candidates))
+
+    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+        if num_candidates == 1:
+            return sequences.draw(sequences.model(variables), example_keys(key, num_samples), condition, rule)
+        tokens, weights = candidates(variables, key, num_samples, condition)
+        keys = split_by_name(example_keys(key, num_samples), "pick")["pick"]
+        chosen = jax.vmap(jax.random.categorical)(keys, weights.T)
+        return tokens[chosen, jnp.arange(num_samples)]
+
+    weigh = None if num_candidates == 1 else lambda *given: candidates(*given)[1]
+    return Ruled(experiment._replace(algorithm=algorithm._replace(sample=sample)), weigh)
+
+
+class Weights(NamedTuple):
+    """How far a mask is from the model given the rule, by the candidates of some samples."""
+
+    effective: float  # number of independent candidates that those of a sample are worth
+    cost: float  # divergence of constrained samples from the model, in nats a sample
+    log_probability: float  # of the rule under the model, in nats
+
+
+def weights_of(ruled: Ruled, variables: Variables, seed: int, ids: np.ndarray | None) -> Weights:
+    """The weights of the candidates of the first block of samples, of conditions ``ids``.
+
+    Reference:
+        Kong, "A Note on Importance Sampling using Standardized Weights", 1992 (effective sample size).
+    """
+    if ruled.weigh is None:
+        raise UsageError("one candidate each has no weights: sample with several")
+    num = BLOCK if ids is None else min(BLOCK, len(ids))
+    condition = None if ids is None else ruled.experiment.to_condition(jnp.asarray(ids[:num]))
+    log_weights = jax.jit(ruled.weigh, static_argnums=2)(variables, sample_key(seed), num, condition)
+    total, squares = (jax.nn.logsumexp(scale * log_weights, axis=0) for scale in (1.0, 2.0))
+    effective = jnp.exp(2.0 * total - squares).mean()
+    mean = jax.nn.logsumexp(log_weights) - jnp.log(log_weights.size)
+    return Weights(float(effective), -float(log_weights.mean()), float(mean))

@@ -1,0 +1,65 @@
+"""``aigc-jax sample`` under rules."""
+
+import json
+import re
+
+import pytest
+
+from aigc_jax import cli
+from aigc_jax.rules.bytes import accepts
+from aigc_jax.rules.words import forbid
+
+LENGTH = ["--length", "24"]
+
+
+def drawn(run, out, *words):
+    assert cli.main(["sample", str(run), "--num", "20", "--out", str(out), *LENGTH, *words]) == 0
+    return [json.loads(line)["text"] for line in out.read_text().splitlines()]
+
+
+def test_sample_under_all_rules_together(trained_run, tmp_path, capsys):
+    run = trained_run("gpt_docs")
+    pattern = "(A|The) [a-z]{2,6}( is)? [a-z]+[.!]"
+    rules = ["--regex", pattern, "--forbid", "cat,dog", "--require", "is"]
+    found = drawn(run, tmp_path / "a.jsonl", *rules)
+    assert all(re.fullmatch(pattern, text) and accepts(forbid(["cat", "dog"]), text.encode()) for text in found)
+    assert all(" is" in text for text in found)
+    assert drawn(run, tmp_path / "b.jsonl", *rules) == found
+    assert drawn(run, tmp_path / "c.jsonl", *rules, "--exact", "3") != found
+    assert re.search(r"of the candidates of a sample [123]\.\d count", capsys.readouterr().out)
+
+
+def test_sample_of_statements_and_words_of_files(trained_run, tmp_path):
+    (tmp_path / "facts.txt").write_text("Ann is old.\nBob is young.\nCleo is a knave.\n")
+    (tmp_path / "words.txt").write_text("knave\n")
+    rules = ["--statements", str(tmp_path / "facts.txt"), "--forbid", str(tmp_path / "words.txt")]
+    found = drawn(trained_run("gpt_docs"), tmp_path / "a.jsonl", *rules)
+    assert set(found) == {"Ann is old.", "Bob is young."}
+    prompted = drawn(trained_run("gpt_docs"), tmp_path / "b.jsonl", *rules, "--prompt", "Bob")
+    assert all("Bob is young." in text for text in prompted)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--regex", "("], "is broken"),
+        (["--regex", "a", "--require", "bee"], "no text at all"),
+        (["--regex", "a{30}"], "needs 30 tokens, got --length 24"),
+        (["--regex", "The.*", "--prompt", "Thy"], "breaks the rule at character 3, 'y'"),
+        (["--forbid", "a,,b"], "got an empty one"),
+        (["--exact", "4"], "without a rule"),
+        (["--exact", "0", "--regex", "a"], "--exact 1 or more"),
+        (["--exact", "4", "--regex", "a", "--top-k", "3"], "leave --top-k out"),
+        (["--statements", "nowhere.txt"], "nowhere.txt"),
+    ],
+)
+def test_rules_that_cannot_be_are_one_line(words, expected, trained_run, capsys):
+    assert cli.main(["sample", str(trained_run("gpt_docs")), *LENGTH, *words]) == 2
+    message = capsys.readouterr().err.strip()
+    assert expected in message
+    assert "\n" not in message
+
+
+def test_a_rule_of_text_for_images_is_refused(trained_run, capsys):
+    assert cli.main(["sample", str(trained_run("vae_digits")), "--regex", "a"]) == 2
+    assert "got a rule of text, but this run makes image" in capsys.readouterr().err

@@ -1,0 +1,49 @@
+"""Forbidden and required words, against ``re`` on generated lines."""
+
+import re
+
+import pytest
+
+from aigc_jax.rules.bytes import accepts
+from aigc_jax.rules.words import forbid, require
+from aigc_jax.types import UsageError
+
+WORDS = ["knave", "ass", "foul fiend", "Übel"]
+LETTER = r"[\w\u0080-\U0010ffff]"
+PIECES = [*WORDS, "KNAVE", "Ass", "ÜBEL", "s", "es", "x", "cl", "é", " ", " ", ", ", "\n", "'", "_"]
+
+
+def pattern_of(words):
+    plain = "|".join(map(re.escape, words)).replace("Übel", "[üÜ][bB][eE][lL]")
+    return re.compile(rf"(?is)(?<!{LETTER})(?:{plain})(?:e?s)?(?!{LETTER})", re.ASCII)
+
+
+def lines(rng, pieces=PIECES):
+    return ["".join(rng.choice(pieces, rng.integers(7))) for _ in range(4000)]
+
+
+def test_forbid_excludes_whole_words_in_any_case_and_their_plurals(rng):
+    rule, compiled = forbid(WORDS), pattern_of(WORDS)
+    found = 0
+    for line in lines(rng):
+        holds = bool(compiled.search(line))
+        found += holds
+        assert accepts(rule, line.encode()) != holds, line
+    assert 500 < found < 3500
+
+
+def test_require_takes_each_word(rng):
+    rule, compiled = require(WORDS[:2]), [pattern_of([word]) for word in WORDS[:2]]
+    found = 0
+    for line in lines(rng, ["knave", "Asses", "ass", " ", ", ", "s"]):
+        holds = all(each.search(line) for each in compiled)
+        found += holds
+        assert accepts(rule, line.encode()) == holds, line
+    assert found > 100
+
+
+@pytest.mark.parametrize("words", [[], [""], ["a", " "]])
+@pytest.mark.parametrize("rule", [forbid, require])
+def test_words_that_are_none_are_refused(rule, words):
+    with pytest.raises(UsageError, match=r"got (an empty one|none)"):
+        rule(words)
