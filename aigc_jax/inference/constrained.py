@@ -59,13 +59,13 @@ def with_rule(
     def candidates(variables: Variables, key: Array, num: int, condition: Condition) -> tuple[Array, Array]:
         """Tokens [N, num, L] and log weights [N, num]."""
         keys = split_by_name(example_keys(key, num), "candidates")["candidates"]
-        is_prompt = condition is not None and jnp.ndim(condition) == 2
-        sizes = jnp.sum(jnp.asarray(condition) >= 0, axis=1) if is_prompt else jnp.ones(num, jnp.int32)
+        prompt = condition if condition is not None and jnp.ndim(condition) == 2 else None
+        sizes = jnp.ones(num, jnp.int32) if prompt is None else jnp.sum(jnp.asarray(prompt) >= 0, axis=1)
 
         def draw(number: Array) -> tuple[Array, Array]:
             own = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, number)
             tokens = sequences.draw(sequences.model(variables), own, condition, rule)
-            found = logits(variables, tokens, None if is_prompt else condition)  # pyright: ignore[reportOptionalCall]
+            found = logits(variables, tokens, condition if prompt is None else None)  # pyright: ignore[reportOptionalCall]
             found = found / temperature
             return tokens, log_allowed(found, tokens, sizes, automaton, end=end, length=length)
 

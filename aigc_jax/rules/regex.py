@@ -103,7 +103,8 @@ class _Nodes:
             _, added, removed, items = value
             return self.add(items, start, (flags | added) & ~removed)
         if kind in (op.MAX_REPEAT, op.MIN_REPEAT):
-            return self._repeat(*value, start, flags)
+            low, high, repeated = value
+            return self._repeat(low, high, repeated, start, flags)
         chars = _chars(kind, value, flags)
         if chars is None:
             raise UsageError(

@@ -122,11 +122,11 @@ class SequenceModel(NamedTuple):
 
 
 class DrawSequencesFn(Protocol):
-    """``(model, keys [B], prompts int32 [B, P], classes [B] or None) -> tokens int32 [B, L]``."""
+    """``(sequences, keys [B], prompts int32 [B, P], classes [B] or None) -> tokens int32 [B, L]``."""
 
     def __call__(
         self,
-        model: SequenceModel,
+        sequences: SequenceModel,
         keys: Array,
         condition: Condition,
         rule: Callable[[SequenceModel], SequenceModel] | None = None,
