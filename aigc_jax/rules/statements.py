@@ -23,7 +23,7 @@ def statements(texts: Iterable[str]) -> Automaton:
         algorithm 1.
 
     >>> statements(["the cat sleeps", "the dog sleeps"]).num_states
-    16
+    17
     """
     known = sorted({text.encode() for text in texts})
     if not known:
