@@ -51,7 +51,9 @@ def mauve(
             f"expected 2 to {min(len(real), len(fake))} clusters of {len(real)} and {len(fake)} examples, got "
             f"{num_clusters}: give more examples or take fewer clusters"
         )
-    found = KMeans(num_clusters, n_init=3, random_state=seed).fit(np.concatenate([real, fake])).labels_
+    # A number of starts, which the stubs of scikit-learn do not know.
+    clusters = KMeans(num_clusters, n_init=3, random_state=seed)  # pyright: ignore[reportArgumentType]
+    found = np.asarray(clusters.fit_predict(np.concatenate([real, fake])))
     p, q = (np.bincount(part, minlength=num_clusters) / len(part) for part in np.split(found, [len(real)]))
     return frontier_area(p, q)
 
