@@ -197,6 +197,17 @@ def test_autoregressive_learns_a_sequence_by_heart():
     assert np.asarray(algorithm.sample(state.variables, KEY, 1, None)).tolist() == [[3, 2, 0, 1]]
 
 
+@pytest.mark.standard_promotion  # of Adam's counter
+def test_model_of_classes_learns_a_sequence_of_each_by_heart():
+    algorithm = autoregressive(CLASSED, tx=optax.adam(0.03), sampling=Decoding(length=3))
+    batch = {"example": jnp.array([[3, 2, 0, 1], [3, 0, 1, 2]] * 8), "condition": jnp.array([0, 1] * 8)}
+    state, step = jax.jit(algorithm.init)(KEY, batch), jax.jit(algorithm.step)
+    for number in range(100):
+        state, _ = step(state, batch, jax.random.fold_in(KEY, number))
+    samples = algorithm.sample(state.variables, KEY, 2, jnp.array([1, 0]))
+    assert np.asarray(samples).tolist() == [[3, 0, 1, 2], [3, 2, 0, 1]]
+
+
 @pytest.mark.parametrize("shape", [(2, 3), (2, 5), (2, 1), (4,)])
 def test_autoregressive_refuses_sequences_of_another_length(shape):
     with pytest.raises(UsageError, match=r"takes tokens \[B, 4\]|expected tokens"):
