@@ -7,7 +7,7 @@ A decoder of 0.8 million weights in the form of LLaMA (Touvron et al. 2023): rot
 bytes. Another text: --data text:FILE; another tokenizer: --tokenizer chars, --tokenizer bpe:2048. Fine-tuned from
 another run: --initial RUN, all weights, or --adapter lora or prompt.
 
-Measured: 1.618 bits per byte of held-out topics (Python 3.11), one seed.
+Measured: 1.799 bits per byte (1.754 to 1.844) of held-out topics (Python 3.11), one seed.
 """
 
 from __future__ import annotations

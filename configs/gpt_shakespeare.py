@@ -5,10 +5,9 @@ Command: aigc-jax data prepare tfds:tiny_shakespeare
 
 nanoGPT's README (Karpathy 2022) has a held-out loss of 1.88 nats per character for 4 blocks of width 128, 64 characters
 at once, batches of 12 and 2,000 steps, on 20 random batches; here every held-out character counts once. Its run on a
-GPU (1.4697) is --net.depth 6 --net.width 384 --net.head-width 64 --net.dropout 0.2 --length 256 --batch-size 64
---steps 5000 --learning-rate 1e-3.
+GPU (1.4697) is gpt_shakespeare_gpu.
 
-Measured: 1.691 nats per character, all 111,539 held-out ones, one seed.
+Measured: 1.677, 1.674 and 1.689 nats per character (three seeds), all 111,539 held-out ones.
 """
 
 from __future__ import annotations
