@@ -11,8 +11,17 @@ from aigc_jax.rules.regex import regex
 from aigc_jax.types import UsageError
 from aigc_jax.types.rules import Automaton
 
-NO_LETTER = r"[^\w\u0080-\U0010ffff]"
-"""What ends a word: ASCII that is no letter, digit or underscore. All other characters count as letters."""
+_BEYOND_ASCII = (
+    r"\u0080-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7"  # of Latin-1: no-break space, quotes
+    r"\u2000-\u206f\u20a0-\u20cf\u2100-\u2bff\u2e00-\u2e7f"  # punctuation, currencies, symbols
+    r"\u3000-\u3004\u3008-\u3020\ufe30-\ufe4f\uff01-\uff0f\uff1a-\uff20"  # of East Asian texts
+    r"\U0001f000-\U0001faff"  # pictures
+)
+NO_LETTER = rf"(?:[^\w\u0080-\U0010ffff]|[{_BEYOND_ASCII}])"
+"""What ends a word: ASCII that is no letter, digit or underscore, and the common punctuation and symbols beyond it.
+
+All other characters count as letters.
+"""
 
 
 def forbid(words: Sequence[str]) -> Automaton:

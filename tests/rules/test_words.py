@@ -1,6 +1,7 @@
 """Forbidden and required words, against ``re`` on generated lines."""
 
 import re
+import unicodedata
 
 import pytest
 
@@ -40,6 +41,18 @@ def test_require_takes_each_word(rng):
         found += holds
         assert accepts(rule, line.encode()) == holds, line
     assert found > 100
+
+
+def test_words_end_at_punctuation_beyond_ascii():
+    rule = forbid(["bad"])
+    for mark in "\u00ab\u00bb\u00a0\u2013\u2018\u2019\u201c\u201d\u2026\u20ac\u3000\u3002\uff01\uff0c\U0001f600":
+        assert unicodedata.category(mark)[0] in "PSZ"
+        for text in (f"{mark}bad", f"bad{mark}", f"so {mark}Bads{mark}.", f"é{mark}bad"):
+            assert not accepts(rule, text.encode()), text
+        assert accepts(rule, f"{mark}badge{mark}".encode())
+    for letter in "éßλ漢\u0436\u304b\u00aa\u00b5":
+        assert unicodedata.category(letter)[0] == "L"
+        assert accepts(rule, f"bad{letter}".encode())
 
 
 @pytest.mark.parametrize("words", [[], [""], ["a", " "]])
