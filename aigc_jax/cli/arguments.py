@@ -131,6 +131,8 @@ class Sample(Adjusted):
     """Weight of the difference of the experts."""
     regex: str | None = None
     """A regular expression that each whole text matches, in Python's syntax, its classes of ASCII."""
+    schema: Path | None = None
+    """A file with a JSON schema that each text is valid under, written as json.dumps does; see docs/control.md."""
     forbid: str | None = None
     """Words that no text holds, in any case and tokens: separated by commas, or a file with one a line."""
     require: str | None = None

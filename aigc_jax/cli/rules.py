@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from aigc_jax.cli.arguments import Sample
 from aigc_jax.cli.common import read_rows
-from aigc_jax.data.files import visible
+from aigc_jax.data.files import parse_json, regular_file, unreadable, visible
 from aigc_jax.data.tokenizer import Tokenizer, read_tokenizer
 from aigc_jax.inference.constrained import Ruled, Weights, with_rule
 from aigc_jax.rules.bytes import first_violation, intersection
 from aigc_jax.rules.lift import lift
 from aigc_jax.rules.regex import regex
+from aigc_jax.rules.schema import schema
 from aigc_jax.rules.statements import statements
 from aigc_jax.rules.words import forbid, require
 from aigc_jax.samplers.decoding import Decoding
@@ -23,12 +25,17 @@ from aigc_jax.types.rules import NEVER, Automaton, TokenAutomaton
 
 _NEUTRAL = Decoding()
 
+_MAX_BYTES = 2**20
+"""Size limit of a schema."""
+
 
 def rule_of(arguments: Sample) -> Automaton | None:
     """The rule of all options together; None without one."""
     parts = list[Automaton]()
     if arguments.regex is not None:
         parts.append(regex(arguments.regex))
+    if arguments.schema is not None:
+        parts.append(schema(_read_schema(arguments.schema)))
     if arguments.forbid is not None:
         parts.append(forbid(_words(arguments.forbid)))
     if arguments.require is not None:
@@ -39,7 +46,7 @@ def rule_of(arguments: Sample) -> Automaton | None:
         raise UsageError(f"expected --exact 1 or more, got {arguments.exact}: 16 is usual")
     if not parts:
         if arguments.exact > 1:
-            raise UsageError("got --exact without a rule: add --regex, --forbid, --require or --statements")
+            raise UsageError("got --exact without a rule: add --regex, --schema, --forbid, --require or --statements")
         return None
     return functools.reduce(intersection, parts)
 
@@ -48,6 +55,7 @@ def names_of_rule(arguments: Sample) -> dict[str, object]:
     """How files of samples under a rule are named."""
     given = {
         "regex": arguments.regex,
+        "schema": arguments.schema and arguments.schema.stem,
         "forbid": arguments.forbid,
         "require": arguments.require,
         "statements": arguments.statements and arguments.statements.stem,
@@ -94,6 +102,17 @@ def _words(given: str) -> list[str]:
     if path.suffix in (".txt", ".jsonl") or path.is_file():
         return [row["word"] for row in read_rows(path, "word")]
     return given.split(",")
+
+
+def _read_schema(path: Path) -> Any:
+    try:
+        with regular_file(path) as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise ValueError(f"larger than {_MAX_BYTES >> 20} MiB")
+        return parse_json(content.decode())
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error, "name a file with a JSON schema") from error
 
 
 def _check_prompts(

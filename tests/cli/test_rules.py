@@ -39,6 +39,17 @@ def test_sample_of_statements_and_words_of_files(trained_run, tmp_path):
     assert all("Bob is young." in text for text in prompted)
 
 
+def test_sample_of_a_schema(trained_run, tmp_path):
+    properties = {"n": {"type": "integer", "minimum": 0, "maximum": 20}, "s": {"enum": ["a", "b"]}}
+    definition = {"type": "object", "properties": properties, "required": ["n", "s"]}
+    (tmp_path / "schema.json").write_text(json.dumps(definition))
+    found = drawn(trained_run("gpt_docs"), tmp_path / "a.jsonl", "--schema", str(tmp_path / "schema.json"))
+    values = [json.loads(text) for text in found]
+    assert all(value["n"] in range(21) and value["s"] in "ab" and len(value) == 2 for value in values)
+    (tmp_path / "schema.json").write_text("{")
+    assert cli.main(["sample", str(trained_run("gpt_docs")), "--schema", str(tmp_path / "schema.json")]) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -51,6 +62,7 @@ def test_sample_of_statements_and_words_of_files(trained_run, tmp_path):
         (["--exact", "0", "--regex", "a"], "--exact 1 or more"),
         (["--exact", "4", "--regex", "a", "--top-k", "3"], "leave --top-k out"),
         (["--statements", "nowhere.txt"], "nowhere.txt"),
+        (["--schema", "nowhere.json"], "nowhere.json"),
     ],
 )
 def test_rules_that_cannot_be_are_one_line(words, expected, trained_run, capsys):
