@@ -5,6 +5,7 @@
     python -m benchmarks dit --against torch           training step of DiT-B/2; PyTorch eager and compiled
     python -m benchmarks unet --against torch          training step of DDPM's U-Net, likewise
     python -m benchmarks text --against torch          gpt_shakespeare: training step, and sampling with a cache
+    python -m benchmarks rules                         sampling of text under a rule, by the size of the vocabulary
     python -m benchmarks depth                         a transformer by its depth: compilation, blocks scanned or not
     python -m benchmarks memory                        a state on each of 8 devices, by the fsdp axis of the mesh
     python -m benchmarks metrics --against prdc        precision, recall, density and coverage of 10,000 examples
@@ -26,7 +27,7 @@ from collections.abc import Sequence
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 from aigc_jax.types import UsageError
-from benchmarks import denoisers, depth, diffusion, gan, memory, metrics, text
+from benchmarks import denoisers, depth, diffusion, gan, memory, metrics, rules, text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,6 +79,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--batch-size", type=_positive, default=64, help="examples of a step (default 64)")
     command.add_argument("--steps", type=_positive, default=2, help="training steps in a round (default 2)")
     command.add_argument("--rounds", type=_positive, default=6, help="rounds (default 6)")
+    command = commands.add_parser("rules", help="sampling of text under a rule and without")
+    command.set_defaults(run=rules.run)
+    command.add_argument("--width", type=_positive, default=384, help="channels of a token (default 384)")
+    command.add_argument(
+        "--vocab-sizes", type=_positive, nargs="+", default=[257, 2048, 50257], help="default 257 2048 50257"
+    )
+    command.add_argument("--num-texts", type=_positive, default=16, help="texts drawn at once (default 16)")
+    command.add_argument("--steps", type=_positive, default=32, help="tokens of a text (default 32)")
+    command.add_argument("--rounds", type=_positive, default=5, help="rounds (default 5)")
     command = commands.add_parser("memory", help="memory of a state on each device of a mesh")
     command.set_defaults(run=memory.run)
     shown = ["gan_digits", "vae_digits", "ddpm_mnist", "dit_mnist"]

@@ -57,6 +57,28 @@ def test_metrics_alone_prints_its_time_and_the_figures(capsys):
     assert "/ prdc" not in out
 
 
+@pytest.mark.slow
+def test_rules_prints_the_ratio_of_sampling_with_and_without(capsys):
+    words = [
+        "rules",
+        "--width",
+        "64",
+        "--vocab-sizes",
+        "257",
+        "300",
+        "--num-texts",
+        "2",
+        "--steps",
+        "4",
+        "--rounds",
+        "1",
+    ]
+    assert benchmark.main(words) == 0
+    rows = re.findall(r"^ +(\d+) +(\d+) +[\d.]+ +[\d.]+ +[\d.]+ +([\d.]+)", capsys.readouterr().out, re.MULTILINE)
+    assert [(int(size), float(ratio) > 0) for size, _, ratio in rows] == [(257, True), (300, True)]
+    assert all(int(kinds) < int(size) for size, kinds, _ in rows)
+
+
 def test_metrics_against_a_library_that_is_missing_says_so_in_one_line(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "prdc", None)
     assert benchmark.main(["metrics", "--against", "prdc"]) == 2
