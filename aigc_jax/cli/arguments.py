@@ -141,6 +141,8 @@ class Sample(Adjusted):
     """A file of texts, one a line: each sample is one of them."""
     exact: int = 1
     """Candidates among which each sample under a rule is picked: the more, the nearer to the model given the rule."""
+    look_ahead: bool = False
+    """Prefer tokens from which more texts come to an allowed end, by the run's own probabilities of pairs of tokens."""
     seed: int = 0
     """Which sequence of samples."""
     out: Path | None = None

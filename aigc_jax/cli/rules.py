@@ -11,7 +11,7 @@ from aigc_jax.cli.arguments import Sample
 from aigc_jax.cli.common import read_rows
 from aigc_jax.data.files import parse_json, regular_file, unreadable, visible
 from aigc_jax.data.tokenizer import Tokenizer, read_tokenizer
-from aigc_jax.inference.constrained import Ruled, Weights, with_rule
+from aigc_jax.inference.constrained import Ruled, Weights, pair_look_ahead, with_rule
 from aigc_jax.rules.bytes import first_violation, intersection
 from aigc_jax.rules.lift import lift
 from aigc_jax.rules.regex import regex
@@ -20,7 +20,7 @@ from aigc_jax.rules.statements import statements
 from aigc_jax.rules.words import forbid, require
 from aigc_jax.samplers.decoding import Decoding
 from aigc_jax.train.config import TrainConfig
-from aigc_jax.types import Experiment, UsageError
+from aigc_jax.types import Experiment, UsageError, Variables
 from aigc_jax.types.rules import NEVER, Automaton, TokenAutomaton
 
 _NEUTRAL = Decoding()
@@ -45,8 +45,9 @@ def rule_of(arguments: Sample) -> Automaton | None:
     if arguments.exact < 1:
         raise UsageError(f"expected --exact 1 or more, got {arguments.exact}: 16 is usual")
     if not parts:
-        if arguments.exact > 1:
-            raise UsageError("got --exact without a rule: add --regex, --schema, --forbid, --require or --statements")
+        if arguments.exact > 1 or arguments.look_ahead:
+            option = "--exact" if arguments.exact > 1 else "--look-ahead"
+            raise UsageError(f"got {option} without a rule: add --regex, --schema, --forbid, --require or --statements")
         return None
     return functools.reduce(intersection, parts)
 
@@ -60,12 +61,18 @@ def names_of_rule(arguments: Sample) -> dict[str, object]:
         "require": arguments.require,
         "statements": arguments.statements and arguments.statements.stem,
         "exact": arguments.exact if arguments.exact > 1 else None,
+        "look_ahead": arguments.look_ahead or None,
     }
     return {name: value for name, value in given.items() if value is not None}
 
 
 def ruled(
-    arguments: Sample, rule: Automaton, experiment: Experiment, config: TrainConfig, prompts: Sequence[str]
+    arguments: Sample,
+    rule: Automaton,
+    experiment: Experiment,
+    config: TrainConfig,
+    variables: Variables,
+    prompts: Sequence[str],
 ) -> Ruled:
     """The experiment under a rule, which the prompts do not break and which leaves room to end."""
     sampling, definition = getattr(config, "sampling", None), getattr(config, "vocabulary", None)
@@ -78,14 +85,11 @@ def ruled(
     _check_prompts(prompts or [""], rule, automaton, tokenizer, sampling.length)
     if arguments.exact > 1:
         _check_exact(sampling)
-    return with_rule(
-        experiment,
-        automaton,
-        end=tokenizer.boundary,
-        length=sampling.length,
-        temperature=sampling.temperature,
-        num_candidates=arguments.exact,
-    )
+    how: Any = {"end": tokenizer.boundary, "length": sampling.length, "temperature": sampling.temperature}
+    ahead = None
+    if arguments.look_ahead:
+        ahead = pair_look_ahead(experiment, variables, automaton, start=tokenizer.start, **how)
+    return with_rule(experiment, automaton, num_candidates=arguments.exact, look_ahead=ahead, **how)
 
 
 def weights_line(found: Weights) -> str:

@@ -42,7 +42,7 @@ def sample(arguments: Sample) -> int:
         experiment = with_prompts(experiment, prompts)
     experiment, variables, mixed = _with_experts(arguments, experiment, config, variables)
     rule = rule_of(arguments)
-    found = None if rule is None else ruled(arguments, rule, experiment, config, prompts)
+    found = None if rule is None else ruled(arguments, rule, experiment, config, variables, prompts)
     experiment = experiment if found is None else found.experiment
     writers, names = experiment.modality.writers, names_of(experiment)
     suffix = _suffix(arguments.out, writers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jaxtyping import Array
 
 from aigc_jax.inference.sampling import BLOCK, sample_key
 from aigc_jax.rng import example_keys, split_by_name
+from aigc_jax.rules.look_ahead import look_ahead as table_of_look_ahead
 from aigc_jax.samplers.constrain import constrained, log_allowed
 from aigc_jax.types import Condition, Experiment, UsageError, Variables
 from aigc_jax.types.rules import TokenAutomaton
@@ -38,12 +39,14 @@ def with_rule(
     length: int,
     temperature: float = 1.0,
     num_candidates: int = 1,
+    look_ahead: Array | None = None,
 ) -> Ruled:
     """An experiment that samples texts of a rule, all of which end within ``length`` tokens.
 
     A mask alone does not sample from the model given the rule: it does not see where an allowed token leads. Of
     ``num_candidates`` constrained samples one is picked in proportion to its importance weight, of
-    :func:`log_allowed`: the more, the nearer, and exact in the limit.
+    :func:`log_allowed`: the more, the nearer, and exact in the limit. Fewer do with a ``look_ahead``, as of
+    :func:`pair_look_ahead`.
 
     Reference:
         Rubin, "Using the SIR Algorithm to Simulate Posterior Distributions", 1988 (sampling, importance resampling).
@@ -54,7 +57,8 @@ def with_rule(
     if num_candidates > 1 and (logits is None or temperature == 0):
         why = "the likeliest token is no draw" if logits is not None else "experts have no logits of one model"
         raise UsageError(f"got --exact {num_candidates}, but {why}: leave it out")
-    rule = functools.partial(constrained, automaton=automaton, end=end, length=length)
+    given: Any = {"automaton": automaton, "end": end, "length": length, "look_ahead": look_ahead}
+    rule = functools.partial(constrained, temperature=temperature, **given)
 
     def candidates(variables: Variables, key: Array, num: int, condition: Condition) -> tuple[Array, Array]:
         """Tokens [N, num, L] and log weights [N, num]."""
@@ -67,7 +71,7 @@ def with_rule(
             tokens = sequences.draw(sequences.model(variables), own, condition, rule)
             found = logits(variables, tokens, condition if prompt is None else None)  # pyright: ignore[reportOptionalCall]
             found = found / temperature
-            return tokens, log_allowed(found, tokens, sizes, automaton, end=end, length=length)
+            return tokens, log_allowed(found, tokens, sizes, **given)
 
         return jax.lax.map(draw, jnp.arange(num_candidates))
 
@@ -81,6 +85,27 @@ def with_rule(
 
     weigh = None if num_candidates == 1 else lambda *given: candidates(*given)[1]
     return Ruled(experiment._replace(algorithm=algorithm._replace(sample=sample)), weigh)
+
+
+def pair_look_ahead(
+    experiment: Experiment,
+    variables: Variables,
+    automaton: TokenAutomaton,
+    *,
+    start: int,
+    end: int,
+    length: int,
+    temperature: float = 1.0,
+) -> Array:
+    """The look-ahead of a run's own probabilities of a token after another one, which comes after the start token."""
+    logits = experiment.algorithm.logits
+    if logits is None or temperature == 0:
+        raise UsageError("look-ahead takes the logits of one model, at a temperature above 0: leave it out")
+    num = len(automaton.kinds)
+    tokens = jnp.stack([jnp.full(num, start), jnp.arange(num), jnp.zeros(num, jnp.int32)], axis=1)
+    found = jax.jit(lambda variables: logits(variables, tokens, None)[:, 1])(variables) / temperature
+    log_probs = np.asarray(jax.nn.log_softmax(found), np.float64)
+    return jnp.asarray(table_of_look_ahead(log_probs, automaton, end=end, length=length))
 
 
 class Weights(NamedTuple):

@@ -7,13 +7,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from aigc_jax.types import PyTree, SequenceModel
 from aigc_jax.types.rules import NEVER, TokenAutomaton
 
 MAX_TABLE = 2**22
 """Largest table of states and tokens; beyond it, kinds of tokens are looked up in a second step."""
+
+
+LEAST = -50.0
+"""Least log-probability that look-ahead gives to an allowed token."""
 
 
 class _Progress(NamedTuple):
@@ -24,7 +28,15 @@ class _Progress(NamedTuple):
     room: Int[Array, " batch"]  # tokens that may still be drawn
 
 
-def constrained(model: SequenceModel, automaton: TokenAutomaton, *, end: int, length: int) -> SequenceModel:
+def constrained(
+    model: SequenceModel,
+    automaton: TokenAutomaton,
+    *,
+    end: int,
+    length: int,
+    look_ahead: Float[Array, "room vocab state"] | None = None,
+    temperature: float = 1.0,
+) -> SequenceModel:
     """A model whose samples are texts of a rule, and at their end within ``length`` tokens.
 
     A token is allowed if the fewest tokens from it to the end of a text are no more than those left to draw, and the
@@ -36,16 +48,19 @@ def constrained(model: SequenceModel, automaton: TokenAutomaton, *, end: int, le
         automaton: of the tokens; its own length is at most ``length``, and prompts are beginnings of its texts.
         end: the token that ends a sample.
         length: tokens that are drawn at most.
+        look_ahead: as of :func:`aigc_jax.rules.look_ahead.look_ahead`, which lowers the logits of tokens from which few
+            texts come to an allowed end; None to see no further than the mask.
+        temperature: by which the logits are divided later, so that the look-ahead is not.
 
     Reference:
         Willard and Louf, "Efficient Guided Generation for Large Language Models", 2023, section 3, without the count of
         tokens that are left.
     """
-    table = _Table(automaton, end)
+    table = _Table(automaton, end, look_ahead)
 
     def masked(found: tuple[Array, PyTree], state: Array, room: Array) -> tuple[Array, _Progress]:
         logits, cache = found
-        return jnp.where(table.is_allowed(state, room), logits, -jnp.inf), _Progress(cache, state, room)
+        return logits + temperature * table.bonus(state, room), _Progress(cache, state, room)
 
     def prefill(prompt: Array, size: int) -> tuple[Array, _Progress]:
         room = jnp.full(len(prompt), length, jnp.int32)
@@ -69,11 +84,12 @@ def log_allowed(
     *,
     end: int,
     length: int,
+    look_ahead: Float[Array, "room vocab state"] | None = None,
 ) -> Float[Array, " batch"]:
     """The log of the probability that a model gives to allowed tokens, summed over the places of each sample.
 
     It is the log of the importance weight of a constrained sample for the model given the rule, up to a constant: where
-    the sum is low the mask has forced the model.
+    the sum is low the mask has forced the model. With look-ahead, what that added to the drawn token is subtracted.
 
     Args:
         logits: of all tokens but the first, as they were drawn from (divided by the temperature), [B, L - 1, V].
@@ -82,8 +98,9 @@ def log_allowed(
         automaton: the rule.
         end: the token that ends a sample.
         length: tokens that were drawn at most.
+        look_ahead: as of :func:`constrained`.
     """
-    table = _Table(automaton, end)
+    table = _Table(automaton, end, look_ahead)
     start = jnp.full(len(tokens), automaton.start, jnp.int32)
     is_drawn = jnp.arange(1, tokens.shape[1])[None] >= num_prompt[:, None]
     count = is_drawn.astype(jnp.int32)
@@ -92,8 +109,10 @@ def log_allowed(
     def step(carry: tuple[Array, Array], at: tuple[Array, Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
         state, is_over = carry
         logits, token, is_drawn, room = at
-        kept = jax.nn.logsumexp(jnp.where(table.is_allowed(state, room), logits, -jnp.inf), axis=-1)
-        found = jnp.where(is_drawn & ~is_over & (room > 0), kept - jax.nn.logsumexp(logits, axis=-1), 0.0)
+        bonus = table.bonus(state, room)
+        own = jnp.take_along_axis(bonus, jnp.where(token < 0, end, token)[:, None], axis=-1)[:, 0]
+        kept = jax.nn.logsumexp(logits + bonus, axis=-1) - jax.nn.logsumexp(logits, axis=-1) - own
+        found = jnp.where(is_drawn & ~is_over & (room > 0), kept, 0.0)
         # The end itself is drawn, and then nothing is.
         is_over = is_over | (is_drawn & (token < 0))
         return (jnp.where(token < 0, state, table.step(state, token)), is_over), found
@@ -105,22 +124,35 @@ def log_allowed(
 class _Table:
     """The arrays of an automaton on the device."""
 
-    def __init__(self, automaton: TokenAutomaton, end: int) -> None:
+    def __init__(self, automaton: TokenAutomaton, end: int, look_ahead: Array | None) -> None:
         need, following = np.append(automaton.need, np.full((1, automaton.need.shape[1]), NEVER), 0), automaton.next
         following = np.append(following, np.full((1, following.shape[1]), -1), 0)
         self.kinds, self.end, self.start = jnp.asarray(automaton.kinds), end, automaton.start
         self.is_whole = len(need) * len(automaton.kinds) <= MAX_TABLE
         chosen = automaton.kinds if self.is_whole else slice(None)
         self.need, self.next = jnp.asarray(need[:, chosen], jnp.int32), jnp.asarray(following[:, chosen], jnp.int32)
-        self.accepts = jnp.asarray(np.append(automaton.accepts, False))
+        self.accepts, self.look_ahead = jnp.asarray(np.append(automaton.accepts, False)), look_ahead
 
-    def is_allowed(self, state: Int[Array, " batch"], room: Int[Array, " batch"]) -> Bool[Array, "batch vocab"]:
-        """The tokens that leave enough room to end; all after the end, where none is drawn."""
-        need = self.need[state]  # -1 is the last row
-        need = need if self.is_whole else need[:, self.kinds]
-        is_end = jnp.arange(need.shape[1]) == self.end
-        allowed = (need < room[:, None]) | (is_end[None] & self.accepts[state][:, None])
-        return allowed | (state < 0)[:, None]
+    def bonus(self, state: Int[Array, " batch"], room: Int[Array, " batch"]) -> Float[Array, "batch vocab"]:
+        """What is added to the logits: -inf to tokens that leave too little room to end, and the look-ahead.
+
+        After the end, where none is drawn, nothing is.
+        """
+        need = self._of_tokens(self.need, state)
+        is_end = (jnp.arange(need.shape[1]) == self.end)[None]
+        is_allowed = (need < room[:, None]) | (is_end & self.accepts[state][:, None])
+        if self.look_ahead is None:
+            ahead = jnp.zeros(need.shape)
+        else:
+            after, tokens = self._of_tokens(self.next, state), jnp.arange(need.shape[1])[None]
+            ahead = self.look_ahead[jnp.maximum(room - 1, 0)[:, None], tokens, jnp.maximum(after, 0)]
+            # What is allowed stays possible.
+            ahead = jnp.where(is_end, 0.0, jnp.maximum(ahead, LEAST))
+        return jnp.where((state < 0)[:, None], 0.0, jnp.where(is_allowed, ahead, -jnp.inf))
+
+    def _of_tokens(self, table: Array, state: Int[Array, " batch"]) -> Int[Array, "batch vocab"]:
+        """The row of each state [B, V]; that of -1 is the last one."""
+        return table[state] if self.is_whole else table[state][:, self.kinds]
 
     def step(self, state: Int[Array, " batch"], token: Int[Array, " batch"]) -> Int[Array, " batch"]:
         """The state after a token; -1 after the end."""

@@ -27,6 +27,9 @@ def test_sample_under_all_rules_together(trained_run, tmp_path, capsys):
     assert drawn(run, tmp_path / "b.jsonl", *rules) == found
     assert drawn(run, tmp_path / "c.jsonl", *rules, "--exact", "3") != found
     assert re.search(r"of the candidates of a sample [123]\.\d count", capsys.readouterr().out)
+    ahead = drawn(run, tmp_path / "d.jsonl", *rules, "--look-ahead")
+    assert all(re.fullmatch(pattern, text) for text in ahead)
+    assert ahead != found
 
 
 def test_sample_of_statements_and_words_of_files(trained_run, tmp_path):
@@ -59,6 +62,7 @@ def test_sample_of_a_schema(trained_run, tmp_path):
         (["--regex", "The.*", "--prompt", "Thy"], "breaks the rule at character 3, 'y'"),
         (["--forbid", "a,,b"], "got an empty one"),
         (["--exact", "4"], "without a rule"),
+        (["--look-ahead"], "got --look-ahead without a rule"),
         (["--exact", "0", "--regex", "a"], "--exact 1 or more"),
         (["--exact", "4", "--regex", "a", "--top-k", "3"], "leave --top-k out"),
         (["--statements", "nowhere.txt"], "nowhere.txt"),

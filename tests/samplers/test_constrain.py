@@ -13,6 +13,7 @@ from aigc_jax.inference.constrained import with_rule
 from aigc_jax.rng import example_keys
 from aigc_jax.rules.bytes import accepts, intersection
 from aigc_jax.rules.lift import lift
+from aigc_jax.rules.look_ahead import look_ahead
 from aigc_jax.rules.regex import regex
 from aigc_jax.rules.words import forbid
 from aigc_jax.samplers.beam import beam_search
@@ -168,6 +169,47 @@ def test_more_candidates_are_nearer_to_the_model_given_the_rule():
     assert distances[0] > 0.7
     assert distances[1] < 0.4
     assert distances[2] < noise + 0.02
+
+
+def pairs_ahead():
+    """The look-ahead of the chain, whose tokens depend on the one before alone."""
+    log_probs = log_softmax(LOGITS, axis=1)
+    return jnp.asarray(look_ahead(log_probs, lift(regex(RULE), VOCABULARY), end=END, length=LENGTH))
+
+
+def test_look_ahead_is_the_probability_of_an_allowed_end():
+    _, log_probs = enumerated()
+    assert pairs_ahead()[LENGTH, END, 0] == pytest.approx(logsumexp(log_probs), abs=1e-4)
+    _, short = enumerated(3)
+    assert pairs_ahead()[3, END, 0] == pytest.approx(logsumexp(short), abs=1e-4)
+
+
+def test_look_ahead_of_the_exact_pairs_samples_from_the_model_given_the_rule():
+    """One candidate of the exact distribution, whose weights are all the probability of the rule."""
+    sequences, log_probs = enumerated()
+    exact, number = np.exp(log_probs - logsumexp(log_probs)), {row: i for i, row in enumerate(sequences)}
+    rule, num = lift(regex(RULE), VOCABULARY), 4000
+    how = {"end": END, "length": LENGTH, "look_ahead": pairs_ahead()}
+    sample = jax.jit(with_rule(experiment(), rule, **how).experiment.algorithm.sample, static_argnums=2)
+    tokens = np.asarray(sample({}, KEY, num, None))
+    counts = np.bincount([number[tuple(row[row >= 0][1:].tolist())] for row in tokens], minlength=len(exact))
+    noise = np.sqrt(2 * exact * (1 - exact) / (np.pi * num)).sum() / 2
+    assert np.abs(counts / num - exact).sum() / 2 < noise + 0.01
+    weights = with_rule(experiment(), rule, num_candidates=2, **how).weigh({}, KEY, 50, None)
+    np.testing.assert_allclose(weights, logsumexp(log_probs), atol=1e-3)
+
+
+def test_a_temperature_leaves_the_look_ahead_as_it_is():
+    """Logits twice as large at temperature 2 are the same model."""
+    rule = lift(regex(RULE), VOCABULARY)
+    drawn = []
+    for scale in (1.0, 2.0):
+        ahead = {"look_ahead": pairs_ahead(), "temperature": scale}
+        model = constrained(chain_model(scale * LOGITS), rule, end=END, length=LENGTH, **ahead)
+        processor = Decoding(LENGTH, temperature=scale).processor(6, END)
+        prompt, keys = jnp.full((50, 1), END), example_keys(KEY, 50)
+        drawn.append(decode(model, prompt, keys, length=LENGTH, end=END, processor=processor).tokens)
+    np.testing.assert_array_equal(*drawn)
 
 
 def test_exact_samples_of_experts_are_refused():
