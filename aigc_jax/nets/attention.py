@@ -27,8 +27,8 @@ class SelfAttention(nn.Module):
     head_width: int = 64  # channels per head; 0 for a single head
     out_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()  # of the last layer; zeros in a U-Net
     kind: AttentionKind = "auto"
-    is_rotary: bool = False  # queries and keys are turned by their places, see rotate
     dtype: Any = jnp.float32  # of the computation; parameters and softmax stay float32
+    is_rotary: bool = False  # queries and keys are turned by their places, see rotate
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch length channel"]) -> Float[Array, "batch length channel"]:

@@ -44,8 +44,8 @@ class TransformerBlock(nn.Module):
     mlp_ratio: int = 4
     dropout: float = 0.0
     attention: AttentionKind = "auto"
-    is_rotary: bool = False
     dtype: Any = jnp.float32
+    is_rotary: bool = False
 
     @nn.compact
     def __call__(
@@ -92,8 +92,8 @@ class DiT(nn.Module):
     attention: AttentionKind = "auto"
     remat: Remat = "none"
     unroll: int = 1
-    is_rotary: bool = False
     dtype: Any = jnp.float32
+    is_rotary: bool = False
 
     @nn.compact
     def __call__(
@@ -126,7 +126,7 @@ class DiT(nn.Module):
         """All blocks, one after the other: compiled once, however deep the network is."""
         cls = rematerialized(TransformerBlock, self.remat, is_scanned=self.unroll == 1)
         block = cls(
-            self.head_width, self.mlp_ratio, self.dropout, self.attention, self.is_rotary, self.dtype, name="blocks"
+            self.head_width, self.mlp_ratio, self.dropout, self.attention, self.dtype, self.is_rotary, name="blocks"
         )
 
         def layer(

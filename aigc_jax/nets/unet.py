@@ -150,7 +150,7 @@ class UNet(nn.Module):
         if not is_chosen and h.shape[1] not in self.attention_resolutions:
             return h
         sequence = self._norm()(h, None).reshape(h.shape[0], -1, h.shape[-1])
-        attend = SelfAttention(self.head_width, nn.initializers.zeros, self.attention, self.dtype)
+        attend = SelfAttention(self.head_width, nn.initializers.zeros, kind=self.attention, dtype=self.dtype)
         return h + attend(sequence).reshape(h.shape)
 
     def _halve(self, h: Array, width: int, embedding: Array, keys: Keys | None) -> Array:
