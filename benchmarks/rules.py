@@ -50,7 +50,8 @@ def _row(args: argparse.Namespace, rule: Any, size: int) -> None:
     ruled = with_rule(Experiment(algorithm, lambda: None, {}, Modality), automaton, end=size - 1, length=length)  # pyright: ignore
     keys, draws = example_keys(jax.random.key(1), args.num_texts), {}
     for name, made in (("without", algorithm), ("with", ruled.experiment.algorithm)):
-        draws[name] = jax.jit(lambda variables, keys, made=made: made.sample(variables, keys, args.num_texts, None))
+        sample: Any = made.sample
+        draws[name] = jax.jit(lambda variables, keys, sample=sample: sample(variables, keys, args.num_texts, None))
     rounds = {name: lambda draw=draw: jax.block_until_ready(draw(variables, keys)) for name, draw in draws.items()}
     times = time_rounds(rounds, args.steps, args.rounds)  # pyright: ignore[reportArgumentType]
     wall = {name: statistics.median(found.wall) for name, found in times.items()}
