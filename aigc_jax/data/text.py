@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 
 from aigc_jax.data.arrays import take
 from aigc_jax.data.export import write_npz
@@ -111,7 +111,7 @@ class WindowSource:
     """
 
     def __init__(
-        self, stream: Int[np.ndarray, " n"], length: int, *, stride: int = 1, start: int = PAD, boundary: int = PAD
+        self, stream: Integer[np.ndarray, " n"], length: int, *, stride: int = 1, start: int = PAD, boundary: int = PAD
     ) -> None:
         self.stream, self.length, self.stride = stream, length, stride
         self.start, self.boundary = start, boundary
@@ -147,7 +147,7 @@ class WindowSource:
         return np.stack(found) if found else np.zeros((0, length), np.int32)
 
 
-def token_stream(source: DataSource) -> Int[np.ndarray, " n"]:
+def token_stream(source: DataSource) -> Integer[np.ndarray, " n"]:
     """All tokens of windows of text, or of other sequences, one after the other and without their padding."""
     stream = getattr(source, "stream", None)
     if stream is not None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 
 from aigc_jax.types import UsageError
 
 
 def longest_matches(
-    stream: Int[np.ndarray, " size"], sequences: Int[np.ndarray, "num length"]
+    stream: Integer[np.ndarray, " size"], sequences: Integer[np.ndarray, "num length"]
 ) -> Int[np.ndarray, " num"]:
     """The length of the longest run of tokens of each sequence that occurs in a stream.
 

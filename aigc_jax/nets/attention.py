@@ -53,7 +53,7 @@ def attention(
     value: Float[Array, "batch size kv_head channel"],
     *,
     kind: AttentionKind,
-    mask: Bool[Array, "batch 1 length size"] | None = None,
+    mask: Bool[Array, "#batch 1 length size"] | None = None,
     window: int | None = None,
 ) -> Float[Array, "batch length head channel"]:
     """Attention of queries to keys: softmax of q k^T / sqrt(d) in float32 whatever the dtype, times values.
@@ -79,7 +79,7 @@ def grouped_attention(
     query: Float[Array, "batch length head channel"],
     key: Float[Array, "batch kv_head size channel"],
     value: Float[Array, "batch kv_head size channel"],
-    mask: Bool[Array, "batch length size"],
+    mask: Bool[Array, "#batch length size"],
 ) -> Float[Array, "batch length head channel"]:
     """Attention where each head of keys and values is one block of memory, and groups of query heads may share one.
 

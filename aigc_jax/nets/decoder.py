@@ -71,7 +71,7 @@ class DecoderBlock(nn.Module):
     def __call__(
         self,
         x: Float[Array, "batch length channel"],
-        position: Int[Array, "batch length"],
+        position: Int[Array, "#batch length"],
         turn: Rotation | None,
         cache: LayerCache | None,
         keys: Keys | None,

@@ -255,7 +255,7 @@ def _subsets(nodes: _Nodes, end: int) -> tuple[_Classes, Int[np.ndarray, "state 
     return classes, np.stack(rows), np.array([end in state for state in order])
 
 
-def _to_bytes(classes: _Classes, rows: Int[np.ndarray, "state class"]) -> Int[np.ndarray, "state 256"]:
+def _to_bytes(classes: _Classes, rows: Int[np.ndarray, "state class"]) -> Int[np.ndarray, "all_states 256"]:
     """The automaton over the bytes of UTF-8: further states stand for the first bytes of a character.
 
     Reference:

@@ -414,6 +414,6 @@ class Decoding:
                 )
 
 
-def differs(value: Any, identity: float) -> bool:
+def differs(value: Any, identity: float | int) -> bool:
     """Whether a setting may change logits: a traced one may."""
     return isinstance(value, jax.Array) or value != identity

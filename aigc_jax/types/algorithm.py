@@ -121,6 +121,7 @@ class SequenceModel(NamedTuple):
     select: Callable[[PyTree, Array], PyTree] = lambda cache, rows: jax.tree.map(lambda leaf: leaf[rows], cache)
 
 
+@runtime_checkable
 class DrawSequencesFn(Protocol):
     """``(sequences, keys [B], prompts int32 [B, P], classes [B] or None) -> tokens int32 [B, L]``."""
 

@@ -9,7 +9,7 @@ from aigc_jax.nets.dense import dense_product
 
 
 def test_dense_product_and_its_gradient_are_those_of_matrices(rng):
-    x, kernel, slope = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 3, 4), (4, 5), (2, 3, 5)))
+    x, kernel, slope = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((2, 3, 4), (4, 5), (2, 3, 5)))
     product, pull = jax.vjp(lambda x, kernel: dense_product(x, kernel, (((2,), (0,)), ((), ()))), x, kernel)
     np.testing.assert_allclose(product, x @ kernel, atol=1e-5)
     of_x, of_kernel = pull(jnp.asarray(slope))

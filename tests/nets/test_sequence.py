@@ -53,6 +53,7 @@ def test_decoder_classifier_has_the_hidden_states_that_the_language_model_predic
     )
 
 
+@pytest.mark.unchecked_types
 @pytest.mark.parametrize("kind", NETS)
 def test_sequence_classifier_refuses_what_is_no_token(kind):
     with pytest.raises(UsageError, match="expected tokens of dtype int32, got float32"):

@@ -260,6 +260,7 @@ def test_min_length_delays_the_end():
     assert (np.asarray(tokens)[:, 5] < 0).any()
 
 
+@pytest.mark.unchecked_types
 def test_decoding_compiles_once_for_all_values():
     """Settings may be traced numbers: sweeps over them share one program."""
     traces = []
