@@ -52,10 +52,10 @@ def regex(pattern: str) -> Automaton:
     """
     try:
         parsed = _parser.parse(pattern, re.ASCII)
-    except (re.error, OverflowError, RecursionError) as error:
+    except (re.error, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(f"the regular expression {_shown(pattern)} is broken ({error}): mend it") from error
     nodes = _Nodes(pattern)
-    end = nodes.add(parsed, 0, parsed.state.flags)
+    end = nodes.add(parsed, 0, parsed.state.flags, is_tail=True)
     classes, rows, ends = _subsets(nodes, end)
     table = _to_bytes(classes, rows)
     return minimal(table, np.pad(ends, (0, len(table) - len(ends))), 0)
@@ -80,28 +80,28 @@ class _Nodes:
         self.moves.append(None)
         return len(self.empty) - 1
 
-    def add(self, items: Any, start: int, flags: int) -> int:
-        """The nodes of a sequence, from ``start`` on; returns its end."""
+    def add(self, items: Any, start: int, flags: int, is_tail: bool = False) -> int:
+        """The nodes of a sequence, from ``start`` on, which nothing follows in a tail; returns its end."""
         items = list(items)
         for place, (kind, value) in enumerate(items):
             # A whole match begins at ^ and ends at $.
+            is_last = is_tail and place == len(items) - 1
             is_first = value is op.AT_BEGINNING and place == 0 and start == 0
-            is_last = value is op.AT_END and place == len(items) - 1
-            if not (kind is op.AT and (is_first or is_last)):
-                start = self._add(kind, value, start, flags)
+            if not (kind is op.AT and (is_first or (is_last and value is op.AT_END))):
+                start = self._add(kind, value, start, flags, is_last)
         return start
 
-    def _add(self, kind: Any, value: Any, start: int, flags: int) -> int:
+    def _add(self, kind: Any, value: Any, start: int, flags: int, is_tail: bool) -> int:
         if kind is op.BRANCH:
             end = self.new()
             for choice in value[1]:
                 first = self.new()
                 self.empty[start].append(first)
-                self.empty[self.add(choice, first, flags)].append(end)
+                self.empty[self.add(choice, first, flags, is_tail)].append(end)
             return end
         if kind is op.SUBPATTERN:
             _, added, removed, items = value
-            return self.add(items, start, (flags | added) & ~removed)
+            return self.add(items, start, (flags | added) & ~removed, is_tail)
         if kind in (op.MAX_REPEAT, op.MIN_REPEAT):
             low, high, repeated = value
             return self._repeat(low, high, repeated, start, flags)

@@ -19,6 +19,9 @@ MAX_TABLE = 2**22
 LEAST = -50.0
 """Least log-probability that look-ahead gives to an allowed token."""
 
+_LOWEST = -1e30
+"""In the place of logits that are no numbers, and of infinite ones."""
+
 
 class _Progress(NamedTuple):
     """How far each sample is, beside the model's own cache."""
@@ -60,7 +63,9 @@ def constrained(
 
     def masked(found: tuple[Array, PyTree], state: Array, room: Array) -> tuple[Array, _Progress]:
         logits, cache = found
-        return logits + temperature * table.bonus(state, room), _Progress(cache, state, room)
+        # Also of a model that has diverged: an allowed token stays possible.
+        finite = jnp.nan_to_num(logits, nan=_LOWEST, posinf=-_LOWEST, neginf=_LOWEST)
+        return finite + table.bonus(state, room, temperature), _Progress(cache, state, room)
 
     def prefill(prompt: Array, size: int) -> tuple[Array, _Progress]:
         room = jnp.full(len(prompt), length, jnp.int32)
@@ -133,7 +138,9 @@ class _Table:
         self.need, self.next = jnp.asarray(need[:, chosen], jnp.int32), jnp.asarray(following[:, chosen], jnp.int32)
         self.accepts, self.look_ahead = jnp.asarray(np.append(automaton.accepts, False)), look_ahead
 
-    def bonus(self, state: Int[Array, " batch"], room: Int[Array, " batch"]) -> Float[Array, "batch vocab"]:
+    def bonus(
+        self, state: Int[Array, " batch"], room: Int[Array, " batch"], scale: float = 1.0
+    ) -> Float[Array, "batch vocab"]:
         """What is added to the logits: -inf to tokens that leave too little room to end, and the look-ahead.
 
         After the end, where none is drawn, nothing is.
@@ -148,7 +155,8 @@ class _Table:
             ahead = self.look_ahead[jnp.maximum(room - 1, 0)[:, None], tokens, jnp.maximum(after, 0)]
             # What is allowed stays possible.
             ahead = jnp.where(is_end, 0.0, jnp.maximum(ahead, LEAST))
-        return jnp.where((state < 0)[:, None], 0.0, jnp.where(is_allowed, ahead, -jnp.inf))
+        # The mask is not scaled: at temperature 0 that would be 0 * -inf.
+        return jnp.where((state < 0)[:, None], 0.0, jnp.where(is_allowed, scale * ahead, -jnp.inf))
 
     def _of_tokens(self, table: Array, state: Int[Array, " batch"]) -> Int[Array, "batch vocab"]:
         """The row of each state [B, V]; that of -1 is the last one."""

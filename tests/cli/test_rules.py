@@ -27,6 +27,9 @@ def test_sample_under_all_rules_together(trained_run, tmp_path, capsys):
     assert drawn(run, tmp_path / "b.jsonl", *rules) == found
     assert drawn(run, tmp_path / "c.jsonl", *rules, "--exact", "3") != found
     assert re.search(r"of the candidates of a sample [123]\.\d count", capsys.readouterr().out)
+    greedy = drawn(run, tmp_path / "e.jsonl", *rules, "--temperature", "0")
+    assert len(set(greedy)) == 1
+    assert re.fullmatch(pattern, greedy[0])
     ahead = drawn(run, tmp_path / "d.jsonl", *rules, "--look-ahead")
     assert all(re.fullmatch(pattern, text) for text in ahead)
     assert ahead != found

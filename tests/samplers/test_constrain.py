@@ -50,14 +50,24 @@ def texts(tokens):
 
 
 def drawn(logits, rule, num, *, length=LENGTH, sampling=None, prompt=(END,)):
-    model = constrained(chain_model(logits), lift(rule, VOCABULARY), end=END, length=length)
+    sampling = sampling or Decoding(length)
+    how = {"end": END, "length": length, "temperature": sampling.temperature}
+    model = constrained(chain_model(logits), lift(rule, VOCABULARY), **how)
     prompt = jnp.tile(jnp.asarray(prompt)[None], (num, 1))
-    processor = (sampling or Decoding(length)).processor(6, END)
+    processor = sampling.processor(6, END)
     draw = jax.jit(lambda keys: decode(model, prompt, keys, length=length, end=END, processor=processor).tokens)
     return np.asarray(draw(example_keys(KEY, num)))
 
 
-@pytest.mark.parametrize("logits", [LOGITS, ADVERSARIAL, np.zeros((6, 6))], ids=["trained", "adversarial", "flat"])
+DIVERGED = np.array([np.nan, np.inf, -np.inf, np.nan, np.inf, -np.inf])[:, None] * np.ones((6, 6))
+"""Logits of a model whose weights are no numbers any more."""
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [LOGITS, ADVERSARIAL, np.zeros((6, 6)), DIVERGED],
+    ids=["trained", "adversarial", "flat", "diverged"],
+)
 @pytest.mark.parametrize("length", [2, 6])
 @pytest.mark.parametrize("settings", [{}, {"temperature": 0.0}, {"top_k": 2, "top_p": 0.1, "repetition": 2.0}])
 def test_each_sample_is_allowed_and_ends_in_time(logits, length, settings):
