@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os.path
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from aigc_jax.inference.constrained import Ruled, Weights, pair_look_ahead, with
 from aigc_jax.rules.bytes import first_violation, intersection
 from aigc_jax.rules.lift import lift
 from aigc_jax.rules.regex import regex
-from aigc_jax.rules.schema import schema
+from aigc_jax.rules.schema import limits, schema
 from aigc_jax.rules.statements import statements
 from aigc_jax.rules.words import forbid, require
 from aigc_jax.samplers.decoding import Decoding
@@ -35,7 +36,10 @@ def rule_of(arguments: Sample) -> Automaton | None:
     if arguments.regex is not None:
         parts.append(regex(arguments.regex))
     if arguments.schema is not None:
-        parts.append(schema(_read_schema(arguments.schema)))
+        definition = _read_schema(arguments.schema)
+        parts.append(schema(definition))
+        if found := limits(definition):
+            print(f"the schema leaves open, and so has: {'; '.join(found)}")
     if arguments.forbid is not None:
         parts.append(forbid(_words(arguments.forbid)))
     if arguments.require is not None:
@@ -102,9 +106,9 @@ def weights_line(found: Weights) -> str:
 
 def _words(given: str) -> list[str]:
     """Words separated by commas, or those of a file."""
-    path = Path(given)
-    if path.suffix in (".txt", ".jsonl") or path.is_file():
-        return [row["word"] for row in read_rows(path, "word")]
+    # Of a long list `Path.is_file` fails: it is no name of a file.
+    if Path(given).suffix in (".txt", ".jsonl") or os.path.isfile(given):
+        return [row["word"] for row in read_rows(Path(given), "word")]
     return given.split(",")
 
 
@@ -123,9 +127,10 @@ def _check_prompts(
     prompts: Sequence[str], rule: Automaton, automaton: TokenAutomaton, tokenizer: Tokenizer, length: int
 ) -> None:
     for prompt in prompts:
-        place = first_violation(rule, prompt.encode())
+        # Half a character, as of a broken argument, is none of UTF-8: the rule breaks there.
+        place = first_violation(rule, prompt.encode(errors="surrogatepass"))
         if place is not None:
-            at = len(prompt.encode()[:place].decode(errors="ignore"))
+            at = len(prompt.encode(errors="surrogatepass")[:place].decode(errors="ignore"))
             raise UsageError(
                 f"the prompt breaks the rule at character {at + 1}, {visible(prompt[at : at + 1])!r}: change either"
             )

@@ -51,11 +51,12 @@ def regex(pattern: str) -> Automaton:
     2
     """
     try:
-        parsed = _parser.parse(pattern, re.ASCII)
+        parsed, nodes = _parser.parse(pattern, re.ASCII), _Nodes(pattern)
+        end = nodes.add(parsed, 0, parsed.state.flags, is_tail=True)
+    except UsageError:
+        raise
     except (re.error, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(f"the regular expression {_shown(pattern)} is broken ({error}): mend it") from error
-    nodes = _Nodes(pattern)
-    end = nodes.add(parsed, 0, parsed.state.flags, is_tail=True)
     classes, rows, ends = _subsets(nodes, end)
     table = _to_bytes(classes, rows)
     return minimal(table, np.pad(ends, (0, len(table) - len(ends))), 0)

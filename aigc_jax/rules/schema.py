@@ -24,10 +24,22 @@ MAX_DIGITS = 9
 
 MAX_DEPTH = 32
 
+_MAX_CHARACTERS = 2**20
+"""Of all patterns of a schema together: each reference to a part, and each choice of properties, repeats it."""
+
 _PLAIN = r'[^"\\\x00-\x1f]'
 _CHARACTER = rf'(?:{_PLAIN}|\\["\\bfnrt])'
 _NUMBER = rf"-?(?:0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})(?:\.[0-9]{{1,{MAX_DIGITS}}})?"
 _NOTES = {"$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "default", "examples"}
+_VALUES = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "null": type(None),
+}
 _TYPES = {
     "object": {"properties", "required", "additionalProperties"},
     "array": {"items", "minItems", "maxItems"},
@@ -53,7 +65,8 @@ def schema(definition: Any) -> Automaton:
             integers.
 
     Raises:
-        UsageError: another keyword, a schema that contains itself, or one of too many states.
+        UsageError: another keyword, also next to ``$ref``, ``const``, ``enum``, ``anyOf`` or ``oneOf``, a schema that
+            contains itself, or one of too many states.
 
     Reference:
         Wright et al., "JSON Schema: A Media Type for Describing JSON Documents", draft 2020-12.
@@ -66,37 +79,53 @@ def schema(definition: Any) -> Automaton:
     return regex(_Patterns(definition).of(definition, "#", ()))
 
 
+def limits(definition: Any) -> list[str]:
+    """The limits that :func:`schema` sets where a schema has none, in words."""
+    patterns = _Patterns(definition)
+    patterns.of(definition, "#", ())
+    return sorted(patterns.limits)
+
+
 class _Patterns:
     """Regular expressions of the parts of one schema."""
 
     def __init__(self, root: Any) -> None:
         self.root = root
+        self.limits, self.size = set[str](), 0
 
     def of(self, part: Any, where: str, inside: tuple[str, ...]) -> str:
         """The pattern of a part of the schema at a place, within references that are being followed."""
+        found = self._of(part, where, inside)
+        self.size += len(found)
+        _check_size(self.size, where)
+        return found
+
+    def _of(self, part: Any, where: str, inside: tuple[str, ...]) -> str:
         if part is True or not isinstance(part, Mapping):
             raise _error(where, f"is {json.dumps(part)[:40]}, no object with a type: say what is allowed")
+        for word in ("$ref", "const", "enum", "anyOf", "oneOf"):
+            if word in part:
+                values = {"type"} if word in ("const", "enum") else set[str]()
+                _check_words(part, {word} | values, where, f"next to {word}")
         if "$ref" in part:
             name = part["$ref"]
             if name in inside or len(inside) >= MAX_DEPTH:
                 raise _error(where, f"contains itself by {name!r}, to no stated depth: write the depth out")
             return self.of(self._referred(name, where), str(name), (*inside, str(name)))
         if "const" in part:
-            return re.escape(_text(part["const"]))
+            return _value(part["const"], part, where)
         if "enum" in part:
-            return _choice([re.escape(_text(value)) for value in _list(part["enum"], f"{where}/enum")])
+            return _choice([_value(value, part, where) for value in _list(part["enum"], f"{where}/enum")])
         for word in ("anyOf", "oneOf"):
             if word in part:
                 parts = _list(part[word], f"{where}/{word}")
                 return _choice([self.of(each, f"{where}/{word}/{i}", inside) for i, each in enumerate(parts)])
         kind = part.get("type")
         if isinstance(kind, list):
-            return _choice([self.of({**part, "type": each}, where, inside) for each in kind])
-        if kind not in _TYPES:
+            return _choice([self.of({**part, "type": each}, where, inside) for each in _list(kind, f"{where}/type")])
+        if not isinstance(kind, str) or kind not in _TYPES:
             raise _error(where, f"has type {kind!r}: set it to one of {', '.join(_TYPES)}")
-        others = part.keys() - _NOTES - _TYPES[kind] - {"type"}
-        if others:
-            raise _error(where, f"has {sorted(others)[0]!r}, which is not known of a type {kind}: leave it out")
+        _check_words(part, _TYPES[kind] | {"type"}, where, f"of a type {kind}")
         return getattr(self, f"_{kind}")(part, where, inside)
 
     def _referred(self, name: Any, where: str) -> Any:
@@ -111,6 +140,10 @@ class _Patterns:
 
     def _object(self, part: Mapping[str, Any], where: str, inside: tuple[str, ...]) -> str:
         properties, required = part.get("properties", {}), part.get("required", [])
+        if not isinstance(properties, Mapping):
+            raise _error(f"{where}/properties", "is no object: give each property a schema")
+        if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+            raise _error(f"{where}/required", "is no list of names: name properties")
         unknown = sorted(set(required) - set(properties))
         if unknown:
             raise _error(where, f"requires {unknown[0]!r}, which has no schema: add it to properties")
@@ -123,10 +156,13 @@ class _Patterns:
         for member, is_required in reversed(members):
             first = member + after if is_required else f"(?:{member}{after}|{first})"
             after = f", {member}{after}" if is_required else f"(?:, {member})?{after}"
+            _check_size(len(first), where)
         return rf"\{{{first}\}}"
 
     def _array(self, part: Mapping[str, Any], where: str, inside: tuple[str, ...]) -> str:
         low, high = _bounds(part, "minItems", "maxItems", MAX_ITEMS, where)
+        if "maxItems" not in part:
+            self.limits.add(f"arrays of up to {high} items")
         if high == 0:
             return r"\[\]"
         item = self.of(part.get("items"), f"{where}/items", inside)
@@ -138,26 +174,35 @@ class _Patterns:
         pattern = part.get("pattern")
         if pattern is None:
             low, high = _bounds(part, "minLength", "maxLength", MAX_LENGTH, where)
+            if "maxLength" not in part:
+                self.limits.add(f"strings of up to {high} characters")
             return f'"{_CHARACTER}{{{low},{high}}}"'
         if part.keys() & {"minLength", "maxLength"}:
             raise _error(where, "has a pattern and a length: say both by the pattern")
         if not isinstance(pattern, str) or not (pattern.startswith("^") and pattern.endswith("$")):
             raise _error(where, f"has the pattern {pattern!r}: begin it with ^ and end it with $")
         inner = f"(?:{pattern[1:-1]})"
+        regex(pattern)
         _check_plain(inner, where)
         return f'"{inner}"'
 
     def _integer(self, part: Mapping[str, Any], where: str, inside: tuple[str, ...]) -> str:
         del inside
-        limit = 10**MAX_DIGITS - 1
+        limit, words = 10**MAX_DIGITS - 1, sorted(_TYPES["integer"] & part.keys())
+        for word in words:
+            if type(part[word]) is not int:
+                raise _error(where, f"has {word} {json.dumps(part[word])[:40]}: give an integer")
+        if not {"minimum", "exclusiveMinimum"} & part.keys() or not {"maximum", "exclusiveMaximum"} & part.keys():
+            self.limits.add(f"integers of up to {MAX_DIGITS} digits")
         low, high = part.get("minimum", -limit), part.get("maximum", limit)
         low = max(low, part.get("exclusiveMinimum", low - 1) + 1)
         high = min(high, part.get("exclusiveMaximum", high + 1) - 1)
-        if not all(type(end) is int for end in (low, high)) or low > high or max(abs(low), abs(high)) > 10**18:
+        if low > high or max(abs(low), abs(high)) > 10**18:
             raise _error(where, f"has integers from {low} to {high}: give integers in order, up to 10^18")
         return _range(low, high)
 
     def _number(self, part: Mapping[str, Any], where: str, inside: tuple[str, ...]) -> str:
+        self.limits.add(f"numbers of up to {MAX_DIGITS} digits before the point and after it")
         return _NUMBER
 
     def _boolean(self, part: Mapping[str, Any], where: str, inside: tuple[str, ...]) -> str:
@@ -227,8 +272,33 @@ def _list(value: Any, where: str) -> list[Any]:
     return value
 
 
+def _value(value: Any, part: Mapping[str, Any], where: str) -> str:
+    """The pattern of one value, which is of the type next to it."""
+    kinds = part.get("type", list(_VALUES))
+    kinds = kinds if isinstance(kinds, list) else [kinds]
+    of_kinds = [kind for kind in kinds if isinstance(kind, str) and isinstance(value, _VALUES.get(kind, ()))]
+    # In Python a boolean is an integer.
+    if not of_kinds or (isinstance(value, bool) and "boolean" not in of_kinds):
+        raise _error(where, f"has the value {json.dumps(value)[:40]}, which is not of its type: leave it out")
+    return re.escape(_text(value))
+
+
 def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise UsageError("the schema has a number that is none of JSON (NaN or infinite): leave it out") from error
+
+
+def _check_words(part: Mapping[str, Any], known: set[str], where: str, place: str) -> None:
+    others = sorted(part.keys() - _NOTES - known)
+    if others:
+        raise _error(where, f"has {others[0]!r}, which is not known {place}: leave it out")
+
+
+def _check_size(size: int, where: str) -> None:
+    if size > _MAX_CHARACTERS:
+        raise _error(where, "is too large when it is written out: use fewer references and optional properties")
 
 
 def _error(where: str, what: str) -> UsageError:

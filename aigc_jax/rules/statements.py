@@ -16,7 +16,7 @@ def statements(texts: Iterable[str]) -> Automaton:
     """The minimal acyclic automaton of a set of texts, built text by text in their order.
 
     Raises:
-        UsageError: there is no text, or they take too many states.
+        UsageError: there is no text, one is no Unicode, or they take too many states.
 
     Reference:
         Daciuk, Mihov, Watson, Watson, "Incremental Construction of Minimal Acyclic Finite-State Automata", 2000,
@@ -25,7 +25,10 @@ def statements(texts: Iterable[str]) -> Automaton:
     >>> statements(["the cat sleeps", "the dog sleeps"]).num_states
     17
     """
-    known = sorted({text.encode() for text in texts})
+    try:
+        known = sorted({text.encode() for text in texts})
+    except UnicodeEncodeError as error:
+        raise UsageError(f"a statement holds {error.object[error.start]!r}, half a character: leave it out") from error
     if not known:
         raise UsageError("expected at least one statement, got none: give a file with one a line")
     # A state is (may end here, ((byte, state), ...)); the states of the last text may still change.

@@ -85,6 +85,7 @@ def test_regex_is_minimal(pattern, num_states):
         ("a^b", "at, which no automaton"),
         ("(a$|b)c", "at, which no automaton"),
         ("a(b$)*", "at, which no automaton"),
+        ("(?:a" * 450 + ")*" * 450, "is broken (maximum recursion depth"),
         ("(?u)a", "is broken (ASCII and UNICODE flags"),
         ("a{5000}", "more than 4096 states"),
         ("(a|b)*a(a|b){25}", "more than 32768 states"),

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from aigc_jax.rules.bytes import accepts
-from aigc_jax.rules.schema import MAX_ITEMS, MAX_LENGTH, _range, schema
+from aigc_jax.rules.schema import MAX_ITEMS, MAX_LENGTH, _range, limits, schema
 from aigc_jax.types import UsageError
 
 PERSON = {
@@ -101,6 +101,29 @@ def test_ranges_of_integers_are_exact(rng):
         assert not compiled.fullmatch(f"0{abs(high)}")
 
 
+def test_limits_are_those_that_the_schema_leaves_open():
+    kinds = ["string", "integer", "number", "boolean"]
+    properties = {kind: {"type": kind} for kind in kinds}
+    found = limits({"type": "object", "properties": properties | {"list": {"type": "array", "items": {"const": 0}}}})
+    assert [words.split()[0] for words in found] == ["arrays", "integers", "numbers", "strings"]
+    assert limits(PERSON) == []
+
+
+def twice(number):
+    """An object that refers to the next definition two times."""
+    return {"type": "array", "items": {"anyOf": [{"$ref": f"#/$defs/{number + 1}"}] * 2}}
+
+
+DOUBLING = {"$ref": "#/$defs/0", "$defs": {str(i): twice(i) for i in range(25)} | {"25": {"const": 1}}}
+
+
+def nested(num, depth):
+    """Objects of optional properties, each of such objects."""
+    if depth == 0:
+        return {"type": "null"}
+    return {"type": "object", "properties": {f"p{i}": nested(num, depth - 1) for i in range(num)}}
+
+
 @pytest.mark.parametrize(
     ("definition", "words"),
     [
@@ -118,6 +141,22 @@ def test_ranges_of_integers_are_exact(rng):
         ({"$ref": "#/$defs/a"}, "is not there"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "array", "items": {"$ref": "#/$defs/a"}}}}, "contains itself"),
         ({"type": "string", "maxLength": 100_000}, "too large"),
+        ({"enum": ["a", 1], "type": "string"}, "has the value 1, which is not of its type"),
+        ({"const": True, "type": "integer"}, "has the value true, which is not of its type"),
+        ({"enum": [1, 30], "maximum": 5}, "'maximum', which is not known next to enum"),
+        ({"$ref": "#/$defs/a", "maxLength": 1, "$defs": {"a": {"type": "string"}}}, "not known next to $ref"),
+        ({"anyOf": [{"const": 1}], "type": "object"}, "'type', which is not known next to anyOf"),
+        ({"const": float("inf")}, "NaN or infinite"),
+        ({"type": []}, "#/type is no list with an entry"),
+        ({"type": {"a": 1}}, "has type {'a': 1}"),
+        ({"type": "object", "properties": None}, "#/properties is no object"),
+        ({"type": "object", "properties": {"a": {"type": "null"}}, "required": "a"}, "#/required is no list of names"),
+        ({"type": "object", "properties": {"a": {"type": "null"}}, "required": [["a"]]}, "#/required is no list"),
+        ({"type": "integer", "minimum": "a"}, 'has minimum "a": give an integer'),
+        ({"type": "integer", "exclusiveMinimum": True}, "has exclusiveMinimum true: give an integer"),
+        ({"type": "string", "pattern": "^a)(b$"}, "is broken"),
+        (DOUBLING, "is too large when it is written out"),
+        (nested(6, 5), "is too large when it is written out"),
     ],
 )
 def test_schema_refuses_in_one_line(definition, words):

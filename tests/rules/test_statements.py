@@ -33,6 +33,11 @@ def test_no_statements_are_refused():
         statements([])
 
 
+def test_a_half_character_is_refused():
+    with pytest.raises(UsageError, match="half a character"):
+        statements(["a", "b\ud800"])
+
+
 def test_statements_hold_the_empty_text():
     found = statements(["", "a"])
     assert accepts(found, b"")
