@@ -38,9 +38,10 @@ def sample(arguments: Sample) -> int:
         raise UsageError(f"expected at least one sample, got {num}: pass --num 1 or more")
     experiment, config, variables = load(arguments)
     prompts, named = _prompts(arguments)
+    # Experts are compared by the run's own conditions, which prompts replace.
+    experiment, variables, mixed = _with_experts(arguments, experiment, config, variables)
     if prompts:
         experiment = with_prompts(experiment, prompts)
-    experiment, variables, mixed = _with_experts(arguments, experiment, config, variables)
     rule = rule_of(arguments)
     found = None if rule is None else ruled(arguments, rule, experiment, config, variables, prompts)
     experiment = experiment if found is None else found.experiment

@@ -23,9 +23,10 @@ def with_experts(experiment: Experiment, expert: Experiment, anti_expert: Experi
     if base is None or pro is None or contra is None:
         names = [each.modality.name for each, part in zip(experiments, parts, strict=True) if part is None]
         raise UsageError(f"experts are models that draw token by token, got one of {names[0]}: name runs of text")
-    # Where samples are of prompts, these are the run's conditions; its batches tell whether it has classes.
-    if len({"condition" in each.batch_spec for each in experiments}) > 1:
-        raise UsageError("experts must be of classes where the run is, and of none where it is not: name others")
+    classes = {0 if each.conditions is None else len(each.conditions.names) for each in experiments}
+    if len(classes) > 1:
+        numbers = ", ".join(map(str, sorted(classes)))
+        raise UsageError(f"experts must have as many classes as the run, got {numbers}: name runs of the same data")
     models = (base, pro, contra)
 
     def mixed(variables: Variables) -> SequenceModel:
