@@ -32,7 +32,7 @@ def variables():
     """Weights as after some training, and all sequences with their likelihoods."""
     state = jax.eval_shape(made().init, KEY, {"example": jnp.zeros((2, 4), jnp.int32)})
     numbers = np.random.default_rng(0)
-    return jax.tree.map(lambda leaf: jnp.asarray(numbers.normal(size=leaf.shape), leaf.dtype), state.variables)
+    return jax.tree.map(lambda leaf: numbers.normal(size=leaf.shape).astype(leaf.dtype), state.variables)
 
 
 def all_rows():
@@ -84,7 +84,7 @@ def classed_variables():
     batch = {"example": jnp.zeros((2, 4), jnp.int32), "condition": jnp.zeros(2, jnp.int32)}
     state = jax.eval_shape(made(model=CLASSED).init, KEY, batch)
     numbers = np.random.default_rng(1)
-    return jax.tree.map(lambda leaf: jnp.asarray(numbers.normal(size=leaf.shape), leaf.dtype), state.variables)
+    return jax.tree.map(lambda leaf: numbers.normal(size=leaf.shape).astype(leaf.dtype), state.variables)
 
 
 def classed_nll(condition):
