@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.special import softmax
 
 from aigc_jax.data.files import visible, whole_file
 from aigc_jax.data.labelled import text_of, tokens_of
@@ -67,8 +68,7 @@ def classify(
         raise UsageError("this run is no classifier of texts: name a run of text_classifier")
     tokens, is_cut = tokens_of([text_of(row) for row in rows], read_tokenizer(config.vocabulary), config.length)
     logits = make_encode_fn(experiment, variables)(tokens)["logits"].astype(np.float64)
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return Classified(logits.argmax(axis=1), odds.max(axis=1) / odds.sum(axis=1), is_cut)
+    return Classified(logits.argmax(axis=1), softmax(logits, axis=1).max(axis=1), is_cut)
 
 
 def known_labels(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Int[np.ndarray, " num"]:
