@@ -2,7 +2,7 @@
 
 Command: aigc-jax train gan_digits
 Measured on 2 CPU cores: 136 s; class agreement 98.9 % (98.0 to 99.4, n = 1000), worst class 97.0 %, FD in the
-classifier's features 3.73 where real against real gives 3.49.
+classifier's features 3.73 where real against real gives 3.49 (judges of 1,500 steps).
 
 Non-saturating loss (Goodfellow et al. 2014), R1 (Mescheder et al. 2018), a DCGAN-style
 pair with layer norm and sub-pixel up-sampling, a projection discriminator, averaged weights for sampling.
