@@ -78,11 +78,6 @@ def test_prompt_refuses_files_that_say_nothing(templates, cases, words, trained_
         ("gpt_docs", ["--prompts", "missing.txt"], "missing.txt"),
         ("gpt_docs", ["--expert", "{gpt_docs}"], "--expert RUN and --anti-expert RUN together"),
         ("gpt_docs", ["--expert", "{gpt_docs}", "--anti-expert", "{flow_2d}"], "other tokens"),
-        (
-            "gpt_reviews",
-            ["--expert", "{gpt_docs}", "--anti-expert", "{gpt_docs}"],
-            "as many classes as the run, got 0, 2",
-        ),
         ("flow_2d", ["--prompt", "x"], "this run makes points"),
     ],
 )
