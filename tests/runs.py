@@ -53,6 +53,7 @@ TINY = {
         "--eval-every 2 --sampling.length 8"
     ),
     "gpt_reviews": "--net.width 8 --net.depth 1 --net.head-width 4 --sampling.length 8",
+    "gpt_facts": "--net.width 8 --net.depth 1 --net.head-width 4 --num-train 1500",
     "gpt_preferences": (
         "--data text:{folder}/pairs.jsonl --initial {folder}/gpt_docs --net.width 8 --net.depth 1 --net.head-width 4 "
         "--length 16 --sampling.length 8"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ class Tokenizer(NamedTuple):
     The last token of the vocabulary is the boundary: it precedes and ends each document, and spells nothing.
 
     Attributes:
-        name: ``bytes``, ``chars`` or ``bpe:2048``.
+        name: ``bytes``, ``chars``, ``bpe:2048`` or, of worlds, ``words``.
         vocabulary: the bytes that each token spells; of the boundary none.
         encode: ``text -> ids int32 [n]``; raises UsageError for a character that it does not know.
         definition: the tokenizer as JSON, for :func:`read_tokenizer`.
@@ -114,6 +115,36 @@ def bytes_tokenizer() -> Tokenizer:
     )
 
 
+def words_tokenizer(words: Sequence[bytes]) -> Tokenizer:
+    """A fixed list of words as tokens; of several that fit, a text is of the longest.
+
+    >>> tokenizer = words_tokenizer([b"Ann", b" plays", b" the", b" lute."])
+    >>> tokenizer.encode("Ann plays the lute.").tolist()
+    [0, 1, 2, 3]
+    """
+    ids = {word: number for number, word in enumerate(words)}
+    if len(ids) < len(words) or not all(words) or not 0 < len(words) < MAX_VOCAB:
+        raise ValueError(f"expected up to {MAX_VOCAB} different words")
+    pattern = re.compile(b"|".join(map(re.escape, sorted(words, key=len, reverse=True))))
+
+    def encode(text: str) -> np.ndarray:
+        content, found, place = _without_surrogates(text).encode(), list[int](), 0
+        while place < len(content):
+            match = pattern.match(content, place)
+            if match is None:
+                start = len(content[:place].decode(errors="ignore"))
+                raise UsageError(
+                    f"at character {start + 1}, {visible(text[start : start + 12])!r} begins with none of the "
+                    f"{len(words)} words of the training text: write it as samples are"
+                )
+            found.append(ids[match.group()])
+            place = match.end()
+        return np.array(found, np.int32)
+
+    definition = json.dumps({"kind": "words", "words": [word.decode() for word in words]})
+    return Tokenizer("words", [*words, b""], encode, definition, start=len(words))
+
+
 def read_tokenizer(definition: str) -> Tokenizer:
     """The tokenizer of its JSON, which may come from a stranger.
 
@@ -129,6 +160,7 @@ def read_tokenizer(definition: str) -> Tokenizer:
             "bytes": lambda: bytes_tokenizer(),
             "chars": lambda: _chars(content["chars"]),
             "bpe": lambda: _bpe(content["bpe"]),
+            "words": lambda: words_tokenizer([word.encode() for word in content["words"]]),
         }
         tokenizer = made[content["kind"]]()
         start = content.get("start", tokenizer.start)

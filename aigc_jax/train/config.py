@@ -101,6 +101,18 @@ class TextConfig(TrainConfig):
 
 
 @dataclass(frozen=True)
+class WorldTextConfig(TextConfig):
+    """The settings of an experiment on a world of text, see ``world_text_experiment`` of train/experiment.py."""
+
+    data: str = "world:facts"
+    """The world of text."""
+    num_train: int = 10_000
+    """Number of training texts: so many draws of the world, some of them more than once, the same for every seed."""
+    tokenizer: str = "words"
+    """Tokens: those of the world."""
+
+
+@dataclass(frozen=True)
 class LabelledTextConfig(TextConfig):
     """The settings of an experiment on labelled text, see ``labelled_text_experiment`` of train/experiment.py."""
 
@@ -147,7 +159,7 @@ _NAMES = {
     Range(1, _INT32): """
         attention_resolutions batch_size channel_multipliers code_dim critic_widths discriminator_width generator_width
         image_shape keep_checkpoints latent_dim latent_dims latent_shape length log_every mixer_width mlp_ratio
-        num_features patch_size r1_every schedule_steps steps width widths""",
+        num_features num_train patch_size r1_every schedule_steps steps width widths""",
     Range(1, _TABLES): """
         chunk_size first_intervals fsdp last_intervals num_classes num_codes num_importance_samples num_labels
         num_microbatches num_prompt_tokens num_steps num_train_steps rank steps_per_call tensor""",

@@ -19,9 +19,9 @@ from aigc_jax.data.sources import open_data
 from aigc_jax.data.text import NAME as TEXT
 from aigc_jax.data.text import text_data, text_modality
 from aigc_jax.data.tokenizer import Tokenizer, make_tokenizer, read_tokenizer
-from aigc_jax.train.config import ImageConfig, LabelledTextConfig, TextConfig, TrainConfig
+from aigc_jax.train.config import ImageConfig, LabelledTextConfig, TextConfig, TrainConfig, WorldTextConfig
 from aigc_jax.train.run_dir import read_run
-from aigc_jax.train.worlds import example_shape, world_data
+from aigc_jax.train.worlds import example_shape, tokenizer_of, world_data
 from aigc_jax.types import Algorithm, Conditions, Data, Experiment, Modality, UsageError, World
 from aigc_jax.worlds.catalog import open_world
 
@@ -86,6 +86,8 @@ def open_tokenizer(config: TextConfig) -> Tokenizer:
     """The tokenizer of a run, or before there is one, that of the training text."""
     if config.vocabulary:
         return read_tokenizer(config.vocabulary)
+    if isinstance(config, WorldTextConfig):
+        return _tokenizer_of(config)
     return make_tokenizer(config.tokenizer, _documents(config))
 
 
@@ -165,6 +167,37 @@ def with_tokenizer(config: TextConfigT) -> TextConfigT:
     return dataclasses.replace(config, tokenizer=name, vocabulary=vocabulary)
 
 
+def world_text_experiment(config: WorldTextConfig, algorithm: Algorithm, tokenizer: Tokenizer) -> Experiment:
+    """An experiment on whole texts of a world, which then judges samples.
+
+    Args:
+        config: names the world, the most tokens of a text, and how many texts are drawn to train on.
+        algorithm: what is trained on them.
+        tokenizer: from :func:`open_tokenizer`.
+
+    Returns:
+        The experiment, unconditional; its texts are drawn only when needed, always the same ones.
+
+    Raises:
+        UsageError: there is no such world of text, or its tokens are others.
+    """
+    world = _world_of_text(config)
+    length = example_shape(world)[0] - 1
+    if tokenizer.vocabulary != tokenizer_of(world).vocabulary:
+        raise UsageError(f"the weights of --initial are of other tokens than {world.name}: name a run of the same data")
+    if config.length != length:
+        raise UsageError(
+            f"texts of {world.name} have {length} tokens, the model expects {config.length}: pass --length {length}"
+        )
+    experiment = _of_world(world, algorithm, text_modality(tokenizer), None, config.batch_size)
+    return experiment._replace(open_data=world_data(world, is_labelled=False, num_train=config.num_train))
+
+
+def world_length(config: WorldTextConfig) -> int:
+    """The number of tokens of a text of a config's world after its first one."""
+    return example_shape(_world_of_text(config))[0] - 1
+
+
 def text_experiment(config: TextConfig, algorithm: Algorithm, tokenizer: Tokenizer) -> Experiment:
     """An experiment on windows of text.
 
@@ -209,6 +242,23 @@ def point_experiment(
             f"pass --num-classes {world.num_modes} or None"
         )
     return _of_world(world, algorithm, POINT, num_classes, config.batch_size)
+
+
+def _world_of_text(config: WorldTextConfig) -> World:
+    world = open_world(config.data)
+    if world.modality != TEXT:
+        raise UsageError(f"{world.name} holds {world.modality}s, and this model makes text: pass --data world:facts")
+    return world
+
+
+def _tokenizer_of(config: WorldTextConfig) -> Tokenizer:
+    """The tokenizer of a config's world; no other one is offered."""
+    tokenizer = tokenizer_of(_world_of_text(config))
+    if config.tokenizer not in ("words", tokenizer.name):
+        raise UsageError(
+            f"texts of {config.data} are {tokenizer.name}, got --tokenizer {config.tokenizer}: leave the option out"
+        )
+    return tokenizer
 
 
 def _documents(config: TextConfig) -> Sequence[str]:

@@ -17,7 +17,7 @@ from aigc_jax.data.images import IMAGE
 from aigc_jax.data.points import POINT
 from aigc_jax.data.prepare import Row
 from aigc_jax.data.text import text_modality
-from aigc_jax.data.tokenizer import bytes_tokenizer
+from aigc_jax.data.tokenizer import Tokenizer, bytes_tokenizer, words_tokenizer
 from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.types import Data, DataSource, Modality, World
 from aigc_jax.worlds.catalog import FACTS, open_world
@@ -46,8 +46,13 @@ def example_shape(world: World) -> tuple[int, ...]:
 
 def modality_of(world: World) -> Modality:
     """The kind of a world's examples."""
-    kinds = {IMAGE.name: lambda: IMAGE, POINT.name: lambda: POINT, "tokens": lambda: text_modality(bytes_tokenizer())}
+    kinds = {IMAGE.name: lambda: IMAGE, POINT.name: lambda: POINT, "tokens": lambda: text_modality(tokenizer_of(world))}
     return kinds[world.modality]()
+
+
+def tokenizer_of(world: World) -> Tokenizer:
+    """The tokenizer of a world of text."""
+    return words_tokenizer(world.vocabulary) if world.vocabulary else bytes_tokenizer()
 
 
 def mode_names(world: World) -> Sequence[str]:
@@ -55,21 +60,25 @@ def mode_names(world: World) -> Sequence[str]:
     return world.mode_names or [f"mode {index}" for index in range(world.num_modes)]
 
 
-def world_data(world: World, *, is_labelled: bool) -> Callable[[], Data]:
-    """A function that draws a world's data at its first call: the same examples in every process and for every seed."""
+def world_data(world: World, *, is_labelled: bool, num_train: int | None = None) -> Callable[[], Data]:
+    """A function that draws a world's data at its first call: the same examples in every process and for every seed.
+
+    ``num_train`` examples to train on, the first of those that a larger number would have; None for the default.
+    """
 
     @functools.cache
     def open_data() -> Data:
         keys = split_by_name(jax.random.key(0), "train", "held_out")
         names = mode_names(world) if is_labelled else []
-        num_train, num_held_out = _num_examples(world.modality)
+        default, num_held_out = _num_examples(world.modality)
+        sizes = {"train": num_train or default, "held_out": num_held_out}
         draw = jax.jit(lambda keys: _labelled(world, keys))
         train, held_out = (
-            _source(world, draw, example_keys(keys[part], num), is_labelled=is_labelled)
-            for part, num in (("train", num_train), ("held_out", num_held_out))
+            _source(world, draw, keys[part], num, is_labelled=is_labelled) for part, num in sizes.items()
         )
         # The name alone: values that another device draws differ in their last digits.
-        return Data(world.name, train, held_out, names, checksum=world.name)
+        checksum = world.name if num_train is None else f"{world.name}, {num_train} examples"
+        return Data(world.name, train, held_out, names, checksum=checksum)
 
     return open_data
 
@@ -119,10 +128,17 @@ def _labelled(world: World, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _source(
-    world: World, draw: Callable[[jax.Array], tuple[jax.Array, jax.Array]], keys: jax.Array, *, is_labelled: bool
+    world: World,
+    draw: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
+    key: jax.Array,
+    num: int,
+    *,
+    is_labelled: bool,
 ) -> DataSource:
+    keys = example_keys(key, -(-num // _BLOCK) * _BLOCK)  # whole blocks: one program draws them all
     blocks = [draw(keys[start : start + _BLOCK]) for start in range(0, len(keys), _BLOCK)]
     examples = [np.asarray(examples) for examples, _ in blocks]
-    labels = np.concatenate([np.asarray(modes) for _, modes in blocks]) if is_labelled else None
+    labels = np.concatenate([np.asarray(modes) for _, modes in blocks])[:num] if is_labelled else None
     modality = modality_of(world)
-    return ArraySource(np.concatenate([modality.store(block) for block in examples]), labels, name=modality.name)
+    values = np.concatenate([modality.store(block) for block in examples])[:num]
+    return ArraySource(values, labels, name=modality.name)

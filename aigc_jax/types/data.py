@@ -87,6 +87,8 @@ class World(NamedTuple):
     mode_attributes: Mapping[str, np.ndarray] = {}  # {attribute: value of each mode, int32 [num_modes]}
     read: Callable[[Array], dict[str, Array]] | None = None  # examples -> {attribute: int32 [N]}, -1 for unreadable
     mode_names: Sequence[str] = ()  # of the modes; () for numbers
+    vocabulary: Sequence[bytes] = ()  # what each token but the last, the boundary, spells; () for bytes
+    statements: Callable[[], np.ndarray] | None = None  # all possible examples by question and answer, int32 [Q, A, L]
 
     def is_valid(self, examples: Array) -> Array:
         """Whether each example has no violation: bool [N]."""

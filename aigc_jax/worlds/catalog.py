@@ -8,6 +8,7 @@ from collections.abc import Callable
 from aigc_jax.types import UsageError, World
 from aigc_jax.worlds.dots import dots, even_dots, parity
 from aigc_jax.worlds.factors import factors
+from aigc_jax.worlds.facts import facts
 from aigc_jax.worlds.mixture import UNEQUAL_WEIGHTS, aithal_grid, cross, grid, line, ring
 from aigc_jax.worlds.puzzles import digit_sums, sudoku
 from aigc_jax.worlds.reviews import reviews
@@ -30,6 +31,7 @@ WORLDS: dict[str, Callable[[], World]] = {
     "sudoku": sudoku,
     "factors": factors,
     "reviews": reviews,
+    "facts": facts,
 }
 """``{name: constructor}``: worlds of points first, then of images, then of text."""
 
@@ -50,6 +52,7 @@ FACTS = {
     "sudoku": (24, "image", (32, 32, 1), "four by four grids"),
     "factors": (72, "image", (32, 32, 3), "shape, size, colour, place"),
     "reviews": (2, "tokens", (97,), "reviews of two sentiments"),
+    "facts": (4, "tokens", (6,), "statements about people"),
 }
 """``{name: (modes, modality, shape, description)}``: a list of worlds need not build them, which takes seconds."""
 

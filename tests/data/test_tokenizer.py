@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from aigc_jax.data.tokenizer import PAD, bytes_tokenizer, make_tokenizer, read_tokenizer
+from aigc_jax.data.tokenizer import PAD, bytes_tokenizer, make_tokenizer, read_tokenizer, words_tokenizer
 from aigc_jax.types import UsageError
 
 TEXT = "The naïve café — 東京 🎵\n\ttabs, and ends  \r\n"
@@ -119,3 +119,19 @@ def test_bpe_of_a_file_has_its_pairs_alone():
     del inner["model"]["vocab"]["A"]
     with pytest.raises(UsageError, match="broken"):
         read_tokenizer(json.dumps({**content, "bpe": json.dumps(inner)}))
+
+
+def test_words_tokenizer_takes_the_longest_word_and_is_read_back():
+    words = [" Park", " Parker", "Änne", " plays"]
+    tokenizer = read_tokenizer(words_tokenizer([word.encode() for word in words]).definition)
+    assert tokenizer.encode("Änne Parker Park plays").tolist() == [2, 1, 0, 3]
+    assert tokenizer.decode(np.array([2, 1, 3, tokenizer.boundary, PAD])) == "Änne Parker plays"
+    assert tokenizer.encode("").tolist() == []
+    with pytest.raises(UsageError, match=r"at character 12, ' sings' begins with none of the 4 words"):
+        tokenizer.encode("Änne Parker sings")
+
+
+@pytest.mark.parametrize("words", [[], ["a", "a"], ["a", ""], [1], None])
+def test_words_tokenizer_of_a_broken_file_is_refused(words):
+    with pytest.raises(UsageError, match="the tokenizer is broken"):
+        read_tokenizer(json.dumps({"kind": "words", "words": words}))

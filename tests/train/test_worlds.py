@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from aigc_jax import cli
 from aigc_jax.data.images import to_float
 from aigc_jax.train import worlds as world_data
 from aigc_jax.train.worlds import example_shape
@@ -38,3 +39,32 @@ def test_points_are_labelled_by_their_modes(monkeypatch):
     batch = data.held_out.take(np.arange(1000))
     assert batch["point"].shape == (1000, *example_shape(world))
     np.testing.assert_array_equal(np.rint(batch["point"][:, 0]) - 1, batch["label"])
+
+
+def test_training_texts_are_as_many_as_are_asked_for_and_the_first_of_more():
+    world = open_world("world:facts")
+    data, more = (world_data.world_data(world, is_labelled=False, num_train=num)() for num in (1500, 2000))
+    assert (len(data.train), len(more.train), len(data.held_out)) == (1500, 2000, 2000)
+    np.testing.assert_array_equal(data.train.examples, more.train.examples[:1500])
+    assert data.checksum != more.checksum
+    # Draws: some are made once, and popular ones many times.
+    counts = np.unique(data.train.examples, axis=0, return_counts=True)[1]
+    assert (counts == 1).sum() > 200
+    assert counts.max() > 30
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--data", "world:shapes"], "world:shapes holds images, and this model makes text"),
+        (["--data", "text:a.txt"], "expected data of a world"),
+        (["--length", "9"], "texts of world:facts have 5 tokens, the model expects 9: pass --length 5"),
+        (["--tokenizer", "bytes"], "texts of world:facts are words, got --tokenizer bytes: leave the option out"),
+        (["--num-train", "0"], "expected num_train >= 1, got 0: set --num-train"),
+    ],
+)
+def test_facts_of_wrong_settings_are_refused_in_one_line(words, problem, tmp_path, capsys):
+    assert cli.main(["train", "gpt_facts", "--workdir", str(tmp_path / "run"), *words]) == 2
+    error = capsys.readouterr().err.strip()
+    assert problem in error
+    assert "\n" not in error
