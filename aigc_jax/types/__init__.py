@@ -39,7 +39,7 @@ from aigc_jax.types.base import (
     Variables,
     Weighted,
 )
-from aigc_jax.types.data import Data, DataSource, Experiment, Metric, World
+from aigc_jax.types.data import Data, DataSource, Experiment, Metric, Readings, World
 from aigc_jax.types.modality import Conditions, Modality, ShowFn, WriteFn
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "Modality",
     "Player",
     "PyTree",
+    "Readings",
     "SampleFn",
     "ScoreFn",
     "SequenceModel",

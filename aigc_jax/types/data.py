@@ -65,6 +65,14 @@ class Data(NamedTuple):
     for_judges: DataSource | None = None
 
 
+class Readings(NamedTuple):
+    """Attributes that rules speak of, see :mod:`aigc_jax.rules.formula`."""
+
+    attributes: Mapping[str, Sequence[str]]  # {attribute: names of its values}
+    read: Callable[[Array], dict[str, Array]]  # examples -> {attribute: index of its value, int32 [N]}, -1 for none
+    groups: Mapping[str, Sequence[str]] = {}  # {name: attributes}, such as the cells of a row
+
+
 class World(NamedTuple):
     """A synthetic data set with an exact oracle: unlimited examples, and a judgement of any sample without a model.
 
@@ -89,6 +97,12 @@ class World(NamedTuple):
     mode_names: Sequence[str] = ()  # of the modes; () for numbers
     vocabulary: Sequence[bytes] = ()  # what each token but the last, the boundary, spells; () for bytes
     statements: Callable[[], np.ndarray] | None = None  # all possible examples by question and answer, int32 [Q, A, L]
+    parts: Readings | None = None  # finer attributes than these, such as the digit of each cell
+
+    @property
+    def readings(self) -> Readings | None:
+        """The attributes that rules speak of: the finest; None for a world without any."""
+        return Readings(self.attributes, self.read) if self.parts is None and self.read is not None else self.parts
 
     def is_valid(self, examples: Array) -> Array:
         """Whether each example has no violation: bool [N]."""

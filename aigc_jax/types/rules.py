@@ -51,3 +51,46 @@ class TokenAutomaton(NamedTuple):
     def length(self) -> int:
         """Fewest tokens of an allowed text; :data:`NEVER` where the vocabulary spells none."""
         return 0 if self.accepts[self.start] else int(self.need[self.start].min()) + 1
+
+
+class Level(NamedTuple):
+    """Sums of products of earlier values of a :class:`Circuit`; a node may have one product, or many.
+
+    Attributes:
+        first: one factor of each product, the index of an earlier value.
+        second: the other factor.
+        node: the sum that each product belongs to, 0 ... num_nodes - 1, rising.
+        num_nodes: number of sums, which are the next values.
+    """
+
+    first: Int[np.ndarray, " product"]
+    second: Int[np.ndarray, " product"]
+    node: Int[np.ndarray, " product"]
+    num_nodes: int
+
+
+class Circuit(NamedTuple):
+    """A formula over attributes as sums of products, level by level: its weighted model count in one pass.
+
+    Values are, in this order, 0 (:data:`FALSE`), 1 (:data:`TRUE`), the weights of the values of all attributes, and the
+    sums of each level; the last one is the count. Sums are over disjoint cases of the same attributes, the factors of a
+    product have none in common: the circuit is deterministic, smooth and decomposable.
+
+    Attributes:
+        attributes: names, in the order of the weights.
+        sizes: number of values of each.
+        levels: the sums.
+    """
+
+    attributes: tuple[str, ...]
+    sizes: tuple[int, ...]
+    levels: tuple[Level, ...]
+
+    @property
+    def num_products(self) -> int:
+        """Size of the circuit."""
+        return sum(len(level.node) for level in self.levels)
+
+
+FALSE, TRUE = 0, 1
+"""Indices of the constants among the values of a circuit."""

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from aigc_jax.rng import example_keys, split_by_name
-from aigc_jax.types import Condition, UsageError, World
+from aigc_jax.types import Condition, Readings, UsageError, World
 from aigc_jax.worlds.modes import draw_modes, log_of, mode_weights, posterior
 from aigc_jax.worlds.renderings import MARGIN, all_renderings, check_tolerance, evidence, num_different, num_wrong
 from aigc_jax.worlds.silhouettes import placed
@@ -31,6 +31,7 @@ class Codes(NamedTuple):
     modes: Int[np.ndarray, " code"]
     attribute: str = ""  # name of what the modes leave free; "" where each mode has one combination
     names: Sequence[str] = ()
+    glyph_names: Sequence[str] = ()  # that rules name, such as the digits; () for none
 
 
 def cell_world(
@@ -82,6 +83,14 @@ def cell_world(
     def read(x: Float[Array, "num height width 1"]) -> dict[str, Int[Array, " num"]]:
         return {codes.attribute: jnp.where(violation(x) == 0, code(x), -1)}
 
+    def read_cells(x: Float[Array, "num height width 1"]) -> dict[str, Int[Array, " num"]]:
+        cells = _split(x, sheet)
+        nearest, _ = _nearest(cells, sheet)
+        wrong = num_wrong(cells, jnp.asarray(sheet.pictures.reshape(-1, cell_size**2))[nearest], margin)
+        found = jnp.where(wrong <= tolerance, nearest // sheet.pictures.shape[1], -1).astype(jnp.int32)
+        return dict(zip(_cell_names(sheet.side), found.reshape(x.shape[0], -1).T, strict=True))
+
+    of_cells = dict.fromkeys(_cell_names(sheet.side), tuple(codes.glyph_names))
     return World(
         name,
         len(counts),
@@ -94,7 +103,31 @@ def cell_world(
         denoise=_denoiser(sheet, codes, log_of(shares)),
         attributes={codes.attribute: codes.names} if codes.attribute else {},
         read=read if codes.attribute else None,
+        parts=Readings(of_cells, read_cells, _groups(sheet.side)) if codes.glyph_names else None,
     )
+
+
+def _cell_names(side: int) -> list[str]:
+    """The cells row by row: by their places where there are two a side, else ``c12`` in row 1 and column 2."""
+    if side == 2:
+        return ["top_left", "top_right", "bottom_left", "bottom_right"]
+    return [f"c{row}{column}" for row in range(1, side + 1) for column in range(1, side + 1)]
+
+
+def _groups(side: int) -> dict[str, tuple[str, ...]]:
+    """All cells, and those of each row, column and, of four by four cells and the like, block."""
+    names = np.array(_cell_names(side)).reshape(side, side)
+    found = {"cells": names.ravel()}
+    if side == 2:
+        found |= {"top": names[0], "bottom": names[1], "left": names[:, 0], "right": names[:, 1]}
+    else:
+        found |= {f"row{row + 1}": names[row] for row in range(side)}
+        found |= {f"column{column + 1}": names[:, column] for column in range(side)}
+        size = round(side**0.5)
+        if size > 1 and size**2 == side:
+            blocks = names.reshape(size, size, size, size).transpose(0, 2, 1, 3).reshape(side, side)
+            found |= {f"block{block + 1}": blocks[block] for block in range(side)}
+    return {name: tuple(map(str, cells)) for name, cells in found.items()}
 
 
 class _Sheet(NamedTuple):

@@ -53,7 +53,7 @@ def digit_sums(
     names = ["{} + {} = {} + {}".format(*row) for row in values[legal].tolist()]
     return cell_world(
         name,
-        Codes(legal, modes, "digits", names),
+        Codes(legal, modes, "digits", names, [str(digit) for digit in digits]),
         glyphs,
         cell_size=cell_size,
         rule="wrong sum",
@@ -106,7 +106,7 @@ def sudoku(
     names = [" ".join("".join(map(str, row)) for row in grid) for grid in (legal + 1).tolist()]
     return cell_world(
         name,
-        Codes(legal.reshape(-1, 16), modes, "grid", names),
+        Codes(legal.reshape(-1, 16), modes, "grid", names, "1234"),
         glyphs,
         cell_size=cell_size,
         rule="rule broken",

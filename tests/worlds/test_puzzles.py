@@ -2,9 +2,11 @@
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
+from aigc_jax.rules.formula import formula, is_true
 from aigc_jax.types import UsageError
 from aigc_jax.worlds.glyphs import digit_glyph
 from aigc_jax.worlds.puzzles import digit_sums, sudoku
@@ -147,6 +149,33 @@ def test_puzzles_refuse_impossible_settings():
         digit_sums(cell_size=10)
     with pytest.raises(UsageError, match="24 weights"):
         sudoku(weights=(0.5, 0.5))
+
+
+def test_cells_are_read_one_by_one():
+    world = opened("sums").world
+    blot = sums([7, 8], [6, 9])
+    blot[2:12, 2:12] = 1.0
+    images = np.stack([sums([7, 8], [6, 8]), blot]).astype(np.float32)
+    found = {name: np.asarray(values).tolist() for name, values in fast_jit(world.parts.read)(images).items()}
+    assert found == {"top_left": [7, -1], "top_right": [8, 8], "bottom_left": [6, 6], "bottom_right": [8, 9]}
+    assert world.parts.attributes["top_left"] == tuple("0123456789")
+    assert world.parts.groups["top"] == ("top_left", "top_right")
+    assert world.parts.groups["right"] == ("top_right", "bottom_right")
+    obeys = formula("sum(top) == sum(bottom)", world.parts.attributes, world.parts.groups)
+    assert is_true(obeys, found).tolist() == [False, False]
+    own = world.sample(jax.random.key(0), 20, None)
+    assert is_true(obeys, fast_jit(world.parts.read)(own)).all()
+
+
+def test_rows_columns_and_blocks_of_sudoku_are_groups():
+    world = opened("sudoku").world
+    assert world.readings is world.parts
+    assert world.parts.groups["row2"] == ("c21", "c22", "c23", "c24")
+    assert world.parts.groups["column2"] == ("c12", "c22", "c32", "c42")
+    assert world.parts.groups["block3"] == ("c31", "c32", "c41", "c42")
+    found = fast_jit(world.parts.read)(np.stack([grid(), grid((0, 0, 2))]).astype(np.float32))
+    rule = formula("all_different(row1) and all_different(block4)", world.parts.attributes, world.parts.groups)
+    assert is_true(rule, found).tolist() == [True, False]
 
 
 def test_puzzles_read_the_combination_that_the_mode_leaves_free():
