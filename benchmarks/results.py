@@ -5,6 +5,7 @@ python -m benchmarks.results closed-forms
 python -m benchmarks.results curves runs/flow_digits --out docs/results/fd_evaluations.png
 python -m benchmarks.results interpolation --out runs/interpolation --plots docs/results
 python -m benchmarks.results sentiment --out runs/sentiment
+python -m benchmarks.results facts --out runs/facts
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import sys
 from collections.abc import Sequence
 
 from aigc_jax.types import UsageError
-from benchmarks import curves, interpolation, planted, sentiment
+from benchmarks import curves, facts, interpolation, planted, sentiment
 from tests.oracles import closed_forms, orders
 
-COMMANDS = (orders, closed_forms, curves, interpolation, planted, sentiment)
+COMMANDS = (orders, closed_forms, curves, interpolation, planted, sentiment, facts)
 """Modules with a function ``register(commands)`` that adds a parser whose default ``run`` takes the arguments."""
 
 

@@ -156,11 +156,13 @@ def token_stream(source: DataSource) -> Integer[np.ndarray, " n"]:
     return tokens[tokens != PAD]
 
 
-def example_texts(source: DataSource, length: int, num: int) -> Int[np.ndarray, "num length"]:
+def example_texts(source: DataSource, length: int, num: int, modality: Modality) -> Int[np.ndarray, "num length"]:
     """Up to ``num`` texts as samples of ``length`` tokens are: from their start on, and no longer."""
     if isinstance(source, WindowSource):
         return source.beginnings(length, num)
-    return take(source, np.arange(min(num, len(source))))[NAME][:, :length]
+    rows = take(source, np.arange(min(num, len(source))))[NAME][:, :length]
+    # Whole texts are between two boundaries, the last token, and a sample ends without one.
+    return np.where((rows + 1 == modality.num_levels) & (np.arange(rows.shape[1]) > 0), PAD, rows)
 
 
 def text_modality(tokenizer: Tokenizer) -> Modality:

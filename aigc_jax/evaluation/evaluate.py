@@ -19,6 +19,7 @@ from aigc_jax.evaluation.sections.consistency import consistency
 from aigc_jax.evaluation.sections.copying import copying
 from aigc_jax.evaluation.sections.detection import detection
 from aigc_jax.evaluation.sections.diversity import diversity
+from aigc_jax.evaluation.sections.facts import facts
 from aigc_jax.evaluation.sections.paired_noise import similarity_inputs
 from aigc_jax.evaluation.sections.reconstruction import reconstruction
 from aigc_jax.evaluation.sections.sweeps import sweeps
@@ -35,6 +36,7 @@ from aigc_jax.types import Data, UsageError
 
 SECTIONS = (
     validity,
+    facts,
     follows_condition,
     consistency,
     copying,
@@ -101,8 +103,8 @@ def evaluate(
     limits = targets(report, gates)
     criteria = [each._replace(targets=tuple(limits.get(each.name, ()))) for each in _criteria(found, gates.margins)]
     report = report._replace(criteria=criteria)
-    facts = {name: value for section in found for name, value in section.facts.items()}
-    findings = Findings(report, facts, model.sampling, commands or Commands())
+    known = {name: value for section in found for name, value in section.facts.items()}
+    findings = Findings(report, known, model.sampling, commands or Commands())
     report = report._replace(recommendations=recommendations(findings))
     return Evaluation(report, _per_sample(evidence, found), evidence.samples)
 

@@ -76,20 +76,21 @@ def no_judge(modality: Modality, reason: str) -> Judge:
 
 
 def world_judge(world: World) -> Judge:
-    """A world as a judge: exact, and examples themselves are the features."""
+    """A world as a judge: exact, and examples themselves are the features, of tokens none."""
+    modality = modality_of(world)
 
     def predict(examples: np.ndarray) -> Predictions:
         x = jnp.asarray(examples)
         attributes = {} if world.read is None else world.read(x)
         return Predictions(
-            features=examples.reshape(len(examples), -1).astype(np.float32),
+            features=None if modality.distance is None else examples.reshape(len(examples), -1).astype(np.float32),
             predicted=np.asarray(world.mode(x)),
             violation=np.asarray(world.violation(x)),
             log_prob=None if world.log_prob is None else np.asarray(world.log_prob(x)),
             attributes={name: np.asarray(values) for name, values in attributes.items()},
         )
 
-    return Judge(world.name, predict, mode_names(world), world, modality=modality_of(world))
+    return Judge(world.name, predict, mode_names(world), world, modality=modality)
 
 
 def classifier_judge(

@@ -21,6 +21,9 @@ from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.samplers.sampling import WithVariance
 from aigc_jax.types import Condition, Detector, Experiment, UsageError, Variables
 
+_MIN_TOKENS = 4096
+"""Tokens that are scored at once, and more: blocks of short texts would take longer to call than to compute."""
+
 ScoreBlocksFn = Callable[[np.ndarray, np.ndarray | None, int], np.ndarray]
 """``(examples [num, ...], condition or None, start) -> score [num]`` of samples start ... start + num - 1."""
 
@@ -79,9 +82,9 @@ def make_token_nll_fn(experiment: Experiment, variables: Variables) -> Callable[
     compiled = jax.jit(lambda variables, tokens: token_nll(logits_fn(variables, tokens, None), tokens[:, 1:]))
 
     def nats(tokens: np.ndarray) -> np.ndarray:
-        parts = []
-        for first in range(0, len(tokens), BLOCK):
-            place = np.minimum(np.arange(first, first + BLOCK), len(tokens) - 1)
+        parts, size = [], max(BLOCK, _MIN_TOKENS // tokens.shape[1])
+        for first in range(0, len(tokens), size):
+            place = np.minimum(np.arange(first, first + size), len(tokens) - 1)
             parts.append(np.asarray(compiled(variables, jnp.asarray(tokens[place]))))
         return np.concatenate(parts)[: len(tokens)]
 

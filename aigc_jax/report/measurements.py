@@ -41,6 +41,7 @@ class MeasurementKind(NamedTuple):
 _valid, _condition, _consistent, _copied, _diverse = (
     functools.partial(MeasurementKind, name) for name in CRITERION_TITLES
 )
+_exact = functools.partial(_valid, has_interval=False, lower_is_better=True)
 _score = functools.partial(_diverse, unit="score", has_interval=False)
 _distance = functools.partial(_diverse, unit="distance", has_interval=False, lower_is_better=True)
 
@@ -54,6 +55,31 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
         "Improved precision: share of samples within the distance from one of the first 1,000 training examples to its "
         "3rd nearest neighbour, in feature space. Held-out examples do not reach 100 % either: compare with them.",
     ),
+    "hallucination_rate": _exact(
+        "hallucination rate",
+        "Probability that the model's text is false, 1 - g(true statements), from its probability of every possible "
+        "statement of a synthetic data set: exact, at temperature 1; valid samples are counted as they are drawn.",
+    ),
+    "hallucination_bound": _exact(
+        "bound of the hallucination rate",
+        "Monofact rate - miscalibration - an error term that is known exactly: no model of that miscalibration "
+        "hallucinates less (Kalai and Vempala 2024). Below 0 it says nothing.",
+        lower_is_better=False,
+    ),
+    "monofact_rate": _exact(
+        "monofact rate",
+        "Share of training statements that occur there once: the Good-Turing estimate of how much of what is true the "
+        "training set never states. A calibrated model hallucinates about as often.",
+    ),
+    "missing_mass": _exact(
+        "missing mass", "Probability that a true statement is one that the training set never states."
+    ),
+    "miscalibration_20": _exact(
+        "miscalibration, 20 bins",
+        "Half the sum over bins of |p(bin) - g(bin)|: statements in the order of the model's probability g, in 20 bins "
+        "of about equal mass, p the probability of true statements.",
+    ),
+    "miscalibration_100": _exact("miscalibration, 100 bins", "Likewise of 100 bins: more bins find more."),
     "class_agreement": _condition(
         "class agreement",
         "Share of samples of the requested class, as the classifier predicts it, or as the rules of a synthetic "

@@ -6,8 +6,9 @@ import os
 import numpy as np
 import pytest
 
+from aigc_jax.data.arrays import ArraySource
 from aigc_jax.data.pipeline import batches
-from aigc_jax.data.text import WindowSource, open_texts, text_data, text_modality
+from aigc_jax.data.text import WindowSource, example_texts, open_texts, text_data, text_modality
 from aigc_jax.data.tokenizer import PAD, bytes_tokenizer, make_tokenizer
 from aigc_jax.types import UsageError
 
@@ -164,3 +165,12 @@ def test_halves_of_surrogate_pairs_become_replacement_characters(tmp_path):
     tokenizer = bytes_tokenizer()
     stream = text_data(open_texts(f"text:{tmp_path / 'a.jsonl'}"), tokenizer, 3).held_out.stream
     assert tokenizer.decode(stream[1:6]) == "a\ufffdb"
+
+
+def test_example_texts_of_whole_texts_are_as_samples_are():
+    rows = np.array([[256, 1, 2, 256, PAD], [256, 3, 256, PAD, PAD], [256, 1, 2, 1, 4], [7, 7, 1, 7, PAD]], np.int32)
+    source = ArraySource(rows, None, name="tokens")
+    expected = rows.copy()
+    expected[[0, 1], [3, 2]] = PAD
+    np.testing.assert_array_equal(example_texts(source, 5, 7, MODALITY), expected)
+    np.testing.assert_array_equal(example_texts(source, 3, 2, MODALITY), expected[:2, :3])

@@ -61,7 +61,7 @@ def test_summary_lines_are_whole_without_a_terminal():
 def test_summary_lines_name_as_many_left_out_as_leave_room_for_the_reason():
     report = Report("digits", "", 9, (), left_out=dict.fromkeys(list(MEASUREMENTS)[:12], "no labels"))
     (line,) = summary_lines(report)
-    assert line == ("left out            valid samples, manifold precision, class agreement and 9 more: no labels")
+    assert line == ("left out            valid samples, manifold precision, hallucination rate and 9 more: no labels")
     (line,) = summary_lines(Report("digits", "", 9, (), left_out={"a" * 100: "no labels"}))
     assert line == f"left out            {'a' * 100}: no labels"
 

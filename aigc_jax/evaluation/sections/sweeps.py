@@ -108,7 +108,7 @@ def _text_trade_off(
     if evidence.model.token_nll is not None:
         bits = [_bits_per_token(evidence.model.token_nll, examples.values) for examples in drawn]
         curves.append(Series("bits per token", x, bits))
-    held_out = whole_words(texts, example_texts(evidence.data.held_out, length, drawn[0].num))
+    held_out = whole_words(texts, example_texts(evidence.data.held_out, length, drawn[0].num, evidence.model.modality))
     caption = (
         f"n = {drawn[0].num} samples at each point; bits are those of the model itself, without the setting. "
         f"{len(held_out)} held-out texts have {repetition(held_out).mean():.3f} repeated 4-grams and "

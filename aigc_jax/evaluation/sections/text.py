@@ -80,7 +80,8 @@ def copied_text(evidence: Evidence, texts: TextsFn) -> Section:
     ]
     checks: list[Comparison] = []
     if threshold >= samples.shape[1] - 1:
-        left_out["copied_samples"] = "whole held-out texts occur in the training text: no run could be longer"
+        why = "whole held-out texts occur in the training text: no run could be longer"
+        left_out = {"copied_samples": why, **left_out}
     else:
         counts = [int((side > threshold).sum()) for side in (ours, real)]
         note += f"A copy has a run of more than {threshold} tokens of the training text."
@@ -132,7 +133,7 @@ def _of_blocks(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """``{name: (of samples, of held-out texts)}``, a value for each block: they depend on the number of texts."""
     length = evidence.samples.values.shape[1]
-    reference = whole_words(texts, example_texts(evidence.data.train, length, BLOCK))
+    reference = whole_words(texts, example_texts(evidence.data.train, length, BLOCK, evidence.model.modality))
     statistics: dict[str, Callable[[list[list[str]]], float]] = {
         "distinct_ngrams": lambda block: distinct(block, 2),
         "self_bleu": lambda block: self_bleu(block, 4),
@@ -152,7 +153,7 @@ def _of_blocks(
 
 def _frontier(evidence: Evidence, texts: TextsFn, samples: np.ndarray, held_out: np.ndarray) -> Measurement | None:
     """MAUVE of samples and of held-out texts, each compared with as many training texts."""
-    training = example_texts(evidence.data.train, samples.shape[1], NUM_ENCODED)
+    training = example_texts(evidence.data.train, samples.shape[1], NUM_ENCODED, evidence.model.modality)
     num = min(len(samples), len(held_out), len(training), NUM_ENCODED)
     if num < 10 * PER_CLUSTER:
         return None
@@ -180,7 +181,8 @@ def latent_semantics(training: Sequence[str]) -> Callable[[Sequence[str]], np.nd
 
 def _held_out(evidence: Evidence) -> np.ndarray:
     """Held-out texts as the samples are: from their start on, and of their length."""
-    return example_texts(evidence.data.held_out, evidence.samples.values.shape[1], MAX_REFERENCES)
+    length, modality = evidence.samples.values.shape[1], evidence.model.modality
+    return example_texts(evidence.data.held_out, length, MAX_REFERENCES, modality)
 
 
 def whole_words(texts: TextsFn, tokens: np.ndarray) -> list[list[str]]:
