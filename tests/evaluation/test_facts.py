@@ -1,6 +1,7 @@
 """The section on facts: a model that is a table gives the hallucination rate of its table."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -26,7 +27,7 @@ EVERY = ("hallucination_bound", *section.NAMES)
 def token_nll(tokens):
     """A model of the world, but for an answer in four drawn at random, and one text in twenty that is no statement."""
     statements = STATEMENTS.reshape(-1, STATEMENTS.shape[-1])
-    p = np.exp(np.asarray(WORLD.log_prob(statements), np.float64)).reshape(STATEMENTS.shape[:2])
+    p = np.exp(np.asarray(WORLD.log_prob(jnp.asarray(statements)), np.float64)).reshape(STATEMENTS.shape[:2])
     g = (1 - REST) * ((1 - RATE) * p + RATE * p.sum(axis=1, keepdims=True) / p.shape[1]).reshape(-1)
     number = {row.tobytes(): place for place, row in enumerate(statements)}
     whole = np.array([-np.log(g[number[row.tobytes()]]) for row in tokens])
@@ -56,7 +57,7 @@ def test_facts_of_a_table_have_its_hallucination_rate():
     _, counts = np.unique(drawn, axis=0, return_counts=True)
     assert rows["monofact_rate"] == (counts == 1).sum() / 200
     stated = {row.tobytes() for row in drawn}
-    p = np.exp(np.asarray(WORLD.log_prob(STATEMENTS.reshape(-1, 6)), np.float64))
+    p = np.exp(np.asarray(WORLD.log_prob(jnp.asarray(STATEMENTS.reshape(-1, 6))), np.float64))
     is_new = np.array([row.tobytes() not in stated for row in STATEMENTS.reshape(-1, 6)])
     assert rows["missing_mass"] == pytest.approx(p[is_new].sum(), rel=1e-5)
     assert found.measurements[1].note.endswith(".")
