@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -69,19 +69,18 @@ def score_statements(
     if (num := math.prod(shape)) > MAX_STATEMENTS:
         raise UsageError(f"there are {num:,} statements, at most {MAX_STATEMENTS:,} are scored")
     rows = statements.reshape(num, -1)
-    judge = jax.jit(lambda rows: (log_prob(rows), world.violation(rows) == 0))
     parts = []
     with Progress(num, "statements", "statement") as bar:
         for start in range(0, num, _BATCH):
             own = rows[start : start + _BATCH]
-            truth, is_true = (np.asarray(values) for values in judge(own))
-            parts.append((token_nll(own).sum(axis=1, dtype=np.float64), truth.astype(np.float64), is_true))
+            nll = token_nll(own).sum(axis=1, dtype=np.float64)
+            parts.append((nll, *(np.asarray(of(jnp.asarray(own))) for of in (log_prob, world.is_valid))))
             bar.update(len(own))
     nll, truth, is_true = (np.concatenate(values).reshape(shape) for values in zip(*parts, strict=True))
     _, number = np.unique(np.concatenate([rows, training_set]), axis=0, return_inverse=True)
     number = number.reshape(-1)
     counts = np.bincount(number[num:], minlength=number.max() + 1)[number[:num]]
-    return Statements(np.exp(-nll), np.exp(truth), is_true, counts.reshape(shape))
+    return Statements(np.exp(-nll), np.exp(truth.astype(np.float64)), is_true, counts.reshape(shape))
 
 
 def facts(evidence: Evidence) -> Section:
