@@ -12,22 +12,27 @@ On a GPU: --net.patch-size 1 --net.channel-multipliers 1 2 2 --net.width 64 --ne
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 
 import optax
 
-from aigc_jax.algorithms.denoiser import Denoiser
+from aigc_jax.algorithms.denoiser import Denoiser, predicted_examples
 from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
+from aigc_jax.losses.semantic import semantic
 from aigc_jax.nets.unet import UNetSettings, make_unet
-from aigc_jax.processes.times import logit_normal_times
+from aigc_jax.processes.times import TimeSampler, logit_normal_times
+from aigc_jax.rules.circuit import circuit
+from aigc_jax.rules.formula import formula
 from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
 from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
+from aigc_jax.train.pretrained import load_reader
 from aigc_jax.tree import ema_warmup_schedule
-from aigc_jax.types import Experiment
+from aigc_jax.types import Experiment, LossTransform, UsageError
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,12 @@ class Config(ImageConfig):
     """Mean of logit(t) in training: above 0 for more noise."""
     condition_dropout: float = 0.1
     """Share of the examples trained without their class."""
+    rule: str = ""
+    """A rule that samples are to obey, whose semantic loss is added; see docs/control.md. It needs --reader."""
+    rule_weight: float = 0.1
+    """Weight of the rule."""
+    reader: str | None = None
+    """Run directory of a reader of the attributes of the rule: attribute_reader or classifier_digits."""
     net: UNetSettings = field(
         default_factory=lambda: UNetSettings(
             48, (1, 2), 1, patch_size=2, norm="rms", resampling="patch", is_symmetric=True
@@ -63,18 +74,32 @@ def build(config: Config) -> Experiment:
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, min(config.num_warmup_steps, config.steps // 2), config.steps
     )
+    times = logit_normal_times(config.time_mean)
     algorithm = flow_matching(
         denoiser,
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99)),
         sampler=make_sampler(denoiser.process, config.sampling, num_classes=denoiser.num_classes),
         log_likelihood=make_log_likelihood(denoiser.process, config.likelihood),
-        time_sampler=logit_normal_times(config.time_mean),
+        time_sampler=times,
         condition_dropout=config.condition_dropout,
+        transform=_rule_transform(config, denoiser, times),
         ema_decay=ema_warmup_schedule(config.ema_decay),
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
     )
     return image_experiment(config, algorithm)
+
+
+def _rule_transform(config: Config, denoiser: Denoiser, times: TimeSampler) -> LossTransform:
+    """The semantic loss of the rule, if there is one."""
+    if not config.rule:
+        return lambda loss_fn: loss_fn
+    if config.reader is None:
+        raise UsageError(f"the rule {config.rule!r} needs a reader of attributes: pass --reader RUN")
+    reader = load_reader(config.reader, lambda name: importlib.import_module(f"aigc_jax.configs.{name}"))
+    rule = circuit(formula(config.rule, reader.attributes, reader.groups))
+    examples = predicted_examples(denoiser, time_sampler=times, condition_dropout=config.condition_dropout)
+    return semantic(rule, reader.log_probs, examples, weight=config.rule_weight)
 
 
 def make_denoiser(config: Config) -> Denoiser:

@@ -66,12 +66,14 @@ TINY = {
     "text_transformer": "--width 8 --depth 1 --head-width 4 --num-features 8",
     "gpt_sentiment": "--net.width 8 --net.depth 1 --net.head-width 4 --num-labels 40",
     "classifier_digits": "--widths 4 --num-features 8",
+    "attribute_reader": "--widths 4 --num-features 8",
     "mixer_digits": "--patch-size 7 --mixer-width 8 --mixer-depth 1",
 }
 """Arguments of each shipped config; ``{folder}`` holds the runs."""
 OTHERS = {
     "ring8": f"flow_2d {POINTS} --num-classes 8 --eval-every 2 --best-metric eval/valid_samples",
     "mixture16": f"flow_2d {POINTS} --data world:mixture16",
+    "flow_sums": f"flow_digits {UNET} --data world:sums --num-classes None --sampling.guidance 1",
     "sums": "vae_digits --widths 8 --data world:sums --num-classes None",
     "adapted": "gpt_docs {gpt} --initial {folder}/gpt_docs --adapter lora --lora.rank 1",
     "prompted": "gpt_docs {gpt} --initial {folder}/gpt_docs --adapter prompt --num-prompt-tokens 3",

@@ -24,7 +24,12 @@ def test_config_trains(name, trained_runs):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     suffix = ".txt" if name.startswith(("gpt", "mdlm")) else ".png"
-    has_samples = "classifier" not in name and name not in ("mixer_digits", "text_transformer", "gpt_sentiment")
+    has_samples = "classifier" not in name and name not in (
+        "attribute_reader",
+        "mixer_digits",
+        "text_transformer",
+        "gpt_sentiment",
+    )
     assert (run / "samples" / f"step_00000002{suffix}").exists() == has_samples
 
 
@@ -52,6 +57,26 @@ def test_large_config_has_the_published_number_of_parameters(name, millions):
 def test_dit_xl_without_an_autoencoder_has_no_data(capsys):
     assert cli.main(["train", "dit_xl_imagenet"]) == 2
     assert "pass --autoencoder RUN" in capsys.readouterr().err
+
+
+def test_flow_trains_under_a_rule_that_a_reader_reads(trained_runs, tmp_path, capsys):
+    words = ["train", *trained_runs.words("flow_sums")[1:-2], *COMMON, "--rule", "sum(top) == sum(bottom)"]
+    words = [word if not word.startswith(str(trained_runs.folder)) else str(tmp_path / "run") for word in words]
+    assert cli.main([*words, "--reader", str(trained_runs("attribute_reader")), "--rule-weight", "0.5"]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    # Of four digits that are unknown, 670 of 10,000 combinations have equal sums.
+    assert all(1.0 < line["metrics"]["denoiser/semantic"] < 6.0 for line in lines)
+    capsys.readouterr()
+    for more, expected in (
+        ([], "pass --reader RUN"),
+        (["--reader", str(trained_runs("flow_sums"))], "one of flow_digits"),
+        (["--reader", str(trained_runs("attribute_reader")), "--rule", "top == 3"], "column 1: top stands for"),
+        (["--reader", str(trained_runs("attribute_reader")), "--rule", "sum(top) > 18"], "no values of top_left"),
+        (["--reader", str(trained_runs("attribute_reader")), "--rule-weight", "-1"], "--rule-weight"),
+    ):
+        assert cli.main([*words[:-1], words[-1], "--workdir", str(tmp_path / "other"), *more]) == 2
+        error = capsys.readouterr().err.strip()
+        assert expected in error.splitlines()[-1]
 
 
 def test_consistency_model_is_distilled_from_a_run(trained_runs, tmp_path, capsys):

@@ -146,6 +146,24 @@ def corrupt(
     return Corrupted(denoiser.process.corrupt(x_0, epsilon, t), t, Pair(x_0, epsilon), condition, keys["dropout"])
 
 
+def predicted_examples(
+    denoiser: Denoiser, *, time_sampler: TimeSampler, condition_dropout: float
+) -> Callable[[PyTree, PyTree, Batch, Key], tuple[Array, Array]]:
+    """The x_0 that a denoiser predicts of the corrupted examples of its loss, see :mod:`aigc_jax.losses.semantic`.
+
+    Each counts by its share of signal, alpha^2 / (alpha^2 + sigma^2): of noise alone the mean of all examples is right.
+    """
+
+    def predict(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, Array]:
+        del model_state
+        noisy = corrupt(denoiser, batch, key, time_sampler=time_sampler, condition_dropout=condition_dropout)
+        output = denoiser.output(params[PLAYER], noisy.x_t, noisy.t, noisy.condition, noisy.keys)
+        signal, noise = (jnp.square(level(noisy.t)) for level in (denoiser.process.alpha, denoiser.process.sigma))
+        return denoiser.parameterization.to_x_0(output, noisy.x_t, noisy.t), signal / (signal + noise)
+
+    return predict
+
+
 def mean_square(error: Array) -> Float[Array, " batch"]:
     """Mean over all but the first axis of the squared error."""
     return jnp.mean(jnp.square(error), axis=tuple(range(1, error.ndim)))

@@ -27,7 +27,7 @@ from aigc_jax.processes.prediction import predict
 from aigc_jax.processes.times import TimeSampler, logit_normal_times
 from aigc_jax.samplers.likelihood import LogLikelihoodFn
 from aigc_jax.samplers.sampling import Sampler
-from aigc_jax.types import Algorithm, Batch, Key, Metrics, PyTree
+from aigc_jax.types import Algorithm, Batch, Key, LossTransform, Metrics, PyTree
 
 
 def rectified_flow_denoiser(
@@ -62,6 +62,7 @@ def flow_matching(
     log_likelihood: LogLikelihoodFn | None = None,
     time_sampler: TimeSampler | None = None,
     condition_dropout: float = 0.1,
+    transform: LossTransform = lambda loss_fn: loss_fn,
     ema_decay: float | Callable[[Array], Array] | None = 0.999,
     num_microbatches: int = 1,
     axis_name: str | None = None,
@@ -75,6 +76,8 @@ def flow_matching(
         log_likelihood: of ``evaluate``; None for no ``evaluate``.
         time_sampler: times of the training examples; None for logit-normal ones (Esser et al. 2024).
         condition_dropout: probability in [0, 1) that a condition is hidden, for classifier-free guidance.
+        transform: transform of the loss, such as :func:`aigc_jax.losses.semantic.semantic` of
+            :func:`aigc_jax.algorithms.denoiser.predicted_examples`.
         ema_decay: decay of the weight average that ``sample`` uses; None for none.
         num_microbatches: see :func:`aigc_jax.players.make_step`.
         axis_name: the device axis under pmap or shard_map, None under jit.
@@ -107,7 +110,7 @@ def flow_matching(
     return denoising_algorithm(
         denoiser,
         make_denoising(denoiser, sampler),
-        loss_fn,
+        transform(loss_fn),
         tx,
         log_likelihood=log_likelihood,
         ema_decay=ema_decay,

@@ -143,6 +143,15 @@ class Sample(Adjusted):
     """Candidates among which each sample under a rule is picked: the more, the nearer to the model given the rule."""
     look_ahead: bool = False
     """Prefer tokens from which more texts come to an allowed end, by the run's own probabilities of pairs of tokens."""
+    rule: str | None = None
+    """A condition on attributes that all samples obey, as "not (triangle and square)", see docs/control.md: others are
+    left out."""
+    budget: int = 50
+    """Under --rule, most candidates for each sample."""
+    rule_guidance: float = 0.0
+    """Draw towards samples that obey --rule, by so many times its gradient; needs --reader."""
+    reader: Path | None = None
+    """A run that reads attributes: of attribute_reader, or of classifier_digits."""
     seed: int = 0
     """Which sequence of samples."""
     out: Path | None = None

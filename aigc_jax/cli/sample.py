@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aigc_jax.cli.arguments import Sample
+from aigc_jax.cli.attributes import guided, judge_of, names_of_attributes, write_kept
 from aigc_jax.cli.common import (
     condition_number,
     default_out,
@@ -45,14 +46,24 @@ def sample(arguments: Sample) -> int:
     rule = rule_of(arguments)
     found = None if rule is None else ruled(arguments, rule, experiment, config, variables, prompts)
     experiment = experiment if found is None else found.experiment
+    judge = judge_of(arguments, experiment, config)
+    experiment = guided(arguments, experiment)
     writers, names = experiment.modality.writers, names_of(experiment)
     suffix = _suffix(arguments.out, writers)
     number = condition_number(experiment, arguments.condition)
-    named = {**named_class(number, names), **named, **mixed, **names_of_rule(arguments)}
+    named = {
+        **named_class(number, names),
+        **named,
+        **mixed,
+        **names_of_rule(arguments),
+        **names_of_attributes(arguments),
+    }
     options = {"seed": arguments.seed, "num": num, **named, **arguments.overrides}
     out = arguments.out or default_out(arguments, "sample", options, suffix)
     ids = ids_of(experiment, number, num)
     draw = make_sample_fn(experiment, variables, arguments.seed)
+    if judge is not None:
+        return write_kept(arguments, judge, draw, experiment, number, write=writers[suffix], out=out, names=names)
     writers[suffix](out, _blocks(draw, experiment.modality, ids, num), ids, num=num, names=names)
     of = "" if number is None else f" of class {number} ({names[number]})"
     print(f"wrote {num} samples{of} to {out}")

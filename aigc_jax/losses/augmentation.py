@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Int
 
-from aigc_jax.rng import example_keys, split_by_name
+from aigc_jax.rng import example_keys, normal, split_by_name
 from aigc_jax.types import Batch, Key, LossFn, LossTransform, Metrics, PyTree, Weighted
 
 AugmentFn = Callable[[Any, Array], Any]
@@ -95,3 +95,32 @@ def drop_tokens(tokens: Int[Array, "batch length"], keys: Array, *, rate: float)
     """
     is_kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, tokens.shape[1:]))(keys)
     return jnp.where(is_kept, tokens, -1)
+
+
+def exchange_cells(
+    images: Float[Array, "batch height width channel"], keys: Array, *, rows: int, columns: int
+) -> Float[Array, "batch height width channel"]:
+    """Compose each image of cells at the same places in images of the batch: none tells anything of the others.
+
+    >>> images = jnp.stack([jnp.zeros((4, 4, 1)), jnp.ones((4, 4, 1))])
+    >>> exchange_cells(images, jax.random.split(jax.random.key(2)), rows=1, columns=2)[..., 0][:, 0].tolist()
+    [[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]
+    """
+    num, height, width, _ = images.shape
+    chosen = jax.vmap(lambda key: jax.random.randint(key, (rows, columns), 0, num))(keys)
+    down, right = jnp.arange(height) * rows // height, jnp.arange(width) * columns // width
+    source = chosen[:, down][:, :, right]
+    return images[source, jnp.arange(height)[None, :, None], jnp.arange(width)[None, None]]
+
+
+def noisy(
+    images: Float[Array, "batch height width channel"], keys: Array, *, max_std: float
+) -> Float[Array, "batch height width channel"]:
+    """Add Gaussian noise to each image, of a standard deviation drawn uniformly from [0, ``max_std``].
+
+    >>> noisy(jnp.ones((1, 2, 2, 1)), jax.random.split(jax.random.key(0), 1), max_std=0.0).std()
+    Array(0., dtype=float32)
+    """
+    named = split_by_name(keys, "std", "noise")
+    std = jax.vmap(jax.random.uniform)(named["std"])
+    return images + (max_std * std).reshape(-1, 1, 1, 1) * normal(named["noise"], images.shape[1:])

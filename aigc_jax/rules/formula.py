@@ -37,7 +37,7 @@ TRUTH_VALUES = (("absent", "present"), ("no", "yes"), ("false", "true"))
 MAX_LENGTH = 20_000
 """Characters of a formula."""
 
-MAX_DEPTH = 50
+MAX_DEPTH = 20
 """Brackets, negations and implications within each other."""
 
 MAX_NUMBER = 2**31

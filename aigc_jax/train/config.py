@@ -145,8 +145,8 @@ _NAMES = {
     Range(0, is_low_excluded=True): """
         alpha churn_noise latent_scale learning_rate min_snr_gamma sigma_data sigma_max sigma_min snr std time_std""",
     Range(0): """
-        beta churn churn_max churn_min commitment eta feature_matching_weight minimum_kl penalty_weight r1_gamma
-        restart_below weight_decay z_weight""",
+        beta churn churn_max churn_min commitment eta feature_matching_weight minimum_kl noise penalty_weight r1_gamma
+        restart_below rule_weight weight_decay z_weight""",
     Range(0, 1): """
         codebook_decay condition_dropout dropout ema_decay judge_split label_smoothing max_broken smoothing
         token_dropout""",
@@ -157,9 +157,9 @@ _NAMES = {
     Range(-1, _INT32): "data",
     Range(0, _LOOPS): "data_workers num_blocks num_probes unroll",
     Range(1, _INT32): """
-        attention_resolutions batch_size channel_multipliers code_dim critic_widths discriminator_width generator_width
-        image_shape keep_checkpoints latent_dim latent_dims latent_shape length log_every mixer_width mlp_ratio
-        num_features num_train patch_size r1_every schedule_steps steps width widths""",
+        attention_resolutions batch_size channel_multipliers code_dim critic_widths discriminator_width exchange
+        generator_width image_shape keep_checkpoints latent_dim latent_dims latent_shape length log_every mixer_width
+        mlp_ratio num_features num_train patch_size r1_every schedule_steps steps width widths""",
     Range(1, _TABLES): """
         chunk_size first_intervals fsdp last_intervals num_classes num_codes num_importance_samples num_labels
         num_microbatches num_prompt_tokens num_steps num_train_steps rank steps_per_call tensor""",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from aigc_jax.data.files import visible
+from aigc_jax.inference.reading import Reader, trained_reader
 from aigc_jax.train.checkpoint import load_variables
 from aigc_jax.train.config import ImageConfig, TrainConfig, validate
 from aigc_jax.train.config_io import config_from_values
+from aigc_jax.train.data_record import read_record
 from aigc_jax.train.loop import abstract_state
 from aigc_jax.train.run_dir import read_run
 from aigc_jax.types import Algorithm, Experiment, TrainState, UsageError, Variables
@@ -51,6 +54,31 @@ def load_pretrained(run: str, module: ModuleType) -> tuple[Any, Experiment, Vari
     config = config_from_values(module.Config, {**described.values, "parallel": "jit"})
     experiment, shapes = rebuild(Path(run), module, config)
     return config, experiment, load_variables(Path(run), shapes)
+
+
+READERS = ("attribute_reader", "classifier_digits", "mixer_digits")
+"""Configs of networks that read attributes of images."""
+
+
+def load_reader(run: str, load_module: Callable[[str], ModuleType]) -> Reader:
+    """The attributes that a trained reader or classifier reads, see :func:`aigc_jax.inference.reading.trained_reader`.
+
+    Args:
+        run: the run directory.
+        load_module: from the name of a config to its module.
+
+    Raises:
+        UsageError: there is no such run, or it is one of another config.
+    """
+    config = read_run(Path(run)).config
+    if config not in READERS:
+        raise UsageError(
+            f"expected a run that reads attributes, of {' or '.join(READERS)}; {visible(run)} is one of "
+            f"{visible(config)}: aigc-jax train attribute_reader"
+        )
+    _, experiment, variables = load_pretrained(run, load_module(config))
+    record = read_record(Path(run))
+    return trained_reader(experiment, variables, () if record is None else record.fingerprint.class_names)
 
 
 def load_autoencoder(run: str, module: ModuleType, config: ImageConfig) -> tuple[tuple[int, ...], Algorithm, Variables]:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from aigc_jax.algorithms.attributes import attribute_reader
 from aigc_jax.algorithms.autoregressive import TokenModel, autoregressive
 from aigc_jax.algorithms.classifier import classifier
 from aigc_jax.algorithms.consistency import consistency
@@ -39,7 +40,7 @@ from aigc_jax.nets.sequence import HEAD, DecoderClassifier
 from aigc_jax.processes import discrete
 from aigc_jax.samplers.decoding import Decoding
 from aigc_jax.samplers.discrete import TokenSampling
-from aigc_jax.types import Algorithm, Modality
+from aigc_jax.types import Algorithm, Modality, Readings
 
 from . import denoising_family, vae_family
 
@@ -138,6 +139,19 @@ def relativistic_average(axis):
 def augmented_classifier(axis):
     net = ConvClassifier(NUM_CLASSES, (4,), 8)
     return classifier(net, optax.sgd(0.02), transform=augmented(random_affine), ema_decay=0.5, axis_name=axis)
+
+
+def reader(axis):
+    """Two attributes of the images, one of which is not read in all of them."""
+
+    def read(images):
+        mean = images.mean(axis=(1, 2, 3))
+        sign = (mean > 0).astype(jnp.int32)
+        return {"sign": sign, "size": jnp.where(jnp.abs(mean) < 0.01, -1, jnp.int32(2) - sign)}
+
+    readings = Readings({"sign": ("-", "+"), "size": ("1", "2", "3")}, read)
+    options = {"transform": augmented(random_affine), "augment": lambda images, keys: 0.9 * images, "ema_decay": 0.5}
+    return attribute_reader(ConvClassifier(5, (4,), 8), readings, optax.sgd(0.02), axis_name=axis, **options)
 
 
 class PixelNet(nn.Module):
@@ -241,6 +255,7 @@ ROWS = {
     "consistency-distillation": Row(consistency, denoising_family.distilled, NUM_CLASSES),
     "latent_diffusion": Row(latent_diffusion, denoising_family.in_latents, NUM_CLASSES),
     "classifier": Row(classifier, augmented_classifier, NUM_CLASSES),
+    "classifier-attributes": Row(attribute_reader, reader),
     "classifier-text-lora": Row(
         classifier, text_classifier_lora, NUM_CLASSES, modality=text_modality(TOKENIZER), shape=(7,)
     ),

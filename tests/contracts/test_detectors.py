@@ -38,6 +38,7 @@ WITHOUT_TRACE = {
     "preference": "its steps add tokens",
     "discrete-": "tokens have no mean that could move",
     "classifier": "draws no samples",
+    "classifier-attributes": "draws no samples",
 }
 
 TRACES = [name for name in ROWS if not name.startswith(tuple(WITHOUT_TRACE))]

@@ -11,6 +11,7 @@ from .table import ROWS, plain_run
 
 WITHOUT = {
     "classifier": "draws no samples",
+    "classifier-attributes": "draws no samples",
     "classifier-text-lora": "draws no samples",
     "autoregressive": "starts from one token",
     "autoregressive-lora": "starts from one token",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from aigc_jax.losses.augmentation import augmented, random_affine
+from aigc_jax.losses.augmentation import augmented, exchange_cells, noisy, random_affine
 
 STILL = {"max_rotation": 0.0, "max_scale": 0.0, "max_shear": 0.0, "max_shift": 0.0}
 IMAGES = jax.random.uniform(jax.random.key(0), (6, 7, 7, 2), minval=-1.0)
@@ -87,3 +87,21 @@ def test_augmented_depends_on_the_index_and_keeps_other_entries():
     np.testing.assert_allclose(seen[0]["example"][2:4], seen[1]["example"], atol=1e-6)
     assert np.any(seen[0]["example"] != seen[2]["example"])
     np.testing.assert_array_equal(seen[0]["condition"], batch["condition"])
+
+
+def test_cells_are_exchanged_at_their_places():
+    images = jnp.arange(6, dtype=jnp.float32)[:, None, None, None] * 100 + jnp.arange(35.0).reshape(1, 5, 7, 1)
+    mixed = np.asarray(exchange_cells(images, jax.random.split(jax.random.key(0), 6), rows=2, columns=3))
+    source, place = np.divmod(mixed[..., 0], 100)
+    np.testing.assert_array_equal(place, np.broadcast_to(np.arange(35).reshape(5, 7), place.shape))
+    cells = [source[:, rows, columns] for rows in (slice(0, 3), slice(3, 5)) for columns in (slice(0, 3), slice(5, 7))]
+    assert all((cell == cell[:, :1, :1]).all() for cell in cells)
+    assert len(np.unique([cell[:, 0, 0] for cell in cells])) == 6
+
+
+def test_noise_has_the_largest_standard_deviation_at_most():
+    added = noisy(jnp.zeros((400, 10, 10, 1)), jax.random.split(jax.random.key(0), 400), max_std=0.5)
+    std = np.asarray(added).reshape(400, -1).std(axis=1)
+    # Uniform on [0, 0.5]: mean 0.25 with standard error 0.0072.
+    assert std.max() < 0.7
+    assert std.mean() == pytest.approx(0.25, abs=0.03)

@@ -128,7 +128,7 @@ def test_impossible_values_have_no_gradient_that_is_nan():
 def test_weights_come_by_rows_and_by_name(rng):
     rule = formula("p -> a == 2", SMALL)
     found = circuit(rule)
-    log_probs = {"p": np.log(rng.dirichlet(np.ones(2), 5)), "a": np.log(rng.dirichlet(np.ones(4), 5)), "b": None}
+    log_probs = {name: jnp.log(rng.dirichlet(np.ones(num), 5)) for name, num in (("p", 2), ("a", 4))}
     rows = log_wmc(found, weights_of(found, log_probs))
     for row in range(5):
         own = [np.exp(log_probs["p"][row]), np.exp(log_probs["a"][row])]

@@ -137,3 +137,26 @@ def test_guidance_refuses_impossible_settings_in_one_line(make, word):
     with pytest.raises(UsageError, match=word) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["rectified_flow", "edm"])
+def test_reward_of_gaussians_gives_the_exact_posterior_mean(name):
+    """Of N(0, I), a factor exp(a x_0) moves the mean of x_0 given x_t by a sigma^2 / (alpha^2 + sigma^2)."""
+    process, slope = orders.PROCESSES[name], jnp.array([1.5, -0.5])
+
+    def levels(t):
+        return process.alpha(t)[:, None], process.sigma(t)[:, None]
+
+    def denoise(x, t, condition):
+        alpha, sigma = levels(t)
+        return x * alpha / (jnp.square(alpha) + jnp.square(sigma))
+
+    x, t = jax.random.normal(jax.random.key(0), (3, 2)), jnp.array([0.2, 0.7, 1.0])
+    moved = g.reward(process, lambda x_0: x_0 @ slope)(denoise)(x, t, None)
+    alpha, sigma = levels(t)
+    precision = 1 + jnp.square(alpha / sigma)
+    np.testing.assert_allclose(moved, (x * alpha / jnp.square(sigma) + slope[None]) / precision, rtol=2e-5, atol=1e-6)
+    plain = g.reward(process, lambda x_0: x_0 @ slope, 0.0)(denoise)(x, t, None)
+    np.testing.assert_array_equal(plain, denoise(x, t, None))
+    with pytest.raises(UsageError, match="scale of guidance >= 0"):
+        g.reward(process, jnp.sum, -1.0)
