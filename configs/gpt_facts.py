@@ -5,7 +5,8 @@ Command: aigc-jax train gpt_facts                                          (gene
          aigc-jax evaluate runs/gpt_facts                                  (its exact hallucination rate)
 
 A token is a word, so that the probability of every possible statement is computed. --num-train sets how many true
-statements the training set draws; what it never states, the model can only guess.
+statements the training set draws; what it never states, the model can only guess. --data world:families has statements
+that follow from others, --data world:grammar brackets, sums and JSON.
 
 Measured after 2,000 steps, one seed: 92 % of samples are true.
 """

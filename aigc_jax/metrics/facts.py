@@ -121,6 +121,7 @@ def hallucination_bound(
     counts: Int[np.ndarray, " statement"],
     *,
     num_bins: int | None = None,
+    is_true: Bool[np.ndarray, " statement"] | None = None,
 ) -> HallucinationBound:
     r"""The hallucination rate, 1 - g(true statements), and its lower bound by monofact rate and miscalibration.
 
@@ -139,6 +140,7 @@ def hallucination_bound(
         p: the world's, 0 of false ones.
         counts: how often training states each; of false ones never.
         num_bins: see :func:`bins_of`.
+        is_true: whether each statement is true, those too that the world never makes; None for all that it makes.
 
     Returns:
         The rate and the terms; ``bound`` never exceeds the rate. ``error`` is the bracket of 3, and how far the
@@ -155,7 +157,8 @@ def hallucination_bound(
     >>> found.hallucination_rate, found.missing_mass, found.bound
     (0.25, 0.5, 0.25)
     """
-    if np.any(counts[p <= 0] > 0):
+    is_true = p > 0 if is_true is None else is_true
+    if np.any(counts[~is_true] > 0):
         raise UsageError("training statements must be true in the world: name the data of the same world")
     is_new = counts == 0
     bins = bins_of(g, num_bins)
@@ -164,14 +167,25 @@ def hallucination_bound(
     missing = float(p[is_new].sum())
     spread = {name: float(values @ share_new) for name, values in mass.items()}
     monofacts = monofact_rate(counts)
-    error = float(g[is_new & (p > 0)].sum()) + (missing - spread["p"]) + (spread["g"] - float(g[is_new].sum()))
+    error = float(g[is_new & is_true].sum()) + (missing - spread["p"]) + (spread["g"] - float(g[is_new].sum()))
     return HallucinationBound(
-        float(1.0 - g[p > 0].sum()),
+        float(1.0 - g[is_true].sum()),
         monofacts,
         missing,
         miscalibration(g, p, num_bins=num_bins),
         error + monofacts - missing,
     )
+
+
+def is_ahead(
+    g: Float[np.ndarray, "question answer"], is_true: Bool[np.ndarray, "question answer"]
+) -> Bool[np.ndarray, "question answer"]:
+    """Whether each statement is true, and more probable than every false answer to its question.
+
+    >>> is_ahead(np.array([[0.3, 0.1, 0.2]]), np.array([[True, True, False]])).tolist()
+    [[True, False, False]]
+    """
+    return is_true & (g > np.where(is_true, -1.0, g).max(axis=1, keepdims=True))
 
 
 def by_training_count(

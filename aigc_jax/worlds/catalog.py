@@ -9,6 +9,8 @@ from aigc_jax.types import UsageError, World
 from aigc_jax.worlds.dots import dots, even_dots, parity
 from aigc_jax.worlds.factors import factors
 from aigc_jax.worlds.facts import facts
+from aigc_jax.worlds.families import families
+from aigc_jax.worlds.grammar import grammar
 from aigc_jax.worlds.mixture import UNEQUAL_WEIGHTS, aithal_grid, cross, grid, line, ring
 from aigc_jax.worlds.puzzles import digit_sums, sudoku
 from aigc_jax.worlds.reviews import reviews
@@ -32,6 +34,8 @@ WORLDS: dict[str, Callable[[], World]] = {
     "factors": factors,
     "reviews": reviews,
     "facts": facts,
+    "families": families,
+    "grammar": grammar,
 }
 """``{name: constructor}``: worlds of points first, then of images, then of text."""
 
@@ -53,6 +57,8 @@ FACTS = {
     "factors": (72, "image", (32, 32, 3), "shape, size, colour, place"),
     "reviews": (2, "tokens", (97,), "reviews of two sentiments"),
     "facts": (4, "tokens", (6,), "statements about people"),
+    "families": (5, "tokens", (6,), "statements about relatives"),
+    "grammar": (3, "tokens", (33,), "brackets, sums and JSON"),
 }
 """``{name: (modes, modality, shape, description)}``: a list of worlds need not build them, which takes seconds."""
 

@@ -1,10 +1,12 @@
 """Worlds as data: the same examples every time, of which all are the world's own."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from aigc_jax import cli
+from aigc_jax.configs import gpt_facts
 from aigc_jax.data.images import to_float
 from aigc_jax.train import worlds as world_data
 from aigc_jax.train.worlds import example_shape
@@ -51,6 +53,17 @@ def test_training_texts_are_as_many_as_are_asked_for_and_the_first_of_more():
     counts = np.unique(data.train.examples, axis=0, return_counts=True)[1]
     assert (counts == 1).sum() > 200
     assert counts.max() > 30
+
+
+@pytest.mark.parametrize(("data", "length"), [("world:families", 5), ("world:grammar", 32), ("world:facts", 5)])
+def test_facts_of_another_world_have_its_tokens_and_length(data, length):
+    config = gpt_facts.resolve(gpt_facts.Config(data=data))
+    assert (config.length, config.sampling.length) == (length, length)
+    experiment = gpt_facts.build(config)
+    (row,) = experiment.modality.texts(np.asarray(experiment.world.sample(jax.random.key(0), 1, None)))
+    tokens = experiment.modality.prompts([row])
+    assert tokens.shape == (1, 8 if length == 5 else 1 << max(3, len(row).bit_length()))
+    assert experiment.modality.num_levels == len(experiment.world.vocabulary) + 1
 
 
 @pytest.mark.parametrize(

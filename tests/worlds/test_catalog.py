@@ -20,7 +20,7 @@ IMAGES = {
     "sudoku": (32, 32, 1),
     "factors": (32, 32, 3),
 }
-TEXTS = {"reviews": (97,), "facts": (6,)}
+TEXTS = {"reviews": (97,), "facts": (6,), "families": (6,), "grammar": (33,)}
 
 
 def test_worlds_are_all_in_a_table():
@@ -98,5 +98,5 @@ def test_world_log_prob_is_higher_at_examples_than_near_them(name):
 
 def test_open_world_lists_the_names_for_an_unknown_one():
     for name in ("digits", "world:", "world:mars"):
-        with pytest.raises(UsageError, match=r"world:ring8, world:grid25, .*world:facts; got"):
+        with pytest.raises(UsageError, match=r"world:ring8, world:grid25, .*world:grammar; got"):
             open_world(name)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from aigc_jax.evaluation.section import Evidence, Section
-from aigc_jax.metrics.facts import HallucinationBound, by_training_count, hallucination_bound
+from aigc_jax.metrics.facts import HallucinationBound, by_training_count, hallucination_bound, is_ahead
 from aigc_jax.progress import Progress
 from aigc_jax.report.figures import Table
 from aigc_jax.report.formatting import format_share
@@ -29,6 +29,9 @@ BOUND = "hallucination_bound"
 
 NO_STATEMENTS = "only a synthetic data set that lists all its statements, such as world:facts, has them"
 
+SUPPORT = "support"
+"""The attribute of a world that tells how a true statement is known."""
+
 _BATCH = 20_000
 
 
@@ -45,7 +48,8 @@ class Statements(NamedTuple):
 
     def bound(self, num_bins: int | None) -> HallucinationBound:
         """Hallucination rate and bound, see :func:`aigc_jax.metrics.facts.hallucination_bound`."""
-        return hallucination_bound(*(each.reshape(-1) for each in (self.g, self.p, self.counts)), num_bins=num_bins)
+        g, p, counts, is_true = (each.reshape(-1) for each in (self.g, self.p, self.counts, self.is_true))
+        return hallucination_bound(g, p, counts, num_bins=num_bins, is_true=is_true)
 
 
 def score_statements(
@@ -103,7 +107,8 @@ def facts(evidence: Evidence) -> Section:
     values = (last.hallucination_rate, last.monofact_rate, last.missing_mass, few.miscalibration, last.miscalibration)
     rows = [measure(name, value, statements.g.size) for name, value in zip(NAMES, values, strict=True)]
     rows.insert(1, measure(BOUND, last.bound, statements.g.size, note=note))
-    return Section("valid", rows, figures=[_by_count(statements)])
+    figures = [_by_count(statements), *_by_support(evidence.judge.world, statements)]
+    return Section("valid", rows, figures=figures)
 
 
 def _by_count(statements: Statements) -> Table:
@@ -128,3 +133,27 @@ def _by_count(statements: Statements) -> Table:
     )
     columns = ["in training", "questions", "share of texts", "false", "right answers"]
     return Table("facts_by_count", "Facts by how often training states them", caption, columns, rows)
+
+
+def _by_support(world: World, statements: Statements) -> list[Table]:
+    """True statements by how they are known, of a world that tells: stated, or following from what is stated."""
+    if world.read is None or world.statements is None or SUPPORT not in world.attributes:
+        return []
+    rows = world.statements().reshape(statements.g.size, -1)
+    parts = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+    kinds = np.concatenate([np.asarray(world.read(jnp.asarray(part))[SUPPORT]) for part in parts])
+    kinds, ahead = kinds.reshape(statements.g.shape), is_ahead(statements.g, statements.is_true)
+    table = []
+    for kind, name in enumerate(world.attributes[SUPPORT]):
+        chosen = kinds == kind
+        if chosen.any():
+            share, known = float(statements.g[chosen].sum()), float(ahead[chosen].mean())
+            table.append([name, f"{chosen.sum():,}", format_share(share), format_share(known)])
+    false = float(statements.g[~statements.is_true].sum())
+    table.append(["false", f"{(~statements.is_true).sum():,}", format_share(false), ""])
+    caption = (
+        "By how a statement is known: the number of statements, the share of the model's texts that are one of them, "
+        "and the share of them that the model finds more probable than every false answer to the same question."
+    )
+    columns = ["statements", "number", "share of texts", "ahead of every false answer"]
+    return [Table("facts_by_support", "What is stated, and what follows", caption, columns, table)]
