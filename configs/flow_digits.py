@@ -14,25 +14,23 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass, field
+from types import ModuleType
 
 import optax
 
 from aigc_jax.algorithms.denoiser import Denoiser, predicted_examples
 from aigc_jax.algorithms.flow_matching import flow_matching, rectified_flow_denoiser
-from aigc_jax.losses.semantic import semantic
 from aigc_jax.nets.unet import UNetSettings, make_unet
-from aigc_jax.processes.times import TimeSampler, logit_normal_times
-from aigc_jax.rules.circuit import circuit
-from aigc_jax.rules.formula import formula
+from aigc_jax.processes.times import logit_normal_times
 from aigc_jax.samplers.likelihood import Likelihood, make_log_likelihood
 from aigc_jax.samplers.sampling import make_sampler
 from aigc_jax.samplers.settings import Sampling
 from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
-from aigc_jax.train.pretrained import load_reader
+from aigc_jax.train.semantic import rule_transform
 from aigc_jax.tree import ema_warmup_schedule
-from aigc_jax.types import Experiment, LossTransform, UsageError
+from aigc_jax.types import Experiment
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,7 @@ def build(config: Config) -> Experiment:
         0.0, config.learning_rate, min(config.num_warmup_steps, config.steps // 2), config.steps
     )
     times = logit_normal_times(config.time_mean)
+    predicted = predicted_examples(denoiser, time_sampler=times, condition_dropout=config.condition_dropout)
     algorithm = flow_matching(
         denoiser,
         tx=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99)),
@@ -82,7 +81,9 @@ def build(config: Config) -> Experiment:
         log_likelihood=make_log_likelihood(denoiser.process, config.likelihood),
         time_sampler=times,
         condition_dropout=config.condition_dropout,
-        transform=_rule_transform(config, denoiser, times),
+        transform=rule_transform(
+            config.rule, config.reader, predicted, weight=config.rule_weight, load_module=_config_module
+        ),
         ema_decay=ema_warmup_schedule(config.ema_decay),
         num_microbatches=config.num_microbatches,
         axis_name=axis_name(config.parallel),
@@ -90,19 +91,11 @@ def build(config: Config) -> Experiment:
     return image_experiment(config, algorithm)
 
 
-def _rule_transform(config: Config, denoiser: Denoiser, times: TimeSampler) -> LossTransform:
-    """The semantic loss of the rule, if there is one."""
-    if not config.rule:
-        return lambda loss_fn: loss_fn
-    if config.reader is None:
-        raise UsageError(f"the rule {config.rule!r} needs a reader of attributes: pass --reader RUN")
-    reader = load_reader(config.reader, lambda name: importlib.import_module(f"aigc_jax.configs.{name}"))
-    rule = circuit(formula(config.rule, reader.attributes, reader.groups))
-    examples = predicted_examples(denoiser, time_sampler=times, condition_dropout=config.condition_dropout)
-    return semantic(rule, reader.log_probs, examples, weight=config.rule_weight)
-
-
 def make_denoiser(config: Config) -> Denoiser:
     """The network and its path; other experiments take it as a teacher."""
     classes = config.num_classes or 0
     return rectified_flow_denoiser(make_unet(config.net, num_classes=classes), config.image_shape, num_classes=classes)
+
+
+def _config_module(name: str) -> ModuleType:
+    return importlib.import_module(f"aigc_jax.configs.{name}")

@@ -11,7 +11,9 @@ pair with layer norm and sub-pixel up-sampling, a projection discriminator, aver
 from __future__ import annotations
 
 import functools
+import importlib
 from dataclasses import dataclass, field
+from types import ModuleType
 
 import optax
 
@@ -22,6 +24,7 @@ from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator
 from aigc_jax.train.config import ImageConfig
 from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
+from aigc_jax.train.semantic import rule_transform
 from aigc_jax.tree import ema_warmup_schedule
 from aigc_jax.types import Experiment
 
@@ -64,6 +67,12 @@ class Config(ImageConfig):
     """Decay of the generator's weight average."""
     generator: Generator = field(default_factory=Generator)
     discriminator: Discriminator = field(default_factory=Discriminator)
+    rule: str = ""
+    """A rule that samples are to obey, whose semantic loss is added; see docs/control.md. It needs --reader."""
+    rule_weight: float = 0.1
+    """Weight of the rule."""
+    reader: str | None = None
+    """Run directory of a reader of the attributes of the rule: attribute_reader or classifier_digits."""
 
 
 def build(config: Config) -> Experiment:
@@ -84,6 +93,9 @@ def build(config: Config) -> Experiment:
         generator_tx=optax.adam(schedule(config.generator.learning_rate), b1=0.0, b2=0.99),
         discriminator_tx=optax.adam(schedule(config.discriminator.learning_rate), b1=0.0, b2=0.99),
         regularizer=r1(networks.logits, gamma=config.discriminator.r1_gamma, every=config.discriminator.r1_every),
+        transform=rule_transform(
+            config.rule, config.reader, networks.made, weight=config.rule_weight, load_module=_config_module
+        ),
         ema_decay=ema_warmup_schedule(config.ema_decay, offset=2),  # the plain mean of the first 200 steps
         num_microbatches=config.num_microbatches,
         axis_name=axis,
@@ -93,3 +105,7 @@ def build(config: Config) -> Experiment:
 
 def _schedule(learning_rate: float, *, steps: int) -> optax.Schedule:
     return optax.linear_schedule(learning_rate, learning_rate / 10, max(steps // 2, 1), steps // 2)
+
+
+def _config_module(name: str) -> ModuleType:
+    return importlib.import_module(f"aigc_jax.configs.{name}")

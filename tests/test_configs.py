@@ -79,6 +79,14 @@ def test_flow_trains_under_a_rule_that_a_reader_reads(trained_runs, tmp_path, ca
         assert expected in error.splitlines()[-1]
 
 
+def test_gan_trains_under_a_rule_of_classes(trained_runs, tmp_path):
+    words = ["train", "gan_digits", *COMMON, *TINY["gan_digits"].split(), "--workdir", str(tmp_path / "run")]
+    assert cli.main([*words, "--rule", "label in (1, 7)", "--reader", str(trained_runs("classifier_digits"))]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    # Of ten classes that are unknown, the probability of two is 0.2.
+    assert all(0.5 < line["metrics"]["generator/semantic"] < 5.0 for line in lines)
+
+
 def test_consistency_model_is_distilled_from_a_run(trained_runs, tmp_path, capsys):
     words = ["train", "consistency_mnist", *COMMON, *TINY["consistency_mnist"].split(), "--teacher"]
     assert cli.main([*words, str(trained_runs("flow_digits")), "--workdir", str(tmp_path / "run")]) == 0

@@ -76,6 +76,11 @@ class GANNetworks(NamedTuple):
         """The fakes of the losses under the same key: the points of R2."""
         return self.generate(params, model_state, batch, key)[0]
 
+    def made(self, params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> tuple[Array, Array]:
+        """The fakes, each of which counts alike, for :func:`aigc_jax.losses.semantic.semantic`."""
+        fakes = self.fakes(params, model_state, batch, key)
+        return fakes, jnp.ones(len(fakes))
+
     def between(self, params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> Array:
         """Points between each real example and its fake, of the WGAN gradient penalty."""
         keys = split_by_name(_keys(key, batch), "interpolate")["interpolate"]
@@ -89,6 +94,7 @@ def gan(
     generator_tx: optax.GradientTransformation,
     discriminator_tx: optax.GradientTransformation,
     regularizer: LossTransform = lambda loss_fn: loss_fn,
+    transform: LossTransform = lambda loss_fn: loss_fn,
     n_critic: int = 1,
     feature_matching_weight: float = 0.0,
     ema_decay: float | Callable[[Array], Array] | None = 0.999,
@@ -104,6 +110,7 @@ def gan(
         discriminator_tx: the discriminator's optimiser; end it with :func:`clip_weights` for the original
             Wasserstein GAN.
         regularizer: transform of the discriminator's loss, from :mod:`aigc_jax.losses.regularizers`.
+        transform: transform of the generator's loss, such as :func:`aigc_jax.losses.semantic.semantic`.
         n_critic: discriminator updates per step. Each uses its own share of the batch, so give ``step`` a
             batch n_critic times as large as one update needs.
         feature_matching_weight: weight >= 0 of :func:`aigc_jax.losses.adversarial.feature_matching` in the
@@ -156,7 +163,7 @@ def gan(
 
     players = [
         Player("discriminator", regularizer(discriminator_loss), discriminator_tx, num_updates=n_critic),
-        Player("generator", generator_loss, generator_tx),
+        Player("generator", transform(generator_loss), generator_tx),
     ]
     ema_names = () if ema_decay is None else ("generator",)
     return Algorithm(

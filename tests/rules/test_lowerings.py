@@ -41,10 +41,9 @@ def walked(automaton, texts):
         (8, "count(a, b, c, d) == count(e, f, g, h)"),
         (12, "at_least(4, a, b, c, d, e, f) -> at_most(1, g, h, i, j, k, l)"),
         pytest.param(
-            20, "exactly(7, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t)", marks=pytest.mark.slow
-        ),
-        pytest.param(
-            20, "count(a, b, c, d, e, f, g, h, i, j) == count(k, l, m, n, o, p, q, r, s, t)", marks=pytest.mark.slow
+            20,
+            "exactly(2, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t)",
+            marks=[pytest.mark.slow, pytest.mark.optimized],
         ),
     ],
 )
@@ -55,7 +54,7 @@ def test_check_mask_and_energy_agree_on_all_assignments_of_bits(num, text):
     expected = is_true(rule, dict(zip(spellings, values.T, strict=True)))
     mask = spelled(rule, spellings, separator="")
     np.testing.assert_array_equal(walked(mask, values + ord("0")), expected)
-    assert not walked(mask, values[:, 1:] + ord("0")).any()
+    assert not walked(mask, values[:1000, 1:] + ord("0")).any()
     found = circuit(rule)
     columns = [list(spellings).index(name) for name in found.attributes]
 
