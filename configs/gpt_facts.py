@@ -1,14 +1,15 @@
 """A GPT of statements about people, trained on some of the true ones; how often it states a false one is computed.
 
 Command: aigc-jax train gpt_facts                                          (generated statements, no download)
-         aigc-jax sample runs/gpt_facts --prompt "Nina Abbott was born in" --num 4
+         aigc-jax sample runs/gpt_facts --prompt "Adam Baker was born in" --num 4
          aigc-jax evaluate runs/gpt_facts                                  (its exact hallucination rate)
 
 A token is a word, so that the probability of every possible statement is computed. --num-train sets how many true
 statements the training set draws; what it never states, the model can only guess. --data world:families has statements
 that follow from others, --data world:grammar brackets, sums and JSON.
 
-Measured after 2,000 steps, one seed: 92 % of samples are true.
+Measured after 2,000 steps, one seed: a hallucination rate of 8.7 % where the monofact rate is 10.8 %; two minutes on
+two cores. With world:families 2.5 %, and 71 % of the statements that it never saw are ahead of all false ones.
 """
 
 from __future__ import annotations
