@@ -20,7 +20,7 @@ def test_reports_name_their_origin_and_lie_side_by_side(trained_run, quick_class
     for folder in folders:
         assert cli.main(["evaluate", str(run), *FEW, "--out", str(folder)]) == 0
     assert not (run / "report").exists()
-    assert re.search(r"evaluate: copying \(\d of \d\)", capsys.readouterr().err)
+    assert re.search(r"evaluate: copying \(\d+ of \d+\)", capsys.readouterr().err)
     facts = read_report(folders[0]).facts
     assert facts["config"] == "gan_digits"
     assert facts["checkpoint"] == "latest, step 2"
