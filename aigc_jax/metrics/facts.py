@@ -105,7 +105,7 @@ def miscalibration(
         A number in [0, 1]: 0 for a calibrated model. More bins give more, up to the total variation distance.
 
     Reference:
-        Kalai, Vempala, "Calibrated Language Models Must Hallucinate", 2024 (miscalibration of generators, section 2).
+        Kalai, Vempala, "Calibrated Language Models Must Hallucinate", 2024 (miscalibration of generators).
 
     >>> g, p = np.array([0.25, 0.25, 0.5]), np.array([0.5, 0.0, 0.5])
     >>> miscalibration(g, p), miscalibration(np.array([1.0, 0.0, 0.0]), p)

@@ -4,7 +4,7 @@ A token is a word. Of each person there is one true answer to each question, dra
 not state, nothing tells. So of a trained model the probability of every possible statement, true or false, is known.
 
 Reference:
-    Kalai, Vempala, "Calibrated Language Models Must Hallucinate", 2024 (arbitrary facts, section 3).
+    Kalai, Vempala, "Calibrated Language Models Must Hallucinate", 2024 (arbitrary facts).
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ def families(known: KnownFamilies | None = None, *, name: str = "world:families"
         attribute="relation",
     )
     read_relation = world.read
-    assert read_relation is not None
+    assert read_relation is not None  # for the type checker
 
     def read(examples: Array) -> dict[str, Int[Array, " num"]]:
         tokens, found = jnp.asarray(examples), dict(read_relation(examples))
