@@ -97,7 +97,9 @@ def weights_of(circuit: Circuit, log_probs: Mapping[str, Float[Array, "*batch _"
     for name, size, part in zip(circuit.attributes, circuit.sizes, parts, strict=True):
         if part.shape[-1] != size:
             raise ValueError(f"{name} has {size} values, got weights of {part.shape[-1]}")
-    return jnp.concatenate(parts, axis=-1) if parts else jnp.zeros(0)
+    if not parts:  # always true: as many rows as there are
+        parts = [next(iter(log_probs.values()))[..., :0]]
+    return jnp.concatenate(parts, axis=-1)
 
 
 def _log_sum(products: Array, level: Level) -> Array:

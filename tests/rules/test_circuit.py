@@ -133,6 +133,8 @@ def test_weights_come_by_rows_and_by_name(rng):
     for row in range(5):
         own = [np.exp(log_probs["p"][row]), np.exp(log_probs["a"][row])]
         assert float(jnp.exp(rows[row])) == pytest.approx(counted(rule, own)[0], abs=1e-12)
+    always = circuit(formula("true", SMALL))
+    np.testing.assert_array_equal(log_wmc(always, weights_of(always, log_probs)), np.zeros(5))
     with pytest.raises(ValueError, match="6 weights"):
         log_wmc(found, jnp.zeros(5))
     with pytest.raises(ValueError, match="a has 4 values"):
