@@ -4,12 +4,11 @@ Command: aigc-jax train gpt_reviews                                          (ge
          aigc-jax sample runs/gpt_reviews --condition positive --num 4
          aigc-jax train gpt_reviews --data text:FILE.jsonl --tokenizer bpe:4096 --initial runs/gpt
 
-The class takes the place of the first token (CTRL, Keskar et al. 2019); it is hidden in one of ten training texts, for
-classifier-free guidance: --guidance 2. Of world:reviews the report knows which samples are reviews, and what they say.
+The class takes the place of the first token (CTRL, Keskar et al. 2019), and its embedding is added to all others: it is
+hidden in one of ten training texts, for classifier-free guidance: --guidance 2. Of world:reviews the report knows which
+samples are reviews, and what they say.
 
-Measured after 1,000 and 3,000 steps, one seed: 10.84 and 10.73 nats a held-out review, where the world has 9.8 given
-the class and 10.5 without it; 63 % of samples are valid, and the class is not followed yet. As a negation turns each
-word round, no word tells the class by itself: it takes longer training.
+MEASURED
 """
 
 from __future__ import annotations

@@ -141,6 +141,8 @@ class Sample(Adjusted):
     """A file of texts, one a line: each sample is one of them."""
     exact: int = 1
     """Candidates among which each sample under a rule is picked: the more, the nearer to the model given the rule."""
+    advice: float | None = None
+    """Nats that a token costs which breaks the rule: it is then advice, and may be broken. None forbids such tokens."""
     look_ahead: bool = False
     """Prefer tokens from which more texts come to an allowed end, by the run's own probabilities of pairs of tokens."""
     rule: str | None = None
@@ -282,6 +284,47 @@ class Prompt(Trained):
     """Of the answers, and of the halves that the winner is chosen on and measured on."""
     out: Path | None = None
     """A .json file of all figures and answers; None prints the table alone."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ask(Trained):
+    """Ask a model of text questions: right, wrong and missing answers, as it is and with remedies."""
+
+    questions: Path
+    """A .jsonl file of questions: prompt, answer and, optionally, relation, whose answers are the thinkable ones."""
+    statements: Path | None = None
+    """A file of known statements, one a line: answers under them, advised by them, and after --retrieve of them."""
+    retrieve: int = 0
+    """How many of the statements, the most similar ones, stand before each prompt; 0 leaves it out."""
+    advice: float = 4.0
+    """Nats that a token costs which leaves the statements, where they are advice."""
+    alpha: float = 0.1
+    """The share of wrong ones among given answers, and of answer sets without a right one, that is certified."""
+    num_samples: int = 10
+    """Answers drawn for each question, by whose disagreement wrong ones are found."""
+    seed: int = 0
+    """Of the samples, and of the halves that calibrate and measure."""
+    out: Path | None = None
+    """A .json file of all figures; None prints the tables alone."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Graph:
+    """Read a knowledge graph: what it holds, what follows from it by rules, and its statements and questions."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """Triples as N-Triples (.nt), Turtle (.ttl), or with columns subject, relation, object (.csv, .tsv)."""
+    rules: Path | None = None
+    """A file of Horn rules, one a line: ancestor(x, z) <- parent(x, y), ancestor(y, z)."""
+    templates: Path | None = None
+    """A .jsonl file with relation and template, for example {"relation": "lives in", "template": "{subject} lives in
+    {object}."}; other relations read as their names."""
+    hold_out: float = 0.0
+    """Share of the subjects, drawn at random, whose statements are questions only: unknown to the graph."""
+    seed: int = 0
+    """Which of them."""
+    out: Path | None = None
+    """The folder for statements.txt, questions.jsonl and triples.csv; None prints the summary alone."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ import numpy as np
 from aigc_jax.cli.arguments import Adjusted, Trained
 from aigc_jax.data.export import file_name
 from aigc_jax.data.files import parse_json, regular_file, unreadable, visible
-from aigc_jax.runs import load_run
+from aigc_jax.inference.sampling import make_sample_fn
+from aigc_jax.runs import load_run, run_settings
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.run_dir import checkpoint_steps
 from aigc_jax.types import Conditions, Experiment, UsageError, Variables
@@ -63,6 +64,36 @@ def with_prompts(experiment: Experiment, prompts: Sequence[str]) -> Experiment:
             f"it to {limit}, or train with --length {sizes.max()}"
         )
     return experiment._replace(conditions=Conditions(prompts, lambda ids: jnp.asarray(table)[ids]))
+
+
+def load_to_answer(
+    arguments: Trained, answers: Sequence[str], *, temperature: float
+) -> tuple[Experiment, TrainConfig, Variables]:
+    """A run of text with a sampler of answers, as long as the longest one and a little more."""
+    if not hasattr(run_settings(arguments.run, arguments.config, "sampling"), "min_length"):
+        raise UsageError(f"{visible(str(arguments.run))} is no run of text: name one of gpt_docs, say")
+    # A token spells a byte or more; a few more of them show where an answer goes on.
+    length = max(len(answer.encode()) for answer in answers) + 4
+    return load_run(
+        arguments.run,
+        checkpoint=arguments.checkpoint,
+        config_file=arguments.config,
+        data=arguments.data,
+        data_dir=arguments.data_dir,
+        overrides={"sampling": {"temperature": temperature, "length": length, "min_length": 0}},
+    )
+
+
+def answers_of(experiment: Experiment, variables: Variables, prompts: Sequence[str], seed: int) -> list[str]:
+    """The text that a model writes after each prompt: its first line, without space around it."""
+    experiment = with_prompts(experiment, prompts)
+    texts_of = experiment.modality.texts
+    assert texts_of is not None
+    draw = make_sample_fn(experiment, variables, seed)
+    drawn = draw(0, np.arange(len(prompts), dtype=np.int32), len(prompts))
+    texts = texts_of(experiment.modality.store(drawn))
+    pairs = zip(texts, prompts, strict=True)
+    return [text[len(prompt) :].strip(" ").partition("\n")[0].strip() for text, prompt in pairs]
 
 
 def read_rows(path: Path, name: str) -> list[dict[str, Any]]:

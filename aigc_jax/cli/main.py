@@ -38,6 +38,8 @@ usage: aigc-jax COMMAND ...
   evaluate --samples FILE|FOLDER --reference DATA     likewise, for samples of any origin
   compare RUN RUN   put the reports of evaluated runs side by side, with paired differences
   prompt RUN --templates FILE --cases FILE      how often each prompt template leads to the right answer, with intervals
+  ask RUN --questions FILE      right, wrong and missing answers of a model of text, with remedies and detectors
+  graph FILE        a knowledge graph: what it holds and what follows; its statements and questions as text
   likelihood RUN    how likely a run finds held-out examples: nats, bits/dim
   classify RUN      classes of texts: shares by group over time, certified, with alerts
   latents RUN       reconstructions, interpolations and traversals of an autoencoder
@@ -60,6 +62,8 @@ COMMANDS = {
     "compare": ("compare", "Compare", "compare_runs"),
     "prompt": ("prompt", "Prompt", "prompt"),
     "likelihood": ("likelihood", "Likelihood", "likelihood"),
+    "ask": ("ask", "Ask", "ask"),
+    "graph": ("graph", "Graph", "graph"),
     "classify": ("classify", "Classify", "classify_texts"),
     "latents": ("latents", "Latents", "latents"),
     "verify": ("verify", "Verify", "verify"),
@@ -79,7 +83,7 @@ CONFIGURED = {
 }
 """Of each command on a config the same, and its own options; the settings of the config are options too."""
 
-WITHOUT_DEVICES = ("data prepare", "data list", "completion")
+WITHOUT_DEVICES = ("data prepare", "data list", "graph", "completion")
 """Commands that compute nothing."""
 
 MAX_CACHE_BYTES = 2**30

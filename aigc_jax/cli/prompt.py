@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 
 from aigc_jax.cli.arguments import Prompt
-from aigc_jax.cli.common import read_rows, with_prompts
+from aigc_jax.cli.common import answers_of, load_to_answer, read_rows
 from aigc_jax.data.files import visible, write_text
-from aigc_jax.inference.sampling import make_sample_fn
 from aigc_jax.metrics.templates import TemplateComparison, compare_templates
-from aigc_jax.runs import load_run, run_settings
 from aigc_jax.types import UsageError
 
 ANSWER = "answer"
@@ -29,7 +27,8 @@ def prompt(arguments: Prompt) -> int:
     answers = [case[ANSWER].strip() for case in cases]
     if not all(answers) or any("\n" in answer for answer in answers):
         raise UsageError(f"expected answers of one line in {visible(str(arguments.cases))}: an answer ends at its line")
-    given = _answers(arguments, [text for row in filled for text in row], answers)
+    experiment, _, variables = load_to_answer(arguments, answers, temperature=arguments.temperature)
+    given = answers_of(experiment, variables, [text for row in filled for text in row], arguments.seed)
     table = np.array(given, object).reshape(len(templates), len(cases))
     is_right = np.array([[found == answer for found, answer in zip(row, answers, strict=True)] for row in table])
     found = compare_templates(is_right, arguments.seed)
@@ -62,30 +61,6 @@ def _filled(template: str, case: Mapping[str, Any], arguments: Prompt) -> str:
             )
         text.append(str(case[name]))
     return "".join(text)
-
-
-def _answers(arguments: Prompt, prompts: Sequence[str], answers: Sequence[str]) -> list[str]:
-    """What the model says after each prompt: the first line, without space around it."""
-    if not hasattr(run_settings(arguments.run, arguments.config, "sampling"), "min_length"):
-        raise UsageError(f"{visible(str(arguments.run))} is no run of text: name one of gpt_docs, say")
-    # A token spells a byte or more; a few more of them show where an answer goes on.
-    length = max(len(answer.encode()) for answer in answers) + 4
-    experiment, _, variables = load_run(
-        arguments.run,
-        checkpoint=arguments.checkpoint,
-        config_file=arguments.config,
-        data=arguments.data,
-        data_dir=arguments.data_dir,
-        overrides={"sampling": {"temperature": arguments.temperature, "length": length, "min_length": 0}},
-    )
-    experiment = with_prompts(experiment, prompts)
-    texts_of = experiment.modality.texts
-    assert texts_of is not None
-    draw = make_sample_fn(experiment, variables, arguments.seed)
-    drawn = draw(0, np.arange(len(prompts), dtype=np.int32), len(prompts))
-    texts = texts_of(experiment.modality.store(drawn))
-    pairs = zip(texts, prompts, strict=True)
-    return [text[len(prompt) :].strip(" ").partition("\n")[0].strip() for text, prompt in pairs]
 
 
 def _table(templates: Sequence[str], found: TemplateComparison) -> str:

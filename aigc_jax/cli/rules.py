@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os.path
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,9 +49,11 @@ def rule_of(arguments: Sample) -> Automaton | None:
         parts.append(statements(row["text"] for row in read_rows(arguments.statements, "text")))
     if arguments.exact < 1:
         raise UsageError(f"expected --exact 1 or more, got {arguments.exact}: 16 is usual")
+    if arguments.advice is not None and not 0 < arguments.advice < math.inf:
+        raise UsageError(f"expected --advice above 0, got {arguments.advice:g}: 4 nats is usual")
     if not parts:
-        if arguments.exact > 1 or arguments.look_ahead:
-            option = "--exact" if arguments.exact > 1 else "--look-ahead"
+        if arguments.exact > 1 or arguments.look_ahead or arguments.advice is not None:
+            option = "--exact" if arguments.exact > 1 else "--look-ahead" if arguments.look_ahead else "--advice"
             raise UsageError(f"got {option} without a rule: add --regex, --schema, --forbid, --require or --statements")
         return None
     return functools.reduce(intersection, parts)
@@ -66,6 +69,7 @@ def names_of_rule(arguments: Sample) -> dict[str, object]:
         "statements": arguments.statements and arguments.statements.stem,
         "exact": arguments.exact if arguments.exact > 1 else None,
         "look_ahead": arguments.look_ahead or None,
+        "advice": arguments.advice,
     }
     return {name: value for name, value in given.items() if value is not None}
 
@@ -93,6 +97,7 @@ def ruled(
     ahead = None
     if arguments.look_ahead:
         ahead = pair_look_ahead(experiment, variables, automaton, start=tokenizer.start, **how)
+    how["penalty"] = math.inf if arguments.advice is None else arguments.advice
     return with_rule(experiment, automaton, num_candidates=arguments.exact, look_ahead=ahead, **how)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -40,6 +41,7 @@ def with_rule(
     temperature: float = 1.0,
     num_candidates: int = 1,
     look_ahead: Array | None = None,
+    penalty: float = math.inf,
 ) -> Ruled:
     """An experiment that samples texts of a rule, all of which end within ``length`` tokens.
 
@@ -47,6 +49,8 @@ def with_rule(
     ``num_candidates`` constrained samples one is picked in proportion to its importance weight, of
     :func:`log_allowed`: the more, the nearer, and exact in the limit. Fewer do with a ``look_ahead``, as of
     :func:`pair_look_ahead`.
+
+    A finite ``penalty`` makes it advice: see :func:`aigc_jax.samplers.constrain.constrained`.
 
     Reference:
         Rubin, "Using the SIR Algorithm to Simulate Posterior Distributions", 1988 (sampling, importance resampling).
@@ -58,7 +62,11 @@ def with_rule(
         why = "the likeliest token is no draw" if logits is not None else "experts have no logits of one model"
         raise UsageError(f"got --exact {num_candidates}, but {why}: leave it out")
     given: Any = {"automaton": automaton, "end": end, "length": length, "look_ahead": look_ahead}
-    rule = functools.partial(constrained, temperature=temperature, **given)
+    if num_candidates > 1 and math.isfinite(penalty):
+        raise UsageError(
+            "advice leaves other texts possible, so that candidates have no weights: leave --exact or --advice out"
+        )
+    rule = functools.partial(constrained, temperature=temperature, penalty=penalty, **given)
 
     def candidates(variables: Variables, key: Array, num: int, condition: Condition) -> tuple[Array, Array]:
         """Tokens [N, num, L] and log weights [N, num]."""

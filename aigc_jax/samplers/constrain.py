@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -39,6 +40,7 @@ def constrained(
     length: int,
     look_ahead: Float[Array, "room vocab state"] | None = None,
     temperature: float = 1.0,
+    penalty: float = math.inf,
 ) -> SequenceModel:
     """A model whose samples are texts of a rule, and at their end within ``length`` tokens.
 
@@ -54,6 +56,8 @@ def constrained(
         look_ahead: as of :func:`aigc_jax.rules.look_ahead.look_ahead`, which lowers the logits of tokens from which few
             texts come to an allowed end; None to see no further than the mask.
         temperature: by which the logits are divided later, so that the look-ahead is not.
+        penalty: subtracted from the logits of all other tokens. If finite, a sample may leave the rule at that price,
+            and is then free; the promise is lost.
 
     Reference:
         Willard and Louf, "Efficient Guided Generation for Large Language Models", 2023, section 3, without the count of
@@ -65,7 +69,7 @@ def constrained(
         logits, cache = found
         # Also of a model that has diverged: an allowed token stays possible.
         finite = jnp.nan_to_num(logits, nan=_LOWEST, posinf=-_LOWEST, neginf=_LOWEST)
-        return finite + table.bonus(state, room, temperature), _Progress(cache, state, room)
+        return finite + table.bonus(state, room, temperature, penalty), _Progress(cache, state, room)
 
     def prefill(prompt: Array, size: int) -> tuple[Array, _Progress]:
         room = jnp.full(len(prompt), length, jnp.int32)
@@ -139,9 +143,9 @@ class _Table:
         self.accepts, self.look_ahead = jnp.asarray(np.append(automaton.accepts, False)), look_ahead
 
     def bonus(
-        self, state: Int[Array, " batch"], room: Int[Array, " batch"], scale: float = 1.0
+        self, state: Int[Array, " batch"], room: Int[Array, " batch"], scale: float = 1.0, penalty: float = math.inf
     ) -> Float[Array, "batch vocab"]:
-        """What is added to the logits: -inf to tokens that leave too little room to end, and the look-ahead.
+        """What is added to the logits: -penalty to tokens that leave too little room to end, and the look-ahead.
 
         After the end, where none is drawn, nothing is.
         """
@@ -156,7 +160,7 @@ class _Table:
             # What is allowed stays possible.
             ahead = jnp.where(is_end, 0.0, jnp.maximum(ahead, LEAST))
         # The mask is not scaled: at temperature 0 that would be 0 * -inf.
-        return jnp.where((state < 0)[:, None], 0.0, jnp.where(is_allowed, scale * ahead, -jnp.inf))
+        return jnp.where((state < 0)[:, None], 0.0, jnp.where(is_allowed, scale * ahead, -penalty))
 
     def _of_tokens(self, table: Array, state: Int[Array, " batch"]) -> Int[Array, "batch vocab"]:
         """The row of each state [B, V]; that of -1 is the last one."""

@@ -227,3 +227,31 @@ def test_exact_samples_of_experts_are_refused():
     other = other._replace(algorithm=other.algorithm._replace(logits=None))
     with pytest.raises(UsageError, match="experts have no logits"):
         with_rule(other, lift(regex(RULE), VOCABULARY), end=END, length=LENGTH, num_candidates=2)
+
+
+def test_advice_costs_its_penalty_and_leaving_the_rule_is_free():
+    """The first token: those of the rule keep their odds, the others have exactly so many nats less."""
+    automaton = lift(regex(RULE), VOCABULARY)
+    prompt = jnp.full((1, 1), END)
+    free, _ = chain_model(LOGITS).prefill(prompt, 1)
+    how = {"end": END, "length": LENGTH}
+    mask = np.isfinite(constrained(chain_model(LOGITS), automaton, **how).prefill(prompt, 1)[0])
+    assert 0 < mask.sum() < mask.size
+    advised = constrained(chain_model(LOGITS), automaton, penalty=2.5, **how)
+    found, progress = advised.prefill(prompt, 1)
+    np.testing.assert_allclose(found - free, np.where(mask, 0.0, -2.5), atol=1e-6)
+    # " " begins no text of the rule: what follows it is the model's own.
+    after, _ = advised.extend(progress, jnp.array([3]))
+    np.testing.assert_array_equal(after, chain_model(LOGITS).extend(None, jnp.array([3]))[0])
+
+
+def test_advice_of_a_high_price_is_obeyed_and_of_a_low_one_is_not():
+    automaton, processor = lift(regex(RULE), VOCABULARY), Decoding().processor(6, END)
+    shares = []
+    for penalty in (0.5, 30.0):
+        model = constrained(chain_model(LOGITS), automaton, end=END, length=LENGTH, penalty=penalty)
+        keys, prompt = example_keys(KEY, 200), jnp.full((200, 1), END)
+        tokens = decode(model, prompt, keys, length=LENGTH, end=END, processor=processor).tokens
+        shares.append(np.mean([accepts(regex(RULE), text) for text in texts(tokens)]))
+    assert shares[0] < 0.9
+    assert shares[1] == 1.0
