@@ -77,7 +77,9 @@ def make_algorithm(config: Config, tokenizer: Tokenizer, *, num_classes: int = 0
     if config.adapter == "prompt":
         net = net.clone(num_prompt_tokens=config.num_prompt_tokens)
     return autoregressive(
-        TokenModel(net, config.length, tokenizer.start, tokenizer.boundary, tokenizer.num_bytes()),
+        TokenModel(
+            net, config.length, tokenizer.start, tokenizer.boundary, tokenizer.num_bytes(), tokenizer.word_starts()
+        ),
         tx=make_optimizer(config),
         sampling=config.sampling,
         adapter=adapters[config.adapter],

@@ -49,7 +49,9 @@ def build(config: Config) -> Experiment:
     tokenizer = open_tokenizer(config)
     net = make_decoder(config.net, vocab_size=len(tokenizer.vocabulary), max_length=config.length)
     algorithm = preference(
-        TokenModel(net, config.length, tokenizer.start, tokenizer.boundary, tokenizer.num_bytes()),
+        TokenModel(
+            net, config.length, tokenizer.start, tokenizer.boundary, tokenizer.num_bytes(), tokenizer.word_starts()
+        ),
         tx=gpt_docs.make_optimizer(config),
         beta=config.beta,
         sampling=config.sampling,

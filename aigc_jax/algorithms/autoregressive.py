@@ -19,6 +19,7 @@ from jaxtyping import Array, Int
 
 from aigc_jax.algorithms.finetuning import finetuned
 from aigc_jax.algorithms.networks import as_condition, condition_of, example_of, hide_at_random
+from aigc_jax.guards.last_word import LastWord, disagreement, last_word_nll, redrawn_words, semantic_entropy
 from aigc_jax.losses.tokens import next_token_loss, token_nll
 from aigc_jax.nets.adapters import Adapter
 from aigc_jax.nets.decoder import Cache, Decoder
@@ -57,6 +58,7 @@ class TokenModel(NamedTuple):
         start: the token before a sample without a prompt.
         end: the token that ends a sample; -1 for none.
         num_bytes: bytes that each token spells, int [V], for bits per byte; None for tokens that are no text.
+        word_starts: whether each token begins a word, bool [V], for detectors of wrong last words; None for none.
 
     Reference:
         Keskar et al., "CTRL: A Conditional Transformer Language Model for Controllable Generation", 2019, section 3.1
@@ -68,6 +70,7 @@ class TokenModel(NamedTuple):
     start: int
     end: int = -1
     num_bytes: np.ndarray | None = None
+    word_starts: np.ndarray | None = None
 
     @property
     def num_classes(self) -> int:
@@ -143,7 +146,7 @@ def autoregressive(
         whatever length. ``sample`` takes prompts int32 [B, P] as of :attr:`aigc_jax.types.Modality.prompts`; or else no
         condition, and of a model of classes int32 [B], where the number of classes stands for none. It returns int32
         [B, P + number drawn], padded: the start token, the prompt and what follows. ``detectors`` has the mean ``nll``
-        of a token.
+        of a token and, where it is known which ones begin words, those of :mod:`aigc_jax.guards.last_word`.
 
     Raises:
         UsageError: a number out of range; sequences of another length.
@@ -207,17 +210,46 @@ def autoregressive(
             )
         return model.net.init(key, tokens[:, :-1])["params"]
 
-    def score(variables: Variables, samples: Array, condition: Condition, keys: Array) -> Array:
+    options: Any = {"ema_decay": ema_decay, "num_microbatches": num_microbatches, "axis_name": axis_name}
+    init, step = single_player(PLAYER, loss_fn, tx, init_fn, **options)
+    sequences = Sequences(model_of, draw)
+    algorithm = Algorithm(init, step, sample, evaluate, sequences=sequences, logits=logits_fn)
+    algorithm = algorithm._replace(detectors=_detectors(model, model_of, nll_of))
+    return algorithm if adapter is None else finetuned(algorithm, PLAYER, loss_fn, tx, init_fn, adapter, **options)
+
+
+def _detectors(
+    model: TokenModel,
+    model_of: Callable[[Variables], SequenceModel],
+    nll_of: Callable[[Variables, Array, Condition], Array],
+) -> dict[str, Detector]:
+    """Detectors of improbable texts, and of wrong last words where it is known which tokens begin words."""
+
+    def mean_nll(variables: Variables, samples: Array, condition: Condition, keys: Array) -> Array:
         del keys
         num = jnp.sum(samples[:, 1:] >= 0, axis=1).astype(jnp.float32)
         return nll_of(variables, samples, condition).sum(axis=1) / jnp.maximum(num, 1.0)
 
-    options: Any = {"ema_decay": ema_decay, "num_microbatches": num_microbatches, "axis_name": axis_name}
-    detectors = {"nll": Detector(score, is_typical_best=True)}
-    init, step = single_player(PLAYER, loss_fn, tx, init_fn, **options)
-    sequences = Sequences(model_of, draw)
-    algorithm = Algorithm(init, step, sample, evaluate, sequences=sequences, detectors=detectors, logits=logits_fn)
-    return algorithm if adapter is None else finetuned(algorithm, PLAYER, loss_fn, tx, init_fn, adapter, **options)
+    detectors = {"nll": Detector(mean_nll, is_typical_best=True)}
+    if model.word_starts is None:
+        return detectors
+    settings = LastWord(model.word_starts, model.end)
+
+    def last_nll(variables: Variables, samples: Array, condition: Condition, keys: Array) -> Array:
+        del keys
+        return last_word_nll(nll_of(variables, samples, condition), samples, settings)
+
+    def redrawn(variables: Variables, samples: Array, condition: Condition, keys: Array) -> tuple[Array, Array]:
+        sequences = model_of(variables)
+        sequences = _classed(model, sequences, condition) if model.num_classes else sequences
+        return redrawn_words(sequences, samples, keys, settings)
+
+    return {
+        **detectors,
+        "last_word_nll": Detector(last_nll),
+        "semantic_entropy": Detector(lambda *given: semantic_entropy(redrawn(*given)[0])),
+        "self_consistency": Detector(lambda *given: disagreement(*redrawn(*given))),
+    }
 
 
 def _sampler(model: TokenModel, sampling: Decoding) -> DrawSequencesFn:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from aigc_jax.data.files import parse_json, visible
 from aigc_jax.types import UsageError
@@ -60,6 +60,10 @@ class Tokenizer(NamedTuple):
     def num_bytes(self) -> Int[np.ndarray, " vocab"]:
         """The number of bytes that each token spells."""
         return np.array([len(spelling) for spelling in self.vocabulary], np.int32)
+
+    def word_starts(self) -> Bool[np.ndarray, " vocab"]:
+        """Whether each token begins a word, after a space."""
+        return np.array([spelling.startswith(b" ") for spelling in self.vocabulary])
 
 
 def make_tokenizer(name: str, documents: Sequence[str]) -> Tokenizer:

@@ -184,12 +184,13 @@ def discrete_uniform(axis):
 
 
 TOKENIZER = make_tokenizer("chars", ["abcd "])
+WORDS = TOKENIZER.word_starts()
 
 
 def text(axis):
     """With dropout, all processors and micro-batches."""
     settings = DecoderSettings(width=8, depth=2, head_width=4, num_kv_heads=1, dropout=0.1)
-    model = TokenModel(make_decoder(settings, vocab_size=6, max_length=6), 6, 5, 5, TOKENIZER.num_bytes())
+    model = TokenModel(make_decoder(settings, vocab_size=6, max_length=6), 6, 5, 5, TOKENIZER.num_bytes(), WORDS)
     sampling = Decoding(4, 0.8, top_k=5, top_p=0.95, min_p=0.01, typical=0.99, repetition=1.1, no_repeat_ngram=3)
     options = {"label_smoothing": 0.1, "z_weight": 1e-3, "ema_decay": 0.5, "num_microbatches": 2}
     return autoregressive(model, tx=optax.sgd(1.0), sampling=sampling, axis_name=axis, **options)
@@ -200,7 +201,7 @@ def labelled_text(axis):
     settings = DecoderSettings(width=8, depth=1, head_width=4)
     net = make_decoder(settings, vocab_size=6, max_length=6).clone(num_classes=NUM_CLASSES)
     options = {"sampling": Decoding(4, guidance=2.0), "condition_dropout": 0.5, "ema_decay": 0.5, "axis_name": axis}
-    return autoregressive(TokenModel(net, 6, 5, 5, TOKENIZER.num_bytes()), tx=optax.sgd(1.0), **options)
+    return autoregressive(TokenModel(net, 6, 5, 5, TOKENIZER.num_bytes(), WORDS), tx=optax.sgd(1.0), **options)
 
 
 def text_lora(axis):
