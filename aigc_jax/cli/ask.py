@@ -31,8 +31,7 @@ from aigc_jax.guards.last_word import disagreement, semantic_entropy
 from aigc_jax.inference.answers import score_answers
 from aigc_jax.inference.constrained import with_rule
 from aigc_jax.metrics.intervals import paired_difference
-from aigc_jax.rules.bytes import first_violation
-from aigc_jax.rules.lift import lift
+from aigc_jax.rules.lift import lift, need_after
 from aigc_jax.rules.statements import statements
 from aigc_jax.types import Experiment, UsageError, Variables
 
@@ -136,12 +135,11 @@ def _plain(
 def _with_statements(asked: _Asked) -> list[Outcome]:
     """Answers with the known statements: as a rule, as advice, and before the prompt."""
     arguments, questions = asked.arguments, asked.questions
-    rule = statements(asked.known)
-    automaton = lift(rule, asked.tokenizer.vocabulary)
+    automaton = lift(statements(asked.known), asked.tokenizer.vocabulary)
     length = max(len(text.encode()) for text in asked.known) + 1
     how: Any = {"end": asked.tokenizer.boundary, "length": length, "temperature": 0.0}
     # What no statement begins with has no answer among them.
-    begun = [first_violation(rule, prompt.encode()) is None for prompt in asked.prompts]
+    begun = [need_after(automaton, asked.tokenizer.encode(prompt)) <= length for prompt in asked.prompts]
     inside = [prompt for prompt, is_begun in zip(asked.prompts, begun, strict=True) if is_begun]
     found = []
     if inside:

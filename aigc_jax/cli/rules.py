@@ -15,7 +15,7 @@ from aigc_jax.data.files import parse_json, regular_file, unreadable, visible
 from aigc_jax.data.tokenizer import Tokenizer, read_tokenizer
 from aigc_jax.inference.constrained import Ruled, Weights, pair_look_ahead, with_rule
 from aigc_jax.rules.bytes import first_violation, intersection
-from aigc_jax.rules.lift import lift
+from aigc_jax.rules.lift import lift, need_after
 from aigc_jax.rules.regex import regex
 from aigc_jax.rules.schema import limits, schema
 from aigc_jax.rules.statements import statements
@@ -139,10 +139,7 @@ def _check_prompts(
             raise UsageError(
                 f"the prompt breaks the rule at character {at + 1}, {visible(prompt[at : at + 1])!r}: change either"
             )
-        state = automaton.start
-        for token in tokenizer.encode(prompt):
-            state = int(automaton.next[state, automaton.kinds[token]]) if state >= 0 else -1
-        need = NEVER if state < 0 else 0 if automaton.accepts[state] else int(automaton.need[state].min()) + 1
+        need = need_after(automaton, tokenizer.encode(prompt))
         if need >= NEVER:
             raise UsageError(f"no text of the rule goes on from the prompt {visible(prompt[:40])!r}: change either")
         if need > length:

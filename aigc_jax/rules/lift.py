@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -58,3 +58,13 @@ def _left(following: Int[np.ndarray, "state kind"], accepts: np.ndarray) -> Int[
         if (now == left).all():
             return left
         left = now
+
+
+def need_after(automaton: TokenAutomaton, tokens: Iterable[int]) -> int:
+    """Fewest tokens from the end of these to the end of a text; :data:`NEVER` where no text begins with them."""
+    state = automaton.start
+    for token in tokens:
+        state = int(automaton.next[state, automaton.kinds[token]]) if state >= 0 else -1
+    if state < 0:
+        return int(NEVER)
+    return 0 if automaton.accepts[state] else min(int(automaton.need[state].min()) + 1, int(NEVER))
