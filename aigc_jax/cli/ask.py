@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from aigc_jax.cli.arguments import Ask
-from aigc_jax.cli.common import answers_of, load_to_answer, read_rows, with_prompts
+from aigc_jax.cli.common import answerer, load_to_answer, read_rows, with_prompts
 from aigc_jax.data.files import visible, write_text
 from aigc_jax.data.tokenizer import Tokenizer, read_tokenizer
 from aigc_jax.evaluation.questions import (
@@ -33,6 +34,7 @@ from aigc_jax.inference.constrained import with_rule
 from aigc_jax.metrics.intervals import paired_difference
 from aigc_jax.rules.lift import lift, need_after
 from aigc_jax.rules.statements import statements
+from aigc_jax.samplers.decoding import Decoding
 from aigc_jax.types import Experiment, UsageError, Variables
 
 MIN_QUESTIONS = 40
@@ -51,6 +53,8 @@ class _Asked(NamedTuple):
     tokenizer: Tokenizer
     questions: Sequence[Question]
     known: Sequence[str]
+    length: int
+    """Most tokens of an answer."""
 
     @property
     def prompts(self) -> list[str]:
@@ -69,7 +73,9 @@ def ask(arguments: Ask) -> int:
     answers = [answer for question in questions for answer in question.candidates]
     experiment, config, variables = load_to_answer(arguments, answers, temperature=0.0)
     tokenizer = read_tokenizer(str(getattr(config, "vocabulary", "")))
-    asked = _Asked(arguments, experiment, variables, tokenizer, questions, known)
+    sampling = getattr(config, "sampling", None)
+    assert isinstance(sampling, Decoding)
+    asked = _Asked(arguments, experiment, variables, tokenizer, questions, known, sampling.length)
     for prompts in (asked.prompts, _retrieved(asked.prompts, known, arguments.retrieve)):
         with_prompts(experiment, prompts)  # they fit, or nothing is computed
     is_test = np.random.default_rng(arguments.seed).permutation(len(questions)) % 2 == 0
@@ -96,8 +102,9 @@ def _check(arguments: Ask) -> None:
         raise UsageError(f"--retrieve {arguments.retrieve} takes texts of --statements FILE, 1 or more: add it")
 
 
-def _timed(draw: Callable[[], list[str]]) -> tuple[list[str], float]:
+def _timed(asked: _Asked, experiment: Experiment, prompts: Sequence[str]) -> tuple[list[str], float]:
     """The answers, and the time for them without compilation: they are drawn twice."""
+    draw = answerer(experiment, asked.variables, prompts, asked.arguments.seed)
     draw()
     start = time.perf_counter()
     return draw(), time.perf_counter() - start
@@ -108,17 +115,15 @@ def _plain(
 ) -> tuple[Outcome, list[np.ndarray], dict[str, np.ndarray]]:
     """The model's own answers, log-probabilities of all candidates, and scores of how unreliable its answers are."""
     arguments, questions, prompts = asked.arguments, asked.questions, asked.prompts
-    given, seconds = _timed(lambda: answers_of(asked.experiment, asked.variables, prompts, arguments.seed))
+    given, seconds = _timed(asked, asked.experiment, prompts)
     plain = outcome("plain", questions, given, seconds)
-    score: Any = lambda prompts, answers, title: score_answers(  # noqa: E731
-        asked.experiment, asked.variables, prompts, answers, asked.tokenizer.vocabulary, title=title
-    )
-    own = score(prompts, given, "answers")
+    score = functools.partial(score_answers, asked.experiment, asked.variables, vocabulary=asked.tokenizer.vocabulary)
+    own = score(prompts, given)
     repeated = [question.prompt for question in questions for _ in question.candidates]
     sizes = np.cumsum([len(question.candidates) for question in questions])[:-1]
-    log_probs = np.split(score(repeated, answers, "candidates").log_prob, sizes)
+    log_probs = np.split(score(repeated, answers, title="candidates").log_prob, sizes)
     experiment, _, variables = load_to_answer(arguments, answers, temperature=1.0)
-    drawn = answers_of(experiment, variables, prompts * arguments.num_samples, arguments.seed)
+    drawn = answerer(experiment, variables, prompts * arguments.num_samples, arguments.seed)()
     by_question = np.array(drawn, object).reshape(arguments.num_samples, len(prompts)).T.tolist()
     own_numbers, samples = numbered(given, by_question)
     scores = {
@@ -136,7 +141,7 @@ def _with_statements(asked: _Asked) -> list[Outcome]:
     """Answers with the known statements: as a rule, as advice, and before the prompt."""
     arguments, questions = asked.arguments, asked.questions
     automaton = lift(statements(asked.known), asked.tokenizer.vocabulary)
-    length = max(len(text.encode()) for text in asked.known) + 1
+    length = asked.length
     how: Any = {"end": asked.tokenizer.boundary, "length": length, "temperature": 0.0}
     # What no statement begins with has no answer among them.
     begun = [need_after(automaton, asked.tokenizer.encode(prompt)) <= length for prompt in asked.prompts]
@@ -144,16 +149,16 @@ def _with_statements(asked: _Asked) -> list[Outcome]:
     found = []
     if inside:
         ruled = with_rule(asked.experiment, automaton, **how).experiment
-        given, seconds = _timed(lambda: answers_of(ruled, asked.variables, inside, arguments.seed))
+        given, seconds = _timed(asked, ruled, inside)
         answers = iter(given)
         every = [next(answers) if is_begun else NONE for is_begun in begun]
         found.append(outcome("under the statements", questions, every, seconds))
     advised = with_rule(asked.experiment, automaton, penalty=arguments.advice, **how).experiment
-    given, seconds = _timed(lambda: answers_of(advised, asked.variables, asked.prompts, arguments.seed))
+    given, seconds = _timed(asked, advised, asked.prompts)
     found.append(outcome(f"advised by them, {arguments.advice:g} nats", questions, given, seconds))
     if arguments.retrieve:
         prompts = _retrieved(asked.prompts, asked.known, arguments.retrieve)
-        given, seconds = _timed(lambda: answers_of(asked.experiment, asked.variables, prompts, arguments.seed))
+        given, seconds = _timed(asked, asked.experiment, prompts)
         found.append(outcome(f"after {arguments.retrieve} of them", questions, given, seconds))
     return found
 

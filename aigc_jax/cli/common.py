@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,16 +84,24 @@ def load_to_answer(
     )
 
 
-def answers_of(experiment: Experiment, variables: Variables, prompts: Sequence[str], seed: int) -> list[str]:
-    """The text that a model writes after each prompt: its first line, without space around it."""
+def answerer(
+    experiment: Experiment, variables: Variables, prompts: Sequence[str], seed: int
+) -> Callable[[], list[str]]:
+    """A function that gives the text that a model writes after each prompt: its first line, without space around it.
+
+    It is compiled at its first call.
+    """
     experiment = with_prompts(experiment, prompts)
     texts_of = experiment.modality.texts
     assert texts_of is not None
     draw = make_sample_fn(experiment, variables, seed)
-    drawn = draw(0, np.arange(len(prompts), dtype=np.int32), len(prompts))
-    texts = texts_of(experiment.modality.store(drawn))
-    pairs = zip(texts, prompts, strict=True)
-    return [text[len(prompt) :].strip(" ").partition("\n")[0].strip() for text, prompt in pairs]
+
+    def answers() -> list[str]:
+        drawn = draw(0, np.arange(len(prompts), dtype=np.int32), len(prompts))
+        pairs = zip(texts_of(experiment.modality.store(drawn)), prompts, strict=True)
+        return [text[len(prompt) :].strip(" ").partition("\n")[0].strip() for text, prompt in pairs]
+
+    return answers
 
 
 def read_rows(path: Path, name: str) -> list[dict[str, Any]]:

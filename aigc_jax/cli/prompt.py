@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from aigc_jax.cli.arguments import Prompt
-from aigc_jax.cli.common import answers_of, load_to_answer, read_rows
+from aigc_jax.cli.common import answerer, load_to_answer, read_rows
 from aigc_jax.data.files import visible, write_text
 from aigc_jax.metrics.templates import TemplateComparison, compare_templates
 from aigc_jax.types import UsageError
@@ -28,7 +28,7 @@ def prompt(arguments: Prompt) -> int:
     if not all(answers) or any("\n" in answer for answer in answers):
         raise UsageError(f"expected answers of one line in {visible(str(arguments.cases))}: an answer ends at its line")
     experiment, _, variables = load_to_answer(arguments, answers, temperature=arguments.temperature)
-    given = answers_of(experiment, variables, [text for row in filled for text in row], arguments.seed)
+    given = answerer(experiment, variables, [text for row in filled for text in row], arguments.seed)()
     table = np.array(given, object).reshape(len(templates), len(cases))
     is_right = np.array([[found == answer for found, answer in zip(row, answers, strict=True)] for row in table])
     found = compare_templates(is_right, arguments.seed)
