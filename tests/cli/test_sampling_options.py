@@ -33,7 +33,11 @@ pytestmark = pytest.mark.standard_promotion
         ("flow_digits", ["sample", "--guidance-interval", "5", "1"], "interval"),
         ("flow_digits", ["sample", "--condition", "12"], "one of 0, 1, 2"),
         ("flow_digits", ["evaluate", "--sampler", "runge"], "heun"),
-        ("iwae_mnist", ["sample", "--guidance", "2"], "(did you mean --rule-guidance?): this run has no sampling settings"),
+        (
+            "iwae_mnist",
+            ["sample", "--guidance", "2"],
+            "(did you mean --rule-guidance?): this run has no sampling settings",
+        ),
         ("d3pm_digits", ["sample", "--guidance-rescale", "0.5"], "no option --guidance-rescale"),
         ("iwae_mnist", ["sample", "--condition", "2"], "unconditional"),
         ("iwae_mnist", ["likelihood", "--num-steps", "2"], "this run are --num-importance-samples --chunk-size"),
