@@ -74,11 +74,12 @@ def violation_bound(num_false: int, num_broken: int, accepted: Accepted, *, delt
         accepted: the filtered samples.
         delta: probability that the bound fails, in (0, 1).
 
-    >>> kept = Accepted(np.zeros(0), np.zeros(0, int), 500, 1000)
+    >>> kept = Accepted(np.zeros(500), np.arange(500), 500, 1000)
     >>> round(violation_bound(0, 1000, kept), 4), violation_bound(0, 0, kept)
     (0.0079, 1.0)
     """
     false = float(upper_bound(np.array(num_false), np.array(num_broken), delta / 2))
-    # The lower end of an interval of 1 - delta fails with half of delta.
-    least = clopper_pearson(accepted.num_passed, accepted.num_drawn, confidence=1 - delta)[0]
+    # The lower end of an interval of 1 - delta fails with half of delta. Drawing ends once so many are kept, whatever
+    # passes besides: the number of draws until then, and the number that pass of so many, are small alike.
+    least = clopper_pearson(len(accepted.places), accepted.num_drawn, confidence=1 - delta)[0]
     return min(1.0, false / least) if least > 0 else 1.0

@@ -42,14 +42,14 @@ def test_the_bound_of_violations_covers_the_truth(rng):
     failures = 0
     for _ in range(400):
         passed = rng.binomial(300, acceptance + 0.7 * false)
-        kept = Accepted(np.zeros(0), np.zeros(0, int), passed, 300)
+        kept = Accepted(np.zeros(passed), np.arange(passed), passed, 300)
         failures += violation_bound(rng.binomial(num, false), num, kept) < truth
     assert failures / 400 < 0.05
 
 
 def test_the_bound_without_evidence_is_one():
-    kept = Accepted(np.zeros(0), np.zeros(0, int), 10, 10)
+    kept = Accepted(np.zeros(10), np.arange(10), 10, 10)
     assert violation_bound(0, 0, kept) == 1.0
     assert violation_bound(5, 5, kept) == 1.0
     assert violation_bound(0, 10_000, kept) < 1e-3
-    assert violation_bound(0, 10, kept._replace(num_passed=0)) == 1.0
+    assert violation_bound(0, 10, kept._replace(places=np.arange(0), num_passed=0)) == 1.0
