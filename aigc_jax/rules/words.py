@@ -11,16 +11,17 @@ from aigc_jax.rules.regex import regex
 from aigc_jax.types import UsageError
 from aigc_jax.types.rules import Automaton
 
-_BEYOND_ASCII = (
-    r"\u0080-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7"  # of Latin-1: no-break space, quotes
-    r"\u2000-\u206f\u20a0-\u20cf\u2100-\u2bff\u2e00-\u2e7f"  # punctuation, currencies, symbols
-    r"\u3000-\u3004\u3008-\u3020\ufe30-\ufe4f\uff01-\uff0f\uff1a-\uff20"  # of East Asian texts
-    r"\U0001f000-\U0001faff"  # pictures
+_LETTERS = (
+    r"\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02c1\u1e00-\u1f15"  # Latin
+    r"\u0388-\u038a\u038e-\u03a1\u03a3-\u03f5\u03f7-\u0481\u048a-\u052f"  # Greek, Cyrillic
+    r"\u05d0-\u05ea\u0620-\u064a\u0660-\u0669"  # Hebrew, Arabic
+    r"\u3041-\u3096\u30a1-\u30fa\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uff21-\uff3a\uff41-\uff5a"  # of East Asia
 )
-NO_LETTER = rf"(?:[^\w\u0080-\U0010ffff]|[{_BEYOND_ASCII}])"
-"""What ends a word: ASCII that is no letter, digit or underscore, and the common punctuation and symbols beyond it.
+NO_LETTER = rf"[^\w{_LETTERS}]"
+"""What ends a word: all but letters, digits and underscores of ASCII, and the letters of large alphabets beyond it.
 
-All other characters count as letters.
+Each of these is a letter or a digit for Python's ``re`` too, so that no mark, and no character without width, hides a
+forbidden word. Next to letters of other scripts a word is forbidden likewise.
 """
 
 

@@ -50,9 +50,24 @@ def test_words_end_at_punctuation_beyond_ascii():
         for text in (f"{mark}bad", f"bad{mark}", f"so {mark}Bads{mark}.", f"é{mark}bad"):
             assert not accepts(rule, text.encode()), text
         assert accepts(rule, f"{mark}badge{mark}".encode())
-    for letter in "éßλ漢\u0436\u304b\u00aa\u00b5":
+    # What hides a word from a search: a mark, a character without width, one that is not assigned, one of private use.
+    for hidden in "\u0301\u0317\u200b\u2060\U0007010e\ue000\U000f0000":
+        assert unicodedata.category(hidden)[0] in "MC"
+        assert not accepts(rule, f"bad{hidden}x".encode())
+    for letter in "éßλ漢\u0436\u304b":
         assert unicodedata.category(letter)[0] == "L"
         assert accepts(rule, f"bad{letter}".encode())
+
+
+def test_forbidden_words_are_all_those_that_re_finds():
+    """Each character after a word, of all that UTF-8 writes with up to three bytes, and some beyond."""
+    rule, found = forbid(["bad"]), 0
+    for code in [*range(0x20, 0xD800), *range(0xE000, 0x10000), 0x10300, 0x1F600, 0x7010E, 0x10FFFF]:
+        if re.search(r"\bbad\b", f"bad{chr(code)}") or not chr(code).isalnum():
+            assert not accepts(rule, f"bad{chr(code)}".encode()) or chr(code) == "_", hex(code)
+        else:
+            found += accepts(rule, f"bad{chr(code)}".encode())
+    assert found > 40_000
 
 
 @pytest.mark.parametrize("words", [[], [""], ["a", " "]])
