@@ -132,7 +132,9 @@ def _plain(
         "entropy of the candidates": entropy_of_candidates(log_probs),
         f"semantic entropy of {arguments.num_samples} samples": np.asarray(semantic_entropy(samples)),
         f"self-consistency of {arguments.num_samples} samples": np.asarray(disagreement(samples, own_numbers)),
-        "probe of the last hidden state": probe(own.logits, plain.is_wrong, is_test),
+        "probe of the last hidden state": probe(
+            own.logits, plain.is_wrong, is_test | ~(plain.is_right | plain.is_wrong)
+        ),
     }
     return plain, log_probs, scores
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -142,7 +143,12 @@ def study(
         alpha: the risk of the answers that are given, and of sets without a right answer.
     """
     plain, score = outcomes[0], next(iter(scores.values()))
-    threshold = calibrate(score[~is_test], plain.is_wrong[~is_test], alpha)
+    # Of the answers that are given: silence is never wrong, and would hide how many of these are.
+    is_given = plain.is_right | plain.is_wrong
+    known, asked = is_given & ~is_test, is_given & is_test
+    threshold = Threshold(-math.inf, 0.0, math.nan, alpha, 0.05, 0, 0)
+    if known.any():
+        threshold = calibrate(score[known], plain.is_wrong[known], alpha)
     accepted = threshold.accepts(score)
     abstaining = Outcome(
         f"plain, silent where unsure (risk {alpha:g})",
@@ -157,7 +163,7 @@ def study(
     sets = answer_sets(truth[~is_test], alpha)
     chosen = [sets.sets(own[None])[0] for own in shares]
     holds = np.array([bool((own & right).any()) for own, right in zip(chosen, is_right, strict=True)])[is_test]
-    detectors = {name: assess(values[is_test], plain.is_wrong[is_test]) for name, values in scores.items()}
+    detectors = {name: assess(values[asked], plain.is_wrong[asked]) for name, values in scores.items() if asked.any()}
     kept = [
         each._replace(is_right=each.is_right[is_test], is_wrong=each.is_wrong[is_test])
         for each in [

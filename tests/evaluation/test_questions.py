@@ -89,3 +89,20 @@ def test_study_abstains_and_answers_in_sets_as_promised(rng):
     assert found.set_sizes.mean() < 3
     assert found.detectors["probability"].verdict == "useful"
     assert found.detectors["noise"].auc.value < 0.6
+
+
+def test_study_promises_nothing_of_wrong_answers_among_silence(rng):
+    """Of 95 % of the questions nothing is said, and all other answers are wrong."""
+    num = 2000
+    questions = [Question(str(i), frozenset({"a"}), ("a", "b")) for i in range(num)]
+    is_wrong = np.arange(num) % 20 == 0
+    plain = Outcome("plain", np.zeros(num, bool), is_wrong, 1.0)
+    logs = [np.log([0.5, 0.5])] * num
+    is_test = rng.permutation(num) % 2 == 0
+    found = study(questions, [plain], {"noise": rng.random(num)}, logs, np.zeros(num, bool), is_test, alpha=0.1)
+    assert not found.threshold.is_certified
+    assert not found.outcomes[-1].is_wrong.any()
+    none = plain._replace(is_wrong=np.zeros(num, bool))
+    found = study(questions, [none], {"noise": rng.random(num)}, logs, np.zeros(num, bool), is_test, alpha=0.1)
+    assert not found.threshold.is_certified
+    assert found.detectors == {}
