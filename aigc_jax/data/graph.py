@@ -80,6 +80,8 @@ def _read_rdf(content: bytes, suffix: str) -> Iterable[Triple]:
         # "Parser error at line 3 column 9: . is not a valid RDF object"
         where = f"line {error.lineno}: " if error.lineno else ""
         raise ValueError(where + str(error.msg).partition(": ")[2]) from error
+    if any(isinstance(part, rdf.Triple) for parts in quads for part in parts):
+        raise ValueError("it holds statements about statements, which are not read")
     labels = {str(s): o.value for s, p, o in quads if p.value == _LABEL and isinstance(o, rdf.Literal)}
     nodes = {str(node): node for quad in quads for node in quad if not isinstance(node, rdf.Literal)}
     own = {key: _one_line(labels.get(key) or _local_name(node.value)) for key, node in nodes.items()}

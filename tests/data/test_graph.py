@@ -63,6 +63,11 @@ def test_read_graph_tells_things_of_one_name_apart(tmp_path):
         (b"subject,relation,object\n\xff,b,c\n", ".csv", "utf-8"),
         ("<http://e.org/a> <http://e.org/b> .\n", ".nt", "line 1: "),
         ("@prefix e: <http://e.org/> .\ne:a e:b e:c .\ne:a e:b .\n", ".ttl", "line 3: "),
+        (
+            "<http://e.org/a> <http://e.org/b> <<( <http://e.org/a> <http://e.org/b> <http://e.org/c> )>> .",
+            ".nt",
+            "about",
+        ),
         ("", ".owl", "expected a graph in .nt, .ttl, .csv or .tsv"),
     ],
 )
