@@ -32,6 +32,7 @@ from aigc_jax.guards.last_word import disagreement, semantic_entropy
 from aigc_jax.inference.answers import score_answers
 from aigc_jax.inference.constrained import with_rule
 from aigc_jax.metrics.intervals import paired_difference
+from aigc_jax.rules.bytes import first_violation
 from aigc_jax.rules.lift import lift, need_after
 from aigc_jax.rules.statements import statements
 from aigc_jax.samplers.decoding import Decoding
@@ -82,7 +83,7 @@ def ask(arguments: Ask) -> int:
     plain, log_probs, scores = _plain(asked, answers, is_test)
     outcomes = [plain, *(_with_statements(asked) if known else [])]
     texts = set(known)
-    is_known = np.array([any(f"{q.prompt.rstrip()} {answer}" in texts for answer in q.right) for q in questions], bool)
+    is_known = np.array([any(f"{q.prompt} {answer}" in texts for answer in q.right) for q in questions], bool)
     found = study(questions, outcomes, scores, log_probs, is_known, is_test, alpha=arguments.alpha)
     print(_report(found, len(questions), has_known=bool(known)))
     if arguments.out is not None:
@@ -142,11 +143,15 @@ def _plain(
 def _with_statements(asked: _Asked) -> list[Outcome]:
     """Answers with the known statements: as a rule, as advice, and before the prompt."""
     arguments, questions = asked.arguments, asked.questions
-    automaton = lift(statements(asked.known), asked.tokenizer.vocabulary)
-    length = asked.length
+    rule = statements(asked.known)
+    automaton, length = lift(rule, asked.tokenizer.vocabulary), asked.length
     how: Any = {"end": asked.tokenizer.boundary, "length": length, "temperature": 0.0}
-    # What no statement begins with has no answer among them.
-    begun = [need_after(automaton, asked.tokenizer.encode(prompt)) <= length for prompt in asked.prompts]
+    # What no statement begins with, up to the end of a word, has no answer among them.
+    begun = [
+        first_violation(rule, f"{prompt} ".encode()) is None
+        and need_after(automaton, asked.tokenizer.encode(prompt)) <= length
+        for prompt in asked.prompts
+    ]
     inside = [prompt for prompt, is_begun in zip(asked.prompts, begun, strict=True) if is_begun]
     found = []
     if inside:

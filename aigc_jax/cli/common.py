@@ -14,15 +14,12 @@ import numpy as np
 
 from aigc_jax.cli.arguments import Adjusted, Trained
 from aigc_jax.data.export import file_name
-from aigc_jax.data.files import parse_json, regular_file, unreadable, visible
+from aigc_jax.data.files import parse_json, read_text, unreadable, visible
 from aigc_jax.inference.sampling import make_sample_fn
 from aigc_jax.runs import load_run, run_settings
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.train.run_dir import checkpoint_steps
 from aigc_jax.types import Conditions, Experiment, UsageError, Variables
-
-MAX_BYTES = 2**26
-"""Size limit of a file of prompts, templates or cases."""
 
 
 def default_out(arguments: Trained, command: str, options: Mapping[str, object], suffix: str = ".png") -> Path:
@@ -39,15 +36,19 @@ def named_class(condition: int | None, names: Sequence[str]) -> dict[str, str]:
     return {} if condition is None else {"class": f"{condition}-{names[condition]}"}
 
 
-def load(arguments: Trained) -> tuple[Experiment, TrainConfig, Variables]:
-    """The experiment, settings and weights of the run that a command names."""
+def load(
+    arguments: Trained, overrides: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[Experiment, TrainConfig, Variables]:
+    """The experiment, settings and weights of the run that a command names, with its own or other settings."""
+    if isinstance(arguments, Adjusted):
+        overrides = {arguments.GROUP: arguments.overrides}
     return load_run(
         arguments.run,
         checkpoint=arguments.checkpoint,
         config_file=arguments.config,
         data=arguments.data,
         data_dir=arguments.data_dir,
-        overrides={arguments.GROUP: arguments.overrides} if isinstance(arguments, Adjusted) else None,
+        overrides=overrides,
     )
 
 
@@ -74,14 +75,7 @@ def load_to_answer(
         raise UsageError(f"{visible(str(arguments.run))} is no run of text: name one of gpt_docs, say")
     # A token spells a byte or more; a few more of them show where an answer goes on.
     length = max(len(answer.encode()) for answer in answers) + 4
-    return load_run(
-        arguments.run,
-        checkpoint=arguments.checkpoint,
-        config_file=arguments.config,
-        data=arguments.data,
-        data_dir=arguments.data_dir,
-        overrides={"sampling": {"temperature": temperature, "length": length, "min_length": 0}},
-    )
+    return load(arguments, {"sampling": {"temperature": temperature, "length": length, "min_length": 0}})
 
 
 def answerer(
@@ -106,21 +100,19 @@ def answerer(
 
 def read_rows(path: Path, name: str) -> list[dict[str, Any]]:
     """Rows of a .jsonl file, each an object with a text ``name``; of another file its lines are these texts."""
+    advice = f"write one {name} a line, or objects with an entry {name} in a .jsonl file"
+    # Not by str.splitlines: JSON may hold other separators, as U+2028, within a text.
+    content = read_text(path, advice=advice).removeprefix("\ufeff").split("\n")
+    lines = [line.removesuffix("\r") for line in content if line.strip()]
+    is_json = path.suffix == ".jsonl"
     try:
-        with regular_file(path) as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ValueError(f"larger than {MAX_BYTES >> 20} MiB")
-        lines = [line for line in content.decode().splitlines() if line.strip()]
-        is_json = path.suffix == ".jsonl"
         rows = [parse_json(line) if is_json else {name: line.replace("\\n", "\n")} for line in lines]
         for number, row in enumerate(rows, 1):
             if not isinstance(row, dict) or not isinstance(row.get(name), str) or not row[name]:
                 raise ValueError(f"line {number} has no entry {name}")
         if not rows:
             raise ValueError("it is empty")
-    except (OSError, ValueError) as error:
-        advice = f"write one {name} a line, or objects with an entry {name} in a .jsonl file"
+    except ValueError as error:
         raise unreadable(path, error, advice) from error
     return rows
 

@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from aigc_jax.data.files import regular_file, unreadable, visible
+from aigc_jax.data.files import read_text, unreadable, visible
 from aigc_jax.rules.horn import Triple
 from aigc_jax.types import UsageError
-
-MAX_BYTES = 2**26
-"""Size limit of a graph's file."""
 
 FIELDS = ("subject", "relation", "object")
 """The columns of a CSV file, and the fields of a template."""
@@ -46,8 +43,9 @@ class Statement(NamedTuple):
 def read_graph(path: Path) -> list[Triple]:
     """The distinct triples of a file, in its order.
 
-    Names of RDF are labels (``rdfs:label``), or else the last part of their addresses, without underscores; where
-    several things have one name, each has its address.
+    Names of RDF are labels (``rdfs:label``; of several one without a language, or in English, or the first), or else
+    the last part of their addresses, without underscores; where several things have one name, each has its address
+    too. A literal is its value, and the same as a thing of that name.
 
     Raises:
         UsageError: the file cannot be read, is empty, or a line is no triple; or pyoxigraph is missing for RDF.
@@ -55,20 +53,17 @@ def read_graph(path: Path) -> list[Triple]:
     readers = {".nt": _read_rdf, ".ttl": _read_rdf, ".csv": _read_table, ".tsv": _read_table}
     if path.suffix.lower() not in readers:
         raise UsageError(f"expected a graph in .nt, .ttl, .csv or .tsv, got {visible(str(path))}: {_ADVICE}")
+    content = read_text(path, advice=_ADVICE).removeprefix("\ufeff")
     try:
-        with regular_file(path) as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ValueError(f"larger than {MAX_BYTES >> 20} MiB")
         found = list(dict.fromkeys(readers[path.suffix.lower()](content, path.suffix.lower())))
         if not found:
             raise ValueError("it holds no triple")
-    except (OSError, ValueError, SyntaxError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise unreadable(path, error, _ADVICE) from error
     return found
 
 
-def _read_rdf(content: bytes, suffix: str) -> Iterable[Triple]:
+def _read_rdf(content: str, suffix: str) -> Iterable[Triple]:
     try:
         import pyoxigraph as rdf
     except ImportError:
@@ -82,14 +77,20 @@ def _read_rdf(content: bytes, suffix: str) -> Iterable[Triple]:
         raise ValueError(where + str(error.msg).partition(": ")[2]) from error
     if any(isinstance(part, rdf.Triple) for parts in quads for part in parts):
         raise ValueError("it holds statements about statements, which are not read")
-    labels = {str(s): o.value for s, p, o in quads if p.value == _LABEL and isinstance(o, rdf.Literal)}
+    labels = dict[str, str]()
+    titles = [(str(s), o) for s, p, o in quads if p.value == _LABEL and isinstance(o, rdf.Literal)]
+    for subject, title in sorted(titles, key=lambda pair: {None: 0, "en": 1}.get(pair[1].language, 2)):
+        labels.setdefault(subject, title.value)
     nodes = {str(node): node for quad in quads for node in quad if not isinstance(node, rdf.Literal)}
     own = {key: _one_line(labels.get(key) or _local_name(node.value)) for key, node in nodes.items()}
     uses = Counter(own.values())
     names = {key: name if uses[name] == 1 else f"{name} ({nodes[key].value})" for key, name in own.items()}
     for parts in quads:
         if parts[1].value != _LABEL:
-            yield Triple(*(names.get(str(node)) or _one_line(node.value) for node in parts))
+            found = [names.get(str(node)) or _one_line(node.value) for node in parts]
+            if not all(found):
+                raise ValueError(f"a literal after {visible(' '.join(found).strip()[:60])} is empty")
+            yield Triple(*found)
 
 
 def _local_name(address: str) -> str:
@@ -97,8 +98,8 @@ def _local_name(address: str) -> str:
     return unquote(re.split(r"[/#]", address.rstrip("/#"))[-1]).replace("_", " ") or address
 
 
-def _read_table(content: bytes, suffix: str) -> Iterable[Triple]:
-    rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter="\t" if suffix == ".tsv" else ",")
+def _read_table(content: str, suffix: str) -> Iterable[Triple]:
+    rows = csv.reader(io.StringIO(content, newline=""), delimiter="\t" if suffix == ".tsv" else ",")
     header = [name.strip().lower() for name in next(rows, [])]
     if missing := [name for name in FIELDS if name not in header]:
         raise ValueError(f"line 1 names no column {', '.join(missing)}")
@@ -122,7 +123,7 @@ def statements_of(triples: Sequence[Triple], templates: Mapping[str, str]) -> li
     """Each triple in the words of its relation's template, or of :data:`DEFAULT_TEMPLATE`.
 
     Raises:
-        UsageError: a template has other fields, or none for the object.
+        UsageError: a template has other fields, no object after a space, or several lines.
 
     >>> statements_of([Triple("Oslo", "capital of", "Norway")], {})[0].prompt
     'Oslo capital of'
@@ -150,10 +151,12 @@ def _split(template: str) -> tuple[_Half, _Half]:
     names = [name for _, name, *_ in parts if name is not None]
     is_plain = not any(spec or conversion for _, _, spec, conversion in parts)
     place = names.index("object") if names.count("object") == 1 else 0
-    if not is_plain or set(names) - set(FIELDS) or "subject" not in names[:place] or "object" in names[place + 1 :]:
+    # An answer comes after its question and a space, and ends with its line.
+    is_apart = template.isprintable() and any(name == "object" and before.endswith(" ") for before, name, *_ in parts)
+    if not is_plain or not is_apart or set(names) - set(FIELDS) or "subject" not in names[:place]:
         raise UsageError(
             f"expected a template such as {DEFAULT_TEMPLATE!r}, got {visible(template[:60])!r}: name subject, relation "
-            "or not, and last object, once"
+            "or not, and last, after a space, object, once, in one line"
         )
     last = [name for _, name, *_ in parts].index("object")
     halves = [(literal, name) for literal, name, *_ in parts]

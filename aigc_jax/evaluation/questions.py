@@ -30,22 +30,31 @@ class Question(NamedTuple):
 def questions_of(rows: Sequence[Mapping[str, Any]]) -> list[Question]:
     """The questions of rows with ``prompt``, ``answer`` and, optionally, ``relation``.
 
-    Rows of one prompt are one question with several right answers. Thinkable are all answers to questions of the same
-    relation, or of all rows where none has one.
+    Rows of one prompt, but for spaces at its end, are one question with several right answers. Thinkable are all
+    answers to questions of its relations, or of all rows where none has one.
 
     Raises:
-        UsageError: an answer is missing or has several lines.
+        UsageError: an answer is missing or has several lines, or a relation is no text.
     """
-    right, relations = dict[str, set[str]](), dict[str, str]()
+    right, relations = dict[str, set[str]](), dict[str, dict[str, None]]()
     by_relation = dict[str, dict[str, None]]()
     for number, row in enumerate(rows, 1):
-        answer, relation = row.get("answer"), row.get("relation", "")
-        if not isinstance(answer, str) or not answer.strip() or "\n" in answer or not isinstance(relation, str):
+        prompt, answer, relation = row["prompt"].rstrip(" "), row.get("answer"), row.get("relation") or ""
+        if not isinstance(answer, str) or not answer.strip() or "\n" in answer:
             raise UsageError(f"expected an answer of one line in row {number}, got {str(answer)[:40]!r}: write one")
-        right.setdefault(row["prompt"], set()).add(answer.strip())
-        relations[row["prompt"]] = relation
+        if not isinstance(relation, str):
+            raise UsageError(f"expected a text as relation in row {number}, got {str(relation)[:40]!r}: write its name")
+        right.setdefault(prompt, set()).add(answer.strip())
+        relations.setdefault(prompt, {})[relation] = None
         by_relation.setdefault(relation, {})[answer.strip()] = None
-    return [Question(prompt, frozenset(own), tuple(by_relation[relations[prompt]])) for prompt, own in right.items()]
+    return [
+        Question(
+            prompt,
+            frozenset(own),
+            tuple(dict.fromkeys(each for name in relations[prompt] for each in by_relation[name])),
+        )
+        for prompt, own in right.items()
+    ]
 
 
 class Outcome(NamedTuple):
@@ -79,9 +88,15 @@ def entropy_of_candidates(log_probs: Sequence[Float[np.ndarray, " _"]]) -> Float
     """The entropy in nats of the model's choice among the candidates of each question."""
     found = []
     for own in log_probs:
-        log_shares = own - np.logaddexp.reduce(own)
+        log_shares = _log_shares(own)
         found.append(-float(np.sum(np.exp(log_shares) * np.where(np.isfinite(log_shares), log_shares, 0.0))))
     return np.array(found)
+
+
+def _log_shares(log_probs: Float[np.ndarray, " candidate"]) -> Float[np.ndarray, " candidate"]:
+    """Of the candidates' probability together; equal ones where none has any."""
+    total = np.logaddexp.reduce(log_probs)
+    return log_probs - total if np.isfinite(total) else np.full(len(log_probs), -np.log(len(log_probs)))
 
 
 def probe(
@@ -156,7 +171,7 @@ def study(
         plain.is_wrong & accepted,
         plain.seconds,
     )
-    shares = [np.exp(own - np.logaddexp.reduce(own)) for own in log_probs]
+    shares = [np.exp(_log_shares(own)) for own in log_probs]
     is_right = [np.array([each in question.right for each in question.candidates]) for question in questions]
     # Of several right answers the likeliest one: a set with any of them answers the question.
     truth = np.array([own[right].max(initial=0.0) for own, right in zip(shares, is_right, strict=True)])

@@ -31,7 +31,8 @@ def answer_sets(probability_of_truth: Float[np.ndarray, " question"], alpha: flo
     """Calibrate sets that miss the true answer of a new question with a probability of at most ``alpha``.
 
     The guarantee is over the draw of the calibrating questions and of the new one, which must be exchangeable: drawn
-    from the same questions in the same way. It holds for any model; a poor one has large sets.
+    from the same questions in the same way. It holds for any model; a poor one has large sets. It needs the true answer
+    among the candidates: of a question without it no set can hold it.
 
     Args:
         probability_of_truth: of the true answer to each calibrating question; 0 where it is no candidate.

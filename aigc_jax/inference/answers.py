@@ -1,4 +1,4 @@
-"""Probabilities that a model of text gives to answers: exact, by teacher forcing."""
+"""Probabilities that a model of text gives to answers in their usual tokens, by teacher forcing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Scored(NamedTuple):
     """Answers as a model of text sees them.
 
     Attributes:
-        log_prob: natural log of the probability of each whole answer after its prompt, and of its end.
+        log_prob: natural log of the probability of each whole answer after its prompt, and of its end; where a text has
+            several spellings in tokens, as with byte pairs, that of the usual one, a lower bound.
         mean_log_prob: of one of its tokens, the end included.
         logits: of the first token of each answer: a linear function of the last hidden state.
     """

@@ -21,6 +21,9 @@ LABEL = "label"
 """The attribute that a classifier reads."""
 
 
+_NO_READER = "expected the run of a reader of attributes or of a classifier: aigc-jax train attribute_reader"
+
+
 class Reader(NamedTuple):
     """A trained reader.
 
@@ -48,9 +51,7 @@ def trained_reader(experiment: Experiment, variables: Variables, class_names: Se
     """
     evaluate = experiment.algorithm.evaluate
     if evaluate is None:
-        raise UsageError(
-            "expected the run of a reader of attributes or of a classifier: aigc-jax train attribute_reader"
-        )
+        raise UsageError(_NO_READER)
     spec = {"example": experiment.batch_spec["example"]}
     outputs = jax.eval_shape(evaluate, variables, spec, jax.random.key(0))
     readings = None if experiment.world is None else experiment.world.readings
@@ -60,9 +61,7 @@ def trained_reader(experiment: Experiment, variables: Variables, class_names: Se
     elif "logits" in outputs and names and outputs["logits"].shape[1:] == (len(names),):
         entry, attributes, groups = "logits", {LABEL: names}, {}
     else:
-        raise UsageError(
-            "expected the run of a reader of attributes or of a classifier: aigc-jax train attribute_reader"
-        )
+        raise UsageError(_NO_READER)
     ends = np.cumsum([len(values) for values in attributes.values()])[:-1].tolist()
 
     def log_probs(examples: Array) -> dict[str, Array]:

@@ -130,6 +130,9 @@ class _Parser:
             ready = [
                 term for term in left if len(near[term]) <= 2 and all(pair in edges for pair in waiting if term in pair)
             ]
+            if not ready and all(len(near[term]) <= 2 for term in left):
+                first, second = sorted(next(iter(waiting)))
+                raise self._error(f"{first} != {second} needs an atom of both: add one, or split the rule into two", 0)
             if not ready:
                 raise self._error(f"{left[0]} meets too many other variables at once: split the rule into two", 0)
             order.append(ready[0])

@@ -68,6 +68,7 @@ def test_read_graph_tells_things_of_one_name_apart(tmp_path):
             ".nt",
             "about",
         ),
+        ('<http://e.org/a> <http://e.org/b> "" .', ".nt", "a literal after a b is empty"),
         ("", ".owl", "expected a graph in .nt, .ttl, .csv or .tsv"),
     ],
 )
@@ -77,6 +78,17 @@ def test_read_graph_names_the_line_of_a_broken_triple(content, suffix, words, tm
     with pytest.raises(UsageError, match=words) as caught:
         read_graph(written(tmp_path, content, suffix))
     assert "\n" not in str(caught.value)
+
+
+def test_labels_without_a_language_and_in_english_come_first(tmp_path):
+    pytest.importorskip("pyoxigraph")
+    label = "<http://e.org/n> <http://www.w3.org/2000/01/rdf-schema#label>"
+    for titles, name in ((['"Norge"@no', '"Norway"@en'], "Norway"), (['"N"', '"Norway"@en'], "N")):
+        for order in (titles, titles[::-1]):
+            lines = [f"{label} {title} ." for title in order] + [
+                "<http://e.org/n> <http://e.org/in> <http://e.org/eu> ."
+            ]
+            assert read_graph(written(tmp_path, "\n".join(lines), ".nt")) == [(name, "in", "eu")]
 
 
 def test_statements_are_in_the_words_of_their_template():
@@ -100,6 +112,8 @@ def test_statements_are_in_the_words_of_their_template():
         "{",
         "{subject} {object} {relation!r}",
         "{subject} {object} {name}",
+        "{subject} ({object})",
+        "{subject}\nis {object}",
     ],
 )
 def test_statements_refuse_other_templates(template):

@@ -30,6 +30,19 @@ def test_questions_of_rows_join_right_answers_and_candidates_of_a_relation():
     ]
 
 
+def test_questions_of_one_prompt_have_the_candidates_of_all_its_relations():
+    rows = [{"prompt": "a", "answer": "x", "relation": "r"}, {"prompt": "a ", "answer": "y", "relation": "s"}]
+    assert questions_of([*rows, {"prompt": "b", "answer": "z", "relation": "s"}])[0] == Question(
+        "a", frozenset({"x", "y"}), ("x", "y", "z")
+    )
+
+
+def test_questions_without_a_relation_may_say_so():
+    assert questions_of([{"prompt": "a", "answer": "x", "relation": None}])[0].candidates == ("x",)
+    with pytest.raises(UsageError, match="a text as relation in row 1"):
+        questions_of([{"prompt": "a", "answer": "x", "relation": 3}])
+
+
 @pytest.mark.parametrize("answer", [None, "", " ", "a\nb", 3])
 def test_questions_of_rows_refuse_other_answers(answer):
     with pytest.raises(UsageError, match="an answer of one line in row 1"):
@@ -50,8 +63,8 @@ def test_numbered_answers_are_equal_where_texts_are():
 
 
 def test_entropy_of_candidates_is_that_of_their_shares():
-    logs = [np.log([0.2, 0.1, 0.1]), np.array([-1e3, -1e3 - np.log(3)]), np.array([0.0, -np.inf])]
-    expected = [entropy([2, 1, 1]), entropy([3, 1]), 0.0]
+    logs = [np.log([0.2, 0.1, 0.1]), np.array([-1e3, -1e3 - np.log(3)]), np.array([0.0, -np.inf]), np.full(2, -np.inf)]
+    expected = [entropy([2, 1, 1]), entropy([3, 1]), 0.0, np.log(2)]
     np.testing.assert_allclose(entropy_of_candidates(logs), expected, rtol=1e-12)
 
 
