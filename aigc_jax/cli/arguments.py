@@ -133,6 +133,12 @@ class Sample(Adjusted):
     """A regular expression that each whole text matches, in Python's syntax, its classes of ASCII."""
     schema: Path | None = None
     """A file with a JSON schema that each text is valid under, written as json.dumps does; see docs/control.md."""
+    grammar: Path | None = None
+    """A file with a grammar in the language of Lark that each text is of; see docs/control.md."""
+    depth: int | None = None
+    """How often a part of --schema or --grammar may contain itself; None refuses one that does."""
+    on_host: bool = False
+    """Obey --schema or --grammar to any depth, by llguidance: slower, and a text may be unfinished at its length."""
     forbid: str | None = None
     """Words that no text holds, in any case and tokens: separated by commas, or a file with one a line."""
     require: str | None = None

@@ -5,17 +5,21 @@ from __future__ import annotations
 import functools
 import math
 import os.path
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from aigc_jax.cli.arguments import Sample
 from aigc_jax.cli.common import read_rows
 from aigc_jax.data.files import parse_json, regular_file, unreadable, visible
 from aigc_jax.data.tokenizer import Tokenizer, read_tokenizer
-from aigc_jax.inference.constrained import Ruled, Weights, pair_look_ahead, with_rule
+from aigc_jax.inference.constrained import Ruled, Weights, pair_look_ahead, with_host_rule, with_rule
 from aigc_jax.rules.bytes import first_violation, intersection
+from aigc_jax.rules.grammar import grammar
 from aigc_jax.rules.lift import lift, need_after
+from aigc_jax.rules.on_host import grammar_on_host, schema_on_host
 from aigc_jax.rules.regex import regex
 from aigc_jax.rules.schema import limits, schema
 from aigc_jax.rules.statements import statements
@@ -23,40 +27,72 @@ from aigc_jax.rules.words import forbid, require
 from aigc_jax.samplers.decoding import Decoding
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import Experiment, UsageError, Variables
-from aigc_jax.types.rules import NEVER, Automaton, TokenAutomaton
+from aigc_jax.types.rules import NEVER, Automaton, HostRule, TokenAutomaton
 
 _NEUTRAL = Decoding()
 
 _MAX_BYTES = 2**20
-"""Size limit of a schema."""
+"""Size limit of a schema or grammar."""
+
+OnHost = Callable[[Sequence[bytes], int], HostRule]
+"""``(vocabulary, end) -> rule``."""
 
 
-def rule_of(arguments: Sample) -> Automaton | None:
+def rule_of(arguments: Sample) -> Automaton | OnHost | None:
     """The rule of all options together; None without one."""
-    parts = list[Automaton]()
-    if arguments.regex is not None:
-        parts.append(regex(arguments.regex))
-    if arguments.schema is not None:
-        definition = _read_schema(arguments.schema)
-        parts.append(schema(definition))
-        if found := limits(definition):
-            print(f"the schema leaves open, and so has: {'; '.join(found)}")
-    if arguments.forbid is not None:
-        parts.append(forbid(_words(arguments.forbid)))
-    if arguments.require is not None:
-        parts.append(require(_words(arguments.require)))
-    if arguments.statements is not None:
-        parts.append(statements(row["text"] for row in read_rows(arguments.statements, "text")))
+    if arguments.on_host:
+        return _on_host(arguments)
     if arguments.exact < 1:
         raise UsageError(f"expected --exact 1 or more, got {arguments.exact}: 16 is usual")
     if arguments.advice is not None and not 0 < arguments.advice < math.inf:
         raise UsageError(f"expected --advice above 0, got {arguments.advice:g}: 4 nats is usual")
+    if arguments.depth is not None and arguments.schema is None and arguments.grammar is None:
+        raise UsageError("got --depth without --schema or --grammar: add one of them")
+    parts = _parts(arguments)
     if not parts:
         if arguments.exact > 1 or arguments.look_ahead or arguments.advice is not None:
             option = "--exact" if arguments.exact > 1 else "--look-ahead" if arguments.look_ahead else "--advice"
-            raise UsageError(f"got {option} without a rule: add --regex, --schema, --forbid, --require or --statements")
+            raise UsageError(
+                f"got {option} without a rule: add --regex, --schema, --grammar, --forbid, --require or --statements"
+            )
         return None
     return functools.reduce(intersection, parts)
+
+
+def _parts(arguments: Sample) -> list[Automaton]:
+    """The rule of each option."""
+    found = list[Automaton]()
+    if arguments.regex is not None:
+        found.append(regex(arguments.regex))
+    if arguments.schema is not None:
+        definition = _read_schema(arguments.schema)
+        found.append(schema(definition, depth=arguments.depth))
+        if bounds := limits(definition, depth=arguments.depth):
+            print(f"the schema leaves open, and so has: {'; '.join(bounds)}")
+    if arguments.grammar is not None:
+        found.append(grammar(_read(arguments.grammar, "a grammar"), depth=arguments.depth))
+    if arguments.forbid is not None:
+        found.append(forbid(_words(arguments.forbid)))
+    if arguments.require is not None:
+        found.append(require(_words(arguments.require)))
+    if arguments.statements is not None:
+        found.append(statements(row["text"] for row in read_rows(arguments.statements, "text")))
+    return found
+
+
+def _on_host(arguments: Sample) -> OnHost:
+    """One schema or grammar, to any depth."""
+    given = {**names_of_rule(arguments), "depth": arguments.depth}
+    others = [name for name, value in given.items() if value is not None and name not in ("schema", "grammar")]
+    if others:
+        option = "--" + others[0].replace("_", "-")
+        raise UsageError(f"got --on-host and {option}, which it does not know: leave one of them out")
+    if (arguments.schema is None) == (arguments.grammar is None):
+        raise UsageError("expected --on-host with one of --schema and --grammar: pass one")
+    if arguments.schema is not None:
+        return functools.partial(schema_on_host, _read_schema(arguments.schema))
+    assert arguments.grammar is not None
+    return functools.partial(grammar_on_host, _read(arguments.grammar, "a grammar"))
 
 
 def names_of_rule(arguments: Sample) -> dict[str, object]:
@@ -64,6 +100,7 @@ def names_of_rule(arguments: Sample) -> dict[str, object]:
     given = {
         "regex": arguments.regex,
         "schema": arguments.schema and arguments.schema.stem,
+        "grammar": arguments.grammar and arguments.grammar.stem,
         "forbid": arguments.forbid,
         "require": arguments.require,
         "statements": arguments.statements and arguments.statements.stem,
@@ -76,7 +113,7 @@ def names_of_rule(arguments: Sample) -> dict[str, object]:
 
 def ruled(
     arguments: Sample,
-    rule: Automaton,
+    rule: Automaton | OnHost,
     experiment: Experiment,
     config: TrainConfig,
     variables: Variables,
@@ -87,6 +124,11 @@ def ruled(
     if not isinstance(sampling, Decoding) or not definition:
         raise UsageError(f"got a rule of text, but this run makes {experiment.modality.name}: leave the option out")
     tokenizer = read_tokenizer(definition)
+    if not isinstance(rule, Automaton):
+        found = rule(tokenizer.vocabulary, tokenizer.boundary)
+        for prompt in prompts:
+            _check_on_host(prompt, found, tokenizer)
+        return with_host_rule(experiment, found)
     automaton = lift(rule, tokenizer.vocabulary)
     if automaton.length >= NEVER:
         raise UsageError(f"the tokens of this run ({tokenizer.name}) spell no text of the rule: change the rule")
@@ -109,6 +151,12 @@ def weights_line(found: Weights) -> str:
     )
 
 
+def whole_line(rule: HostRule, samples: Sequence[np.ndarray]) -> str:
+    """One line on how many samples of a rule on the host are whole texts; the first token of each is none of them."""
+    num = sum(rule.is_whole(row[1:][row[1:] >= 0]) for row in samples)
+    return f"{num} of {len(samples)} texts are whole, the others are beginnings: --length, or --depth, finishes more"
+
+
 def _words(given: str) -> list[str]:
     """Words separated by commas, or those of a file."""
     # Of a long list `Path.is_file` fails: it is no name of a file.
@@ -118,14 +166,22 @@ def _words(given: str) -> list[str]:
 
 
 def _read_schema(path: Path) -> Any:
+    content = _read(path, "a JSON schema")
+    try:
+        return parse_json(content)
+    except ValueError as error:
+        raise unreadable(path, error, "name a file with a JSON schema") from error
+
+
+def _read(path: Path, kind: str) -> str:
     try:
         with regular_file(path) as file:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise ValueError(f"larger than {_MAX_BYTES >> 20} MiB")
-        return parse_json(content.decode())
+        return content.decode()
     except (OSError, ValueError) as error:
-        raise unreadable(path, error, "name a file with a JSON schema") from error
+        raise unreadable(path, error, f"name a file with {kind}") from error
 
 
 def _check_prompts(
@@ -144,6 +200,14 @@ def _check_prompts(
             raise UsageError(f"no text of the rule goes on from the prompt {visible(prompt[:40])!r}: change either")
         if need > length:
             raise UsageError(f"the rule needs {need} tokens, got --length {length}: set --length {need} or more")
+
+
+def _check_on_host(prompt: str, rule: HostRule, tokenizer: Tokenizer) -> None:
+    tokens = tokenizer.encode(prompt)
+    for place, token in enumerate(tokens):
+        if not rule.masks(tokens[None, :place])[0, token]:
+            at = len(tokenizer.decode(tokens[:place]))
+            raise UsageError(f"the prompt breaks the rule after {at} characters: change either")
 
 
 def _check_exact(sampling: Decoding) -> None:

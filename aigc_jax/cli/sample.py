@@ -20,7 +20,7 @@ from aigc_jax.cli.common import (
     read_rows,
     with_prompts,
 )
-from aigc_jax.cli.rules import names_of_rule, rule_of, ruled, weights_line
+from aigc_jax.cli.rules import names_of_rule, rule_of, ruled, weights_line, whole_line
 from aigc_jax.inference.constrained import weights_of
 from aigc_jax.inference.experts import with_experts
 from aigc_jax.inference.sampling import SampleBlocksFn, make_sample_fn
@@ -64,11 +64,17 @@ def sample(arguments: Sample) -> int:
     draw = make_sample_fn(experiment, variables, arguments.seed)
     if judge is not None:
         return write_kept(arguments, judge, draw, experiment, number, write=writers[suffix], out=out, names=names)
-    writers[suffix](out, _blocks(draw, experiment.modality, ids, num), ids, num=num, names=names)
+    drawn = list[np.ndarray]()
+    blocks = _blocks(draw, experiment.modality, ids, num)
+    if found is not None and found.on_host is not None:
+        blocks = drawn = list(blocks)
+    writers[suffix](out, blocks, ids, num=num, names=names)
     of = "" if number is None else f" of class {number} ({names[number]})"
     print(f"wrote {num} samples{of} to {out}")
     if found is not None and found.weigh is not None:
         print(weights_line(weights_of(found, variables, arguments.seed, ids)))
+    if found is not None and found.on_host is not None:
+        print(whole_line(found.on_host, [row for block in drawn for row in block]))
     return 0
 
 

@@ -15,9 +15,9 @@ from jaxtyping import Array
 from aigc_jax.inference.sampling import BLOCK, sample_key
 from aigc_jax.rng import example_keys, split_by_name
 from aigc_jax.rules.look_ahead import look_ahead as table_of_look_ahead
-from aigc_jax.samplers.constrain import constrained, log_allowed
-from aigc_jax.types import Condition, Experiment, UsageError, Variables
-from aigc_jax.types.rules import TokenAutomaton
+from aigc_jax.samplers.constrain import constrained, log_allowed, masked_on_host
+from aigc_jax.types import Condition, Experiment, Sequences, UsageError, Variables
+from aigc_jax.types.rules import HostRule, TokenAutomaton
 
 
 class Ruled(NamedTuple):
@@ -26,10 +26,12 @@ class Ruled(NamedTuple):
     Attributes:
         experiment: with the sampler.
         weigh: ``(variables, key, num, condition) -> log weights [N, num]`` of all candidates; None for one each.
+        on_host: the rule, where it is asked on the host and texts may be unfinished.
     """
 
     experiment: Experiment
     weigh: Callable[[Variables, Array, int, Condition], Array] | None
+    on_host: HostRule | None = None
 
 
 def with_rule(
@@ -55,9 +57,8 @@ def with_rule(
     Reference:
         Rubin, "Using the SIR Algorithm to Simulate Posterior Distributions", 1988 (sampling, importance resampling).
     """
-    algorithm, sequences, logits = experiment.algorithm, experiment.algorithm.sequences, experiment.algorithm.logits
-    if sequences is None:
-        raise UsageError(f"got a rule of text, but this run makes {experiment.modality.name}: leave the option out")
+    algorithm, logits = experiment.algorithm, experiment.algorithm.logits
+    sequences = _sequences(experiment)
     if num_candidates > 1 and (logits is None or temperature == 0):
         why = "the likeliest token is no draw" if logits is not None else "experts have no logits of one model"
         raise UsageError(f"got --exact {num_candidates}, but {why}: leave it out")
@@ -93,6 +94,23 @@ def with_rule(
 
     weigh = None if num_candidates == 1 else lambda *given: candidates(*given)[1]
     return Ruled(experiment._replace(algorithm=algorithm._replace(sample=sample)), weigh)
+
+
+def with_host_rule(experiment: Experiment, rule: HostRule) -> Ruled:
+    """An experiment that samples texts of a rule on the host, or beginnings of them where the length is not enough."""
+    sequences = _sequences(experiment)
+
+    def sample(variables: Variables, key: Array, num_samples: int, condition: Condition) -> Array:
+        obeying = functools.partial(masked_on_host, rule=rule)
+        return sequences.draw(sequences.model(variables), example_keys(key, num_samples), condition, obeying)
+
+    return Ruled(experiment._replace(algorithm=experiment.algorithm._replace(sample=sample)), None, rule)
+
+
+def _sequences(experiment: Experiment) -> Sequences:
+    if experiment.algorithm.sequences is None:
+        raise UsageError(f"got a rule of text, but this run makes {experiment.modality.name}: leave the option out")
+    return experiment.algorithm.sequences
 
 
 def pair_look_ahead(

@@ -30,6 +30,9 @@ _MAX_CHARACTERS = 2**20
 _PLAIN = r'[^"\\\x00-\x1f]'
 _CHARACTER = rf'(?:{_PLAIN}|\\["\\bfnrt])'
 _NUMBER = rf"-?(?:0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})(?:\.[0-9]{{1,{MAX_DIGITS}}})?"
+_NOTHING = r"[^\x00-\U0010ffff]"
+"""No text: of a part that has contained itself as often as it may."""
+
 _NOTES = {"$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "default", "examples"}
 _VALUES = {
     "object": dict,
@@ -51,7 +54,7 @@ _TYPES = {
 }
 
 
-def schema(definition: Any) -> Automaton:
+def schema(definition: Any, *, depth: int | None = None) -> Automaton:
     """The automaton of the JSON texts that a schema allows, written as ``json.dumps`` does.
 
     Properties come in the order of the schema, and no others. A string without ``maxLength`` has up to 32 characters,
@@ -63,10 +66,11 @@ def schema(definition: Any) -> Automaton:
             ``#/$defs/NAME``; ``properties``, ``required``; ``items``, ``minItems``, ``maxItems``; ``minLength``,
             ``maxLength``, ``pattern`` between ``^`` and ``$``; ``minimum``, ``maximum`` and their exclusive forms of
             integers.
+        depth: how often a part may contain itself, 0 to 32; None refuses one that does.
 
     Raises:
         UsageError: another keyword, also next to ``$ref``, ``const``, ``enum``, ``anyOf`` or ``oneOf``, a schema that
-            contains itself, or one of too many states.
+            contains itself while no depth is given, or one of too many states.
 
     Reference:
         Wright et al., "JSON Schema: A Media Type for Describing JSON Documents", draft 2020-12.
@@ -76,12 +80,14 @@ def schema(definition: Any) -> Automaton:
     >>> [accepts(rule, text) for text in (b'{"age": 42}', b'{"age": 121}', b"{}")]
     [True, False, True]
     """
-    return regex(_Patterns(definition).of(definition, "#", ()))
+    if depth is not None and not 0 <= depth <= MAX_DEPTH:
+        raise UsageError(f"expected a depth from 0 to {MAX_DEPTH}, got {depth}: 4 is usual")
+    return regex(_Patterns(definition, depth).of(definition, "#", ()))
 
 
-def limits(definition: Any) -> list[str]:
+def limits(definition: Any, *, depth: int | None = None) -> list[str]:
     """The limits that :func:`schema` sets where a schema has none, in words."""
-    patterns = _Patterns(definition)
+    patterns = _Patterns(definition, depth)
     patterns.of(definition, "#", ())
     return sorted(patterns.limits)
 
@@ -89,8 +95,8 @@ def limits(definition: Any) -> list[str]:
 class _Patterns:
     """Regular expressions of the parts of one schema."""
 
-    def __init__(self, root: Any) -> None:
-        self.root = root
+    def __init__(self, root: Any, depth: int | None) -> None:
+        self.root, self.depth = root, depth
         self.limits, self.size = set[str](), 0
 
     def of(self, part: Any, where: str, inside: tuple[str, ...]) -> str:
@@ -108,10 +114,7 @@ class _Patterns:
                 values = {"type"} if word in ("const", "enum") else set[str]()
                 _check_words(part, {word} | values, where, f"next to {word}")
         if "$ref" in part:
-            name = part["$ref"]
-            if name in inside or len(inside) >= MAX_DEPTH:
-                raise _error(where, f"contains itself by {name!r}, to no stated depth: write the depth out")
-            return self.of(self._referred(name, where), str(name), (*inside, str(name)))
+            return self._referred(part["$ref"], where, inside)
         if "const" in part:
             return _value(part["const"], part, where)
         if "enum" in part:
@@ -128,7 +131,13 @@ class _Patterns:
         _check_words(part, _TYPES[kind] | {"type"}, where, f"of a type {kind}")
         return getattr(self, f"_{kind}")(part, where, inside)
 
-    def _referred(self, name: Any, where: str) -> Any:
+    def _referred(self, name: Any, where: str, inside: tuple[str, ...]) -> str:
+        again = inside.count(name)
+        if again and self.depth is None:
+            how = "set --depth 4 to allow that four times, or --on-host for any depth, but without a promised end"
+            raise _error(where, f"contains itself by {name!r}: {how}")
+        if again > (self.depth or 0):
+            return _NOTHING
         found = self.root
         if not isinstance(name, str) or not name.startswith("#/"):
             raise _error(where, f"refers to {name!r}: references are of this schema, #/$defs/NAME")
@@ -136,7 +145,7 @@ class _Patterns:
             if not isinstance(found, Mapping) or step not in found:
                 raise _error(where, f"refers to {name!r}, which is not there: define it")
             found = found[step]
-        return found
+        return self.of(found, name, (*inside, name))
 
     def _object(self, part: Mapping[str, Any], where: str, inside: tuple[str, ...]) -> str:
         properties, required = part.get("properties", {}), part.get("required", [])

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from aigc_jax.types import PyTree, SequenceModel
-from aigc_jax.types.rules import NEVER, TokenAutomaton
+from aigc_jax.types.rules import NEVER, HostRule, TokenAutomaton
 
 MAX_TABLE = 2**22
 """Largest table of states and tokens; beyond it, kinds of tokens are looked up in a second step."""
@@ -81,6 +81,47 @@ def constrained(
 
     def select(progress: _Progress, rows: Array) -> _Progress:
         return _Progress(model.select(progress.cache, rows), progress.state[rows], progress.room[rows])
+
+    return SequenceModel(prefill, extend, select)
+
+
+class _Written(NamedTuple):
+    """The tokens of each sample so far, beside the model's own cache."""
+
+    cache: PyTree
+    tokens: Int[Array, "batch size"]
+    num: Int[Array, " batch"]
+
+
+def masked_on_host(model: SequenceModel, rule: HostRule) -> SequenceModel:
+    """A model whose samples begin like a text of a rule, which is asked on the host before each token.
+
+    It is slower than :func:`constrained`, and a sample may run out of its length before its text is whole.
+
+    Args:
+        model: the model. The first token of a prompt is no part of the text.
+        rule: the rule.
+    """
+
+    def masked(found: tuple[Array, PyTree], tokens: Array, num: Array) -> tuple[Array, _Written]:
+        logits, cache = found
+        shape = jax.ShapeDtypeStruct(logits.shape, jnp.bool_)
+        is_allowed = jax.pure_callback(rule.masks, shape, tokens, vmap_method="sequential")
+        finite = jnp.nan_to_num(logits, nan=_LOWEST, posinf=-_LOWEST, neginf=_LOWEST)
+        return jnp.where(is_allowed, finite, -jnp.inf), _Written(cache, tokens, num)
+
+    def prefill(prompt: Array, size: int) -> tuple[Array, _Written]:
+        tokens = jnp.pad(prompt[:, 1:], ((0, 0), (0, size - prompt.shape[1])), constant_values=-1)
+        return masked(model.prefill(prompt, size), tokens, jnp.sum(prompt[:, 1:] >= 0, axis=1))
+
+    def extend(written: _Written, token: Array) -> tuple[Array, _Written]:
+        # The token of a sample that is over is 0, and is not looked at.
+        rows, place = jnp.arange(len(token)), jnp.minimum(written.num, written.tokens.shape[1] - 1)
+        tokens = written.tokens.at[rows, place].set(token)
+        return masked(model.extend(written.cache, token), tokens, written.num + 1)
+
+    def select(written: _Written, rows: Array) -> _Written:
+        return _Written(model.select(written.cache, rows), written.tokens[rows], written.num[rows])
 
     return SequenceModel(prefill, extend, select)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,18 @@ class TokenAutomaton(NamedTuple):
     def length(self) -> int:
         """Fewest tokens of an allowed text; :data:`NEVER` where the vocabulary spells none."""
         return 0 if self.accepts[self.start] else int(self.need[self.start].min()) + 1
+
+
+class HostRule(NamedTuple):
+    """A rule of texts that no automaton holds, asked on the host.
+
+    Attributes:
+        masks: ``tokens so far [B, L], padded by -1 -> which may come next, bool [B, V]``, at least one of each row.
+        is_whole: ``tokens [n] -> whether they spell a text of the rule``.
+    """
+
+    masks: Callable[[Int[np.ndarray, "batch length"]], Bool[np.ndarray, "batch vocab"]]
+    is_whole: Callable[[Int[np.ndarray, " n"]], bool]
 
 
 class Level(NamedTuple):

@@ -56,9 +56,29 @@ def test_sample_of_a_schema(trained_run, tmp_path):
     assert cli.main(["sample", str(trained_run("gpt_docs")), "--schema", str(tmp_path / "schema.json")]) == 2
 
 
+def test_sample_of_a_grammar_is_that_on_the_host(trained_run, tmp_path, capsys):
+    (tmp_path / "sum.lark").write_text('start: "1" | start "+" "1" | "(" start ")"\n')
+    rule = ["--grammar", str(tmp_path / "sum.lark")]
+    deep = drawn(trained_run("gpt_docs"), tmp_path / "a.jsonl", *rule, "--depth", "3")
+    assert all(set(text) <= set("1+()") and isinstance(eval(text), int) for text in deep)
+    capsys.readouterr()
+    free = drawn(trained_run("gpt_docs"), tmp_path / "b.jsonl", *rule, "--on-host")
+    num = int(re.search(r"(\d+) of 20 texts are whole", capsys.readouterr().out)[1])
+    assert sum(text.count("(") == text.count(")") and text[-1] in "1)" for text in free) == num
+    # Where depth and length are enough, both draw the same.
+    (tmp_path / "one.lark").write_text('start: "1" | "2+" "3"\n')
+    rule = ["--grammar", str(tmp_path / "one.lark")]
+    own = drawn(trained_run("gpt_docs"), tmp_path / "c.jsonl", *rule)
+    assert drawn(trained_run("gpt_docs"), tmp_path / "d.jsonl", *rule, "--on-host") == own
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["--depth", "2", "--regex", "a"], "--depth without --schema or --grammar"),
+        (["--on-host", "--regex", "a"], "--on-host and --regex"),
+        (["--on-host"], "one of --schema and --grammar"),
+        (["--grammar", "nowhere.lark"], "nowhere.lark"),
         (["--regex", "("], "is broken"),
         (["--regex", "a", "--require", "bee"], "no text at all"),
         (["--regex", "a{30}"], "needs 30 tokens, got --length 24"),

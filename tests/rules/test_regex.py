@@ -3,11 +3,14 @@
 import itertools
 import re
 
+import numpy as np
 import pytest
 
 from aigc_jax.rules.bytes import accepts
+from aigc_jax.rules.lift import lift
 from aigc_jax.rules.regex import regex
 from aigc_jax.types import UsageError
+from benchmarks import rules as benchmark
 
 PATTERNS = {
     # Patterns of which a released package lost strings.
@@ -46,6 +49,26 @@ def test_regex_allows_what_re_matches(pattern):
         for letters in itertools.product(PATTERNS[pattern], repeat=length):
             text = "".join(letters)
             assert accepts(automaton, text.encode()) == bool(compiled.fullmatch(text)), text
+
+
+@pytest.mark.parametrize("pattern", benchmark.PATTERNS)
+def test_regex_of_practice_is_that_of_re(pattern, rng):
+    """Texts drawn from the automaton, and the same with one character more, less or exchanged."""
+    automaton, compiled = regex(pattern), re.compile(pattern, re.ASCII)
+    lifted = lift(automaton, [bytes([byte]) for byte in range(256)])
+    for _ in range(10):
+        state, text = lifted.start, b""
+        while not (lifted.accepts[state] and (rng.random() < 0.1 or lifted.need[state].min() > 400)):
+            left = lifted.need[state, lifted.kinds]
+            # Long texts go straight to their end.
+            byte = int(rng.choice(np.flatnonzero(left < 2**30 if len(text) < 40 else left == left.min())))
+            state, text = lifted.next[state, lifted.kinds[byte]], text + bytes([byte])
+        assert compiled.fullmatch(text.decode()), text
+        place, other = int(rng.integers(len(text.decode()) + 1)), rng.choice([*"a0 .,\n(é"])
+        for changed in (text.decode()[:place] + other, text.decode()[:place]):
+            for rest in (text.decode()[place:], text.decode()[place + 1 :]):
+                expected = bool(compiled.fullmatch(changed + rest))
+                assert accepts(automaton, (changed + rest).encode()) == expected, changed + rest
 
 
 def test_regex_of_other_scripts_is_that_of_re(rng):
