@@ -50,9 +50,17 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     if config.getoption("--thorough"):
-        config.add_cleanup(install_import_hook("aigc_jax", "beartype.beartype").uninstall)
+        config.add_cleanup(install_import_hook("aigc_jax", "tests.conftest.checked_types").uninstall)
     else:
         os.environ["XLA_FLAGS"] += QUICK
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # of subprocesses, which no fixture reaches
+
+
+def checked_types(function):
+    """Check annotations as a type checker reads them: an integer is a float too."""
+    from beartype import BeartypeConf, beartype
+
+    return beartype(conf=BeartypeConf(is_pep484_tower=True))(function)
 
 
 @pytest.hookimpl(hookwrapper=True)
