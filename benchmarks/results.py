@@ -6,6 +6,7 @@ python -m benchmarks.results curves runs/flow_digits --out docs/results/fd_evalu
 python -m benchmarks.results interpolation --out runs/interpolation --plots docs/results
 python -m benchmarks.results sentiment --out runs/sentiment
 python -m benchmarks.results facts --out runs/facts
+python -m benchmarks.results answers --out runs/answers
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import sys
 from collections.abc import Sequence
 
 from aigc_jax.types import UsageError
-from benchmarks import curves, facts, interpolation, planted, sentiment
+from benchmarks import answers, curves, facts, interpolation, planted, sentiment
 from tests.oracles import closed_forms, orders
 
-COMMANDS = (orders, closed_forms, curves, interpolation, planted, sentiment, facts)
+COMMANDS = (orders, closed_forms, curves, interpolation, planted, sentiment, facts, answers)
 """Modules with a function ``register(commands)`` that adds a parser whose default ``run`` takes the arguments."""
 
 

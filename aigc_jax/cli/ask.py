@@ -41,6 +41,9 @@ from aigc_jax.types import Experiment, UsageError, Variables
 MIN_QUESTIONS = 40
 """Half of the questions calibrate: fewer say nothing."""
 
+_BLOCK = 256
+"""Questions that are compared with all statements at a time."""
+
 MAX_SCORED = 1_000_000
 """Most pairs of a question and a candidate."""
 
@@ -178,8 +181,10 @@ def _retrieved(prompts: Sequence[str], known: Sequence[str], num: int) -> list[s
 
     words = TfidfVectorizer(token_pattern=r"\S+")
     table = words.fit_transform(known)
-    similarity = (words.transform(prompts) @ table.T).toarray()
-    nearest = np.argsort(similarity, axis=1, kind="stable")[:, -num:]
+    asked, nearest = words.transform(prompts), list[np.ndarray]()
+    for first in range(0, len(prompts), _BLOCK):
+        similarity = (asked[first : first + _BLOCK] @ table.T).toarray()
+        nearest.extend(np.argsort(similarity, axis=1, kind="stable")[:, -num:])
     return ["\n".join([*[str(known[i]) for i in row], prompt]) for row, prompt in zip(nearest, prompts, strict=True)]
 
 

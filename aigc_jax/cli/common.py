@@ -99,14 +99,17 @@ def answerer(
 
 
 def read_rows(path: Path, name: str) -> list[dict[str, Any]]:
-    """Rows of a .jsonl file, each an object with a text ``name``; of another file its lines are these texts."""
+    r"""Rows of a .jsonl file, each an object with a text ``name``; of another file its lines are these texts.
+
+    In a line ``\n`` is a line break and ``\\`` a backslash; see :func:`one_line`.
+    """
     advice = f"write one {name} a line, or objects with an entry {name} in a .jsonl file"
     # Not by str.splitlines: JSON may hold other separators, as U+2028, within a text.
     content = read_text(path, advice=advice).removeprefix("\ufeff").split("\n")
     lines = [line.removesuffix("\r") for line in content if line.strip()]
     is_json = path.suffix == ".jsonl"
     try:
-        rows = [parse_json(line) if is_json else {name: line.replace("\\n", "\n")} for line in lines]
+        rows = [parse_json(line) if is_json else {name: _of_line(line)} for line in lines]
         for number, row in enumerate(rows, 1):
             if not isinstance(row, dict) or not isinstance(row.get(name), str) or not row[name]:
                 raise ValueError(f"line {number} has no entry {name}")
@@ -115,6 +118,15 @@ def read_rows(path: Path, name: str) -> list[dict[str, Any]]:
     except ValueError as error:
         raise unreadable(path, error, advice) from error
     return rows
+
+
+def one_line(text: str) -> str:
+    """A text as a line of a file that :func:`read_rows` reads."""
+    return text.replace("\\", r"\\").replace("\n", r"\n")
+
+
+def _of_line(line: str) -> str:
+    return re.sub(r"\\([n\\])", lambda found: "\n" if found[1] == "n" else "\\", line)
 
 
 def condition_number(experiment: Experiment, condition: str | None, option: str = "--condition") -> int | None:

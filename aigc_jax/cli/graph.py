@@ -6,13 +6,13 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from aigc_jax.cli.arguments import Graph
-from aigc_jax.cli.common import read_rows
+from aigc_jax.cli.common import one_line, read_rows
 from aigc_jax.data.files import read_text, visible, write_text
 from aigc_jax.data.graph import FIELDS, Statement, read_graph, statements_of
 from aigc_jax.rules.clauses import parse_rules
@@ -32,11 +32,12 @@ def graph(arguments: Graph) -> int:
     if arguments.rules is not None:
         rules = parse_rules(read_text(arguments.rules, advice="name a file with one rule a line"))
     closed = closure(stated, rules)
-    triples = list(closed.triples())
+    rounds = _rounds(closed)
+    triples = list(rounds)
     statements = statements_of(triples, _templates(arguments.templates, closed.relations))
-    print("\n".join(_summary(arguments.file, closed, triples, statements)))
+    print("\n".join(_summary(arguments.file, closed, rounds, statements)))
     if arguments.out is not None:
-        _write(arguments, closed, statements)
+        _write(arguments, rounds, statements)
     return 0
 
 
@@ -53,18 +54,27 @@ def _templates(path: Path | None, relations: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _summary(path: Path, closed: Closure, triples: Sequence[Triple], statements: Sequence[Statement]) -> list[str]:
+def _rounds(closed: Closure) -> dict[Triple, int]:
+    """The round of each triple: 1 of those that are stated."""
+    found = dict[Triple, int]()
+    for relation, (subjects, objects), rounds in closed.arrays():
+        for subject, object_, round_ in zip(subjects, objects, rounds, strict=True):
+            found[Triple(closed.names[int(subject)], relation, closed.names[int(object_)])] = int(round_)
+    return found
+
+
+def _summary(path: Path, closed: Closure, rounds: Mapping[Triple, int], statements: Sequence[Statement]) -> list[str]:
     """A few lines on a graph."""
     head = f"{visible(path.name)}: {closed.num_stated} triples of {len(closed.names)} names"
     lines = [head + (f", {closed.num_derived} more follow" if closed.num_derived else "")]
     lines.append(
         f"{'relation':30}  {'stated':>8}  {'derived':>8}  {'subjects':>8}  {'objects':>8}  most objects of one"
     )
-    count = Counter(each.relation for each in triples)
+    count = Counter(each.relation for each in rounds)
     for relation, num in count.most_common(NUM_SHOWN):
-        own = [each for each in triples if each.relation == relation]
+        own = [each for each in rounds if each.relation == relation]
         subjects = Counter(each.subject for each in own)
-        derived = sum(closed.is_derived(each) for each in own)
+        derived = sum(rounds[each] > 1 for each in own)
         objects = len({each.object for each in own})
         lines.append(
             f"{visible(relation)[:30]:30}  {num - derived:8}  {derived:8}  {len(subjects):8}  {objects:8}  "
@@ -76,7 +86,7 @@ def _summary(path: Path, closed: Closure, triples: Sequence[Triple], statements:
     lines.append(f"{len(prompts)} questions, {sum(num > 1 for num in prompts.values())} of several right answers")
     if closed.num_derived:
         # The longest derivation, the first of equals.
-        example = max(triples, key=closed.round_of)
+        example = max(rounds, key=rounds.__getitem__)
         lines.append("for example:")
         for step in closed.derivation(example):
             rule = "stated" if step.rule is None else f"by {step.rule.text}"
@@ -84,7 +94,7 @@ def _summary(path: Path, closed: Closure, triples: Sequence[Triple], statements:
     return lines
 
 
-def _write(arguments: Graph, closed: Closure, statements: Sequence[Statement]) -> None:
+def _write(arguments: Graph, rounds: Mapping[Triple, int], statements: Sequence[Statement]) -> None:
     """The statements, the questions and the triples."""
     out = arguments.out
     assert out is not None
@@ -99,8 +109,8 @@ def _write(arguments: Graph, closed: Closure, statements: Sequence[Statement]) -
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow([*FIELDS, "is_derived"])
-    writer.writerows([*each.triple, int(closed.is_derived(each.triple))] for each in statements)
-    write_text(out / "statements.txt", "".join(text + "\n" for text in known))
+    writer.writerows([*each.triple, int(rounds[each.triple] > 1)] for each in statements)
+    write_text(out / "statements.txt", "".join(one_line(text) + "\n" for text in known))
     write_text(out / "questions.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in questions))
     write_text(out / "triples.csv", table.getvalue())
     print(f"wrote {len(known)} statements and {len(questions)} questions to {visible(str(out))}")

@@ -21,8 +21,8 @@ ReadFn = Callable[[Array], Mapping[str, Array]]
 ExamplesFn = Callable[[PyTree, PyTree, Batch, Key], tuple[Array, Array]]
 """``(params, model_state, batch, key) -> (examples [B, ...], how much each counts [B])``: what a model makes."""
 
-MAX_NATS = 30.0
-"""A rule is at least as probable as exp of minus this: the loss of what a reader finds impossible is finite."""
+IMPOSSIBLE = 1000.0
+"""The loss in nats, without a gradient, of a rule that a reader's probabilities of 0 leave no assignment."""
 
 
 def semantic_loss(circuit: Circuit, log_probs: Mapping[str, Float[Array, "batch _"]]) -> Float[Array, " batch"]:
@@ -35,7 +35,7 @@ def semantic_loss(circuit: Circuit, log_probs: Mapping[str, Float[Array, "batch 
         log_probs: of the values of each attribute, log-softmax of a network's outputs.
 
     Returns:
-        One value per example, in [0, :data:`MAX_NATS`].
+        One value per example, >= 0; :data:`IMPOSSIBLE` where probabilities of 0 exclude the rule.
 
     Reference:
         Xu et al. 2018, definition 1 and equation 1, of attributes with any number of values.
@@ -46,7 +46,9 @@ def semantic_loss(circuit: Circuit, log_probs: Mapping[str, Float[Array, "batch 
     >>> semantic_loss(rule, dict.fromkeys("ab", jnp.log(jnp.array([[0.5, 0.5]])))).round(3)  # log 2
     Array([0.693], dtype=float32)
     """
-    return -jnp.maximum(log_wmc(circuit, weights_of(circuit, log_probs)), -MAX_NATS)
+    found = log_wmc(circuit, weights_of(circuit, log_probs))
+    # Not clipped: what is nearly impossible has the gradient that leads out of it.
+    return jnp.where(jnp.isfinite(found), jnp.maximum(-found, 0.0), IMPOSSIBLE)
 
 
 def semantic(circuit: Circuit, read_fn: ReadFn, examples_fn: ExamplesFn, *, weight: float) -> LossTransform:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aigc_jax.losses.semantic import MAX_NATS, semantic, semantic_loss
+from aigc_jax.losses.semantic import IMPOSSIBLE, semantic, semantic_loss
 from aigc_jax.rules.bytes import accepts
 from aigc_jax.rules.circuit import circuit, log_wmc, weights_of
 from aigc_jax.rules.formula import formula, is_true
@@ -105,10 +105,21 @@ def test_semantic_loss_is_that_of_the_paper():
     with np.errstate(divide="ignore"):
         logs = {name: jnp.log(jnp.stack([1 - own, own], axis=-1)) for name, own in zip(names, chances.T, strict=True)}
         ones = [chances[:, i] * np.delete(1 - chances, i, axis=1).prod(axis=1) for i in range(3)]
-        expected = np.minimum(-np.log(np.sum(ones, axis=0)), MAX_NATS)
+        expected = np.minimum(-np.log(np.sum(ones, axis=0)), IMPOSSIBLE)
     np.testing.assert_allclose(semantic_loss(rule, logs), expected, rtol=1e-5, atol=1e-6)
     gradient = jax.grad(lambda logs: semantic_loss(rule, logs).sum())(logs)
     assert all(np.isfinite(np.asarray(each)).all() for each in gradient.values())
+
+
+def test_semantic_loss_of_what_is_nearly_impossible_has_a_gradient():
+    rule = circuit(formula("a and b", {name: ("no", "yes") for name in "ab"}))
+
+    def loss(logit):
+        return semantic_loss(rule, {name: jax.nn.log_softmax(jnp.stack([-logit, logit], axis=-1)) for name in "ab"})[0]
+
+    # Of logits of -60, 2 * 120 nats; each of four logits by one.
+    np.testing.assert_allclose(loss(jnp.array([-60.0])), 240.0, rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(loss)(jnp.array([-60.0])), [-4.0], rtol=1e-6)
 
 
 def test_semantic_loss_is_added_with_its_weight_and_metric():
