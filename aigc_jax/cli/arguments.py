@@ -154,8 +154,11 @@ class Sample(Adjusted):
     rule: str | None = None
     """A condition on attributes that all samples obey, as "not (triangle and square)", see docs/control.md: others are
     left out."""
+    guard: tuple[Path, ...] | None = None
+    """Leave samples out that a guard of aigc-jax calibrate finds unreliable: RUN/guard.json, or the files that are
+    named."""
     budget: int = 50
-    """Under --rule, most candidates for each sample."""
+    """Under --rule and --guard, most candidates for each sample."""
     rule_guidance: float = 0.0
     """Draw towards samples that obey --rule, by so many times its gradient; needs --reader."""
     reader: Path | None = None
@@ -165,6 +168,29 @@ class Sample(Adjusted):
     out: Path | None = None
     """A .png grid, an .npz file or a folder of PNG files (of text .txt, .jsonl or .npz); None for a file in the run's
     samples folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibrate(Adjusted):
+    """Calibrate a filter of a run's samples: of those that sample --guard keeps at most --risk are unreliable."""
+
+    risk: float = 0.01
+    """The largest share of unreliable samples among those that are kept, in (0, 1)."""
+    confidence: float = 0.95
+    """Probability that the guarantee holds, over the draw of the labelled samples, in (0, 1)."""
+    detector: str | None = None
+    """Which detector of the run's report scores samples; None chooses the best on a part of the labelled samples."""
+    judge: str | None = None
+    """Who says which samples are unreliable: world, classifier, or a .csv file of rows id,0 and id,1 (1 for unreliable)
+    about samples id of --seed; None for the world, or else the classifier."""
+    num: int = 5000
+    """Number of samples to label; of a .csv file all that it names."""
+    condition: str | None = None
+    """Class of all samples, by name or number; None takes the classes in turn."""
+    seed: int = 1_000_000
+    """Which sequence of samples: sample --guard must draw another."""
+    out: Path | None = None
+    """The file of the guard; None for RUN/guard.json."""
 
 
 @dataclasses.dataclass(frozen=True)

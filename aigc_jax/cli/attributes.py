@@ -1,24 +1,15 @@
-"""Rules over attributes in ``aigc-jax sample``: guidance towards them, and the samples that obey."""
+"""Rules over attributes in ``aigc-jax sample``: their judge, and guidance towards them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
-import numpy as np
-
 from aigc_jax.cli.arguments import Sample
-from aigc_jax.cli.common import ids_of
-from aigc_jax.evaluation.attributes import RuleJudge, guarantee, rule_judge
-from aigc_jax.guards.acceptance import first_accepted
+from aigc_jax.evaluation.attributes import RuleJudge, rule_judge
 from aigc_jax.inference.reading import guided_by_rule, trained_reader
-from aigc_jax.inference.sampling import BLOCK, SampleBlocksFn
-from aigc_jax.progress import Progress
 from aigc_jax.rules.circuit import circuit
 from aigc_jax.rules.formula import formula
 from aigc_jax.runs import load_run
 from aigc_jax.train.config import TrainConfig
-from aigc_jax.types import Experiment, UsageError, WriteFn
+from aigc_jax.types import Experiment, UsageError
 
 
 def judge_of(arguments: Sample, experiment: Experiment, config: TrainConfig) -> RuleJudge | None:
@@ -28,8 +19,6 @@ def judge_of(arguments: Sample, experiment: Experiment, config: TrainConfig) -> 
             option = "--rule-guidance" if arguments.rule_guidance else "--reader"
             raise UsageError(f"got {option} without a rule: add --rule")
         return None
-    if arguments.budget < 1:
-        raise UsageError(f"expected --budget 1 or more, got {arguments.budget}: 50 is usual")
     if (arguments.rule_guidance == 0) != (arguments.reader is None):
         raise UsageError("expected --rule-guidance and --reader RUN together: pass both, or neither")
     return rule_judge(experiment, config, arguments.rule)
@@ -48,44 +37,6 @@ def guided(arguments: Sample, experiment: Experiment) -> Experiment:
     reader = trained_reader(other, variables)
     rule = circuit(formula(arguments.rule, reader.attributes, reader.groups))
     return guided_by_rule(experiment, reader, rule, arguments.rule_guidance)
-
-
-def write_kept(
-    arguments: Sample,
-    judge: RuleJudge,
-    draw: SampleBlocksFn,
-    experiment: Experiment,
-    condition: int | None,
-    *,
-    write: WriteFn,
-    out: Path,
-    names: Sequence[str],
-) -> int:
-    """Write the first samples that obey a rule; 1 where there are too few within the budget."""
-    num = arguments.num
-    ids = ids_of(experiment, condition, num * arguments.budget)
-    with Progress(num, "samples", "sample") as bar:
-
-        def candidates(start: int, size: int) -> np.ndarray:
-            chosen = None if ids is None else ids[start : start + size]
-            return experiment.modality.store(draw(start, chosen, size))
-
-        def accept(examples: np.ndarray) -> np.ndarray:
-            is_passed = judge.obeys(examples)
-            bar.update(int(is_passed.sum()))
-            return is_passed
-
-        found = first_accepted(candidates, accept, num, max_draws=num * arguments.budget, block_size=BLOCK)
-    share, low, high = found.acceptance
-    passed = f"{found.num_passed} of {found.num_drawn} candidates obey the rule ({share:.1%}, {low:.1%} to {high:.1%})"
-    if not len(found.places):
-        raise UsageError(f"{passed}: nothing is written; raise --budget {arguments.budget}, or change the rule")
-    write(out, [found.samples], None if ids is None else ids[found.places], num=len(found.places), names=names)
-    print(f"wrote {len(found.places)} samples to {out}\n{passed}\n{guarantee(judge, found)}")
-    if len(found.places) == num:
-        return 0
-    print(f"fewer than the {num} that --num asks for: raise --budget {arguments.budget}")
-    return 1
 
 
 def names_of_attributes(arguments: Sample) -> dict[str, object]:

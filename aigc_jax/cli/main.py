@@ -33,6 +33,7 @@ usage: aigc-jax COMMAND ...
   profile CONFIG    where the time of training goes: step, data, compilation, operations, memory; a trace
   compile CONFIG    compile for a TPU that is not there: does it fit, memory, collectives, operations
   sample RUN        draw samples from a run directory: a .png grid or an .npz file
+  calibrate RUN     make a guard: a filter that certifies how few of the samples that pass are unreliable
   edit RUN          change held-out images: in-painting, image-to-image
   evaluate RUN      measure how far a run can be relied on, and write its report
   evaluate --samples FILE|FOLDER --reference DATA     likewise, for samples of any origin
@@ -56,6 +57,7 @@ aigc-jax sample RUN --help those of a run's sampler. aigc-jax --version prints t
 
 COMMANDS = {
     "sample": ("sample", "Sample", "sample"),
+    "calibrate": ("calibrate", "Calibrate", "calibrate"),
     "edit": ("edit", "Edit", "edit"),
     "evaluate": ("evaluate", "Evaluate", "evaluate_run"),
     "evaluate --samples": ("evaluate_samples", "EvaluateSamples", "evaluate_given_samples"),

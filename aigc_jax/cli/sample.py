@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from aigc_jax.cli.arguments import Sample
-from aigc_jax.cli.attributes import guided, judge_of, names_of_attributes, write_kept
+from aigc_jax.cli.attributes import guided, judge_of, names_of_attributes
 from aigc_jax.cli.common import (
     condition_number,
     default_out,
@@ -20,12 +21,15 @@ from aigc_jax.cli.common import (
     read_rows,
     with_prompts,
 )
+from aigc_jax.cli.kept import filters_of, names_of_guards, write_kept
 from aigc_jax.cli.rules import names_of_rule, rule_of, ruled, weights_line, whole_line
+from aigc_jax.evaluation.calibrating import distribution
+from aigc_jax.evaluation.from_run import LoadedRun
 from aigc_jax.inference.constrained import weights_of
 from aigc_jax.inference.experts import with_experts
 from aigc_jax.inference.sampling import SampleBlocksFn, make_sample_fn
 from aigc_jax.progress import Progress
-from aigc_jax.runs import load_run
+from aigc_jax.runs import load_run, run_module
 from aigc_jax.train.config import TrainConfig
 from aigc_jax.types import Experiment, Modality, UsageError, Variables, WriteFn
 
@@ -38,6 +42,7 @@ def sample(arguments: Sample) -> int:
     if num < 1:
         raise UsageError(f"expected at least one sample, got {num}: pass --num 1 or more")
     experiment, config, variables = load(arguments)
+    own_variables = variables
     prompts, named = _prompts(arguments)
     # Experts are compared by the run's own conditions, which prompts replace.
     experiment, variables, mixed = _with_experts(arguments, experiment, config, variables)
@@ -46,24 +51,26 @@ def sample(arguments: Sample) -> int:
     rule = rule_of(arguments)
     found = None if rule is None else ruled(arguments, rule, experiment, config, variables, prompts)
     experiment = experiment if found is None else found.experiment
-    judge = judge_of(arguments, experiment, config)
+    filters = filters_of(arguments, judge_of(arguments, experiment, config), own_variables)
     experiment = guided(arguments, experiment)
     writers, names = experiment.modality.writers, names_of(experiment)
     suffix = _suffix(arguments.out, writers)
     number = condition_number(experiment, arguments.condition)
-    named = {
-        **named_class(number, names),
-        **named,
-        **mixed,
-        **names_of_rule(arguments),
-        **names_of_attributes(arguments),
-    }
+    # What changes the distribution of candidates, and what is only left out of it.
+    changes = {**named, **mixed, **names_of_rule(arguments)}
+    named = {**named_class(number, names), **changes, **names_of_attributes(arguments), **names_of_guards(arguments)}
     options = {"seed": arguments.seed, "num": num, **named, **arguments.overrides}
     out = arguments.out or default_out(arguments, "sample", options, suffix)
     ids = ids_of(experiment, number, num)
     draw = make_sample_fn(experiment, variables, arguments.seed)
-    if judge is not None:
-        return write_kept(arguments, judge, draw, experiment, number, write=writers[suffix], out=out, names=names)
+    if filters is not None:
+        build = run_module(arguments.run, arguments.config).build
+        loaded = LoadedRun(arguments.run, experiment, config, variables, build, arguments.seed)
+        settings = distribution(config, None if number is None else names[number]) | changes
+        if arguments.rule_guidance:
+            settings["rule_guidance"] = arguments.rule_guidance
+        to_write: Any = {"write": writers[suffix], "out": out, "names": names}
+        return write_kept(arguments, filters, draw, loaded, number, settings=settings, **to_write)
     drawn = list[np.ndarray]()
     blocks = _blocks(draw, experiment.modality, ids, num)
     if found is not None and found.on_host is not None:

@@ -93,7 +93,7 @@ def certify(
     record, initial, stored = read_record(run), read_initial(run), experiment.modality.store(samples)
     return Certificate(
         step=step,
-        weights=_weights_digest(variables),
+        weights=weights_digest(variables),
         seed=seed,
         settings=_settings(config) | ({} if initial is None else {"initial": initial.sha256}),
         data="" if record is None else record.fingerprint.checksum,
@@ -220,13 +220,13 @@ def _check(certificate: Certificate, shape: tuple[Any, ...]) -> None:
     checks = {
         "step": type(certificate.step) is int and 0 <= certificate.step < 10**18,
         "seed": type(certificate.seed) is int,
-        "weights": _is_digest(certificate.weights),
+        "weights": is_digest(certificate.weights),
         "data": isinstance(certificate.data, str),
         "settings": isinstance(certificate.settings, dict),
         "environment": isinstance(certificate.environment, dict)
         and all(isinstance(text, str) for text in certificate.environment.values()),
-        "digests": isinstance(certificate.digests, list) and all(map(_is_digest, certificate.digests)),
-        "stored": isinstance(certificate.stored, list) and all(map(_is_digest, certificate.stored)),
+        "digests": isinstance(certificate.digests, list) and all(map(is_digest, certificate.digests)),
+        "stored": isinstance(certificate.stored, list) and all(map(is_digest, certificate.stored)),
         "number of samples": 0 < num <= MAX_SAMPLES and shape[:1] == (num,) and len(certificate.stored) == num,
         "dtype": certificate.dtype in _DTYPES,
         "shape": all(type(size) is int and 0 < size < 2**31 for size in shape),
@@ -236,7 +236,8 @@ def _check(certificate: Certificate, shape: tuple[Any, ...]) -> None:
     check_seed(certificate.seed)
 
 
-def _is_digest(text: Any) -> bool:
+def is_digest(text: Any) -> bool:
+    """Whether a value of a file is a SHA-256 in hexadecimal digits."""
     return isinstance(text, str) and len(text) == 64 and set(text) <= set("0123456789abcdef")
 
 
@@ -266,7 +267,8 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
     return {name: value for name, value in flat.items() if name.partition(".")[0] not in _UNRELATED}
 
 
-def _weights_digest(variables: Variables) -> str:
+def weights_digest(variables: Variables) -> str:
+    """The SHA-256 of all weights, with their names, types and shapes."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree.leaves_with_path(variables):
         name = jax.tree_util.keystr(path, simple=True, separator="/")

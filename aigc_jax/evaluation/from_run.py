@@ -117,26 +117,36 @@ def evaluated_model(
         if other is not None:
             _check_shape(loaded, other)
     sampler = compile_sampler(experiment)
-    sample_fn = sampler(variables, seed)
+    model = scored_model(loaded, sampler=sampler, denoiser=denoiser)
     transformed = None if algorithm.latents is None else compile_transformed_sampler(experiment, variables, seed)
-    has_trajectories = algorithm.denoising is not None and algorithm.denoising.num_steps > 1
-    if not has_trajectories:
+    if model.trace_fn is None:
         left_out["trajectory_variance"] = "not available for single-step models or samplers without an observer"
-    return EvaluatedModel(
-        sample_fn=sample_fn,
-        num_classes=experiment.num_conditions,
-        modality=experiment.modality,
-        withheld=() if experiment.world is None else experiment.world.withheld,
-        replications=list(_replications(loaded, sample_fn)),
+    return model._replace(
+        replications=list(_replications(loaded, model.sample_fn)),
         paired_variants=list(_paired_variants(loaded, sampler, transformed, partner, left_out)),
-        detectors=_detectors(loaded, denoiser),
-        trace_fn=make_trajectory_fn(experiment, variables, seed) if has_trajectories else None,
         latent_changes=None if algorithm.latents is None else make_change_fn(experiment, variables, seed),
         sweeps=list(_sweeps(loaded, transformed, left_out)),
-        sampling=loaded.sampling,
         reconstruct=None if algorithm.autoencoder is None else make_reconstruct_fn(experiment, variables),
         token_nll=None if algorithm.logits is None else make_token_nll_fn(experiment, variables),
         left_out=left_out,
+    )
+
+
+def scored_model(
+    loaded: LoadedRun, *, sampler: CompiledSampler | None = None, denoiser: LoadedRun | None = None
+) -> EvaluatedModel:
+    """The samples of a run and their detectors, without the variants that a report compares them with."""
+    experiment, variables, seed = loaded.experiment, loaded.variables, loaded.seed
+    denoising = experiment.algorithm.denoising
+    has_trajectories = denoising is not None and denoising.num_steps > 1
+    return EvaluatedModel(
+        sample_fn=(sampler or compile_sampler(experiment))(variables, seed),
+        num_classes=experiment.num_conditions,
+        modality=experiment.modality,
+        withheld=() if experiment.world is None else experiment.world.withheld,
+        detectors=_detectors(loaded, denoiser),
+        trace_fn=make_trajectory_fn(experiment, variables, seed) if has_trajectories else None,
+        sampling=loaded.sampling,
     )
 
 

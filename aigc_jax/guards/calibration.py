@@ -17,6 +17,12 @@ from aigc_jax.types import UsageError
 DESIGN = 0.25
 """Share of the labelled samples that choose which thresholds are tested, and in which order."""
 
+MIN_SHARE = 0.1
+"""Share of the samples that a filter of use accepts, at least."""
+
+POWER = 0.9
+"""Probability to certify a risk with as many samples as are said to be needed."""
+
 QUANTILES = 16
 """Values of an uncertain risk that a probability is averaged over."""
 
@@ -105,8 +111,8 @@ def calibrate(scores: Scores, is_unreliable: Truth, alpha: float, delta: float =
     values = values.astype(np.float64)
     if not len(values):
         raise UsageError("expected labelled samples to calibrate by, got none: label some")
-    order = np.random.default_rng(seed).permutation(len(values))
-    design, test = np.split(order, [int(DESIGN * len(values))])
+    is_design = design_part(len(values), seed)
+    design, test = np.flatnonzero(is_design), np.flatnonzero(~is_design)
     candidates = _sequence(values[design], truth[design], len(test), alpha, delta)
     num_accepted, num_bad = _counts(values[test], truth[test], candidates)
     # P(Binomial(n, alpha) <= k) <= delta, the test, says the same as this bound <= alpha.
@@ -119,9 +125,38 @@ def calibrate(scores: Scores, is_unreliable: Truth, alpha: float, delta: float =
     return Threshold(float(candidates[best]), n / len(test), k / n, alpha, delta, len(values), len(test))
 
 
+def design_part(n: int, seed: int = 0) -> Bool[np.ndarray, " n"]:
+    """Which of n labelled samples choose the thresholds: they may choose the detector too, the others certify."""
+    is_design = np.zeros(n, bool)
+    is_design[np.random.default_rng(seed).permutation(n)[: int(DESIGN * n)]] = True
+    return is_design
+
+
 def min_accepted(alpha: float, delta: float) -> int:
     """The least n with (1 - alpha)^n <= delta: accepted samples, none of them unreliable, that certify a risk."""
     return math.ceil(math.log(delta) / math.log1p(-alpha))
+
+
+def samples_needed(scores: Scores, is_unreliable: Truth, alpha: float, delta: float = 0.05) -> int | None:
+    """About how many labelled samples like these would certify a risk, nine times in ten; None where none would.
+
+    At the threshold for which fewest would do, as if its observed risk, with one violation more, were true; twice as
+    many where these are too few to say.
+    """
+    values, truth = checked(scores=(scores, float, "num"), is_unreliable=(is_unreliable, bool, "num"))
+    is_number = ~np.isnan(values)
+    if not is_number.any():
+        return None
+    _, accepted, bad = accepted_by_threshold(values[is_number].astype(np.float64), truth[is_number])
+    risk = (bad + 1.0) / (accepted + 1.0)
+    share = accepted / len(values) * (1 - DESIGN)
+    found = list[float]()
+    for num in np.unique(np.geomspace(min_accepted(alpha, delta), 1e7, 200).astype(np.int64)):
+        most = binom.ppf(delta, num, alpha) - 1.0
+        if (is_enough := binom.cdf(most, num, risk) >= POWER).any():
+            found.append(num / share[is_enough].max())
+    is_open = (bad / accepted < alpha) & (accepted >= MIN_SHARE * len(values))
+    return math.ceil(min(found)) if found else 2 * len(values) if is_open.any() else None
 
 
 def _sequence(values: np.ndarray, truth: np.ndarray, num_test: int, alpha: float, delta: float) -> np.ndarray:

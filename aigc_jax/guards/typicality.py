@@ -8,6 +8,8 @@ Reference:
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
@@ -16,6 +18,31 @@ from aigc_jax.types import UsageError
 
 Values = Float[np.ndarray, " _"] | Float[Array, " _"]
 """One number per example."""
+
+
+class Typical(NamedTuple):
+    """The middle of the scores of real examples and their spread: all that typicality needs of them."""
+
+    middle: float
+    spread: float
+    """The median absolute deviation (MAD)."""
+
+    def distance(self, values: np.ndarray) -> Float64[np.ndarray, " num"]:
+        """|value - middle| / spread; where that is 0, everything off the middle is infinitely far."""
+        away = np.abs(values.astype(np.float64) - self.middle)
+        if self.spread > 0:
+            return away / self.spread
+        return np.where(away > 0, np.where(np.isnan(away), np.nan, np.inf), away)
+
+
+def typical(real: Values) -> Typical:
+    """The middle and spread of the scores of real examples; see :func:`typicality`."""
+    (reference,) = checked(real=(real, float, "num_real"))
+    if not np.isfinite(reference).any():
+        raise UsageError(f"expected finite scores of real examples, got none among {len(reference)}: hold some out")
+    reference = reference[~np.isnan(reference)].astype(np.float64)
+    middle = np.median(reference)
+    return Typical(float(middle), float(np.median(np.abs(reference - middle))))
 
 
 def typicality(values: Values, real: Values) -> Float64[np.ndarray, " num"]:
@@ -37,10 +64,4 @@ def typicality(values: Values, real: Values) -> Float64[np.ndarray, " num"]:
     [0.0, 4.0, 3.0]
     """
     given, reference = checked(values=(values, float, "num"), real=(real, float, "num_real"))
-    if not np.isfinite(reference).any():
-        raise UsageError(f"expected finite scores of real examples, got none among {len(reference)}: hold some out")
-    reference = reference[~np.isnan(reference)].astype(np.float64)
-    middle = np.median(reference)
-    spread = np.median(np.abs(reference - middle))
-    away = np.abs(given.astype(np.float64) - middle)
-    return away / spread if spread > 0 else np.where(away > 0, np.where(np.isnan(away), np.nan, np.inf), away)
+    return typical(reference).distance(given)

@@ -238,7 +238,7 @@ def test_completion_script_completes_in_bash(line, expected, completion_script):
     words = line.split()
     code = f"{completion_script}\nCOMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _aigc_jax\n"
     code += 'printf "%s\\n" "${COMPREPLY[@]}"'
-    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(["bash"], input=code, capture_output=True, text=True, check=True)  # too long for an argument
     assert set(done.stdout.split()) == expected
     assert done.stderr == ""
 

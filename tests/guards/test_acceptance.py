@@ -13,7 +13,7 @@ def divisible(by, calls=None):
             calls.append((start, num))
         return np.arange(start, start + num)
 
-    return draw, lambda samples: samples % by == 0
+    return draw, lambda samples, start: samples % by == 0
 
 
 def test_the_first_accepted_are_kept_in_their_order():
@@ -31,7 +31,9 @@ def test_the_budget_ends_the_search():
     assert (found.samples.tolist(), found.num_passed, found.num_drawn) == ([0, 100], 2, 150)
     expected = binomtest(2, 150).proportion_ci(method="exact")
     assert found.acceptance == pytest.approx((2 / 150, expected.low, expected.high))
-    none = first_accepted(lambda start, num: np.ones((num, 2)), lambda samples: samples[:, 0] > 1, 3, max_draws=10)
+    none = first_accepted(
+        lambda start, num: np.ones((num, 2)), lambda samples, start: samples[:, 0] > 1, 3, max_draws=10
+    )
     assert none.samples.shape == (0, 2)
 
 

@@ -8,16 +8,15 @@ import numpy as np
 from scipy.special import logit
 from scipy.stats import norm
 
+from aigc_jax.evaluation.detectors import all_scores
 from aigc_jax.evaluation.section import Evidence, Section
 from aigc_jax.guards.assess import Assessment, assess, choose
 from aigc_jax.guards.calibration import Threshold, calibrate
-from aigc_jax.guards.neighbors import inverse_realism, neighbor_distance
-from aigc_jax.guards.typicality import typicality
 from aigc_jax.report.figures import Figure, Gallery, Lines, Series, Table
 from aigc_jax.types import UsageError
 
-NUM_WORST, NUM_REAL, MAX_POINTS = 16, 500, 100
-"""Samples in the gallery, real examples that a typical score is taken from, points of a curve."""
+NUM_WORST, MAX_POINTS = 16, 100
+"""Samples in the gallery, points of a curve."""
 
 _NAMES = ("detectors", "roc", "risk_coverage")
 
@@ -33,7 +32,7 @@ def detection(evidence: Evidence) -> Section:
         truth = evidence.violates(evidence.samples)
     except UsageError as error:
         return Section(left_out=dict.fromkeys(_NAMES, str(error)))
-    scores = _scores(evidence, num) if num else {}
+    scores = all_scores(evidence, num) if num else {}
     left_out = {name: why for name, why in evidence.model.left_out.items() if name == "trajectory_variance"}
     unscored = np.full(len(truth) - num, np.nan)
     per_sample = {"violates": truth, **{f"score/{name}": np.append(of, unscored) for name, of in scores.items()}}
@@ -58,30 +57,6 @@ def detection(evidence: Evidence) -> Section:
         if threshold.is_certified:
             facts["acceptance"] = threshold.acceptance
     return Section(figures=figures, left_out=left_out, per_sample=per_sample, facts=facts)
-
-
-def _scores(evidence: Evidence, num: int) -> dict[str, np.ndarray]:
-    """``{detector: score [num]}`` of the first samples; higher is less reliable."""
-    model, samples = evidence.model, evidence.samples.select(slice(0, num))
-    scores: dict[str, np.ndarray] = {}
-    # Where being off the data is the truth itself, neighbours in the same features would only repeat it.
-    if evidence.judge.world is not None or samples.condition is not None:
-        try:
-            scores["realism"] = inverse_realism(evidence.inside)[:num]
-            both = evidence.features(evidence.train), evidence.features(samples)
-            scores["neighbor_distance"] = neighbor_distance(*both)
-        except UsageError:  # too few examples, or no features
-            scores.clear()
-    for name, score_fn, is_typical_best in model.detectors:
-        values = np.asarray(score_fn(samples.loaded(), samples.condition, 0), np.float64)
-        if is_typical_best:
-            real = evidence.held_out.select(slice(0, NUM_REAL))
-            values = typicality(values, np.asarray(score_fn(real.loaded(), real.condition, 0)))
-        scores[name] = values
-    if model.trace_fn is not None:
-        _, traced = model.trace_fn(0, samples.condition, num)
-        scores |= {name: np.asarray(values, np.float64) for name, values in traced.items()}
-    return scores
 
 
 def _table(evidence: Evidence, assessed: Mapping[str, Assessment], best: str, threshold: Threshold) -> Table:
