@@ -9,6 +9,7 @@
     python -m benchmarks depth                         a transformer by its depth: compilation, blocks scanned or not
     python -m benchmarks memory                        a state on each of 8 devices, by the fsdp axis of the mesh
     python -m benchmarks metrics --against prdc        precision, recall, density and coverage of 10,000 examples
+    python -m benchmarks guarantee                     calibrated filters: how often their guarantee is broken
 
 Times are medians over rounds. Against another library the rounds alternate, so that whatever else the machine
 does meets both; trust the wall clock on a quiet machine only. On a busy one, pin both to one core
@@ -27,7 +28,7 @@ from collections.abc import Sequence
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 from aigc_jax.types import UsageError
-from benchmarks import denoisers, depth, diffusion, gan, memory, metrics, rules, text
+from benchmarks import denoisers, depth, diffusion, gan, guarantee, memory, metrics, rules, text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,6 +100,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--num-features", type=_positive, default=128, help="features of an example (default 128)")
     command.add_argument("--rounds", type=_positive, default=5, help="rounds (default 5)")
     command.add_argument("--against", choices=["prdc"], help="time the same in another library as well")
+    command = commands.add_parser("guarantee", help="calibrated filters: how often their guarantee is broken")
+    command.set_defaults(run=guarantee.run)
+    command.add_argument("--delta", type=float, default=0.05, help="stated probability of that (default 0.05)")
+    command.add_argument(
+        "--run", dest="path", default=None, help="a run whose samples are labelled; default: simulated"
+    )
+    command.add_argument("--risk", type=float, default=0.01, help="risk that is certified, of a run (default 0.01)")
+    command.add_argument("--num-samples", type=_positive, default=20_000, help="samples of the run (default 20,000)")
+    command.add_argument(
+        "--num-labelled", type=_positive, nargs="+", default=[2000, 5000], help="labelled ones (default 2000 5000)"
+    )
+    command.add_argument("--detectors", nargs="+", default=None, help="detectors of the run (default all)")
     return parser
 
 

@@ -181,8 +181,8 @@ class Calibrate(Adjusted):
     detector: str | None = None
     """Which detector of the run's report scores samples; None chooses the best on a part of the labelled samples."""
     judge: str | None = None
-    """Who says which samples are unreliable: world, classifier, or a .csv file of rows id,0 and id,1 (1 for unreliable)
-    about samples id of --seed; None for the world, or else the classifier."""
+    """Who says which samples are unreliable: world, classifier, or a .csv file of rows id,0 and id,1 (1 for unreliable;
+    or a grade between) about samples id of --seed; None for the world, or else the classifier."""
     num: int = 5000
     """Number of samples to label; of a .csv file all that it names."""
     condition: str | None = None

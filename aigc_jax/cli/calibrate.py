@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from aigc_jax.evaluation.evaluate import collect_evidence
 from aigc_jax.evaluation.from_run import LoadedRun, load_for_evaluation, scored_model
 from aigc_jax.evaluation.guard_file import FILE, GuardRecord, quantiles, write_guard
 from aigc_jax.evaluation.section import Evidence, Settings
-from aigc_jax.guards.calibration import DESIGN, min_accepted
+from aigc_jax.guards.calibration import DESIGN, Threshold, min_accepted
 from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.train.run_dir import checkpoint_steps, read_run
 from aigc_jax.types import UsageError
@@ -47,15 +48,15 @@ def calibrate(arguments: Calibrate) -> int:
     )
     scores = all_scores(evidence, evidence.samples.num)
     if labels is None:
-        truth = unreliable(evidence)
+        grades = unreliable(evidence).astype(np.float64)
     else:
-        scores, truth = {name: values[labels[0]] for name, values in scores.items()}, labels[1]
+        scores, grades = {name: values[labels[0]] for name, values in scores.items()}, labels[1]
     delta = 1 - arguments.confidence
-    found = calibrated(scores, truth, detector=arguments.detector, risk=arguments.risk, delta=delta)
+    found = calibrated(scores, grades, detector=arguments.detector, risk=arguments.risk, delta=delta)
     record = _record(arguments, loaded, evidence, found, scores[found.detector], title)
     out = arguments.out or arguments.run / FILE
     write_guard(out, record)
-    print("\n".join(_report(record, found, truth)))
+    print("\n".join(_report(record, found, grades)))
     option = "" if arguments.out is None else f" {visible(str(out))}"
     print(f"wrote {visible(str(out))}: aigc-jax sample {visible(str(arguments.run))} --guard{option}")
     return 0
@@ -96,10 +97,11 @@ def labelled_evidence(arguments: Calibrate, loaded: LoadedRun, *, num: int) -> E
 
 
 def _read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of samples, and whether each is unreliable, of a .csv file with rows ``id,0`` or ``id,1``."""
+    """Numbers of samples, and how unreliable each is, of a .csv file with rows ``id,0``, ``id,1`` or between."""
     advice = (
         "write rows of a sample's number and 1 for an unreliable one, 0 for the others; or --judge world, classifier"
     )
+    grade = re.compile(r"[01]|[01]?\.[0-9]{1,17}")
     rows = [row for row in csv.reader(read_text(path, advice=advice).splitlines()) if row]
     try:
         if rows and not rows[0][0].strip().isdigit():
@@ -109,14 +111,14 @@ def _read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
         for number, row in enumerate(rows, 1):
             if len(row) != 2 or not row[0].strip().isascii() or not row[0].strip().isdigit():
                 raise ValueError(f"label {number} is not of the form id,0 or id,1")
-            if int(row[0][:20]) >= MAX_LABELLED or row[1].strip() not in ("0", "1"):
-                raise ValueError(f"label {number} is not of an id below {MAX_LABELLED:,} and 0 or 1")
+            if int(row[0][:20]) >= MAX_LABELLED or not grade.fullmatch(row[1].strip()) or float(row[1]) > 1:
+                raise ValueError(f"label {number} is not of an id below {MAX_LABELLED:,} and a grade from 0 to 1")
         ids = np.array([int(row[0]) for row in rows])
         if len(np.unique(ids)) < len(ids):
             raise ValueError("a sample has two labels")
     except (ValueError, csv.Error) as error:
         raise unreadable(path, error, advice) from error
-    return ids, np.array([row[1].strip() == "1" for row in rows])
+    return ids, np.array([float(row[1]) for row in rows])
 
 
 def _record(
@@ -145,18 +147,20 @@ def _record(
     )
 
 
-def _report(record: GuardRecord, found: Calibrated, truth: np.ndarray) -> list[str]:
+def _report(record: GuardRecord, found: Calibrated, grades: np.ndarray) -> list[str]:
     """Risk without a guard, detectors, and the guarantee, in lines."""
-    num, num_bad = len(truth), int(truth.sum())
-    low, high = clopper_pearson(num_bad, num)
-    lines = [f"{num_bad} of {num} are {record.unreliable}: {num_bad / num:.2%} ({low:.2%} to {high:.2%})"]
+    num, num_bad, of = len(grades), int(grades.sum()), found.threshold
+    if isinstance(of, Threshold):
+        low, high = clopper_pearson(num_bad, num)
+        lines = [f"{num_bad} of {num} are {record.unreliable}: {num_bad / num:.2%} ({low:.2%} to {high:.2%})"]
+        kept = f"{of.acceptance:.1%} of the {of.num_tested} samples that certify, {of.risk:.3%} of those unreliable"
+    else:
+        lines = [f"mean grade of {num} samples by {record.judge}: {grades.mean():.3g}"]
+        kept = f"{of.acceptance:.1%} of the {of.n} samples that certify, mean grade {of.risk:.3g} with 0 of the others"
     width = max(map(len, found.assessed))
     for name, each in sorted(found.assessed.items(), key=lambda item: -item[1].auc.value):
         chosen = "  <- chosen" if name == found.detector else ""
         area = f"AUC {each.auc.value:.3f} ({each.auc.low:.3f} to {each.auc.high:.3f})"
         lines.append(f"  {name:{width}}  {area}  {each.verdict}{chosen}")
-    of = found.threshold
-    lines.append(
-        f"accepted: {of.acceptance:.1%} of the {of.num_tested} samples that certify, {of.risk:.3%} of those unreliable"
-    )
+    lines.append(f"accepted: {kept}")
     return [*lines, record.guarantee]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from aigc_jax.evaluation.from_run import LoadedRun, scored_model
 from aigc_jax.evaluation.guard_file import DRIFT_LEVEL, FILE, GuardRecord, drift, read_guard
 from aigc_jax.evaluation.section import Settings
 from aigc_jax.guards.acceptance import Accepted, Guard, Guarded, first_accepted, guarded_by_all
+from aigc_jax.guards.calibration import Threshold
+from aigc_jax.guards.conformal import MeanLossThreshold
 from aigc_jax.inference.sampling import BLOCK, SampleBlocksFn
 from aigc_jax.progress import Progress
 from aigc_jax.types import UsageError, Variables, WriteFn
@@ -171,14 +174,16 @@ def _print_guarantee(filters: Filters, guarded: Guarded, settings: Mapping[str, 
         else:
             print(f"scores of {name} are distributed as at calibration ({against}; alarm below {DRIFT_LEVEL:g})")
         has_moved |= found.has_moved or bool(changed)
-    text = (
-        filters.guards[0].guarantee if len(filters.guards) == 1 and filters.rule is None else _union(filters, guarded)
-    )
-    print(f"{text}: not of these, which are drawn otherwise; calibrate again" if has_moved else text)
+    is_single = len(filters.guards) == 1 and filters.rule is None
+    texts = [each.guarantee for each in filters.guards if is_single or isinstance(each.threshold, MeanLossThreshold)]
+    texts += [] if is_single or math.isnan(guarded.bound) else [_union(filters, guarded)]
+    for text in texts:
+        print(f"{text}: not of these, which are drawn otherwise; calibrate again" if has_moved else text)
 
 
 def _union(filters: Filters, guarded: Guarded) -> str:
     """The bound of several filters together."""
-    what = "; or ".join(dict.fromkeys(record.unreliable for record in filters.guards))
+    counted = [each.unreliable for each in filters.guards if isinstance(each.threshold, Threshold)]
+    what = "; or ".join(dict.fromkeys(counted))
     share, confidence = f"{100 * guarded.bound:.3g} %", f"{100 * (1 - guarded.delta):.4g} %"
     return f"with probability {confidence} at most {share} of those that pass all filters are {what} (union bound)"

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float, Float64
 
 from aigc_jax.evaluation.examples import Examples
 from aigc_jax.evaluation.section import Evidence
 from aigc_jax.guards.assess import Assessment, assess, choose
 from aigc_jax.guards.calibration import DESIGN, Threshold, calibrate, design_part, min_accepted, samples_needed
+from aigc_jax.guards.conformal import MeanLossThreshold, control_mean_loss
 from aigc_jax.metrics.intervals import upper_bound
 from aigc_jax.runs import settings_of
 from aigc_jax.train.config import TrainConfig
@@ -25,7 +26,7 @@ class Calibrated(NamedTuple):
     """A detector that was chosen and calibrated on labelled samples."""
 
     detector: str
-    threshold: Threshold
+    threshold: Threshold | MeanLossThreshold
     assessed: Mapping[str, Assessment]
     """Of the detectors, on the samples that chose neither detector nor threshold."""
 
@@ -64,13 +65,16 @@ def _has_modes(evidence: Evidence, samples: Examples) -> bool:
 
 def calibrated(
     scores: Mapping[str, Float64[np.ndarray, " num"]],
-    truth: Bool[np.ndarray, " num"],
+    grades: Float[np.ndarray, " num"],
     *,
     detector: str | None,
     risk: float,
     delta: float,
 ) -> Calibrated:
     """Choose the best detector on one part of the labelled samples and certify its threshold on the other.
+
+    ``grades`` are 0 and 1 (unreliable), or between: then the detector is to find those above the mean, and the expected
+    grade is controlled, of samples that are left out 0.
 
     Raises:
         UsageError: there are samples of one kind only, no such detector, one that is no better than chance, or too few
@@ -80,7 +84,8 @@ def calibrated(
         raise UsageError(f"this run has no detector {detector!r}: name one of {', '.join(scores) or 'none at all'}")
     if not scores:
         raise UsageError("this run has no detector: calibrate the run of a denoising model, a GAN or a VAE, say")
-    is_design = design_part(len(truth))
+    is_graded = not np.isin(grades, (0, 1)).all()
+    truth, is_design = grades > (grades.mean() if is_graded else 0.5), design_part(len(grades))
     _check_both_kinds(truth, is_design, risk, delta)
     name = detector or choose({each: values[is_design] for each, values in scores.items()}, truth[is_design])
     assessed = {each: assess(values[~is_design], truth[~is_design]) for each, values in scores.items()}
@@ -92,6 +97,13 @@ def calibrated(
             f"the detector {name}{chosen}, is no better than chance on {int((~is_design).sum())} labelled samples "
             f"({area}): name another --detector, or label more with --num"
         )
+    if is_graded:
+        controlled = control_mean_loss(scores[name][~is_design], grades[~is_design], risk)
+        if not controlled.is_certified:
+            raise UsageError(
+                f"{controlled.guarantee} {len(truth)} do not suffice with {name}: label more, or raise --risk"
+            )
+        return Calibrated(name, controlled, assessed)
     threshold = calibrate(scores[name], truth, risk, delta)
     if not threshold.is_certified:
         raise UsageError(_why_uncertified(name, scores[name], truth, risk, delta))

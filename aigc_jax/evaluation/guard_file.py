@@ -16,6 +16,7 @@ from aigc_jax.data.arrays import evenly_spaced
 from aigc_jax.data.files import read_json, visible, write_text
 from aigc_jax.evaluation.certificate import is_digest
 from aigc_jax.guards.calibration import Threshold
+from aigc_jax.guards.conformal import MeanLossThreshold
 from aigc_jax.guards.typicality import Typical
 from aigc_jax.types import UsageError
 
@@ -44,17 +45,29 @@ class GuardRecord(NamedTuple):
     unreliable: str  # the samples that it keeps out, in words
     detector: str
     typical: Typical | None  # of a detector for which typical is best
-    threshold: Threshold
+    threshold: Threshold | MeanLossThreshold
     quantiles: np.ndarray  # of the scores of the labelled samples, float64
 
     @property
     def guarantee(self) -> str:
         """The guarantee, and what it rests on, in one line."""
         of = self.threshold
+        if isinstance(of, MeanLossThreshold):
+            return (
+                f"the expected grade of a sample by {self.judge}, 0 if it is left out, is at most {of.alpha:g} over "
+                f"the {of.n} labelled samples and the new one"
+            )
         return (
             f"with probability {100 * (1 - of.delta):g} % over the {of.n} labelled samples, at most "
             f"{100 * of.alpha:g} % of those that pass are {self.unreliable}"
         )
+
+
+RESTS_ON = {
+    Threshold: "exact binomial tests in a fixed sequence (Clopper and Pearson 1934; Angelopoulos et al. 2021)",
+    MeanLossThreshold: "conformal risk control (Angelopoulos et al. 2022)",
+}
+"""The theorem that a guarantee rests on, by the kind of threshold."""
 
 
 class Drift(NamedTuple):
@@ -102,6 +115,7 @@ def write_guard(file: Path, record: GuardRecord) -> None:
         "typical": None if record.typical is None else record.typical._asdict(),
         "threshold": threshold,
         "guarantee": record.guarantee,
+        "rests_on": RESTS_ON[type(record.threshold)],
         "quantiles": record.quantiles.tolist(),
     }
     write_text(file, json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -115,7 +129,8 @@ def read_guard(file: Path) -> GuardRecord:
         raise UsageError(f"{name} is broken (no valid format): {_ADVICE}")
     if number > FORMAT:
         raise UsageError(f"{name} has format {number}, this library reads up to {FORMAT}: install a newer aigc-jax")
-    content.pop("guarantee", None)  # made of the others
+    for made_of_others in ("guarantee", "rests_on"):
+        content.pop(made_of_others, None)
     if wrong := [key for key, is_valid in _CHECKS.items() if key not in content or not is_valid(content[key])]:
         raise UsageError(f"{name} is broken (no valid {wrong[0]}): {_ADVICE}")
     if unknown := sorted(content.keys() - _CHECKS.keys()):
@@ -129,7 +144,7 @@ def read_guard(file: Path) -> GuardRecord:
             **texts,
             "sampling": {visible(key)[:100]: each for key, each in content["sampling"].items()},
             "typical": None if content["typical"] is None else Typical(**content["typical"]),
-            "threshold": Threshold(**{**threshold, "value": value}),
+            "threshold": (Threshold if "delta" in threshold else MeanLossThreshold)(**{**threshold, "value": value}),
             "quantiles": np.array(content["quantiles"], np.float64),
         }
     )
@@ -155,12 +170,12 @@ def _is_typical(value: Any) -> bool:
 def _is_threshold(value: Any) -> bool:
     """Whether it is a threshold that is certified: no other is written."""
     return (
-        _has(value, Threshold._fields)
+        (_has(value, Threshold._fields) or _has(value, MeanLossThreshold._fields))
         and (value["value"] is None or _is_number(value["value"]))
         and all(_is_number(value[key], 0, 1) for key in ("acceptance", "risk"))
-        and all(_is_number(value[key], 0, 1) and 0 < value[key] < 1 for key in ("alpha", "delta"))
-        and all(_is_count(value[key]) for key in ("n", "num_tested"))
-        and 0 < value["num_tested"] <= value["n"]
+        and all(0 < value[key] < 1 for key in ("alpha", "delta") if key in value and _is_number(value[key]))
+        and all(_is_number(value[key]) for key in ("alpha", "delta") if key in value)
+        and all(_is_count(value[key]) and value[key] > 0 for key in ("n", "num_tested") if key in value)
     )
 
 

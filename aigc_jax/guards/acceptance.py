@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int, Shaped
 
 from aigc_jax.guards.calibration import Threshold
+from aigc_jax.guards.conformal import MeanLossThreshold
 from aigc_jax.metrics.intervals import clopper_pearson, upper_bound
 from aigc_jax.types import UsageError
 
@@ -107,7 +109,7 @@ class Guard(NamedTuple):
     """A calibrated filter of samples by a score."""
 
     score_fn: ScoreFn
-    threshold: Threshold
+    threshold: Threshold | MeanLossThreshold
 
 
 class Guarded(NamedTuple):
@@ -115,7 +117,8 @@ class Guarded(NamedTuple):
 
     accepted: Accepted
     bound: float
-    """The largest share of unreliable samples among those that pass, of all guards together."""
+    """The largest share of unreliable samples among those that pass, of all guards together; NaN where all of them
+    control a mean loss, which no other filter can raise."""
     delta: float
     """The probability that the bound fails, over the draw of the labelled samples of all guards."""
     scores: tuple[Float64[np.ndarray, " drawn"], ...]
@@ -127,7 +130,12 @@ GuardedSampler = Callable[[int, np.ndarray | None], Guarded]
 
 
 def guarded(
-    sample_fn: SampleFn, score_fn: ScoreFn, threshold: Threshold, *, budget: int = 50, block_size: int = 64
+    sample_fn: SampleFn,
+    score_fn: ScoreFn,
+    threshold: Threshold | MeanLossThreshold,
+    *,
+    budget: int = 50,
+    block_size: int = 64,
 ) -> GuardedSampler:
     """A sampler whose samples pass a calibrated filter: the i-th is the i-th of ``sample_fn`` that does.
 
@@ -206,13 +214,21 @@ def guarded_by_all(
 
 
 def _union_bound(
-    thresholds: Sequence[Threshold], scores: Sequence[np.ndarray], accepted: Accepted, *, is_alone: bool
+    thresholds: Sequence[Threshold | MeanLossThreshold],
+    scores: Sequence[np.ndarray],
+    accepted: Accepted,
+    *,
+    is_alone: bool,
 ) -> tuple[float, float]:
     """Bound of the share of samples that any guard is meant to keep out, and the probability that it fails."""
+    # What others leave out besides has no loss: a mean loss of what is drawn stays as small.
+    counted = [pair for pair in zip(thresholds, scores, strict=True) if isinstance(pair[0], Threshold)]
+    if not counted:
+        return math.nan, 0.0
     if is_alone and len(thresholds) == 1:
         return thresholds[0].alpha, thresholds[0].delta
     bound = delta = 0.0
-    for each, values in zip(thresholds, scores, strict=True):
+    for each, values in counted:
         # As many as were drawn until the last one was kept: inverse sampling, of which the lower end is the same.
         num_passed = int(each.accepts(values[: accepted.places[-1] + 1]).sum())
         least = _least_share(len(accepted.places), num_passed, SHARE_ERROR * each.delta)

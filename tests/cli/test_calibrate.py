@@ -79,6 +79,22 @@ def test_guarded_samples_are_the_first_that_pass(run, labels, tmp_path, capsys):
     assert "(union bound)" in printed
 
 
+def test_grades_between_are_controlled_in_expectation(run, labels, tmp_path, capsys):
+    radius = np.linalg.norm(points(run, tmp_path, "--seed", 7, "--num", NUM), axis=1)
+    grades = np.clip((radius - np.median(radius)) / 2, 0, 1)
+    labels[0].write_text("".join(f"{i},{each:.4f}\n" for i, each in enumerate(grades)))
+    assert run_cli("calibrate", run, "--judge", labels[0], "--seed", 7, "--risk", 0.05) == 0
+    printed = capsys.readouterr().out
+    assert f"mean grade of 400 samples by labels.csv: {grades.mean():.3g}" in printed
+    record = json.loads((run / "guard.json").read_text())
+    assert "conformal" in record["rests_on"]
+    kept = points(run, tmp_path, "--num", 200, "--guard")
+    assert (
+        "the expected grade of a sample by labels.csv, 0 if it is left out, is at most 0.05" in capsys.readouterr().out
+    )
+    assert np.linalg.norm(kept, axis=1).mean() < radius.mean()
+
+
 def test_scores_that_have_moved_are_told(run, labels, tmp_path, capsys):
     assert run_cli("calibrate", run, "--judge", labels[0], "--seed", 7, "--risk", 0.05) == 0
     points(run, tmp_path, "--num", 300, "--guard", "--num-steps", 1)
@@ -115,7 +131,8 @@ def test_calibrations_that_cannot_be_are_one_line(run, words, expected, capsys):
         ("id,label\n", "no labels"),
         ("0,1\n1\n", "label 2 is not of the form id,0 or id,1"),
         ("0,1,0\n", "label 1 is not of the form"),
-        ("0,1\n1,0.5\n", "label 2 is not of an id below 1,000,000 and 0 or 1"),
+        ("0,1\n1,1.5\n", "label 2 is not of an id below 1,000,000 and a grade from 0 to 1"),
+        ("0,1\n1,nan\n", "label 2 is not of an id below 1,000,000 and a grade from 0 to 1"),
         ("0,1\n-1,0\n", "label 2 is not of the form"),
         ("0,1\n²,0\n", "label 2 is not of the form"),
         ("0,1\n" + "9" * 5000 + ",0\n", "label 2 is not of an id below 1,000,000"),

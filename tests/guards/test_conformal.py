@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from aigc_jax.guards.conformal import answer_sets
+from aigc_jax.guards.conformal import answer_sets, control_mean_loss
 from aigc_jax.types import UsageError
 
 
@@ -66,3 +66,44 @@ def test_answer_sets_are_exact_at_each_rank():
         not answer_sets(np.delete(values, i), alpha).sets(values[i : i + 1][None]).item() for i in range(num + 1)
     )
     assert misses == 5
+
+
+def graded(rng, num):
+    """Scores, and losses that rise with them in part: in the mean (0.1 + 0.4 u) / 2 at the score u."""
+    scores = rng.uniform(size=num)
+    return scores, rng.uniform(size=num) * (0.1 + 0.4 * scores)
+
+
+def test_mean_loss_is_controlled_in_expectation_and_hardly_below(rng):
+    alpha = 0.05
+    found = [control_mean_loss(*graded(rng, 200), alpha) for _ in range(400)]
+    values = np.array([each.value for each in found])
+    # E [loss; score <= v] = integral of (0.1 + 0.4 u) / 2 from 0 to v.
+    expected = 0.05 * values + 0.1 * values**2
+    error = expected.std() / np.sqrt(len(found))
+    # By theorem 2 of the paper at most 2 / (n + 1) below.
+    assert alpha - 2 / 201 - 4 * error < expected.mean() < alpha + 4 * error
+    for each, share in zip(found[:5], values, strict=False):
+        assert each.acceptance == pytest.approx(share, abs=0.15)
+
+
+def test_mean_loss_without_enough_labels_accepts_nothing():
+    found = control_mean_loss(np.arange(10.0), np.full(10, 0.5), 0.05)
+    assert not found.is_certified
+    assert not found.accepts(np.arange(3.0)).any()
+    assert "takes 19 labelled samples or more" in found.guarantee
+    assert control_mean_loss(np.arange(19.0), np.zeros(19), 0.05).value == 18.0
+
+
+def test_mean_loss_of_ties_and_of_scores_that_are_no_numbers():
+    found = control_mean_loss(np.array([1.0] * 50 + [2.0] * 50 + [np.nan] * 100), np.tile([0.0, 0.2], 100), 0.05)
+    # 5 + 1 of 201 at the score 1, 11 at 2.
+    assert (found.value, found.acceptance, found.risk) == (1.0, 0.25, pytest.approx(5 / 200))
+    assert found.accepts(np.array([1.0, 1.1, np.nan])).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(("losses", "alpha"), [([], 0.1), ([1.5], 0.1), ([np.nan], 0.1), ([0.5], 0.0), ([0.5], 1.0)])
+def test_mean_loss_of_impossible_inputs_is_one_line(losses, alpha):
+    with pytest.raises(UsageError) as caught:
+        control_mean_loss(np.zeros(len(losses)), np.array(losses, np.float64), alpha)
+    assert "\n" not in str(caught.value)
