@@ -27,6 +27,7 @@ def test_facade_names_are_all_there_and_imported_late():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["", "import aigc_jax.train.config; "])
 def test_train_is_a_function_whatever_was_imported(first):
     code = f"{first}import aigc_jax; aigc_jax.train('gan_digits', nonsense=1)"
@@ -34,11 +35,13 @@ def test_train_is_a_function_whatever_was_imported(first):
     assert "UsageError: expected one of the settings" in result.stderr
 
 
+@pytest.mark.slow
 def test_printed_run_is_one_line(run):
     assert repr(run).startswith("TrainedRun('")
     assert len(repr(run)) < 300
 
 
+@pytest.mark.slow
 def test_run_samples_by_seed_and_condition(run):
     images = run.sample(12, seed=1)
     assert (images.shape, images.dtype) == ((12, 28, 28, 1), np.uint8)

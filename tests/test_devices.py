@@ -41,6 +41,7 @@ def example():
     return init_state([player], params, {}, ema_names=["net"]), batch, make_step([player], ema_decay=0.9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_state_spread", [True, False])
 @pytest.mark.parametrize("axis_type", [AxisType.Explicit, AxisType.Auto])
 def test_step_over_a_mesh_is_that_of_one_device(axis_type, is_state_spread):

@@ -21,10 +21,14 @@ def has_examples(path):
     return ">>>" in (ROOT / path).read_text()
 
 
+COMPILING = ("algorithms", "losses", "samplers", "worlds")
+"""Rooms whose examples compile."""
+
+
 def example_params():
-    """Modules with examples; those of algorithms build and compile whole methods."""
+    """Modules with examples, those that compile among the slow tests."""
     for path in filter(has_examples, MODULES):
-        yield pytest.param(path, marks=[pytest.mark.slow] if path.parent.name == "algorithms" else [])
+        yield pytest.param(path, marks=[pytest.mark.slow] if path.parent.name in COMPILING else [])
 
 
 @pytest.mark.parametrize("path", list(example_params()), ids=str)

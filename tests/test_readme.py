@@ -11,6 +11,7 @@ README = (ROOT / "README.md").read_text()
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.standard_promotion
 def test_own_loop_example_runs(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)

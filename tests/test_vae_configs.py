@@ -12,6 +12,7 @@ from aigc_jax.train.loop import abstract_state
 pytestmark = pytest.mark.standard_promotion
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("kind", ["gaussian", "discretized_logistic", "bernoulli"])
 @pytest.mark.parametrize("std", [None, 0.2])
 def test_every_likelihood_of_vae_mnist_builds(kind, std):

@@ -96,6 +96,7 @@ def classed_nll(condition):
     return rows, nll
 
 
+@pytest.mark.slow
 def test_samples_of_classes_follow_the_likelihoods_of_each():
     draw = jax.jit(lambda variables, labels: made(model=CLASSED).sample(variables, KEY, 10_000, labels))
     samples = np.asarray(draw(classed_variables(), jnp.arange(10_000) % 2))
@@ -106,6 +107,7 @@ def test_samples_of_classes_follow_the_likelihoods_of_each():
     assert chi_square(samples[::2], rows, second) < 1e-6
 
 
+@pytest.mark.slow
 def test_samples_without_a_class_follow_the_likelihood_of_none():
     """As do those of a prompt, which has no class."""
     rows, nll = classed_nll(2)
@@ -161,6 +163,7 @@ def drawn(prompts, keys, *, size, length=3):
     return [row[row >= 0].tolist() for row in found]
 
 
+@pytest.mark.slow
 def test_sample_depends_on_its_own_prompt_and_key_alone():
     """Not on its neighbours, its place, the size of the batch, the padding of prompts, or the length of others."""
     prompts, keys = [[3], [3, 0, 1], [3, 2], [3, 1, 1, 0]], jax.random.split(KEY, 4)
@@ -174,6 +177,7 @@ def test_sample_depends_on_its_own_prompt_and_key_alone():
     assert len({tuple(row) for row in samples}) == 4
 
 
+@pytest.mark.slow
 def test_micro_batches_of_unequal_lengths_make_the_same_step():
     rows = np.array([[3, 0, 1, 2], [3, 1, -1, -1], [3, 2, 2, -1], [3, 3, -1, -1]], np.int32)
     states = []
@@ -197,6 +201,7 @@ def test_autoregressive_learns_a_sequence_by_heart():
     assert np.asarray(algorithm.sample(state.variables, KEY, 1, None)).tolist() == [[3, 2, 0, 1]]
 
 
+@pytest.mark.slow
 @pytest.mark.standard_promotion  # of Adam's counter
 def test_model_of_classes_learns_a_sequence_of_each_by_heart():
     algorithm = autoregressive(CLASSED, tx=optax.adam(0.03), sampling=Decoding(length=3))

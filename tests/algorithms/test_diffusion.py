@@ -19,7 +19,7 @@ from aigc_jax.types import UsageError
 STD = 0.6
 
 
-@pytest.mark.one_case
+@pytest.mark.slow
 @pytest.mark.parametrize("process", [variance_preserving(), cosine()], ids=["linear", "cosine"])
 def test_diffusion_bound_of_gaussian_data_tightens_to_the_entropy(process):
     """Data N(0, s^2) with the best denoiser: the sum over the chain approaches the entropy from above."""

@@ -72,7 +72,7 @@ def test_discrete_diffusion_evaluate_is_the_exact_nll_of_the_exact_denoiser(make
     assert set(rows["num_tokens"].tolist()) == {2}
 
 
-@pytest.mark.one_case
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [absorbing, uniform])
 def test_discrete_diffusion_loss_is_the_bound_of_evaluate(make):
     """Its mean over the data is the mean entropy of the classes."""

@@ -60,6 +60,7 @@ def test_lora_changes_nothing_at_first_bit_for_bit():
     assert nll(ADAPTED["lora"], adapted).tobytes() == nll(PLAIN, plain).tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ADAPTED)
 def test_step_trains_the_adapter_alone(kind):
     algorithm = ADAPTED[kind]
@@ -95,6 +96,7 @@ def test_merged_weights_are_those_of_the_network_without_an_adapter():
     assert ADAPTED["prompt"].merged is None
 
 
+@pytest.mark.slow
 def test_soft_prompt_of_the_embeddings_of_tokens_is_these_tokens():
     variables = trained("prompt")
     base = variables["params"][BASE]
@@ -106,6 +108,7 @@ def test_soft_prompt_of_the_embeddings_of_tokens_is_these_tokens():
     np.testing.assert_allclose(found, long.apply({"params": base}, both)[0][:, 3:], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ADAPTED)
 def test_cached_decoding_is_the_argmax_of_the_whole_sequence_with_an_adapter(kind):
     """After prompts of different lengths, and beyond the training length."""
@@ -124,6 +127,7 @@ def test_cached_decoding_is_the_argmax_of_the_whole_sequence_with_an_adapter(kin
         assert sample[sample >= 0].tolist() == text
 
 
+@pytest.mark.slow
 def test_classifier_with_lora_trains_its_head_and_factors_and_begins_as_the_whole_network():
     net, batch = DecoderClassifier(NET, 3), {**BATCH, "condition": jnp.array([0, 2])}
     adapted = classifier(net, optax.sgd(0.5), adapter=with_head(lora(LORA), HEAD))

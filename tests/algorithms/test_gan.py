@@ -40,6 +40,7 @@ def one_of(which):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "num_classes"),
     [
@@ -62,6 +63,7 @@ def test_gan_step_is_finite_for_every_objective_and_pair(kind, num_classes):
     assert differ(ends[0][0].params["generator"], ends[1][0].params["generator"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
 def test_gan_loss_moves_only_its_own_player(player):
     other = {"generator": "discriminator", "discriminator": "generator"}[player]
@@ -126,6 +128,7 @@ class Parabola(nn.Module):
         return a + b * x + c * jnp.square(x), x[:, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["non_saturating", pytest.param("relativistic_average", marks=pytest.mark.slow)])
 def test_gan_learns_a_gaussian(objective):
     networks = GANNetworks(Shift(), Parabola(), latent_dim=1)

@@ -51,6 +51,7 @@ def test_iwae_gap_falls_like_one_over_k():
     assert 6 < gaps[20] / gaps[200] < 16
 
 
+@pytest.mark.slow
 def test_iwae_bound_does_not_depend_on_chunks_and_one_draw_is_the_elbo():
     whole = rows(7)
     for chunk_size in (1, 2, 7):
@@ -73,6 +74,7 @@ def test_iwae_loss_is_the_bound_of_its_draws():
     assert abs(-metrics["vae/elbo"] + exact - lg.posterior_kl()) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_iwae_training_learns_the_evidence(k):
     """More draws give a tighter bound: a posterior of the wrong shape holds a VAE back, an IWAE less."""

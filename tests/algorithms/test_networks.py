@@ -76,6 +76,7 @@ def init_flow(net, batch=BATCH, num_classes=0):
     return flow_matching(denoiser, tx=TX, sampler=sampler).init(KEY, batch)
 
 
+@pytest.mark.slow
 def test_init_network_takes_correct_networks():
     init_gan(Own(), CRITIC)
     init_gan(Own(mistake="batch norm"), CRITIC)  # whose statistics a GAN carries

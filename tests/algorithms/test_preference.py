@@ -55,6 +55,7 @@ def test_dpo_gradient_is_that_of_equation_7():
     np.testing.assert_allclose(jax.grad(loss)(policy), expected, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_log_probabilities_are_those_of_answers_alone_and_the_reference_stays(rng):
     algorithm = made()
     state = jax.jit(algorithm.init)(KEY, {"example": PAIRS})
@@ -71,6 +72,7 @@ def test_log_probabilities_are_those_of_answers_alone_and_the_reference_stays(rn
     assert list(new.opt_state) == [PLAYER]
 
 
+@pytest.mark.slow
 def test_pairs_of_padding_alone_leave_no_nan():
     algorithm = made()
     pairs = jnp.full_like(PAIRS, -1)

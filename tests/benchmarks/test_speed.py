@@ -151,6 +151,7 @@ def test_depth_prints_the_times_of_both_kinds(capsys):
     assert rows[0][1] == rows[1][1]
 
 
+@pytest.mark.slow
 def test_text_alone_prints_the_times_of_step_and_sampling(capsys):
     words = ["text", "--length", "4", "--num-texts", "2", "--steps", "1", "--rounds", "1"]
     assert benchmark.main(words) == 0

@@ -26,6 +26,7 @@ def run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_training_of_a_modality_resumes_bitwise_and_shows_lines(run, tmp_path):
     assert cli.main(["train", CONFIG, "--workdir", str(tmp_path / "whole"), "--steps", "4", *COMMON]) == 0
     halves, whole = (load_run(folder, config_file=Path(CONFIG))[2] for folder in (run, tmp_path / "whole"))

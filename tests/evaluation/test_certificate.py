@@ -63,6 +63,7 @@ def test_comparison_names_settings_versions_and_precision(certified):
     ]
 
 
+@pytest.mark.slow
 def test_redraw_tells_rounding_from_samples_that_depend_on_their_block():
     def dependent(variables, keys, num, condition):
         return normal(keys, (3,)) + jnp.float32(num)

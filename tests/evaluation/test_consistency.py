@@ -54,7 +54,7 @@ def test_latent_sensitivity_is_the_quantiles_of_the_changes():
     assert "below 2.4e+02; the largest, 2.6e+02" in row.note
 
 
-@pytest.mark.one_case
+@pytest.mark.slow
 @pytest.mark.parametrize(("changes", "reason"), [(None, "single latent"), (np.nan, "4 of 4 samples")])
 def test_latent_sensitivity_is_left_out_with_a_reason(changes, reason):
     model = EvaluatedModel(sampler(ring()), latent_changes=changes and (lambda num: np.full((num, 2), changes)))
@@ -98,6 +98,7 @@ def numbers(num_modes):
     )
 
 
+@pytest.mark.slow
 def test_free_attributes_show_a_collapse_within_a_condition():
     parity = numbers(2)
     perfect = sampler(parity)
@@ -118,6 +119,7 @@ def test_free_attributes_show_a_collapse_within_a_condition():
     assert collapse.low > 0.3
 
 
+@pytest.mark.slow
 def test_free_attributes_of_an_unconditional_model_include_the_mode():
     world = ring()
     first = sampler(world)(0, None, 1)

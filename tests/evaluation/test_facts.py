@@ -46,6 +46,7 @@ def evidence(judge=None, **changes):
     return collect_evidence(model, judge or world_judge(WORLD), data, Settings(10))
 
 
+@pytest.mark.slow
 def test_facts_of_a_table_have_its_hallucination_rate():
     found = section.facts(evidence())
     rows = {row.name: row.value for row in found.measurements}
@@ -68,6 +69,7 @@ def test_facts_of_a_table_have_its_hallucination_rate():
     assert table.rows[-1][2] == "5.0 %"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "reason"),
     [

@@ -17,7 +17,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.one_case
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_planted_fault_fails_its_own_criterion_alone(name):
     sample_fn, num_classes, expected = FAULTS[name]

@@ -26,7 +26,7 @@ def true_risk(threshold, shift=3.5, share=0.05):
     return 0.0 if threshold == -math.inf else bad / (bad + good)
 
 
-@pytest.mark.one_case
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "alpha", "accepted"), [(2000, 0.01, 0.75), (600, 0.02, 0.7)])
 def test_calibrate_guarantee_holds_and_most_is_accepted(n, alpha, accepted):
     found = [calibrate(*draw(n, seed), alpha, DELTA) for seed in range(REPEATS)]

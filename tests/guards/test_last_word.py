@@ -41,6 +41,7 @@ def test_place_is_that_of_the_last_word():
     assert SETTINGS.place(tokens).tolist() == [2, 4, 1, 1]
 
 
+@pytest.mark.slow
 def test_redrawn_words_are_those_of_the_model_after_the_same_beginning():
     tokens = texts([5, 0, 2, 3, 5], [5, 0, 2, 3, 2, 4])
     drawn, own = redrawn_words(pair_model(), tokens, example_keys(jax.random.key(0), 2), SETTINGS)
@@ -53,6 +54,7 @@ def test_redrawn_words_are_those_of_the_model_after_the_same_beginning():
     assert abs(share - 0.75) < 4 * np.sqrt(0.75 * 0.25 / 64)
 
 
+@pytest.mark.slow
 def test_redrawn_words_depend_on_their_own_text_and_key_alone():
     keys = example_keys(jax.random.key(1), 2)
     tokens = texts([5, 0, 2, 3, 5], [5, 0, 2, 4, 5])

@@ -40,7 +40,7 @@ def keys_of(n, seed=0):
     return jax.random.split(jax.random.key(seed), n)
 
 
-@pytest.mark.one_case
+@pytest.mark.slow
 @pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
 @pytest.mark.parametrize("level", [0.05, 0.5])
 def test_renoise_stability_of_a_gaussian_is_the_closed_form(process, level):

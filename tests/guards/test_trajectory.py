@@ -62,7 +62,7 @@ PAIRS = [pytest.param(name, "flow", marks=MARKS[name]) for name in SAMPLERS]
 PAIRS += [pytest.param("heun", "edm", marks=pytest.mark.slow), pytest.param("ancestral", "vp", marks=pytest.mark.slow)]
 
 
-@pytest.mark.one_case
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "process"), PAIRS)
 def test_observer_changes_no_bit_of_a_sample(name, process):
     sampler, denoise = sampler_of(process, name, 12), network(process)

@@ -100,6 +100,7 @@ def test_count_flops_of_dit_are_the_published_ones(width, depth, head_width, bil
     assert count_flops(net.apply, params, *inputs) / 2e9 == pytest.approx(billions, rel=0.01)
 
 
+@pytest.mark.slow
 def test_count_flops_of_a_network_is_close_to_xlas():
     net = UNet(64, (1, 2), 1, (4,), 32, num_classes=3)
     x, label, condition = jnp.zeros((2, 8, 8, 3)), jnp.zeros(2), jnp.zeros(2, jnp.int32)

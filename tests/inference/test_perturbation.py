@@ -29,6 +29,7 @@ def directions(num, seed=0):
     return u / np.linalg.norm(u, axis=1, keepdims=True)
 
 
+@pytest.mark.slow
 def test_a_linear_generator_changes_by_its_matrix():
     traces = []
 

@@ -92,6 +92,7 @@ def with_old_names(weights):
     return weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "change"), [("unet", None), ("unet", with_old_names), ("dit", None), ("dit", as_diffusers)]
 )
@@ -107,6 +108,7 @@ def test_network_with_published_weights_gives_the_output_of_pytorch(kind, change
         assert output.shape[-1] == 2 * x.shape[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["unet", "dit"])
 def test_every_published_array_has_its_own_place(kind):
     before = loaded(kind, weights_of(kind))

@@ -19,6 +19,7 @@ def experiment(**algorithm):
     return Experiment(Algorithm(init=None, step=None, **algorithm), None, SPEC, POINT)
 
 
+@pytest.mark.slow
 def test_compiled_sampler_serves_all_weights_and_seeds():
     traces = []
 

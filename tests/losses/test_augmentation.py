@@ -19,10 +19,12 @@ def extreme(monkeypatch):
     monkeypatch.setattr(jax.random, "uniform", lambda key, shape, minval: jnp.ones(shape))
 
 
+@pytest.mark.slow
 def test_random_affine_of_zero_ranges_is_the_identity():
     np.testing.assert_allclose(random_affine(IMAGES, KEYS, **STILL), IMAGES, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("extreme")
 @pytest.mark.parametrize("shift", [1, 3, 20])
 def test_random_affine_shift_rolls_and_fills(shift):
@@ -68,6 +70,7 @@ def test_random_affine_depends_on_each_images_own_key():
     assert jnp.abs(changed).max() <= 1 + 1e-6
 
 
+@pytest.mark.slow
 def test_augmented_depends_on_the_index_and_keeps_other_entries():
     seen = []
 

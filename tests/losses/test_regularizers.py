@@ -122,7 +122,7 @@ def test_interpolate_is_uniform_on_each_line():
     np.testing.assert_array_equal(points[:3], interpolate(jnp.ones((3, 2, 2)), -jnp.ones((3, 2, 2)), keys[:3]))
 
 
-@pytest.mark.one_case
+@pytest.mark.slow
 @pytest.mark.parametrize("is_penalty", [True, False])
 def test_penalty_weight_gradient_matches_reverse_over_reverse(is_penalty):
     net = ConvDiscriminator((4, 8), 16, minibatch_kernels=3)

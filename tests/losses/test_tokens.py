@@ -20,6 +20,7 @@ def test_token_nll_is_that_of_optax_and_zero_on_padding():
     np.testing.assert_allclose(token_nll(LOGITS, TARGETS), np.where(IS_TARGET, expected, 0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_next_token_loss_weighs_all_tokens_of_a_batch_alike():
     found = next_token_loss(LOGITS, TARGETS)
     mean = (found.loss * found.weight).sum() / found.weight.sum()

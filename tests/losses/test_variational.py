@@ -43,6 +43,7 @@ def exact_bin(x, mean, logvar):
     return high + np.log(-np.expm1(low - high))
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     ("x", "mean", "logvar", "nats"),
     [

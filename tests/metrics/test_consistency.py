@@ -52,6 +52,7 @@ def drawn(agreement, sizes, num_draws, num_values=10):
     return results, 1 + np.sum(probabilities * np.log(probabilities)) / np.log(num_values)
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("agreement", [0.95, 0.98, 0.99])
 @pytest.mark.parametrize("sizes", [[20] * 10, [100] * 10, [500] * 10, [1000, 10]], ids=["20", "100", "500", "unequal"])
 def test_seed_consistency_interval_covers_the_truth(agreement, sizes):
@@ -67,6 +68,7 @@ def test_seed_consistency_interval_is_narrow_for_many_samples():
     assert np.mean([result.high for result in results]) < 0.995
 
 
+@pytest.mark.slow
 def test_seed_consistency_lower_end_is_not_biased_by_the_choice_of_a_value():
     # Three values as frequent: the most frequent of two samples would seem to be two thirds of them.
     rng, condition = np.random.default_rng(6), np.arange(100) // 2

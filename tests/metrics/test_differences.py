@@ -118,6 +118,7 @@ def test_repeat_difference_of_no_pair_has_the_end_of_a_poisson_count():
     assert (found.difference, found.low) == (0.0, pytest.approx(-found.high / 100, rel=0.01))
 
 
+@pytest.mark.slow
 def test_repeat_difference_of_one_pair_has_the_end_of_garwood():
     found = repeat_difference(np.maximum(np.arange(1000) - 1, 0), np.arange(10**6)).interval(0.025)
     expected = 1000 * 5.572 / (1000 * 999 / 2)  # Garwood 1936, table of a count of 1: 0.0253 to 5.572
@@ -125,6 +126,7 @@ def test_repeat_difference_of_one_pair_has_the_end_of_garwood():
     assert found.difference == pytest.approx(0.001, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "num_values"), [(60, 288), (300, 288), (3000, 288), (1000, 10**6), (200, 5)])
 def test_repeat_difference_errs_as_often_as_stated(n, num_values):
     rng, error, num = np.random.default_rng(n), 0.025, 400
@@ -183,6 +185,7 @@ def test_pair_difference_decides_wrongly_as_seldom_as_stated(shares, n):
     assert stats.binom.sf(wrong - 1, num, limit) > 1e-3, f"{wrong} of {num}"
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("num_classes", [2, 10, 100])
 @pytest.mark.parametrize("n", [60, 300, 3000])
 @pytest.mark.parametrize("distance", [0.0, 0.05])

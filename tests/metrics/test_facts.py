@@ -80,6 +80,7 @@ def test_bound_holds_for_any_generator_and_any_world(num_bins, rng):
         assert found.missing_mass == pytest.approx(p[counts == 0].sum())
 
 
+@pytest.mark.slow
 def test_monofact_rate_estimates_the_missing_mass_without_bias(rng):
     p, _ = table(rng, 1, num_questions=400)
     drawn = rng.multinomial(500, p, size=400)

@@ -8,6 +8,7 @@ from aigc_jax.metrics.templates import compare_templates
 from aigc_jax.types import UsageError
 
 
+@pytest.mark.slow
 def test_compare_templates_measures_the_winner_on_cases_it_was_not_chosen_on(rng):
     """Of 40 templates that are right half of the time, the chosen one is measured at a half, not at its luck."""
     shares, lucky = [], []
@@ -37,6 +38,7 @@ def test_compare_templates_has_exact_intervals_and_paired_differences():
     assert found.sensitivity == (1.0, 1.0, 1.0)
 
 
+@pytest.mark.slow
 def test_compare_templates_sensitivity_interval_holds_the_spread(rng):
     probs = np.array([0.2, 0.5, 0.9])
     covered = 0

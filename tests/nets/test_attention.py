@@ -31,7 +31,7 @@ def exact_attention(x, params, head_width, *, turn=lambda x: x):
     return mixed @ out
 
 
-@pytest.mark.one_case
+@pytest.mark.checked
 @pytest.mark.parametrize("head_width", [4, 0])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 0.05)])
 def test_attention_and_its_gradient_match_float64(head_width, dtype, tolerance):

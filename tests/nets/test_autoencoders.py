@@ -12,6 +12,7 @@ from aigc_jax.types import UsageError
 KEY = jax.random.key(0)
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("image_shape", [(28, 28, 1), (32, 32, 3)])
 @pytest.mark.parametrize("is_map", [False, True])
 def test_conv_encoder_and_decoder_have_matching_shapes(image_shape, is_map):

@@ -28,6 +28,7 @@ def made(**fields):
     return net, jax.tree.map(lambda leaf: jnp.asarray(0.4 * numbers.normal(size=leaf.shape), leaf.dtype), shapes)
 
 
+@pytest.mark.checked
 @pytest.mark.parametrize("form", FORMS)
 def test_decoder_with_a_cache_gives_the_same_logits(form):
     """Whatever padding a prompt has, and whatever is in the other rows."""
@@ -113,6 +114,7 @@ def test_decoder_refuses_sizes_that_do_not_fit(fields, words):
         jax.eval_shape(Decoder(**{**SIZE, **fields}).init, KEY, TOKENS)
 
 
+@pytest.mark.checked
 @pytest.mark.standard_promotion  # of optax
 def test_muon_orthogonalises_the_matrix_of_each_block_and_leaves_the_rest_to_adam(rng):
     _, variables = made()

@@ -50,7 +50,11 @@ def perturbed(shapes):
     return jax.tree.unflatten(tree, [jnp.asarray(0.4 * numbers.normal(size=leaf.shape), leaf.dtype) for leaf in leaves])
 
 
-@pytest.fixture(scope="module", params=NETS)
+TRAINED = [pytest.param(name, marks=[] if name in ("dit", "mlp") else [pytest.mark.checked]) for name in NETS]
+"""Of the U-Nets, which compile for seconds, none is in the quick suite."""
+
+
+@pytest.fixture(scope="module", params=TRAINED)
 def trained(request):
     """A network's name, itself compiled once, and parameters without zeros."""
     net = NETS[request.param]
@@ -66,7 +70,6 @@ def trained(request):
     return request.param, apply, perturbed(shapes_of(net, request.param)[1])
 
 
-@pytest.mark.one_case
 def test_denoiser_nets_output_zero_at_first(trained):
     name, apply, params = trained
     assert jnp.abs(apply(params, *inputs(name))).max() > 1e-3
@@ -89,7 +92,6 @@ def test_denoiser_nets_use_noise_level_and_class_of_each_example(trained):
         assert jnp.abs(other[1] - output[1]).max() > 1e-3
 
 
-@pytest.mark.one_case
 def test_denoiser_nets_take_no_condition_as_the_class_after_the_last(trained):
     name, apply, params = trained
     x, noise_label, condition = inputs(name)

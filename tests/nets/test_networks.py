@@ -131,6 +131,7 @@ def test_classifiers_give_logits_and_features():
     assert (logits.shape, features.shape) == ((2, 5), (2, 6))
 
 
+@pytest.mark.checked
 def test_mixer_takes_any_sides_and_pads_by_the_border():
     net = MixerClassifier(5, patch_size=4, width=4, depth=1, num_features=6)
     image = jax.random.normal(KEY, (2, 9, 7, 3))

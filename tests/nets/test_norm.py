@@ -47,7 +47,7 @@ def iterated(net, x, steps):
     return output, params, stats
 
 
-@pytest.mark.one_case
+@pytest.mark.checked
 @pytest.mark.parametrize("layer", INPUTS)
 def test_spectral_divides_by_numpys_largest_singular_value(layer):
     net, x = Spectral(layer), INPUTS[layer]
@@ -207,7 +207,7 @@ def test_batch_norm_over_devices_keeps_the_digits_of_a_large_offset():
     np.testing.assert_allclose(parts, two_passes(x, (0, 1, 2, 3), 1e-5), atol=1e-2)
 
 
-@pytest.mark.one_case
+@pytest.mark.checked
 @pytest.mark.parametrize(
     "net", [LayerNorm(), ModulatedNorm("group"), ModulatedNorm("layer")], ids=["flax", "group", "layer"]
 )

@@ -69,6 +69,7 @@ def expected():
 FIELDS = ("patch_size", "width", "depth", "head_width", "num_classes", "dropout")
 
 
+@pytest.mark.checked
 @pytest.mark.parametrize(("remat", "unroll"), [("none", 1), ("none", 2), ("dots", 1), ("full", 0)])
 def test_dit_equals_a_loop_over_its_blocks(remat, unroll):
     found = value_and_gradient(SCANNED.clone(remat=remat, unroll=unroll))
@@ -107,6 +108,7 @@ def test_dit_has_a_program_of_one_size_whatever_its_depth():
     assert size(2) == size(20)
 
 
+@pytest.mark.checked
 @pytest.mark.parametrize("net", [SCANNED, UNET], ids=["dit", "unet"])
 def test_remat_computes_more_again_from_none_to_dots_to_full(net):
     def flops(remat):
@@ -119,6 +121,7 @@ def test_remat_computes_more_again_from_none_to_dots_to_full(net):
     assert full <= 4 / 3 * none
 
 
+@pytest.mark.checked
 def test_unet_with_remat_has_the_same_parameters_and_gradients():
     shapes, numbers = jax.eval_shape(UNET.init, KEY, *INPUTS), np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: jnp.asarray(0.3 * numbers.normal(size=leaf.shape), leaf.dtype), shapes)

@@ -18,29 +18,31 @@ NETS = {
 }
 
 
+@pytest.mark.checked
 @pytest.mark.parametrize("kind", NETS)
 def test_sequence_classifier_does_not_depend_on_padding(kind, rng):
     net = NETS[kind]
     tokens = jnp.asarray(rng.integers(0, 11, (3, 7)), jnp.int32)
     tokens = tokens.at[1, 5:].set(-1)
-    variables = net.init(jax.random.key(0), tokens)
+    variables, apply = jax.jit(net.init)(jax.random.key(0), tokens), jax.jit(net.apply)
     # Zeros of the last layers of blocks would hide what attention sees.
     variables = jax.tree.map(lambda leaf: leaf + 0.3 * jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), variables)
-    logits, features = net.apply(variables, tokens)
+    logits, features = apply(variables, tokens)
     assert (logits.shape, features.shape) == ((3, 3), (3, 8 if kind == "decoder" else 4))
-    padded, _ = net.apply(variables, jnp.pad(tokens, ((0, 0), (0, 6)), constant_values=-1))
+    padded, _ = apply(variables, jnp.pad(tokens, ((0, 0), (0, 6)), constant_values=-1))
     np.testing.assert_allclose(logits, padded, atol=1e-4)
-    alone, _ = net.apply(variables, tokens[1:2, :5])
+    alone, _ = apply(variables, tokens[1:2, :5])
     np.testing.assert_allclose(logits[1:2], alone, atol=1e-4)
-    turned, _ = net.apply(variables, tokens[:, ::-1])
+    turned, _ = apply(variables, tokens[:, ::-1])
     assert np.abs(np.asarray(turned - logits)[[0, 2]]).max() > 1e-3
     # No token at all: no NaN.
-    assert np.isfinite(np.asarray(net.apply(variables, jnp.full((1, 4), -1))[0])).all()
+    assert np.isfinite(np.asarray(apply(variables, jnp.full((1, 4), -1))[0])).all()
 
 
+@pytest.mark.checked
 def test_decoder_classifier_has_the_hidden_states_that_the_language_model_predicts_from(rng):
     tokens = jnp.asarray(rng.integers(0, 11, (2, 6)), jnp.int32)
-    params = NETS["decoder"].init(jax.random.key(0), tokens)["params"]
+    params = jax.jit(NETS["decoder"].init)(jax.random.key(0), tokens)["params"]
     params = jax.tree.map(lambda leaf: leaf + 0.3 * jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), params)
     trunk = {"params": params["decoder"]}
     language, hidden = (DECODER.apply(trunk, tokens, is_headless=is_headless)[0] for is_headless in (False, True))

@@ -30,6 +30,7 @@ def test_unet_has_the_published_number_of_parameters(net, side, millions, tolera
     assert num_parameters(net, (side, side, 3)) / 1e6 == pytest.approx(millions, abs=tolerance)
 
 
+@pytest.mark.checked
 def test_unet_patches_change_only_the_first_and_last_convolution():
     net = UNet(16, (1, 2), 1, (), 0, num_classes=3)
     difference = num_parameters(net.clone(patch_size=2), (8, 8, 1)) - num_parameters(net, (8, 8, 1))

@@ -34,6 +34,7 @@ def tokens(values):
     return jnp.asarray(values, jnp.int32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_categorical_marginal_is_the_product_of_transition_matrices(kind):
     process, product = KINDS[kind](VOCAB), np.eye(len(transition(kind, 0.0)))
@@ -87,6 +88,7 @@ def test_categorical_marginal_solves_its_rate_equation(kind, schedule):
         np.testing.assert_allclose(ours, scipy.linalg.expm(lost * generator)[:VOCAB], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", [linear, cosine])
 def test_categorical_process_is_exact_at_the_ends(schedule):
     x_0, keys = tokens([[0, 1, 2]]), example_keys(jax.random.key(0), 1)
@@ -98,6 +100,7 @@ def test_categorical_process_is_exact_at_the_ends(schedule):
     assert (absorbing(VOCAB, schedule).corrupt(x_0, keys, jnp.ones(1)) == VOCAB).all(), "all mask"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_categorical_corrupt_draws_the_marginal(kind):
     process, num = KINDS[kind](VOCAB), 20_000

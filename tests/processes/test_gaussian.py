@@ -49,6 +49,7 @@ def cosine_of(t):
     return float(np.sqrt(alpha_bar)), float(np.sqrt(max(1 - alpha_bar, 0)))
 
 
+@pytest.mark.one_case
 @EACH
 def test_schedules_match_the_papers(name):
     process = PROCESSES[name]

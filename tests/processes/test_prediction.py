@@ -42,6 +42,7 @@ def test_to_pair_inverts_from_pair_at_every_time(name, kind):
     np.testing.assert_allclose(again / scale, value / scale, rtol=0, atol=1e-5)
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(("name", "kind"), EVERY)
 def test_to_pair_finds_the_pair_of_every_kind(name, kind):
     """In the middle of the range, where x_t and the quantity determine both."""
@@ -54,6 +55,7 @@ def test_to_pair_finds_the_pair_of_every_kind(name, kind):
         np.testing.assert_allclose(got, expected, atol=2e-5)
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("name", PROCESSES)
 def test_to_pair_is_exact_at_the_ends(name):
     """Without noise x_t is x_0, without signal it is epsilon, whichever other quantity is given."""
@@ -71,6 +73,7 @@ def test_to_pair_is_exact_at_the_ends(name):
             np.testing.assert_allclose(found.epsilon[1], pair.epsilon[1], rtol=1e-4)
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("name", PROCESSES)
 def test_from_pair_matches_the_papers(name):
     """v is the slope of x along the angle; the score of q(x_t | x_0) by autodiff; velocity is the slope in t."""

@@ -25,7 +25,7 @@ def squares(chain):
     return products
 
 
-@pytest.mark.one_case
+@pytest.mark.slow
 @EACH
 def test_discrete_linear_matches_the_chain(chain):
     process, exact = discrete_linear(*chain), squares(chain)
@@ -43,6 +43,7 @@ def test_discrete_linear_keeps_a_tiny_signal():
     assert np.isfinite(float(process.noise_ratio(1.0)))
 
 
+@pytest.mark.one_case
 @EACH
 def test_discrete_linear_time_at_inverts_the_noise_ratio(chain):
     process = discrete_linear(*chain)

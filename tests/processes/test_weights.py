@@ -19,6 +19,7 @@ TIMES = jnp.linspace(0.02, 0.98, 7)
 VP = gaussian.variance_preserving()
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("kind", ["x_0", "epsilon", "v"])
 def test_min_snr_weight_matches_the_paper_for_each_prediction(kind):
     snr = np.exp(np.asarray(VP.logsnr(TIMES), np.float64))
@@ -28,7 +29,7 @@ def test_min_snr_weight_matches_the_paper_for_each_prediction(kind):
     np.testing.assert_allclose(weight, paper[kind], rtol=1e-4)
 
 
-@pytest.mark.one_case
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["x_0", "epsilon", "v", "velocity"])
 def test_elbo_weight_gives_the_closed_form_of_gaussian_data(kind):
     # Data N(0, s^2): the best denoiser errs by s^2 sigma^2 / (alpha^2 s^2 + sigma^2), and the integral of

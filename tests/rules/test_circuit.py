@@ -55,6 +55,7 @@ def value_and_grad(found, weights):
     return jax.jit(jax.value_and_grad(lambda weights: log_wmc(found, weights)))(weights)
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("text", RULES)
 @pytest.mark.parametrize("is_enumerated", [True, False], ids=["enumerated", "sentential"])
 def test_count_and_gradient_are_those_of_brute_force(text, is_enumerated, rng, monkeypatch):
@@ -97,6 +98,7 @@ def test_circuits_are_smooth_decomposable_and_deterministic(text):
     assert models == {each for each, is_obeying in zip(every, obeying, strict=True) if is_obeying}
 
 
+@pytest.mark.slow
 def test_twenty_bits_have_the_binomial_count():
     names = {f"x{i}": BITS for i in range(20)}
     found = circuit(formula(f"exactly(7, {', '.join(names)})", names))
@@ -125,6 +127,7 @@ def test_impossible_values_have_no_gradient_that_is_nan():
     np.testing.assert_array_equal(gradient, [1, 0, 1, 0])
 
 
+@pytest.mark.slow
 def test_weights_come_by_rows_and_by_name(rng):
     rule = formula("p -> a == 2", SMALL)
     found = circuit(rule)
@@ -163,6 +166,7 @@ def test_independent_sets_of_a_grid_against_the_transfer_matrix(rows, columns, r
     np.testing.assert_allclose(gradient.reshape(-1, 2).sum(axis=1), 1, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_sudoku_has_288_grids():
     pytest.importorskip("pysdd")
     cells = {f"c{i}{j}": tuple("1234") for i in range(4) for j in range(4)}

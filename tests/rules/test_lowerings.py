@@ -31,6 +31,7 @@ def walked(automaton, texts):
     return np.append(automaton.accepts, False)[state]
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     ("num", "text"),
     [
@@ -68,6 +69,7 @@ def test_check_mask_and_energy_agree_on_all_assignments_of_bits(num, text):
     np.testing.assert_array_equal(np.exp(-energies), expected)
 
 
+@pytest.mark.slow
 def test_check_mask_and_energy_agree_on_names_and_numbers():
     attributes = {"shape": ("disc", "square"), "size": ("1", "2", "10"), "number": ("1", "2", "10", "12")}
     rule = formula("square -> size + number == 12", attributes)
@@ -97,6 +99,7 @@ def test_values_that_begin_others_are_refused():
         spelled(formula("a > 10", attributes), attributes)
 
 
+@pytest.mark.slow
 def test_semantic_loss_is_that_of_the_paper():
     """Xu et al. 2018, section 4: of exactly one of n, -log sum_i p_i prod_{j != i} (1 - p_j)."""
     names = ("a", "b", "c")

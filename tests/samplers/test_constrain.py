@@ -63,6 +63,7 @@ DIVERGED = np.array([np.nan, np.inf, -np.inf, np.nan, np.inf, -np.inf])[:, None]
 """Logits of a model whose weights are no numbers any more."""
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     "logits",
     [LOGITS, ADVERSARIAL, np.zeros((6, 6)), DIVERGED],
@@ -89,6 +90,7 @@ def test_a_sample_under_a_rule_depends_on_its_own_key_alone():
     np.testing.assert_array_equal(drawn(LOGITS, rule, 64)[:7], drawn(LOGITS, rule, 7))
 
 
+@pytest.mark.checked
 def test_guidance_comes_before_the_rule():
     model = constrained(guided(chain_model(LOGITS), 3.0), lift(regex(RULE), VOCABULARY), end=END, length=LENGTH)
     prompt = jnp.tile(jnp.array([[END, 2, 3]]), (20, 1))
@@ -124,6 +126,7 @@ def masked_log_prob(row, length):
     return total
 
 
+@pytest.mark.checked
 def test_beam_search_under_a_rule_finds_its_likeliest_text():
     sequences, _ = enumerated(3)
     model = constrained(chain_model(LOGITS), lift(regex(RULE), VOCABULARY), end=END, length=3)
@@ -134,6 +137,7 @@ def test_beam_search_under_a_rule_finds_its_likeliest_text():
     assert tuple(token for token in found.tolist() if token >= 0) == best
 
 
+@pytest.mark.checked
 def test_log_allowed_is_the_log_of_the_importance_weight():
     """log p(sequence) - log q(sequence), of the model and of the mask."""
     sequences, log_probs = enumerated()
@@ -164,6 +168,7 @@ def experiment():
     return Experiment(algorithm, None, {}, None)
 
 
+@pytest.mark.checked
 def test_more_candidates_are_nearer_to_the_model_given_the_rule():
     """Total variation from the exact distribution, of a rule that 1 % of the model's texts obey."""
     sequences, log_probs = enumerated()
@@ -209,6 +214,7 @@ def test_look_ahead_of_the_exact_pairs_samples_from_the_model_given_the_rule():
     np.testing.assert_allclose(weights, logsumexp(log_probs), atol=1e-3)
 
 
+@pytest.mark.checked
 def test_a_temperature_leaves_the_look_ahead_as_it_is():
     """Logits twice as large at temperature 2 are the same model."""
     rule = lift(regex(RULE), VOCABULARY)
@@ -245,6 +251,7 @@ def test_advice_costs_its_penalty_and_leaving_the_rule_is_free():
     np.testing.assert_array_equal(after, chain_model(LOGITS).extend(None, jnp.array([3]))[0])
 
 
+@pytest.mark.checked
 def test_advice_of_a_high_price_is_obeyed_and_of_a_low_one_is_not():
     automaton, processor = lift(regex(RULE), VOCABULARY), Decoding().processor(6, END)
     shares = []

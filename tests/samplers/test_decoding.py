@@ -74,6 +74,7 @@ def test_decode_draws_from_the_chain():
         assert np.log(expected[tuple(tokens)]) == pytest.approx(float(log_prob), abs=1e-4)
 
 
+@pytest.mark.checked
 def test_decode_sample_depends_on_its_own_key_and_prompt_alone():
     many, few = drawn(20, length=6).tokens, drawn(7, length=6).tokens
     np.testing.assert_array_equal(many[:7], few)
@@ -82,6 +83,7 @@ def test_decode_sample_depends_on_its_own_key_and_prompt_alone():
     assert (padded[:, :2] == jnp.array([[0, 2]])).all()
 
 
+@pytest.mark.checked
 def test_decode_of_temperature_zero_is_the_likeliest_path():
     found = drawn(1, length=5, end=-1, settings=Decoding(length=5, temperature=0.0)).tokens[0]
     path = [0]
@@ -90,6 +92,7 @@ def test_decode_of_temperature_zero_is_the_likeliest_path():
     assert found.tolist() == path
 
 
+@pytest.mark.checked
 def test_processors_at_their_identities_change_no_bit():
     processor = chain(temperature(1.0), top_k(12), top_p(1.0), min_p(0.0), typical(1.0), penalties(12))
     state = processor.init(jnp.zeros((50, 3), jnp.int32))
@@ -125,6 +128,7 @@ def test_top_k_and_min_p_keep_what_they_say():
     )
 
 
+@pytest.mark.checked
 def test_truncation_leaves_the_likeliest_token_under_any_logits():
     extreme = jnp.concatenate([LOGITS, 1e4 * LOGITS, jnp.full((1, 12), -1e30), jnp.eye(12) * -jnp.inf])
     extreme = jnp.where(jnp.isnan(extreme), 0.0, extreme)
@@ -234,6 +238,7 @@ def test_penalties_count_the_prompt_and_what_was_drawn():
     assert processor.apply(state, logits).tolist() == [[1.0, -0.5, -2.5, 3.0]]
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_no_repeat_ngram_forbids_what_a_loop_over_the_text_finds(size):
     processor = no_repeat_ngram(size, 20)
@@ -318,6 +323,7 @@ def test_least_length_leaves_a_token_where_all_have_occurred():
     assert jnp.all(jnp.sort(found.tokens[:, 1:4], axis=1) == jnp.arange(3)[None])
 
 
+@pytest.mark.checked
 def test_start_token_counts_neither_for_penalties_nor_for_the_end():
     """In a text of several documents the start is the end too."""
     prompt = jnp.array([[3, 1, PAD]])

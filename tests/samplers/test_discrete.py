@@ -48,7 +48,7 @@ def is_drawn_from(shares, table):
     return (np.abs(shares - table) <= 4 * np.sqrt(table * (1 - table) / NUM) + 1e-12).all()
 
 
-@pytest.mark.one_case
+@pytest.mark.checked
 @pytest.mark.parametrize("name", PROCESSES)
 def test_ancestral_in_many_steps_draws_the_joint_distribution(name):
     process = PROCESSES[name]
@@ -58,6 +58,7 @@ def test_ancestral_in_many_steps_draws_the_joint_distribution(name):
     assert drawn[TABLE == 0].sum() < 0.005
 
 
+@pytest.mark.checked
 @pytest.mark.parametrize("name", PROCESSES)
 def test_ancestral_in_one_step_draws_the_product_of_marginals(name):
     process = PROCESSES[name]

@@ -14,7 +14,7 @@ GRIDS = {"uniform": grids.uniform(), "karras": grids.karras(), "logsnr": grids.l
 END = {"edm": 0.0}
 
 
-@pytest.mark.one_case
+@pytest.mark.checked
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("name", [name for name in orders.PROCESSES if name != orders.ENDS])
 def test_grids_fall_from_noise_to_data(grid, name):

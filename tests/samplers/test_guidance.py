@@ -28,6 +28,7 @@ def x_of(width=4):
     return jnp.linspace(-1.0, 1.0, 2 * width).reshape(2, width)
 
 
+@pytest.mark.checked
 @pytest.mark.parametrize("name", ["rectified_flow", "edm", pytest.param("cosine", marks=pytest.mark.slow)])
 def test_guidance_of_gaussians_gives_the_exact_gaussian(name, monkeypatch):
     monkeypatch.setattr(closed_forms, "PROCESSES", {name: orders.PROCESSES[name]})

@@ -28,6 +28,7 @@ def painted(make, num_steps=30):
     return out[:, 1]
 
 
+@pytest.mark.checked
 def test_repaint_with_resamples_draws_the_conditional_distribution():
     def solve(num_resamples):
         return lambda known, denoise: (
@@ -50,6 +51,7 @@ def test_keep_known_steers_the_unknown_pixels():
     assert 0.2 < painted(make).mean() < 1.0  # from 0 towards 0.8, though not to the exact distribution
 
 
+@pytest.mark.checked
 @pytest.mark.parametrize("name", ["rectified_flow", "edm"])
 def test_start_from_a_gaussian_has_exact_moments(name):
     """The ODE is affine: from alpha c + sigma z at the start to m + (x - alpha m) times the ratio of the deviations."""

@@ -28,6 +28,7 @@ def test_log_likelihood_of_gaussians_and_mixtures_is_exact(name, monkeypatch):
         assert check.difference < tolerance, check
 
 
+@pytest.mark.checked
 def test_log_likelihood_with_probes_is_unbiased():
     denoise = closed_forms.gaussian_denoiser(FLOW, closed_forms.MEAN, closed_forms.COVARIANCE)
     log_prob = make_log_likelihood(FLOW, Likelihood(num_steps=30, num_probes=1))
@@ -41,6 +42,7 @@ def test_log_likelihood_with_probes_is_unbiased():
     assert abs(draws.mean() - exact) < 4 * draws.std() / num**0.5
 
 
+@pytest.mark.checked
 @pytest.mark.parametrize(("solver", "published"), [("heun", 2), ("rk4", 4)])
 def test_log_likelihood_error_falls_at_the_order_of_the_solver(solver, published):
     points, nums, errors = np.array([1.5, 0.0]), (12, 24), []
@@ -54,6 +56,7 @@ def test_log_likelihood_error_falls_at_the_order_of_the_solver(solver, published
     assert published - 0.4 < orders.fitted_order(nums, errors) < published + 0.6
 
 
+@pytest.mark.checked
 def test_log_likelihood_depends_only_on_its_own_key():
     denoise = closed_forms.gaussian_denoiser(FLOW, closed_forms.MEAN, closed_forms.COVARIANCE)
     log_prob = make_log_likelihood(FLOW, Likelihood(num_steps=5, num_probes=2))
@@ -66,6 +69,7 @@ def test_log_likelihood_depends_only_on_its_own_key():
     np.testing.assert_allclose(once, again[::-1], rtol=1e-6)
 
 
+@pytest.mark.checked
 def test_log_likelihood_takes_any_shape_and_a_condition():
     denoise = lambda x, t, condition: x * condition.astype(x.dtype)[:, None, None, None] * 0.1  # noqa: E731
     log_prob = make_log_likelihood(FLOW, Likelihood(num_steps=3, num_probes=1))

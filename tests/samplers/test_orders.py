@@ -18,6 +18,7 @@ def cases(samplers, processes, quick):
             yield pytest.param(sampler, process, marks=marks, id=f"{sampler}-{process}")
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(("sampler", "process"), list(cases(orders.DETERMINISTIC, orders.PROCESSES, QUICK)))
 def test_deterministic_solvers_converge_to_the_quantile_map(sampler, process):
     errors = [orders.ode_error(sampler, process, n) for n in (COARSE, FINE)]

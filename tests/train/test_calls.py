@@ -46,6 +46,7 @@ def test_stack_keeps_the_batch_first_and_fills_up_a_short_call():
     assert stack([first], 1) is first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["pmap", "shard_map", "jit"])
 def test_steps_per_call_gives_the_same_bits(tmp_path, mode):
     config = dataclasses.replace(CONFIG, parallel=mode)
@@ -57,6 +58,7 @@ def test_steps_per_call_gives_the_same_bits(tmp_path, mode):
     assert kept(tmp_path / "many")[1] == [5, 10, 11]
 
 
+@pytest.mark.slow
 def test_steps_per_call_may_change_when_a_run_goes_on(tmp_path):
     one = run(tmp_path / "one", CONFIG, devices=jax.devices()[:1])
 

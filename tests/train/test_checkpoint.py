@@ -399,6 +399,7 @@ def test_verify_of_a_state_in_parts_reads_no_more_at_a_time_than_its_largest_arr
     checkpoints.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [truncate, flip, lambda path: path.unlink()], ids=["truncate", "flip", "remove"])
 def test_damage_to_a_checkpoint_in_parts_is_noticed_or_harmless(tmp_path, two_checkpoints_in_parts, damage):
     shapes = in_parts(make_state(0, width=8), fsdp=4)[1]

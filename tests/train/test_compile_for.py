@@ -114,6 +114,7 @@ FITS = Compiled(True, 3 * GIB, GIB, 15.75 * GIB, 7.4, Counter({"all-reduce": 2, 
 DIT = ["dit_mnist", *TINY["dit_mnist"].split(), "--batch-size", "8"]
 
 
+@pytest.mark.slow
 def test_compile_prints_a_program_that_fits(monkeypatch, capsys):
     status, lines = run_with(monkeypatch, capsys, [*DIT, "--sampler"], FITS, FITS)
     assert status == 0

@@ -40,6 +40,7 @@ def began_with(workdir, *, mode="jit", mesh=DATA_PARALLEL, initial):
     return states[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["jit", "pmap"])
 def test_run_begins_with_the_averaged_weights_of_another(mode, source, tmp_path, capsys):
     path, state = source
@@ -55,6 +56,7 @@ def test_run_begins_with_the_averaged_weights_of_another(mode, source, tmp_path,
     assert set(record.not_used) == {"b/w", "b/mean", "b/last", "b/one"}
 
 
+@pytest.mark.slow
 def test_state_in_parts_begins_with_the_same_weights(source, tmp_path, monkeypatch):
     monkeypatch.setattr(sharding, "MIN_SIZE", 2)
     path, state = source

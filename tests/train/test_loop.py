@@ -248,6 +248,7 @@ sys.exit(128 + result.stopped_by if result.stopped_by else 0)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_says_how_to_resume_and_resumes_bitwise_equal(tmp_path):
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}

@@ -26,7 +26,7 @@ def test_prefetcher_runs_ahead_but_not_beyond_the_end():
     assert got == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.one_case
+@pytest.mark.slow
 @pytest.mark.parametrize("is_done", [True, False])
 def test_prefetcher_counts_waiting_only_while_devices_are_idle(is_done):
     compute = jax.jit(lambda x: jax.lax.fori_loop(0, 30, lambda i, x: jnp.tanh(x @ x), x)[0, 0])

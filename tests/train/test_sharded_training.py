@@ -27,6 +27,7 @@ def run(workdir, steps, mode="jit", **mesh):
     return train(experiment(mode=mode), config, workdir, batches=batches)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_over_other_meshes_and_in_other_modes(tmp_path, capsys):
     legs = [(2, "jit", {"fsdp": 4}), (4, "jit", {"fsdp": 2}), (6, "shard_map", {}), (8, "jit", {"fsdp": 4})]
     for steps, mode, mesh in legs:
@@ -40,6 +41,7 @@ def test_a_run_goes_on_over_other_meshes_and_in_other_modes(tmp_path, capsys):
     assert pictures[0] == pictures[1] != []
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_over_a_mesh_is_bitwise_equal(tmp_path):
     run(tmp_path / "legs", 2, fsdp=2)
     resumed, whole = run(tmp_path / "legs", 4, fsdp=2), run(tmp_path / "one", 4, fsdp=2)

@@ -65,6 +65,7 @@ def test_timeout_is_twenty_medians_and_at_least_five_minutes(tmp_path, monkeypat
     assert watching.timeout() == 1200
 
 
+@pytest.mark.slow
 def test_run_stops_and_saves_before_its_time_is_over(tmp_path, capsys):
     config = ToyConfig(steps=10**6, checkpoint_every=0, log_every=1000)
     # A checkpoint that was never timed may take half a minute, and as much is kept for a delay.

@@ -55,6 +55,7 @@ def test_training_texts_are_as_many_as_are_asked_for_and_the_first_of_more():
     assert counts.max() > 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("data", "length"), [("world:families", 5), ("world:grammar", 32), ("world:facts", 5)])
 def test_facts_of_another_world_have_its_tokens_and_length(data, length):
     config = gpt_facts.resolve(gpt_facts.Config(data=data))

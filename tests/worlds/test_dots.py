@@ -61,6 +61,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.slow
 def test_dots_violation_names_planted_faults():
     found = opened("dots").names([image for image, _ in PLANTED.values()])
     assert dict(zip(PLANTED, found, strict=True)) == {name: expected for name, (_, expected) in PLANTED.items()}
@@ -72,6 +73,7 @@ def test_dots_mode_is_the_number():
     assert opened("parity").judged(images[:6]) == (["valid"] * 6, [1, 0, 1, 0, 1, 0])
 
 
+@pytest.mark.slow
 def test_even_dots_violation_catches_an_odd_number():
     images = np.stack([draw(*APART[:num]) for num in range(1, 9)])
     odd, valid = "odd count", "valid"

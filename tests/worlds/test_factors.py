@@ -56,6 +56,7 @@ def test_factors_violation_names_planted_faults():
     assert dict(zip(planted, found, strict=True)) == {name: expected for name, (_, expected) in planted.items()}
 
 
+@pytest.mark.slow
 def test_factors_reads_all_combinations():
     values = {name: list(names) for name, names in WORLD.world.attributes.items()}
     combinations = list(itertools.product(*values.values()))

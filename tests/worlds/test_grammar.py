@@ -40,6 +40,7 @@ def is_right(text):
     return not text
 
 
+@pytest.mark.slow
 def test_grammar_texts_are_right():
     texts = [TOKENIZER.decode(row) for examples in opened("grammar").examples() for row in np.asarray(examples)]
     assert all(is_right(text) for text in texts)

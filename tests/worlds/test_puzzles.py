@@ -82,6 +82,7 @@ def test_digit_sums_weights_follow_the_number_of_combinations():
     np.testing.assert_allclose(opened("sums").world.mode_weights, ways / 670)
 
 
+@pytest.mark.slow
 def test_sudoku_violation_names_planted_faults():
     in_rows = [[1, 2, 3, 4], [2, 3, 4, 1], [3, 4, 1, 2], [4, 1, 2, 3]]  # right in rows and columns, wrong in blocks
     planted = {
@@ -140,6 +141,7 @@ def test_digit_sums_denoiser_matches_enumeration(alpha, sigma):
     mean_of(SMALL, images, shares, modes, levels=(alpha, sigma))
 
 
+@pytest.mark.slow
 def test_puzzles_refuse_impossible_settings():
     with pytest.raises(UsageError, match="tolerance from 0 to 5"):
         digit_sums(tolerance=6)
@@ -151,6 +153,7 @@ def test_puzzles_refuse_impossible_settings():
         sudoku(weights=(0.5, 0.5))
 
 
+@pytest.mark.slow
 def test_cells_are_read_one_by_one():
     world = opened("sums").world
     blot = sums([7, 8], [6, 9])

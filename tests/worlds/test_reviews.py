@@ -29,6 +29,7 @@ def expected(text):
     return int(bool(good) != bool(negation))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0, 1])
 def test_reviews_have_the_sentiment_that_a_regular_expression_reads(place):
     examples = np.asarray(opened("reviews").examples()[place])

@@ -85,6 +85,7 @@ def test_shapes_violation_allows_the_tolerance_and_no_more():
     assert WORLD.names(flipped) == ["valid", "valid", "malformed", "malformed"]
 
 
+@pytest.mark.slow
 def test_shapes_mode_is_the_set_of_shapes_under_noise():
     sets = [[s for s, bit in zip((TRIANGLE, SQUARE, PENTAGON), (1, 2, 4), strict=True) if m & bit] for m in range(1, 8)]
     images = np.stack([draw(*chosen) for chosen in sets])
