@@ -183,7 +183,7 @@ def test_micro_batches_of_unequal_lengths_make_the_same_step():
     states = []
     for num in (1, 2, 4):
         algorithm = made(num_microbatches=num)
-        state = algorithm.init(KEY, {"example": jnp.asarray(rows)})
+        state = jax.jit(algorithm.init)(KEY, {"example": jnp.asarray(rows)})
         states.append(jax.jit(algorithm.step)(state, {"example": jnp.asarray(rows)}, KEY))
     for state, metrics in states[1:]:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state.params, states[0][0].params)

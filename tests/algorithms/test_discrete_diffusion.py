@@ -84,7 +84,7 @@ def test_discrete_diffusion_loss_is_the_bound_of_evaluate(make):
         pairs += [(cell // LEVELS, cell % LEVELS) for cell in drawn]
         labels += [label] * repeats
     batch = {"example": tokens_of(pairs), "condition": jnp.asarray(labels, jnp.int32)}
-    state = algorithm.init(jax.random.key(0), batch)
+    state = jax.jit(algorithm.init)(jax.random.key(0), batch)
     _, metrics = jax.jit(algorithm.step)(state, batch, jax.random.key(1))
     entropy = -(TABLES * np.log(np.maximum(TABLES, 1e-30))).sum() / NUM_CLASSES
     assert float(metrics["denoiser/loss"]) == pytest.approx(entropy, abs=0.12)

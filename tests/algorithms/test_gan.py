@@ -68,7 +68,7 @@ def test_gan_step_is_finite_for_every_objective_and_pair(kind, num_classes):
 def test_gan_loss_moves_only_its_own_player(player):
     other = {"generator": "discriminator", "discriminator": "generator"}[player]
     algorithm = build(pair("mlp"), OBJECTIVES["minimax"], **{f"{other}_tx": optax.set_to_zero()})
-    state = algorithm.init(KEY, BATCH)
+    state = jax.jit(algorithm.init)(KEY, BATCH)
     after, _ = jax.jit(algorithm.step)(state, BATCH, KEY)
     assert differ(after.params[player], state.params[player])
     assert not differ(after.params[other], state.params[other])
@@ -102,7 +102,7 @@ def test_clip_weights_limits_weights(limit):
 def test_clip_weights_limits_a_critic_after_one_step():
     row = ROWS["gan-wasserstein-clipped-n_critic"]
     algorithm = row.build(None)
-    state = algorithm.init(KEY, batch_at(row, 0))
+    state = jax.jit(algorithm.init)(KEY, batch_at(row, 0))
     after, _ = jax.jit(algorithm.step)(state, batch_at(row, 0), KEY)
     assert max(np.abs(leaf).max() for leaf in leaves(state.params["discriminator"])) > 0.1
     assert max(np.abs(leaf).max() for leaf in leaves(after.params["discriminator"])) <= 0.1 + 1e-6
@@ -135,7 +135,7 @@ def test_gan_learns_a_gaussian(objective):
     mean, std = 1.5, 0.5
     objective = {**OBJECTIVES, "non_saturating": adversarial.non_saturating()}[objective]
     algorithm = build(networks, objective, regularizer=regularizers.r1(networks.logits, gamma=0.3), ema_decay=0.99)
-    state = algorithm.init(KEY, {"example": jnp.zeros((256, 1, 1, 1))})
+    state = jax.jit(algorithm.init)(KEY, {"example": jnp.zeros((256, 1, 1, 1))})
 
     @jax.jit
     def train(state):
@@ -168,7 +168,7 @@ def test_gan_learns_the_picture_of_each_class():
         ema_decay=0.99,
     )
     batch = {"example": pictures[label], "condition": label}
-    state = algorithm.init(KEY, batch)
+    state = jax.jit(algorithm.init)(KEY, batch)
     train = jax.jit(
         lambda state: jax.lax.scan(lambda s, k: algorithm.step(s, batch, k), state, jax.random.split(KEY, 1500))
     )

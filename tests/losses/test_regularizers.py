@@ -127,7 +127,7 @@ def test_interpolate_is_uniform_on_each_line():
 def test_penalty_weight_gradient_matches_reverse_over_reverse(is_penalty):
     net = ConvDiscriminator((4, 8), 16, minibatch_kernels=3)
     image = jax.random.normal(jax.random.key(0), (5, 8, 8, 1))
-    params = net.init(jax.random.key(1), image, None, train=True)["params"]
+    params = jax.jit(lambda key: net.init(key, image, None, train=True))(jax.random.key(1))["params"]
     batch = {"example": image, "index": jnp.arange(5)}
 
     def logits(params, model_state, image, batch):
@@ -144,8 +144,8 @@ def test_penalty_weight_gradient_matches_reverse_over_reverse(is_penalty):
         loss_fn = transform(lambda params, model_state, batch, key: (jnp.zeros(5), (model_state, {})))
         return jnp.mean(loss_fn(params, {"step": 0}, batch, jax.random.key(2))[0])
 
-    expected, grads = jax.value_and_grad(plain)(params)
-    value, ours_grads = jax.value_and_grad(ours)(params)
+    expected, grads = jax.jit(jax.value_and_grad(plain))(params)
+    value, ours_grads = jax.jit(jax.value_and_grad(ours))(params)
     np.testing.assert_allclose(value, expected, rtol=1e-4)
     for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(ours_grads), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)

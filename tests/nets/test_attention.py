@@ -38,7 +38,7 @@ def test_attention_and_its_gradient_match_float64(head_width, dtype, tolerance):
     net = SelfAttention(head_width, dtype=dtype)
     # Inputs far from the origin and weights that decide: a softmax that is nearly one-hot here and flat there.
     x = jnp.asarray(2 + np.random.default_rng(0).normal(size=(2, 5, 8)), jnp.float32)
-    variables = net.init(jax.random.key(0), x)
+    variables = jax.jit(net.init)(jax.random.key(0), x)
     params = variables["params"]
     expected = exact_attention(x, params, head_width or 8)
     np.testing.assert_allclose(net.apply(variables, x), expected, atol=tolerance * np.abs(expected).max())
@@ -56,7 +56,7 @@ def test_attention_and_its_gradient_match_float64(head_width, dtype, tolerance):
 def test_rotary_attention_matches_complex_numbers():
     net = SelfAttention(4, is_rotary=True)
     x = jax.random.normal(jax.random.key(0), (2, 5, 8)) * 2
-    variables = net.init(jax.random.key(1), x)
+    variables = jax.jit(net.init)(jax.random.key(1), x)
     expected = exact_attention(x, variables["params"], 4, turn=turned)
     np.testing.assert_allclose(net.apply(variables, x), expected, atol=1e-5 * np.abs(expected).max())
 

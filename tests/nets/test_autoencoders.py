@@ -36,7 +36,7 @@ def test_mlp_encoder_has_the_papers_layers():
 
 def test_mlp_decoder_first_output_is_the_bias():
     decoder = MLPDecoder((4, 4, 1), (8,), output_bias=-2.0)
-    outputs, _ = decoder.init_with_output(KEY, jnp.zeros((1, 3)), None)
+    outputs, _ = jax.jit(decoder.init_with_output)(KEY, jnp.zeros((1, 3)), None)
     np.testing.assert_allclose(outputs, -2.0)
 
 

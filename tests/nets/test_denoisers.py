@@ -180,7 +180,7 @@ def test_modulated_norm_matches_group_norm_of_torch():
     torch = pytest.importorskip("torch")
     x = np.random.default_rng(0).normal(3.0, 2.0, size=(2, 4, 6, 16)).astype(np.float32)
     expected = torch.nn.functional.group_norm(torch.tensor(x).permute(0, 3, 1, 2), 4, eps=1e-5).permute(0, 2, 3, 1)
-    output, _ = ModulatedNorm("group").init_with_output(KEY, jnp.asarray(x), None)
+    output, _ = jax.jit(ModulatedNorm("group").init_with_output)(KEY, jnp.asarray(x), None)
     np.testing.assert_allclose(output, expected.numpy(), atol=1e-5)
 
 
@@ -189,10 +189,10 @@ def test_modulated_norm_has_unit_scale_and_follows_the_embedding(kind):
     x = jax.random.normal(KEY, (2, 3, 3, 8)) + 5.0
     embedding = jax.random.normal(KEY, (2, 4))
     net = ModulatedNorm(kind)
-    output, _ = net.init_with_output(KEY, x, None)
+    output, _ = jax.jit(net.init_with_output)(KEY, x, None)
     np.testing.assert_allclose(jnp.mean(jnp.square(output), axis=(1, 2, 3)), 1.0, rtol=1e-3)
     assert jnp.abs(output.mean()) < 1e-4 or kind == "rms"
-    variables = net.init(KEY, x, embedding)
+    variables = jax.jit(net.init)(KEY, x, embedding)
     modulated = net.apply(variables, x, embedding)
     dense = variables["params"]["modulation"]
     scale, shift = jnp.split(jax.nn.silu(embedding) @ dense["kernel"], 2, axis=-1)
@@ -235,7 +235,7 @@ def test_grid_positions_differ_and_rows_share_half():
 
 def test_noise_embedding_adds_a_class_vector():
     net, noise_label = NoiseEmbedding(8, num_classes=2), jnp.array([0.1, 0.5])
-    variables = net.init(KEY, noise_label, None)
+    variables = jax.jit(net.init)(KEY, noise_label, None)
     table = variables["params"]["class"]["embedding"]
     assert table.shape == (3, 8)
     difference = net.apply(variables, noise_label, jnp.array([0, 1])) - net.apply(variables, noise_label, None)

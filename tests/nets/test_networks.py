@@ -38,7 +38,7 @@ def closeness(m):
 @pytest.mark.checked
 def test_minibatch_discrimination_is_the_papers_sum_over_pairs():
     net, x = MinibatchDiscrimination(3, 2), 0.5 * jax.random.normal(KEY, (6, 4))
-    variables = net.init(KEY, x)
+    variables = jax.jit(net.init)(KEY, x)
     output = net.apply(variables, x)
     m = np.asarray(x @ variables["params"]["kernel"]["kernel"]).reshape(6, 3, 2)
     np.testing.assert_array_equal(output[:, :4], x)
@@ -67,7 +67,7 @@ def test_head_projects_on_the_class():
 def test_with_class_appends_the_class_to_the_latent():
     net, latent = WithClass(3, 2), jax.random.normal(KEY, (4, 5))
     condition = jnp.array([2, 0, 1, 2])
-    variables = net.init(KEY, latent, condition)
+    variables = jax.jit(net.init)(KEY, latent, condition)
     output = net.apply(variables, latent, condition)
     np.testing.assert_array_equal(output[:, :5], latent)
     np.testing.assert_array_equal(output[0, 5:], output[3, 5:])
@@ -127,7 +127,7 @@ def test_gan_networks_have_the_papers_default_sizes():
 
 def test_classifiers_give_logits_and_features():
     net = ConvClassifier(5, (4, 4), 6)
-    (logits, features), _ = net.init_with_output(KEY, jnp.zeros((2, 9, 7, 1)))
+    (logits, features), _ = jax.jit(net.init_with_output)(KEY, jnp.zeros((2, 9, 7, 1)))
     assert (logits.shape, features.shape) == ((2, 5), (2, 6))
 
 
@@ -135,7 +135,7 @@ def test_classifiers_give_logits_and_features():
 def test_mixer_takes_any_sides_and_pads_by_the_border():
     net = MixerClassifier(5, patch_size=4, width=4, depth=1, num_features=6)
     image = jax.random.normal(KEY, (2, 9, 7, 3))
-    (logits, features), variables = net.init_with_output(KEY, image)
+    (logits, features), variables = jax.jit(net.init_with_output)(KEY, image)
     assert (logits.shape, features.shape) == ((2, 5), (2, 6))
     whole = np.pad(image, ((0, 0), (0, 3), (0, 1), (0, 0)), mode="edge")
     np.testing.assert_array_equal(net.apply(variables, jnp.asarray(whole))[0], logits)
@@ -147,6 +147,6 @@ def test_mixer_is_no_convolution():
     net = MixerClassifier(3, patch_size=2, width=6, depth=1)
     patch, blank = jnp.ones((2, 2)), jnp.zeros((1, 4, 4, 1))
     left, right = blank.at[0, :2, :2, 0].set(patch), blank.at[0, 2:, 2:, 0].set(patch)
-    variables = net.init(KEY, blank)
+    variables = jax.jit(net.init)(KEY, blank)
     here, there = (net.apply(variables, image)[0] for image in (left, right))
     assert np.abs(here - there).max() > 1e-3
