@@ -232,8 +232,8 @@ class Checkpoints:
     def _note_failure(self) -> None:
         self._has_failed = True
         # The other reads and writes under way report to nobody, pages long: those that failed, and those not begun.
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        logging.getLogger("asyncio").addFilter(_NO_TASKS_OF_ORBAX)
+        warnings.filterwarnings("ignore", _NOT_BEGUN, RuntimeWarning)
 
     def _note_score(self, step: int, metrics: Mapping[str, float]) -> None:
         if self._best_metric and math.isfinite(value := metrics.get(self._best_metric, math.nan)):
@@ -470,6 +470,19 @@ def _silence_orbax() -> None:
     logging.getLogger("orbax").setLevel(logging.CRITICAL)
 
 
+class _NoTasksOfOrbax(logging.Filter):
+    """Drop what asyncio says of tasks of orbax, and nothing of those of others."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is kept; asyncio names the file of the task's coroutine."""
+        return f"{os.sep}orbax{os.sep}" not in record.getMessage()
+
+
+_NO_TASKS_OF_ORBAX = _NoTasksOfOrbax()
+_NOT_BEGUN = "coroutine '[^']*(serialize|_read_)[^']*' was never awaited"
+"""A warning of a read or write of orbax; it names nothing but the coroutine."""
+
+
 class _LateErrorsIgnored:
     """Silence what a failed read or write leaves behind: each pending one finds orbax's event loop closed, says so.
 
@@ -486,6 +499,6 @@ class _LateErrorsIgnored:
             sys.unraisablehook = self._before
 
     def _hook(self, unraisable: Any) -> None:
-        texts = ("Event loop is closed", "error while reading array", "was never awaited")
-        if not any(text in str(unraisable.exc_value) for text in texts):
+        texts = ("Event loop is closed", "error while reading array", _NOT_BEGUN)
+        if not any(re.search(text, str(unraisable.exc_value)) for text in texts):
             self._before(unraisable)

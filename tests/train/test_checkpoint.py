@@ -1,9 +1,13 @@
 """Checkpoints: a restored state equals the saved one, or the one before it, or one line says why not."""
 
+import asyncio
+import gc
 import itertools
 import json
+import logging
 import resource
 import shutil
+import warnings
 import zlib
 
 import jax
@@ -102,6 +106,32 @@ def test_damage_to_any_file_of_the_newest_is_noticed_or_harmless(tmp_path, two_c
         assert ("warning" in warning) == (step == 1 and "2" in [p.name for p in (run / "checkpoints").iterdir()])
         num_skipped += step == 1
     assert num_skipped >= 2
+
+
+def test_a_broken_checkpoint_silences_no_task_of_another_library(tmp_path, two_checkpoints, caplog):
+    shutil.copytree(two_checkpoints, tmp_path / "run")
+    truncate(tmp_path / "run" / "checkpoints" / "2" / "state" / "manifest.ocdbt")
+    assert_is(load_state(tmp_path / "run", SHAPES), 1)
+
+    async def failing():
+        raise ValueError("of another library")
+
+    async def left_alone():
+        task = asyncio.ensure_future(failing())
+        await asyncio.sleep(0)
+        del task
+
+    asyncio.run(left_alone())
+    gc.collect()
+    assert "of another library" in caplog.text
+    of_orbax = (
+        "Task exception was never retrieved\nfuture: <Task finished coro=<read() done, defined at /lib/orbax/x.py:3>>"
+    )
+    logging.getLogger("asyncio").error(of_orbax)
+    assert "orbax" not in caplog.text
+    with pytest.raises(RuntimeWarning):
+        warnings.warn("coroutine 'fetch' was never awaited", RuntimeWarning, stacklevel=1)
+    warnings.warn("coroutine 'ArrayHandler.deserialize' was never awaited", RuntimeWarning, stacklevel=1)
 
 
 def test_a_skipped_checkpoint_is_removed_so_that_its_step_can_be_saved_again(tmp_path, two_checkpoints, capsys):
