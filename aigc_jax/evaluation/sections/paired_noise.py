@@ -175,8 +175,9 @@ def _radius(evidence: Evidence, condition: np.ndarray) -> np.ndarray:
     pooled = np.concatenate(list(distances.values()))
     if not len(pooled):
         raise UsageError("no two real examples are of one mode, so that it is not known which points are near")
-    radii = {each: float(np.quantile(of if len(of) else pooled, NEAR)) for each, of in distances.items()}
-    return np.array([radii.get(each, float(np.quantile(pooled, NEAR))) for each in condition])
+    radii = {each: float(np.quantile(of, NEAR)) for each, of in distances.items() if len(of)}
+    of_all = float(np.quantile(pooled, NEAR))
+    return np.array([radii.get(each, of_all) for each in condition])
 
 
 def without_class_means(sets: Sequence[np.ndarray], condition: np.ndarray | None) -> list[np.ndarray]:
