@@ -25,6 +25,8 @@ from aigc_jax.metrics.intervals import clopper_pearson
 from aigc_jax.train.run_dir import checkpoint_steps, read_run
 from aigc_jax.types import UsageError
 
+JUDGES = ("world", "classifier")
+
 MAX_LABELLED = 1_000_000
 """Samples that are drawn to be labelled, at most."""
 
@@ -32,7 +34,7 @@ MAX_LABELLED = 1_000_000
 def calibrate(arguments: Calibrate) -> int:
     """Label samples of a run by a judge, choose its best detector, and certify a threshold."""
     _check(arguments)
-    labels = _read_labels(Path(arguments.judge)) if arguments.judge not in (None, "world", "classifier") else None
+    labels = None if arguments.judge in (None, *JUDGES) else _read_labels(Path(arguments.judge))
     loaded = load_for_evaluation(
         arguments.run,
         checkpoint=arguments.checkpoint,
@@ -71,8 +73,12 @@ def _check(arguments: Calibrate) -> None:
         raise UsageError(
             f"expected --num of 1 to {MAX_LABELLED:,} samples to label, got {arguments.num}: 5000 is usual"
         )
+    if arguments.judge not in (None, *JUDGES) and Path(arguments.judge).suffix != ".csv":
+        raise UsageError(
+            f"expected --judge world, classifier or a .csv file of labels; got {visible(arguments.judge)!r}"
+        )
     least = min_accepted(arguments.risk, 1 - arguments.confidence)
-    if arguments.num < (needed := -int(-least // (1 - DESIGN))) and arguments.judge in (None, "world", "classifier"):
+    if arguments.num < (needed := -int(-least // (1 - DESIGN))) and arguments.judge in (None, *JUDGES):
         raise UsageError(
             f"{arguments.num} labelled samples cannot certify a risk of {100 * arguments.risk:g} %: --num {needed} or "
             f"more, of which {least} are accepted without a violation, or a larger --risk"
@@ -134,11 +140,12 @@ def _record(
     number = condition_number(loaded.experiment, arguments.condition)
     return GuardRecord(
         config=read_run(arguments.run).config,
-        step=int(arguments.checkpoint) if arguments.checkpoint.isdigit() else steps[-1],
+        checkpoint=str(steps[-1]) if arguments.checkpoint == "latest" else arguments.checkpoint,
         weights=weights_digest(loaded.variables),
         seed=arguments.seed,
         sampling=distribution(loaded.config, None if number is None else names_of(loaded.experiment)[number]),
-        judge=evidence.judge.name if title.find(".csv") < 0 else str(Path(arguments.judge or "").name),
+        judge=evidence.judge.name if arguments.judge in (None, *JUDGES) else Path(arguments.judge).name,
+        by_classifier=arguments.judge == "classifier",
         unreliable=title,
         detector=found.detector,
         typical=typical_of(evidence, by_name[found.detector]) if found.detector in by_name else None,

@@ -21,7 +21,8 @@ from aigc_jax.evaluation.detectors import make_scorer
 from aigc_jax.evaluation.evaluate import collect_evidence
 from aigc_jax.evaluation.from_run import LoadedRun, scored_model
 from aigc_jax.evaluation.guard_file import DRIFT_LEVEL, FILE, GuardRecord, drift, read_guard
-from aigc_jax.evaluation.section import Settings
+from aigc_jax.evaluation.model import Scorer
+from aigc_jax.evaluation.section import Evidence, Settings
 from aigc_jax.guards.acceptance import Accepted, Guard, Guarded, first_accepted, guarded_by_all
 from aigc_jax.guards.calibration import Threshold
 from aigc_jax.guards.conformal import MeanLossThreshold
@@ -53,7 +54,7 @@ def filters_of(arguments: Sample, rule: RuleJudge | None, variables: Variables) 
         name = visible(str(file))
         if record.weights != weights:
             raise UsageError(
-                f"{name} is of other weights (step {record.step} of a run of {record.config}): calibrate this run and "
+                f"{name} is of other weights (checkpoint {record.checkpoint} of a run of {record.config}): calibrate this run and "
                 "checkpoint, or pass the --checkpoint that it is of"
             )
         if record.seed == arguments.seed:
@@ -146,16 +147,20 @@ def _drawn(
     return first_accepted(candidates, accept, num, max_draws=num * budget, block_size=BLOCK), None
 
 
-def _scorers(filters: Filters, loaded: LoadedRun) -> list[Any]:
+def _scorers(filters: Filters, loaded: LoadedRun) -> list[Scorer]:
     model = scored_model(loaded)
 
     @functools.cache
-    def evidence() -> Any:
-        data = loaded.experiment.open_data()
-        judge = load_judge(loaded.experiment, loaded.config, data).judge
+    def evidence(by_classifier: bool) -> Evidence:
+        experiment = loaded.experiment._replace(world=None) if by_classifier else loaded.experiment
+        data = experiment.open_data()
+        judge = load_judge(experiment, loaded.config, data).judge
         return collect_evidence(model, judge, data, Settings(num_samples=1))
 
-    return [make_scorer(each.detector, each.typical, model, evidence) for each in filters.guards]
+    return [
+        make_scorer(each.detector, each.typical, model, functools.partial(evidence, each.by_classifier))
+        for each in filters.guards
+    ]
 
 
 def _print_guarantee(filters: Filters, guarded: Guarded, settings: Mapping[str, Any]) -> None:

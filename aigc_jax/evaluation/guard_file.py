@@ -37,11 +37,12 @@ class GuardRecord(NamedTuple):
     """Content of ``guard.json``."""
 
     config: str  # the name of the run's configuration
-    step: int  # of the checkpoint
+    checkpoint: str  # its step, or best
     weights: str  # SHA-256 of its weights
     seed: int  # of the labelled samples
     sampling: dict[str, Any]  # all that their distribution depends on beside the weights, by name
     judge: str  # world, classifier or file
+    by_classifier: bool  # whether a classifier judged in place of the data's world, and gave the features
     unreliable: str  # the samples that it keeps out, in words
     detector: str
     typical: Typical | None  # of a detector for which typical is best
@@ -137,7 +138,7 @@ def read_guard(file: Path) -> GuardRecord:
         raise UsageError(f"{name} is broken (unknown entry {visible(unknown[0])[:40]}): {_ADVICE}")
     threshold = content["threshold"]
     value = math.inf if threshold["value"] is None else float(threshold["value"])
-    texts = {key: visible(content[key])[:200] for key in ("config", "judge", "unreliable", "detector")}
+    texts = {key: visible(content[key])[:200] for key in ("config", "checkpoint", "judge", "unreliable", "detector")}
     return GuardRecord(
         **{
             **content,
@@ -190,11 +191,12 @@ def _has(value: Any, keys: tuple[str, ...]) -> bool:
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "config": _is_text,
-    "step": _is_count,
+    "checkpoint": _is_text,
     "weights": is_digest,
     "seed": lambda value: _is_count(value, 2**32 - 1),
     "sampling": lambda value: isinstance(value, dict),
     "judge": _is_text,
+    "by_classifier": lambda value: isinstance(value, bool),
     "unreliable": _is_text,
     "detector": _is_text,
     "typical": _is_typical,

@@ -44,7 +44,12 @@ def test_guarded_samples_are_the_first_that_pass(run, labels, tmp_path, capsys):
     assert "40 of 400 are samples that labels.csv marks: 10.00%" in printed
     assert "with probability 95 % over the 400 labelled samples, at most 5 % of those that pass" in printed
     record = json.loads((run / "guard.json").read_text())
-    assert (record["config"], record["step"], record["seed"], record["judge"]) == ("flow_2d", 2, 7, "labels.csv")
+    assert (record["config"], record["checkpoint"], record["seed"], record["judge"]) == (
+        "flow_2d",
+        "2",
+        7,
+        "labels.csv",
+    )
     assert record["sampling"]["num_steps"] == 2
     assert record["quantiles"] == sorted(record["quantiles"])
     assert len(record["quantiles"]) == NUM
@@ -113,6 +118,7 @@ def test_scores_that_have_moved_are_told(run, labels, tmp_path, capsys):
         (["--num", "100"], "100 labelled samples cannot certify a risk of 1 %: --num 399 or more"),
         (["--num", "400"], "all of the 400 labelled samples are unreliable"),
         (["--judge", "classifier"], "no classifier is known for examples of the kind point"),
+        (["--judge", "wrld"], "expected --judge world, classifier or a .csv file of labels; got 'wrld'"),
         (["--judge", "nowhere.csv"], "cannot read nowhere.csv (No such file or directory)"),
         (["--condition", "1"], "this model is unconditional"),
         (["--num", "400", "--detector", "magic"], "no detector 'magic': name one of realism"),
@@ -171,7 +177,9 @@ def test_guards_that_do_not_fit_are_one_line(run, labels, trained_runs, tmp_path
     assert f"cannot read {run}/guard.json (No such file" in refused("--guard")
     assert run_cli("calibrate", run, "--judge", labels[0], "--seed", 7, "--risk", 0.05) == 0
     file = run / "guard.json"
-    assert "is of other weights (step 2 of a run of flow_2d)" in refused("--guard", file, of=trained_runs("ring8"))
+    assert "is of other weights (checkpoint 2 of a run of flow_2d)" in refused(
+        "--guard", file, of=trained_runs("ring8")
+    )
     assert "are no evidence for themselves: pass another --seed" in refused("--guard", "--seed", 7)
     assert "expected --budget 1 or more" in refused("--guard", "--budget", 0)
     strict = json.loads(file.read_text())
