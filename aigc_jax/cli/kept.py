@@ -54,8 +54,8 @@ def filters_of(arguments: Sample, rule: RuleJudge | None, variables: Variables) 
         name = visible(str(file))
         if record.weights != weights:
             raise UsageError(
-                f"{name} is of other weights (checkpoint {record.checkpoint} of a run of {record.config}): calibrate this run and "
-                "checkpoint, or pass the --checkpoint that it is of"
+                f"{name} is of other weights (checkpoint {record.checkpoint} of a run of {record.config}): calibrate "
+                "this run and checkpoint, or pass the --checkpoint that it is of"
             )
         if record.seed == arguments.seed:
             raise UsageError(

@@ -108,6 +108,22 @@ def test_scores_that_have_moved_are_told(run, labels, tmp_path, capsys):
     assert "calibrate again" in printed.out
 
 
+def test_a_rule_and_a_guard_keep_what_passes_both(trained_run, tmp_path, capsys):
+    run, out = trained_run("sums"), tmp_path / "drawn.npz"
+    assert run_cli("sample", run, "--seed", 7, "--num", NUM, "--out", out) == 0
+    brightness = np.load(out)["image"].mean(axis=(1, 2, 3))
+    path = tmp_path / "labels.csv"
+    path.write_text("".join(f"{i},{int(each)}\n" for i, each in enumerate(brightness > np.quantile(brightness, 0.9))))
+    assert run_cli("calibrate", run, "--judge", path, "--seed", 7, "--risk", 0.12) == 0
+    capsys.readouterr()
+    assert run_cli("sample", run, "--num", 20, "--rule", "true", "--guard", "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert "candidates obey the rule and pass" in printed
+    assert "reads attributes exactly" in printed
+    # All obey; 12 % over beta.ppf(0.005, 20, 1) is the price of not knowing that.
+    assert "with probability 94.5 % at most 15.6 % of those that pass all filters" in printed
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
