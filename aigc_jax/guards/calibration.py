@@ -23,6 +23,9 @@ MIN_SHARE = 0.1
 POWER = 0.9
 """Probability to certify a risk with as many samples as are said to be needed."""
 
+SEARCH = 1.5
+"""Labelled samples that are needed, in units of those at the best threshold: a part of them has to find it first."""
+
 QUANTILES = 16
 """Values of an uncertain risk that a probability is averaged over."""
 
@@ -156,7 +159,7 @@ def samples_needed(scores: Scores, is_unreliable: Truth, alpha: float, delta: fl
         if (is_enough := binom.cdf(most, num, risk) >= POWER).any():
             found.append(num / share[is_enough].max())
     is_open = (bad / accepted < alpha) & (accepted >= MIN_SHARE * len(values))
-    return math.ceil(min(found)) if found else 2 * len(values) if is_open.any() else None
+    return math.ceil(SEARCH * min(found)) if found else 2 * len(values) if is_open.any() else None
 
 
 def _sequence(values: np.ndarray, truth: np.ndarray, num_test: int, alpha: float, delta: float) -> np.ndarray:
