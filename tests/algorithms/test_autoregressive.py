@@ -191,6 +191,7 @@ def test_micro_batches_of_unequal_lengths_make_the_same_step():
 
 
 @pytest.mark.standard_promotion  # of Adam's counter
+@pytest.mark.slow
 def test_autoregressive_learns_a_sequence_by_heart():
     algorithm = autoregressive(MODEL, tx=optax.adam(0.03), sampling=Decoding(length=3))
     batch = {"example": jnp.array([[3, 2, 0, 1], [3, 2, 0, 1]])}

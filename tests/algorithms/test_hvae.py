@@ -119,6 +119,7 @@ def test_hvae_encode_and_decode_split_one_vector_into_levels():
     np.testing.assert_allclose(decode(variables, latents), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_hvae_training_learns():
     elbos = [report["hvae/elbo"] for report in training()]
     assert np.mean(elbos[-5:]) > np.mean(elbos[:5]) + 3

@@ -35,7 +35,7 @@ def token_nll(tokens):
 
 
 def evidence(judge=None, **changes):
-    drawn = np.asarray(WORLD.sample(jax.random.key(0), 500, None))
+    drawn = np.asarray(jax.jit(lambda key: WORLD.sample(key, 500, None))(jax.random.key(0)))
     data = Data(WORLD.name, *(ArraySource(part, None, name="tokens") for part in (drawn[:200], drawn[200:])), ())
     samples = np.where(np.arange(drawn.shape[1]) == drawn.shape[1] - 1, PAD, drawn)
 

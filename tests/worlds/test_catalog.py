@@ -53,6 +53,7 @@ def test_world_samples_are_valid_with_modes_by_weight(name):
         assert stats.chisquare(counts[weights > 0], NUM * weights[weights > 0]).pvalue > 1e-3
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("name", WORLDS)
 def test_world_samples_of_a_condition_are_valid_and_of_that_mode(name):
     names, modes = opened(name).judged(np.asarray(opened(name).examples()[1]))
@@ -74,6 +75,7 @@ def test_world_sample_depends_only_on_its_own_key(name):
     np.testing.assert_array_equal(opened(name).sample(keys[::-1])[0][::-1], free)
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("name", IMAGES)
 def test_world_violation_catches_noise_grey_and_nan(name):
     image = np.asarray(opened(name).examples()[0][0])
