@@ -14,11 +14,21 @@ import functools
 import importlib
 from dataclasses import dataclass, field
 from types import ModuleType
+from typing import Literal
 
 import optax
 
 from aigc_jax.algorithms.gan import GANNetworks, gan
 from aigc_jax.losses.adversarial import non_saturating
+from aigc_jax.losses.augmentation import AugmentFn
+from aigc_jax.losses.discriminator_augmentation import (
+    ADAPTIVE,
+    DIFFERENTIABLE,
+    Adaptive,
+    adaptive_augmentation,
+    check_kinds,
+    differentiable_augmentation,
+)
 from aigc_jax.losses.regularizers import r1
 from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator
 from aigc_jax.train.config import ImageConfig
@@ -26,7 +36,7 @@ from aigc_jax.train.experiment import image_experiment
 from aigc_jax.train.parallel import axis_name
 from aigc_jax.train.semantic import rule_transform
 from aigc_jax.tree import ema_warmup_schedule
-from aigc_jax.types import Experiment
+from aigc_jax.types import Experiment, UsageError
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,11 @@ class Discriminator:
     """Weight of the R1 penalty."""
     r1_every: int = 1
     """Steps between evaluations of the penalty."""
+    augment: Literal["none", "differentiable", "adaptive"] = "none"
+    """Change of all images that it sees, for few examples: DiffAugment, or ADA, whose probability adapts."""
+    changes: tuple[str, ...] = ()
+    """Which changes: colour, translation, cutout; or of adaptive flip, quarter_turn, translation, scale, rotation,
+    colour. () for all."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +111,24 @@ def build(config: Config) -> Experiment:
         transform=rule_transform(
             config.rule, config.reader, networks.made, weight=config.rule_weight, load_module=_config_module
         ),
+        augment=_augmentation(config.discriminator),
         ema_decay=ema_warmup_schedule(config.ema_decay, offset=2),  # the plain mean of the first 200 steps
         num_microbatches=config.num_microbatches,
         axis_name=axis,
     )
     return image_experiment(config, algorithm)
+
+
+def _augmentation(settings: Discriminator) -> AugmentFn | Adaptive | None:
+    if settings.augment == "none":
+        if settings.changes:
+            raise UsageError("got changes without augment: add --discriminator.augment differentiable or adaptive")
+        return None
+    if settings.augment == "differentiable":
+        kinds = check_kinds(settings.changes or DIFFERENTIABLE, DIFFERENTIABLE)
+        return functools.partial(differentiable_augmentation, kinds=kinds)
+    kinds = check_kinds(settings.changes or ADAPTIVE, ADAPTIVE)
+    return Adaptive(functools.partial(adaptive_augmentation, kinds=kinds))
 
 
 def _schedule(learning_rate: float, *, steps: int) -> optax.Schedule:

@@ -7,7 +7,7 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -17,9 +17,12 @@ from jaxtyping import Array
 
 from aigc_jax.algorithms.networks import as_condition, condition_of, example_of, init_network
 from aigc_jax.losses.adversarial import Objective, feature_matching
+from aigc_jax.losses.augmentation import AugmentFn
+from aigc_jax.losses.discriminator_augmentation import Adaptive, adapted
 from aigc_jax.losses.regularizers import interpolate
 from aigc_jax.players import init_state, make_step
 from aigc_jax.rng import example_keys, normal, split_by_name
+from aigc_jax.tree import mean_over_axis
 from aigc_jax.types import (
     Algorithm,
     Batch,
@@ -28,12 +31,14 @@ from aigc_jax.types import (
     Key,
     Keys,
     Latents,
+    LossFn,
     LossTransform,
     Metrics,
     Player,
     PyTree,
     SampleFn,
     ScoreFn,
+    TrainState,
     Variables,
 )
 
@@ -97,6 +102,7 @@ def gan(
     transform: LossTransform = lambda loss_fn: loss_fn,
     n_critic: int = 1,
     feature_matching_weight: float = 0.0,
+    augment: AugmentFn | Adaptive | None = None,
     ema_decay: float | Callable[[Array], Array] | None = 0.999,
     num_microbatches: int = 1,
     axis_name: str | None = None,
@@ -116,6 +122,9 @@ def gan(
         feature_matching_weight: weight >= 0 of :func:`aigc_jax.losses.adversarial.feature_matching` in the
             generator's loss. In the paper it stands alone: then also pass
             ``objective._replace(generator=lambda real, fake: 0.0 * fake)``.
+        augment: change of all images that the discriminator sees, real and fake, in both losses, as of
+            :mod:`aigc_jax.losses.discriminator_augmentation`. R1 is then at the changed real images; R2 and WGAN-GP
+            take fakes as they are.
         ema_decay: decay of the generator's weight average, which ``sample`` uses; None for none.
         num_microbatches: see :func:`aigc_jax.players.make_step`.
         axis_name: the device axis under pmap or shard_map, None under jit.
@@ -135,20 +144,24 @@ def gan(
     >>> algorithm.sample(state.variables, jax.random.key(2), 5, jnp.arange(5) % 2).shape
     (5, 4, 4, 1)
     """
+    augmentation = _Augmentation(augment, axis_name)
 
     def discriminator_loss(
         params: PyTree, model_state: PyTree, batch: Batch, key: Key
     ) -> tuple[Array, tuple[PyTree, Metrics]]:
         fake, model_state = networks.generate(params, model_state, batch, key)
+        fake = augmentation.change(fake, model_state, batch, key, "augment fakes")
         (real_logits, _), model_state = networks.discriminate(params, model_state, example_of(batch), batch)
         (fake_logits, _), model_state = networks.discriminate(params, model_state, fake, batch)
-        metrics = {"real_logits": real_logits, "fake_logits": fake_logits}
+        model_state, found = augmentation.adapt(model_state, real_logits)
+        metrics = {"real_logits": real_logits, "fake_logits": fake_logits, **found}
         return objective.discriminator(real_logits, fake_logits), (model_state, metrics)
 
     def generator_loss(
         params: PyTree, model_state: PyTree, batch: Batch, key: Key
     ) -> tuple[Array, tuple[PyTree, Metrics]]:
         fake, model_state = networks.generate(params, model_state, batch, key)
+        fake = augmentation.change(fake, model_state, batch, key, "augment fakes")
         (fake_logits, fake_features), model_state = networks.discriminate(params, model_state, fake, batch)
         real_logits, real_features = fake_logits, fake_features  # not used unless evaluated below
         if objective.uses_real or feature_matching_weight:
@@ -162,18 +175,71 @@ def gan(
         return losses, (model_state, metrics)
 
     players = [
-        Player("discriminator", regularizer(discriminator_loss), discriminator_tx, num_updates=n_critic),
-        Player("generator", transform(generator_loss), generator_tx),
+        Player(
+            "discriminator",
+            augmentation.of_real(regularizer(discriminator_loss)),
+            discriminator_tx,
+            num_updates=n_critic,
+        ),
+        Player("generator", transform(augmentation.of_real(generator_loss)), generator_tx),
     ]
     ema_names = () if ema_decay is None else ("generator",)
+
+    def init(key: Key, batch: Batch) -> TrainState:
+        params, model_state = _init(networks, key, batch, axis_name)
+        return init_state(players, params, {**model_state, **augmentation.init()}, ema_names=ema_names)
+
     return Algorithm(
-        init=lambda key, batch: init_state(players, *_init(networks, key, batch, axis_name), ema_names=ema_names),
+        init=init,
         step=make_step(players, ema_decay=ema_decay, axis_name=axis_name, num_microbatches=num_microbatches),
         sample=_sampler(networks),
         latents=_latents(networks),
         evaluate=_evaluator(networks),
         detectors={"discriminator_logit": Detector(_critic(networks))},
     )
+
+
+class _Augmentation:
+    """What changes the images that a discriminator sees; its state lies beside those of the players."""
+
+    NAME = "augment"
+
+    def __init__(self, how: AugmentFn | Adaptive | None, axis_name: str | None) -> None:
+        self.how, self.axis_name = how, axis_name
+
+    def init(self) -> dict[str, PyTree]:
+        """The state: of an adaptive one its probability and the mean sign of real logits."""
+        is_adaptive = isinstance(self.how, Adaptive)
+        return {self.NAME: {"p": jnp.float32(0.0), "sign": jnp.float32(0.0)}} if is_adaptive else {}
+
+    def change(self, images: Array, model_state: PyTree, batch: Batch, key: Key, purpose: str) -> Array:
+        """Images as the discriminator sees them."""
+        if self.how is None:
+            return images
+        keys = split_by_name(_keys(key, batch), purpose)[purpose]
+        if isinstance(self.how, Adaptive):
+            return self.how.change(images, keys, model_state[self.NAME]["p"])
+        return self.how(images, keys)
+
+    def of_real(self, loss_fn: LossFn) -> LossFn:
+        """The loss on changed real images."""
+        if self.how is None:
+            return loss_fn
+
+        def loss(params: PyTree, model_state: PyTree, batch: Batch, key: Key) -> Any:
+            real = self.change(example_of(batch), model_state, batch, key, "augment")
+            return loss_fn(params, model_state, {**batch, "example": real}, key)
+
+        return loss
+
+    def adapt(self, model_state: PyTree, real_logits: Array) -> tuple[PyTree, Metrics]:
+        """The model state with the next probability, and the metric ``augment_p``."""
+        if not isinstance(self.how, Adaptive):
+            return model_state, {}
+        num = len(real_logits) * (1 if self.axis_name is None else jax.lax.axis_size(self.axis_name))
+        sign = mean_over_axis(jnp.sign(jax.lax.stop_gradient(real_logits)).mean(), self.axis_name)
+        p, sign = adapted(**model_state[self.NAME], batch_sign=sign, num=num, how=self.how)
+        return {**model_state, self.NAME: {"p": p, "sign": sign}}, {"augment_p": p}
 
 
 def clip_weights(limit: float) -> optax.GradientTransformation:
