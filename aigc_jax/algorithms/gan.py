@@ -187,7 +187,7 @@ def gan(
 
     def init(key: Key, batch: Batch) -> TrainState:
         params, model_state = _init(networks, key, batch, axis_name)
-        return init_state(players, params, {**model_state, **augmentation.init()}, ema_names=ema_names)
+        return init_state(players, params, augmentation.init(model_state), ema_names=ema_names)
 
     return Algorithm(
         init=init,
@@ -200,17 +200,21 @@ def gan(
 
 
 class _Augmentation:
-    """What changes the images that a discriminator sees; its state lies beside those of the players."""
+    """What changes the images that a discriminator sees; its state is a part of the discriminator's."""
 
     NAME = "augment"
 
     def __init__(self, how: AugmentFn | Adaptive | None, axis_name: str | None) -> None:
         self.how, self.axis_name = how, axis_name
 
-    def init(self) -> dict[str, PyTree]:
-        """The state: of an adaptive one its probability and the mean sign of real logits."""
-        is_adaptive = isinstance(self.how, Adaptive)
-        return {self.NAME: {"p": jnp.float32(0.0), "sign": jnp.float32(0.0)}} if is_adaptive else {}
+    def init(self, model_state: PyTree) -> PyTree:
+        """With the state of an adaptive one: its probability and the mean sign of real logits."""
+        if not isinstance(self.how, Adaptive):
+            return model_state
+        return self._with(model_state, {"p": jnp.float32(0.0), "sign": jnp.float32(0.0)})
+
+    def _with(self, model_state: PyTree, own: PyTree) -> PyTree:
+        return {**model_state, "discriminator": {**model_state["discriminator"], self.NAME: own}}
 
     def change(self, images: Array, model_state: PyTree, batch: Batch, key: Key, purpose: str) -> Array:
         """Images as the discriminator sees them."""
@@ -218,7 +222,7 @@ class _Augmentation:
             return images
         keys = split_by_name(_keys(key, batch), purpose)[purpose]
         if isinstance(self.how, Adaptive):
-            return self.how.change(images, keys, model_state[self.NAME]["p"])
+            return self.how.change(images, keys, model_state["discriminator"][self.NAME]["p"])
         return self.how(images, keys)
 
     def of_real(self, loss_fn: LossFn) -> LossFn:
@@ -238,8 +242,8 @@ class _Augmentation:
             return model_state, {}
         num = len(real_logits) * (1 if self.axis_name is None else jax.lax.axis_size(self.axis_name))
         sign = mean_over_axis(jnp.sign(jax.lax.stop_gradient(real_logits)).mean(), self.axis_name)
-        p, sign = adapted(**model_state[self.NAME], batch_sign=sign, num=num, how=self.how)
-        return {**model_state, self.NAME: {"p": p, "sign": sign}}, {"augment_p": p}
+        p, sign = adapted(**model_state["discriminator"][self.NAME], batch_sign=sign, num=num, how=self.how)
+        return self._with(model_state, {"p": p, "sign": sign}), {"augment_p": p}
 
 
 def clip_weights(limit: float) -> optax.GradientTransformation:

@@ -96,7 +96,7 @@ def _translation(image: Array, key: Key, fill: float) -> Array:
     keys = jax.random.split(key)
     # As in the released code, an eighth is rounded to the nearest pixel.
     steps = [
-        jax.random.randint(own, (), -(n + 4) // 8, (n + 4) // 8 + 1)
+        jax.random.randint(own, (), -((n + 4) // 8), (n + 4) // 8 + 1)
         for own, n in zip(keys, (height, width), strict=True)
     ]
     rows, columns = (jnp.arange(n) - step for n, step in zip((height, width), steps, strict=True))

@@ -30,6 +30,11 @@ from aigc_jax.data.text import text_modality
 from aigc_jax.data.tokenizer import make_tokenizer
 from aigc_jax.losses import adversarial, regularizers
 from aigc_jax.losses.augmentation import augmented, random_affine
+from aigc_jax.losses.discriminator_augmentation import (
+    Adaptive,
+    adaptive_augmentation,
+    differentiable_augmentation,
+)
 from aigc_jax.nets.adapters import LoraSettings, lora, with_head
 from aigc_jax.nets.classifier import ConvClassifier
 from aigc_jax.nets.conv import ConvDiscriminator, ConvGenerator
@@ -95,11 +100,12 @@ def minimax(axis):
 
 
 def non_saturating(axis):
-    """Conditional, one-sided smoothing, batch statistics over all devices, lazy R1: it is due at step 0 alone."""
+    """Conditional, one-sided smoothing, batch statistics over all devices, lazy R1 (step 0 alone), DiffAugment."""
     networks = pair("conv", axis, NUM_CLASSES, norm="batch")
     regularizer = regularizers.r1(networks.logits, gamma=1.0, every=2)
     objective = adversarial.non_saturating(smoothing=0.1)
-    return make_gan(networks, objective, regularizer=regularizer, axis_name=axis)
+    augment = differentiable_augmentation
+    return make_gan(networks, objective, regularizer=regularizer, augment=augment, axis_name=axis)
 
 
 def least_squares(axis):
@@ -115,7 +121,9 @@ def hinge(axis):
 
 def hinge_spectral(axis):
     networks = pair("mlp", axis, NUM_CLASSES, norm="batch", use_spectral_norm=True)
-    return make_gan(networks, adversarial.hinge(), num_microbatches=2, axis_name=axis)
+    change = functools.partial(adaptive_augmentation, kinds=("flip", "colour"))
+    augment = Adaptive(change, target=-0.99, num_to_one=64)
+    return make_gan(networks, adversarial.hinge(), augment=augment, num_microbatches=2, axis_name=axis)
 
 
 def wasserstein_clipped(axis):
