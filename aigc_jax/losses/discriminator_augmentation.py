@@ -198,8 +198,8 @@ def adapted(
         how: target and speed.
 
     >>> p, sign = adapted(jnp.float32(0.5), jnp.float32(0.9), jnp.float32(0.5), 5000, Adaptive(adaptive_augmentation))
-    >>> p.round(3), sign.round(3)
-    (Array(0.51, dtype=float32), Array(0.8, dtype=float32))
+    >>> round(float(p), 3), round(float(sign), 3)
+    (0.51, 0.8)
     """
     sign = 0.75 * sign + 0.25 * batch_sign
     return jnp.clip(p + jnp.sign(sign - how.target) * (num / how.num_to_one), 0.0, 1.0), sign
