@@ -29,6 +29,7 @@ def faulty(start, condition, num):
     return samples
 
 
+@pytest.mark.slow
 def test_unreliable_in_a_world_are_violations_and_other_modes_than_requested():
     evidence = evidence_of(faulty, NUM_CLASSES)
     index = np.arange(200)

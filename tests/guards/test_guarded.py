@@ -73,6 +73,7 @@ def test_a_rule_beside_a_guard_raises_its_bound():
     assert 0.01 / 0.6 < found.bound < 0.01 / 0.4
 
 
+@pytest.mark.slow
 def test_bound_of_several_guards_covers_the_truth():
     """Two defects, each with a score that tells it in part: the share with either is above the bound with delta."""
     repeats, delta = 200, 0.1
