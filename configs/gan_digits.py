@@ -67,6 +67,9 @@ class Discriminator:
     """Steps between evaluations of the penalty."""
     augment: Literal["none", "differentiable", "adaptive"] = "none"
     """Change of all images that it sees, for few examples: DiffAugment, or ADA, whose probability adapts."""
+    num_to_one: int = 500_000
+    """Real images that are seen while the probability of adaptive changes moves from 0 to 1: as in the paper, and less
+    for a short training."""
     changes: tuple[str, ...] = ()
     """Which changes: colour, translation, cutout; or of adaptive flip, quarter_turn, translation, scale, rotation,
     colour. () for all."""
@@ -128,7 +131,7 @@ def _augmentation(settings: Discriminator) -> AugmentFn | Adaptive | None:
         kinds = check_kinds(settings.changes or DIFFERENTIABLE, DIFFERENTIABLE)
         return functools.partial(differentiable_augmentation, kinds=kinds)
     kinds = check_kinds(settings.changes or ADAPTIVE, ADAPTIVE)
-    return Adaptive(functools.partial(adaptive_augmentation, kinds=kinds))
+    return Adaptive(functools.partial(adaptive_augmentation, kinds=kinds), num_to_one=settings.num_to_one)
 
 
 def _schedule(learning_rate: float, *, steps: int) -> optax.Schedule:

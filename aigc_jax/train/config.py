@@ -159,7 +159,7 @@ _NAMES = {
     Range(1, _INT32): """
         attention_resolutions batch_size channel_multipliers code_dim critic_widths discriminator_width exchange
         generator_width image_shape keep_checkpoints latent_dim latent_dims latent_shape length log_every mixer_width
-        mlp_ratio num_features num_train patch_size r1_every schedule_steps steps width widths""",
+        mlp_ratio num_features num_to_one num_train patch_size r1_every schedule_steps steps width widths""",
     Range(1, _TABLES): """
         chunk_size first_intervals fsdp last_intervals num_classes num_codes num_importance_samples num_labels
         num_microbatches num_prompt_tokens num_steps num_train_steps rank steps_per_call tensor""",

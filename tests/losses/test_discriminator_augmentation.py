@@ -10,6 +10,7 @@ import pytest
 from scipy import ndimage, stats
 
 from aigc_jax.algorithms.gan import GANNetworks, gan
+from aigc_jax.configs import gan_digits
 from aigc_jax.losses.adversarial import hinge
 from aigc_jax.losses.discriminator_augmentation import (
     ADAPTIVE,
@@ -155,3 +156,16 @@ def test_augmentation_refuses_unknown_changes():
     with pytest.raises(UsageError, match="got 'cutout'"):
         adaptive_augmentation(IMAGES, KEYS, 0.5, kinds=("cutout",))
     assert set(DIFFERENTIABLE) - set(ADAPTIVE) == {"cutout"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"changes": ("colour",)}, "changes without augment"),
+        ({"augment": "differentiable", "changes": ("flip",)}, "got 'flip'"),
+        ({"augment": "adaptive", "changes": ("cutout",)}, "got 'cutout'"),
+    ],
+)
+def test_gan_digits_refuses_changes_that_it_does_not_know(settings, words):
+    with pytest.raises(UsageError, match=words):
+        gan_digits.build(gan_digits.Config(discriminator=gan_digits.Discriminator(**settings)))
