@@ -82,8 +82,9 @@ def _parts(arguments: Sample) -> list[Automaton]:
 
 def _on_host(arguments: Sample) -> OnHost:
     """One schema or grammar, to any depth."""
-    given = {**names_of_rule(arguments), "depth": arguments.depth}
-    others = [name for name, value in given.items() if value is not None and name not in ("schema", "grammar")]
+    given = {**names_of_rule(arguments), "rule": arguments.rule, "guard": arguments.guard}
+    one = ("schema", "grammar", "on_host")
+    others = [name for name, value in given.items() if value is not None and name not in one]
     if others:
         option = "--" + others[0].replace("_", "-")
         raise UsageError(f"got --on-host and {option}, which it does not know: leave one of them out")
@@ -101,6 +102,8 @@ def names_of_rule(arguments: Sample) -> dict[str, object]:
         "regex": arguments.regex,
         "schema": arguments.schema and arguments.schema.stem,
         "grammar": arguments.grammar and arguments.grammar.stem,
+        "depth": arguments.depth,
+        "on_host": arguments.on_host or None,
         "forbid": arguments.forbid,
         "require": arguments.require,
         "statements": arguments.statements and arguments.statements.stem,

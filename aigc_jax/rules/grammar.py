@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from aigc_jax.rules.nodes import Nodes, Part, deterministic
+from aigc_jax.rules.nodes import LAST, Nodes, Part, deterministic
 from aigc_jax.rules.regex import add_pattern
 from aigc_jax.types import UsageError
 from aigc_jax.types.rules import Automaton
@@ -17,6 +17,7 @@ MAX_DEPTH = 32
 
 _NAME = "the grammar"
 _LIBRARIES = ("common", "unicode")
+_MAX_DIGITS = 9
 _MAX_NESTED = 400
 """Levels of brackets, rules within rules and terminals within terminals at a time."""
 
@@ -210,7 +211,9 @@ class _Compiler:
             start = self.skip(start)
         definition = self.source.definitions[key]
         inner = _Place(definition.library, (*place.inside, key), place.is_terminal or is_terminal)
-        before, others, after = _recursions(name, definition.expansions)
+        # A library's own INT is another one than that which an import names so.
+        own = name if definition.library == place.library else None
+        before, others, after = _recursions(own, definition.expansions)
         start = self._any_number(before, inner, start)
         start = self.nodes.choice([self.sequence(each, inner) for each in others], start)
         return self._any_number(after, inner, start)
@@ -240,6 +243,8 @@ class _Compiler:
     def _expr(self, tree: Any, place: _Place, start: int) -> int:
         repeated, *how = tree.children
         if how[0].type == "NUMBER":
+            if max(map(len, how)) > _MAX_DIGITS:
+                raise UsageError(f"{_NAME} repeats a part too often: give numbers of up to {_MAX_DIGITS} digits")
             low, high = int(how[0]), int(how[-1])
         else:
             low, high = {"?": (0, 1), "*": (0, None), "+": (1, None)}[str(how[0])]
@@ -266,16 +271,14 @@ class _Compiler:
         return add_pattern(self.nodes, pattern, start if place.is_terminal else self.skip(start))
 
 
-def _recursions(name: str, expansions: Any) -> tuple[list[list[Any]], list[list[Any]], list[list[Any]]]:
+def _recursions(name: str | None, expansions: Any) -> tuple[list[list[Any]], list[list[Any]], list[list[Any]]]:
     """The alternatives of a rule, of which those that begin or end with itself are repetitions of their rest.
 
     X: a X | b | X c is a* b c*: before, others, after.
     """
     before, others, after = list[list[Any]](), list[list[Any]](), list[list[Any]]()
-    for tree in expansions.children if expansions.data == "expansions" else [expansions]:
-        inner = tree.children[0] if tree.data == "alias" else tree
-        parts = list(inner.children) if inner.data == "expansion" else [inner]
-        is_own = [part.data == "name" and str(part.children[0]) == name for part in parts]
+    for parts in _alternatives(name, expansions):
+        is_own = [_is_name(part, name) for part in parts]
         if parts and is_own[0]:
             after.append(parts[1:])
         elif parts and is_own[-1]:
@@ -283,6 +286,34 @@ def _recursions(name: str, expansions: Any) -> tuple[list[list[Any]], list[list[
         else:
             others.append(parts)
     return before, others, after
+
+
+def _alternatives(name: str | None, tree: Any) -> list[list[Any]]:
+    """The sequences that a tree chooses among, with what is optional or in brackets at an end taken apart.
+
+    Only where the rule itself is in there: of many optional parts there would be as many choices as subsets.
+    """
+    if tree.data == "expansions":
+        return [parts for each in tree.children for parts in _alternatives(name, each)]
+    if tree.data == "alias":
+        return _alternatives(name, tree.children[0])
+    if tree.data == "maybe" or (tree.data == "expr" and str(tree.children[1]) == "?"):
+        return [[], *_alternatives(name, tree.children[0])] if _holds(tree, name) else [[tree]]
+    if tree.data != "expansion" or not tree.children:
+        return [[tree]]
+    first, *middle, last = list(tree.children) if len(tree.children) > 1 else [None, *tree.children]
+    firsts = [[]] if first is None else _alternatives(name, first) if _holds(first, name) else [[first]]
+    lasts = _alternatives(name, last) if _holds(last, name) else [[last]]
+    return [[*left, *middle, *right] for left in firsts for right in lasts]
+
+
+def _is_name(tree: Any, name: str | None) -> bool:
+    return tree.data == "name" and str(tree.children[0]) == name
+
+
+def _holds(tree: Any, name: str | None) -> bool:
+    """Whether a rule is named in a tree."""
+    return any(_is_name(each, name) for each in tree.iter_subtrees())
 
 
 def _pattern_of(literal: str) -> str:
@@ -306,6 +337,16 @@ def _text_of(body: str) -> str:
 
     def one(match: re.Match[str]) -> str:
         found = match[1]
-        return chr(int(found[1:], 16)) if len(found) > 1 else known.get(found, match[0])
+        if len(found) > 1:
+            return _character(int(found[1:], 16), match[0])
+        if found in "xuU":
+            raise UsageError(f"{_NAME} has {match[0]!r} without its digits: write two, four (u) or eight (U) of them")
+        return known.get(found, match[0])
 
-    return re.sub(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", one, body, flags=re.DOTALL)
+    return re.sub(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", one, body, flags=re.DOTALL)
+
+
+def _character(code: int, written: str) -> str:
+    if code > LAST:
+        raise UsageError(f"{_NAME} has {written}, which is no character: the last one is 10FFFF")
+    return chr(code)

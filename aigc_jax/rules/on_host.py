@@ -32,7 +32,12 @@ def schema_on_host(definition: Any, vocabulary: Sequence[bytes], end: int) -> Ho
     """A JSON schema of any depth, of texts as ``json.dumps`` writes them; as :func:`grammar_on_host`."""
     matcher = _llguidance().LLMatcher
     how = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-    return _rule(matcher.grammar_from_json_schema(json.dumps(definition), overrides=how), vocabulary, end, "schema")
+    try:
+        found = matcher.grammar_from_json_schema(json.dumps(definition, allow_nan=False), overrides=how)
+    except ValueError as error:
+        line = " ".join(str(error).split())[:200]
+        raise UsageError(f"the schema is none of JSON objects ({line}): say what is allowed") from error
+    return _rule(found, vocabulary, end, "schema")
 
 
 def _llguidance() -> Any:
@@ -73,21 +78,27 @@ def _rule(definition: str, vocabulary: Sequence[bytes], end: int, name: str) -> 
         line = " ".join(message.split())[:200]
         raise UsageError(f"llguidance does not take the {name}: {line}")
     first, size = library.LLMatcher(tokens, definition, log_level=0), len(vocabulary)
+    if not (np.delete(_allowed(first, size), end).any() or first.is_accepting()):
+        raise UsageError(f"the {name} allows no text at all: its parts contradict each other, or it is empty")
     # The matchers of the texts of the last two calls: a text is one token longer than one of the call before.
     known: list[dict[bytes, Any]] = [{}, {}]
 
-    def matcher_after(row: Int[np.ndarray, " n"]) -> Any:
-        key = row.tobytes()
-        for each in known:
-            if key in each:
-                return each[key]
-        if not len(row):
-            return first.deep_copy()
-        before = matcher_after(row[:-1])
-        if _is_over(before):
-            return before
-        found = before.deep_copy()
-        found.consume_token(int(row[-1]))
+    def matcher_after(text: Int[np.ndarray, " n"]) -> Any:
+        """The matcher of a text, from that of its longest beginning that is known."""
+        tokens = np.asarray(text, np.int32)
+        found, size = first, 0
+        for place in range(len(tokens), 0, -1):
+            key = tokens[:place].tobytes()
+            if (held := known[0].get(key) or known[1].get(key)) is not None:
+                found, size = held, place
+                break
+        if size == len(tokens) or _is_over(found):
+            return found
+        found = found.deep_copy()
+        for token in tokens[size:].tolist():
+            if _is_over(found):
+                break
+            found.consume_token(token)
         return found
 
     def masks(rows: Int[np.ndarray, "batch length"]) -> Bool[np.ndarray, "batch vocab"]:
@@ -96,14 +107,18 @@ def _rule(definition: str, vocabulary: Sequence[bytes], end: int, name: str) -> 
             text = row[row >= 0]
             matcher = now.setdefault(text.tobytes(), matcher_after(text))
             if not _is_over(matcher):
-                bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
-                found[place] = np.unpackbits(bits, bitorder="little")[:size].astype(bool)
+                found[place] = _allowed(matcher, size)
             # Where nothing may follow the text ends, allowed or not.
             found[place, end] |= not found[place].any()
         known[:] = [now, known[0]]
         return found
 
     return HostRule(masks, lambda row: bool(matcher_after(row).is_accepting()))
+
+
+def _allowed(matcher: Any, size: int) -> Bool[np.ndarray, " vocab"]:
+    bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
+    return np.unpackbits(bits, bitorder="little")[:size].astype(bool)
 
 
 def _is_over(matcher: Any) -> bool:

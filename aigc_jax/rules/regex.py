@@ -5,6 +5,7 @@ The language is that of ``re.fullmatch(pattern, text, re.ASCII)``, over all Unic
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from re import _constants as op  # pyright: ignore[reportAttributeAccessIssue]
@@ -43,12 +44,18 @@ def regex(pattern: str) -> Automaton:
 def add_pattern(nodes: Nodes, pattern: str, start: int, *, is_whole: bool = False) -> int:
     """The nodes of a regular expression after a node; of a whole text it may begin with ^ and end with $."""
     try:
-        parsed = _parser.parse(pattern, re.ASCII)
+        parsed = _parse(pattern)
         return _Pattern(nodes, pattern).add(parsed, start, parsed.state.flags, is_whole, is_whole)
     except UsageError:
         raise
     except (re.error, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(f"the regular expression {_shown(pattern)} is broken ({error}): mend it") from error
+
+
+@functools.lru_cache(256)
+def _parse(pattern: str) -> Any:
+    """A terminal of a grammar is parsed once, however often it occurs."""
+    return _parser.parse(pattern, re.ASCII)
 
 
 class _Pattern:

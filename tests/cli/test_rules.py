@@ -77,6 +77,7 @@ def test_sample_of_a_grammar_is_that_on_the_host(trained_run, tmp_path, capsys):
     [
         (["--depth", "2", "--regex", "a"], "--depth without --schema or --grammar"),
         (["--on-host", "--regex", "a"], "--on-host and --regex"),
+        (["--on-host", "--grammar", "nowhere.lark", "--rule", "a"], "--on-host and --rule"),
         (["--on-host"], "one of --schema and --grammar"),
         (["--grammar", "nowhere.lark"], "nowhere.lark"),
         (["--regex", "("], "is broken"),

@@ -69,6 +69,26 @@ def test_grammar_without_nesting_needs_no_depth():
     assert [accepts(rule, text) for text in (b"abc-a", b"a-", b"")] == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("definition", "text"),
+    [
+        ('start: "a" start?', b"aaaaaaa"),
+        ('start: ("a" start) | "b"', b"aaaaaab"),
+        ('start: "x" ["," start]', b"x,x,x,x,x"),
+        ('start: [start ","] "x"', b"x,x,x,x,x"),
+    ],
+)
+def test_repetition_may_be_optional_or_in_brackets(definition, text):
+    rule = grammar(definition)
+    assert accepts(rule, text)
+    assert not accepts(rule, text + b",a")
+
+
+def test_an_import_may_take_the_name_of_another_of_its_library():
+    rule = grammar('start: INT | "x"\n%import common.SIGNED_INT -> INT\n')
+    assert [accepts(rule, text) for text in (b"-12", b"3", b"x", b"-")] == [True, True, True, False]
+
+
 def test_grammar_of_many_optional_parts_stays_small():
     rule = grammar("start: " + " ".join(f'["{letter}"]' for letter in "abcdefghijklmnopqrstuvwxyz"))
     assert rule.num_states == 27
@@ -91,6 +111,9 @@ def test_terminals_have_escapes_and_flags():
         ("start: /(?<!x)a/", "has assert not"),
         ("start: A\n%declare A", "%declare"),
         ('start: ""', "an empty terminal"),
+        (r'start: "\x4"', "without its digits"),
+        (r'start: "\U00110000"', "no character"),
+        ('start: "a"~' + "9" * 5000, "up to 9 digits"),
         ('start: "a"~3..2', "3 to 2 times"),
         ('start: f{A}\nA: "a"', "uses a template"),
         ('f{x}: x\nstart: "a"', "has the template f"),
@@ -150,10 +173,26 @@ def test_schemas_on_the_host_write_as_json_dumps():
         assert np.flatnonzero(found).tolist() == np.flatnonzero(expected).tolist()
 
 
-def test_rules_on_the_host_refuse_in_one_line():
-    with pytest.raises(UsageError, match="llguidance does not take the grammar") as error:
-        grammar_on_host("start: (", [*BYTES, b""], 256)
+@pytest.mark.parametrize(
+    ("make", "definition", "words"),
+    [
+        (grammar_on_host, "start: (", "llguidance does not take the grammar"),
+        (grammar_on_host, "start: start", "no text at all"),
+        (schema_on_host, {"$ref": "#"}, "no text at all"),
+        (schema_on_host, [1], "none of JSON objects"),
+        (schema_on_host, {"const": float("nan")}, "none of JSON objects"),
+    ],
+)
+def test_rules_on_the_host_refuse_in_one_line(make, definition, words):
+    with pytest.raises(UsageError, match=words) as error:
+        make(definition, [*BYTES, b""], 256)
     assert "\n" not in str(error.value)
+
+
+def test_rules_on_the_host_take_long_texts():
+    rule = grammar_on_host('start: ("a" | "b")*', [*BYTES, b""], 256)
+    assert rule.is_whole(np.full(3000, 97))
+    assert rule.masks(np.full((1, 1500), 98)).sum() == 3
 
 
 def test_schema_contains_itself_as_often_as_its_depth():
