@@ -123,8 +123,8 @@ def gan(
             generator's loss. In the paper it stands alone: then also pass
             ``objective._replace(generator=lambda real, fake: 0.0 * fake)``.
         augment: change of all images that the discriminator sees, real and fake, in both losses, as of
-            :mod:`aigc_jax.losses.discriminator_augmentation`. R1 is then at the changed real images; R2 and WGAN-GP
-            take fakes as they are.
+            :mod:`aigc_jax.losses.discriminator_augmentation`. R1 is then the slope at the changed real images (in
+            the papers' code through the change); R2 and WGAN-GP take fakes as they are.
         ema_decay: decay of the generator's weight average, which ``sample`` uses; None for none.
         num_microbatches: see :func:`aigc_jax.players.make_step`.
         axis_name: the device axis under pmap or shard_map, None under jit.

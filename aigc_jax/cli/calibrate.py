@@ -27,6 +27,9 @@ from aigc_jax.types import UsageError
 
 JUDGES = ("world", "classifier")
 
+_LEAST = 1e-9
+"""Least risk and doubt."""
+
 MAX_LABELLED = 1_000_000
 """Samples that are drawn to be labelled, at most."""
 
@@ -66,7 +69,7 @@ def calibrate(arguments: Calibrate) -> int:
 
 def _check(arguments: Calibrate) -> None:
     for name, value in (("--risk", arguments.risk), ("--confidence", arguments.confidence)):
-        if not 0 < value < 1:
+        if not _LEAST <= value <= 1 - _LEAST:
             usual = "0.01 lets one in a hundred pass" if name == "--risk" else "0.95 is usual"
             raise UsageError(f"expected {name} in (0, 1), got {value:g}: {usual}")
     if not 1 <= arguments.num <= MAX_LABELLED:
@@ -108,10 +111,10 @@ def _read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
         "write rows of a sample's number and 1 for an unreliable one, 0 for the others; or --judge world, classifier"
     )
     grade = re.compile(r"[01]|[01]?\.[0-9]{1,17}")
-    rows = [row for row in csv.reader(read_text(path, advice=advice).splitlines()) if row]
+    rows = [row for row in csv.reader(read_text(path, advice=advice).removeprefix("\ufeff").splitlines()) if row]
     try:
-        if rows and not rows[0][0].strip().isdigit():
-            rows = rows[1:]  # a header
+        is_header = bool(rows) and not rows[0][0].strip().isdigit() and not grade.fullmatch(rows[0][-1].strip())
+        rows = rows[1:] if is_header else rows
         if not rows:
             raise ValueError("no labels")
         for number, row in enumerate(rows, 1):

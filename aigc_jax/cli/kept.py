@@ -173,11 +173,14 @@ def _print_guarantee(filters: Filters, guarded: Guarded, settings: Mapping[str, 
             then, now = (visible(str(each.get(key, "none")))[:60] for each in (record.sampling, settings))
             print(f"warning: since {name} was calibrated {key} went from {then} to {now}", file=sys.stderr)
         found = drift(record, scores)
-        against = f"p = {found.p_value:.2g} of {found.num} against those of the calibration"
+        against = (
+            f"p = {found.p_value:.2g} of {found.num} against those of the calibration; {found.acceptance:.1%} pass, "
+            f"then {record.threshold.acceptance:.1%}"
+        )
         if found.has_moved:
             print(f"warning: the scores of {name} have moved since then ({against})", file=sys.stderr)
         else:
-            print(f"scores of {name} are distributed as at calibration ({against}; alarm below {DRIFT_LEVEL:g})")
+            print(f"no sign that the scores of {name} have moved ({against}; alarm below {DRIFT_LEVEL:g})")
         has_moved |= found.has_moved or bool(changed)
     is_single = len(filters.guards) == 1 and filters.rule is None
     texts = [each.guarantee for each in filters.guards if is_single or isinstance(each.threshold, MeanLossThreshold)]

@@ -28,7 +28,7 @@ class Calibrated(NamedTuple):
     detector: str
     threshold: Threshold | MeanLossThreshold
     assessed: Mapping[str, Assessment]
-    """Of the detectors, on the samples that chose neither detector nor threshold."""
+    """Of the detector, on the samples that chose neither it nor the threshold; of the others, on those that did."""
 
 
 def distribution(config: TrainConfig, condition: str | None) -> dict[str, Any]:
@@ -86,22 +86,27 @@ def calibrated(
         raise UsageError("this run has no detector: calibrate the run of a denoising model, a GAN or a VAE, say")
     is_graded = not np.isin(grades, (0, 1)).all()
     truth, is_design = grades > (grades.mean() if is_graded else 0.5), design_part(len(grades))
+    if is_graded and np.ptp(grades) == 0:
+        raise UsageError(f"all of the {len(grades)} labelled samples have the grade {grades[0]:g}: label differences")
     _check_both_kinds(truth, is_design, risk, delta)
     name = detector or choose({each: values[is_design] for each, values in scores.items()}, truth[is_design])
-    assessed = {each: assess(values[~is_design], truth[~is_design]) for each, values in scores.items()}
+    # The others as the design part sees them: who read their figures on the certifying part would choose by these.
+    parts = {each: ~is_design if each == name else is_design for each in scores}
+    assessed = {each: assess(values[parts[each]], truth[parts[each]]) for each, values in scores.items()}
     found = assessed[name]
     if found.verdict != "useful":
         area = f"AUC {found.auc.value:.3f}, {found.auc.low:.3f} to {found.auc.high:.3f}"
         chosen = "" if detector else ", the best of this run"
         raise UsageError(
             f"the detector {name}{chosen}, is no better than chance on {int((~is_design).sum())} labelled samples "
-            f"({area}): name another --detector, or label more with --num"
+            f"({area}): name another --detector, or label more with --num, with another --seed"
         )
     if is_graded:
         controlled = control_mean_loss(scores[name][~is_design], grades[~is_design], risk)
         if not controlled.is_certified:
             raise UsageError(
-                f"{controlled.guarantee} {len(truth)} do not suffice with {name}: label more, or raise --risk"
+                f"{controlled.guarantee} {len(truth)} do not suffice with {name}: label more with another --seed, or "
+                "raise --risk"
             )
         return Calibrated(name, controlled, assessed)
     threshold = calibrate(scores[name], truth, risk, delta)
@@ -117,7 +122,11 @@ def _check_both_kinds(truth: np.ndarray, is_design: np.ndarray, risk: float, del
         raise UsageError(f"all of the {num} labelled samples are unreliable: no filter keeps any, train longer")
     if not num_bad:
         bound = float(upper_bound(np.array(0), np.array(num), delta))
-        enough = "without a guard the risk is as small as that" if bound <= risk else "raise --num to see any"
+        enough = (
+            "without a guard the risk is as small as that"
+            if bound <= risk
+            else "raise --num to see any, with another --seed"
+        )
         raise UsageError(
             f"none of the {num} labelled samples is unreliable, at most {100 * bound:.2g} % with probability "
             f"{100 * (1 - delta):g} %: there is nothing to calibrate by, {enough}"
@@ -140,4 +149,4 @@ def _why_uncertified(name: str, scores: np.ndarray, truth: np.ndarray, risk: flo
     needed = samples_needed(scores, truth, risk, delta)
     if needed is None and least <= len(truth):
         return f"{text}, and more may not either, for no threshold keeps so few unreliable ones: raise --risk"
-    return f"{text}: about {max(needed or 0, least)} would do, pass them by --num, or raise --risk"
+    return f"{text}: about {max(needed or 0, least)} would do: pass --num with another --seed, or raise --risk"

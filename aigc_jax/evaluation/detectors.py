@@ -85,10 +85,13 @@ def make_scorer(name: str, middle: Typical | None, model: EvaluatedModel, eviden
     trace_fn = model.trace_fn
 
     def by_trace(samples: np.ndarray, condition: np.ndarray | None, start: int) -> np.ndarray:
-        traced = {} if trace_fn is None else trace_fn(start, condition, len(samples))[1]
+        drawn, traced = (samples, {}) if trace_fn is None else trace_fn(start, condition, len(samples))
         if name not in traced:
             known = [*NEIGHBORS, *(each.name for each in model.detectors), *traced]
             raise UsageError(f"this run has no detector {name!r}, it has {', '.join(known)}: name one of them")
+        # As with --rule-guidance, which draws others: the trajectory would be that of another sample.
+        if np.abs(np.asarray(drawn) - samples).mean() > 0.1 * max(float(np.std(samples)), 1e-6):
+            raise UsageError(f"the samples are not those of the run's own trajectories, that {name} scores: leave it")
         return np.asarray(traced[name], np.float64)
 
     return by_trace

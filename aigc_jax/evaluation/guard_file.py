@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import ks_2samp
+from scipy.stats import fisher_exact, ks_2samp
 
 from aigc_jax.data.arrays import evenly_spaced
 from aigc_jax.data.files import read_json, visible, write_text
@@ -72,10 +72,14 @@ RESTS_ON = {
 
 
 class Drift(NamedTuple):
-    """Comparison of scores with those of the calibration, by the two-sample test of Kolmogorov and Smirnov."""
+    """Comparison of scores with those of the calibration: of all, by Kolmogorov and Smirnov, and of those that pass."""
 
     distance: float
+    """Largest difference of the two distribution functions."""
+    acceptance: float
+    """Share that passes now, to be compared with that of the threshold."""
     p_value: float
+    """Twice the smaller of the p-values of the two tests."""
     num: int
     """Number of scores that are compared with those of the calibration."""
 
@@ -95,10 +99,16 @@ def drift(record: GuardRecord, scores: Float[np.ndarray, " num"]) -> Drift:
     """Whether scores are distributed as those that a guard was calibrated on.
 
     Evenly spaced ones stand for all of these: they vary less than so many drawn at random, so that a false alarm is no
-    more frequent than the level says.
+    more frequent than the level says. That test hardly sees the largest scores, which are those that a guard leaves
+    out: of them Fisher's exact test compares the share.
     """
-    found = ks_2samp(record.quantiles, _finite(scores))
-    return Drift(float(found.statistic), float(found.pvalue), len(scores))  # pyright: ignore[reportAttributeAccessIssue]
+    finite, of = _finite(scores), record.threshold
+    found = ks_2samp(record.quantiles, finite)
+    num_then, num_now = of.num_tested if isinstance(of, Threshold) else of.n, len(finite)
+    then, now = round(of.acceptance * num_then), int(of.accepts(scores).sum())
+    shares = fisher_exact([[then, num_then - then], [now, num_now - now]])
+    p_value = 2 * min(float(found.pvalue), float(shares.pvalue))  # pyright: ignore[reportAttributeAccessIssue]
+    return Drift(float(found.statistic), now / num_now, min(1.0, p_value), num_now)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:

@@ -28,7 +28,8 @@ ADAPTIVE = ("flip", "quarter_turn", "translation", "scale", "rotation", "colour"
 class Adaptive(NamedTuple):
     """An augmentation whose probability p follows how far the discriminator has learned the real examples by heart.
 
-    Where the mean sign of its logits of real examples is above ``target``, p rises, and falls below it.
+    Where the mean sign of its logits of real examples is above ``target``, p rises, and falls below it. It is for
+    objectives whose logits are 0 at even odds, unlike those of Wasserstein and relativistic ones.
 
     Reference:
         Karras et al., "Training Generative Adversarial Networks with Limited Data", 2020, section 3.1.
@@ -126,7 +127,8 @@ def adaptive_augmentation(
         images: in [-1, 1].
         keys: one key per image [batch].
         p: probability of each change, in [0, 1].
-        kinds: of :data:`ADAPTIVE`. Pixels from outside are reflected.
+        kinds: of :data:`ADAPTIVE`; colour is brightness, contrast and saturation, each with its own coin. Pixels from
+            outside are reflected.
 
     Returns:
         The changed images, in [-1, 1] but for their colours.
@@ -136,7 +138,7 @@ def adaptive_augmentation(
 
     Reference:
         Karras et al., "Training Generative Adversarial Networks with Limited Data", 2020, appendix B, without
-        anisotropic scaling, luma flips, hue, filters and corruptions.
+        anisotropic scaling, fractional translation, luma flips, hue, filters and corruptions.
 
     >>> images = jnp.arange(4.0).reshape(1, 2, 2, 1) / 4
     >>> bool((adaptive_augmentation(images, jax.random.split(jax.random.key(0), 1), 0.0) == images).all())
@@ -160,10 +162,12 @@ def adaptive_augmentation(
         # An interpolation at whole pixels rounds: what is not moved stays as it is.
         is_moved = jnp.stack([is_on[kind] for kind in ADAPTIVE[:-1]]).any()
         image = jnp.where(is_moved, moved, image)
-        brightness, contrast, saturation = jax.random.normal(draws["colour"], (3,)) * jnp.array([0.2, 0.5, 1.0])
+        is_coloured = jax.random.bernoulli(jax.random.fold_in(own["colour"], 0), p, (3,)) & ("colour" in kinds)
+        widths = jnp.where(is_coloured, jnp.array([0.2, 0.5, 1.0]), 0.0)
+        brightness, contrast, saturation = widths * jax.random.normal(draws["colour"], (3,))
         changed = (image + brightness) * jnp.exp2(contrast)
         grey = changed.mean(axis=-1, keepdims=True)
-        return jnp.where(is_on["colour"], (changed - grey) * jnp.exp2(saturation) + grey, image)
+        return jnp.where(is_coloured.any(), (changed - grey) * jnp.exp2(saturation) + grey, image)
 
     return jax.vmap(one)(images, keys)
 
@@ -188,7 +192,7 @@ def _affine(draws: dict[str, Key], is_on: dict[str, Array], sides: Array) -> tup
 def adapted(
     p: Float[Array, ""], sign: Float[Array, ""], batch_sign: Float[Array, ""], num: Array | int, how: Adaptive
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The next probability, and the running mean of the signs of real logits, over about four batches.
+    """The next probability, and the running mean of the signs of real logits, over about four (micro-)batches.
 
     Args:
         p: the probability, in [0, 1].

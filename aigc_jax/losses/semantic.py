@@ -48,7 +48,7 @@ def semantic_loss(circuit: Circuit, log_probs: Mapping[str, Float[Array, "batch 
     """
     found = log_wmc(circuit, weights_of(circuit, log_probs))
     # Not clipped: what is nearly impossible has the gradient that leads out of it.
-    return jnp.where(jnp.isfinite(found), jnp.maximum(-found, 0.0), IMPOSSIBLE)
+    return jnp.where(jnp.isneginf(found), IMPOSSIBLE, jnp.maximum(-found, 0.0))
 
 
 def semantic(circuit: Circuit, read_fn: ReadFn, examples_fn: ExamplesFn, *, weight: float) -> LossTransform:

@@ -103,10 +103,10 @@ def weights_of(circuit: Circuit, log_probs: Mapping[str, Float[Array, "*batch _"
 
 
 def _log_sum(products: Array, level: Level) -> Array:
-    """Log sum exp of the products of each node; where all are -inf its derivative is 0, and not NaN."""
+    """Log sum exp of the products of each node; where all are -inf its derivative is 0, and not NaN. NaN stays NaN."""
     options = {"num_segments": level.num_nodes, "indices_are_sorted": True}
     largest = jax.lax.stop_gradient(jax.ops.segment_max(products, level.node, **options))
     largest = jnp.where(jnp.isfinite(largest), largest, jnp.zeros_like(largest))
     total = jax.ops.segment_sum(jnp.exp(products - largest[level.node]), level.node, **options)
-    is_some = total > 0
+    is_some = total != 0
     return jnp.where(is_some, jnp.log(jnp.where(is_some, total, jnp.ones_like(total))) + largest, -jnp.inf)

@@ -59,7 +59,7 @@ def test_guarded_samples_are_the_first_that_pass(run, labels, tmp_path, capsys):
     kept = points(run, tmp_path, "--num", 150, "--guard")
     printed = capsys.readouterr()
     assert "192 candidates pass the guard" in printed.out
-    assert "distributed as at calibration" in printed.out
+    assert "no sign that the scores" in printed.out
     assert "warning" not in printed.err
     # Each kept one is a sample of the run, in order, and few of the far ones are among them.
     places = [int(np.flatnonzero((plain == each).all(axis=1))[0]) for each in kept]
@@ -182,7 +182,7 @@ def test_a_risk_that_is_too_small_names_the_number_that_would_do(run, labels, ca
     assert run_cli("calibrate", run, "--judge", labels[0], "--seed", 7, "--risk", 0.001) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "400 labelled samples do not certify a risk of 0.1 %" in error
-    assert "would do, pass them by --num, or raise --risk" in error
+    assert "would do: pass --num with another --seed, or raise --risk" in error
 
 
 def test_guards_that_do_not_fit_are_one_line(run, labels, trained_runs, tmp_path, capsys):

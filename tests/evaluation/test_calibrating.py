@@ -108,3 +108,8 @@ def test_samples_needed_certify_more_often_than_not_and_far_fewer_do_not(alpha):
 
     assert share(needed) > 0.6
     assert share(needed // 3) < 0.2
+
+
+def test_calibrated_refuses_grades_that_are_all_alike(rng):
+    message = refusal({"a": rng.normal(size=400)}, np.full(400, 0.5), risk=0.1)
+    assert "all of the 400 labelled samples have the grade 0.5" in message
