@@ -53,7 +53,6 @@ def pytest_configure(config):
         config.add_cleanup(install_import_hook("aigc_jax", "tests.conftest.checked_types").uninstall)
     else:
         os.environ["XLA_FLAGS"] += QUICK
-        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # of subprocesses, which no fixture reaches
 
 
 def checked_types(function):
@@ -69,6 +68,7 @@ def pytest_runtest_protocol(item):
     # Most tests compile much and compute little: LLVM's optimisations would be half of their time.
     is_quick = item.get_closest_marker("optimized") is None and not item.config.getoption("--thorough")
     jax.config.update("jax_disable_most_optimizations", is_quick)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(is_quick))  # of subprocesses
     with jax.numpy_dtype_promotion("standard" if item.get_closest_marker("standard_promotion") else "strict"):
         yield
     _write_time(item.config, _cpu_seconds() - begin, item.nodeid.removesuffix("@" + _group(item)))

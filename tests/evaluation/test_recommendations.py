@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from aigc_jax.cli.arguments import Calibrate
 from aigc_jax.cli.evaluate import Evaluate, command_line, train_longer
 from aigc_jax.cli.evaluate_samples import EvaluateSamples
 from aigc_jax.cli.main import _prepare, main
@@ -98,7 +99,7 @@ def test_recommended_commands_are_pasteable(given, words, tmp_path, monkeypatch)
 def test_reasons_and_advice_name_options_that_exist():
     known = {
         field.name
-        for kind in (Evaluate, EvaluateSamples, Sample, Sampling, ImageConfig)
+        for kind in (Calibrate, Evaluate, EvaluateSamples, Sample, Sampling, ImageConfig)
         for field in dataclasses.fields(kind)
     }
     root = Path(recommendations.__code__.co_filename).parent

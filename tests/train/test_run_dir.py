@@ -382,8 +382,9 @@ def numbers(values):
 def test_every_number_of_a_shipped_config_has_a_range_that_holds_its_default(name):
     config = load_config(name).Config()
     validate(config)
-    # Samplers check their own settings, all of them together; rules of shardings hold no numbers.
-    checked_elsewhere = {"guidance", "guidance_interval", "guidance_rescale", "restart_interval", "sharding_rules"}
+    # Samplers check their own settings, all of them together; rules of shardings and names of changes hold no numbers.
+    checked_elsewhere = {"guidance", "guidance_interval", "guidance_rescale", "restart_interval"}
+    checked_elsewhere |= {"sharding_rules", "changes"}
     checked_elsewhere |= {field.name for field in dataclasses.fields(Decoding)}
     assert {name for name, _ in numbers(config)} <= RANGES.keys() | checked_elsewhere
 
