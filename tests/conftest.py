@@ -48,6 +48,14 @@ def pytest_addoption(parser):
     parser.addoption("--thorough", action="store_true", help="check annotated shapes; compile as users do")
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """Names of bytes by their number: an archive holds the time, in which processes differ; long texts are cut."""
+    del config
+    if isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable() and len(val) <= 40):
+        return f"{argname}-of-{len(val)}-bytes"
+    return ascii(val[:40])[1:-1] if isinstance(val, str) and len(val) > 200 else None
+
+
 def pytest_configure(config):
     if config.getoption("--thorough"):
         config.add_cleanup(install_import_hook("aigc_jax", "tests.conftest.checked_types").uninstall)
