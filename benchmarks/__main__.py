@@ -29,6 +29,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 from aigc_jax.types import UsageError
 from benchmarks import denoisers, depth, diffusion, gan, guarantee, memory, metrics, rules, text
+from benchmarks.common import positive
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,70 +57,50 @@ def _parser() -> argparse.ArgumentParser:
     for name, (title, run) in texts.items():
         command = commands.add_parser(name, help=title)
         command.set_defaults(run=run)
-        command.add_argument("--steps", type=_positive, default=16, help="training steps in a round (default 16)")
-        command.add_argument("--rounds", type=_positive, default=9, help="rounds (default 9)")
+        command.add_argument("--steps", type=positive, default=16, help="training steps in a round (default 16)")
+        command.add_argument("--rounds", type=positive, default=9, help="rounds (default 9)")
         command.add_argument("--against", choices=["torch"], help="time the same in another library as well")
         if name == "diffusion":
-            command.add_argument("--num-images", type=_positive, default=64, help="images sampled at once (default 64)")
-            command.add_argument("--sampling-steps", type=_positive, default=50, help="DDIM steps (default 50)")
+            command.add_argument("--num-images", type=positive, default=64, help="images sampled at once (default 64)")
+            command.add_argument("--sampling-steps", type=positive, default=50, help="DDIM steps (default 50)")
         if name == "text":
-            command.add_argument("--length", type=_positive, default=64, help="tokens of a text (default 64)")
-            command.add_argument("--num-texts", type=_positive, default=64, help="texts drawn at once (default 64)")
+            command.add_argument("--length", type=positive, default=64, help="tokens of a text (default 64)")
+            command.add_argument("--num-texts", type=positive, default=64, help="texts drawn at once (default 64)")
         if name in denoisers.SIZES:
             sizes = [*denoisers.SIZES[name]]
             command.add_argument("--size", choices=sizes, default=sizes[0], help=f"default {sizes[0]}; tiny for a try")
             command.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16", help="of the products")
-            command.add_argument("--batch-size", type=_positive, default=None, help="default: the size's own")
+            command.add_argument("--batch-size", type=positive, default=None, help="default: the size's own")
             command.add_argument("--eager", action="store_true", help="leave out torch.compile, which takes minutes")
     command = commands.add_parser("depth", help="compilation and step time of a transformer by its depth")
     command.set_defaults(run=depth.run)
-    command.add_argument(
-        "--depths", type=_positive, nargs="+", default=[4, 28], help="numbers of blocks (default 4 28)"
-    )
-    command.add_argument("--width", type=_positive, default=128, help="channels of a token (default 128)")
-    command.add_argument("--batch-size", type=_positive, default=64, help="examples of a step (default 64)")
-    command.add_argument("--steps", type=_positive, default=2, help="training steps in a round (default 2)")
-    command.add_argument("--rounds", type=_positive, default=6, help="rounds (default 6)")
+    command.add_argument("--depths", type=positive, nargs="+", default=[4, 28], help="numbers of blocks (default 4 28)")
+    command.add_argument("--width", type=positive, default=128, help="channels of a token (default 128)")
+    command.add_argument("--batch-size", type=positive, default=64, help="examples of a step (default 64)")
+    command.add_argument("--steps", type=positive, default=2, help="training steps in a round (default 2)")
+    command.add_argument("--rounds", type=positive, default=6, help="rounds (default 6)")
     command = commands.add_parser("rules", help="sampling of text under a rule and without")
     command.set_defaults(run=rules.run)
-    command.add_argument("--width", type=_positive, default=384, help="channels of a token (default 384)")
+    command.add_argument("--width", type=positive, default=384, help="channels of a token (default 384)")
     command.add_argument(
-        "--vocab-sizes", type=_positive, nargs="+", default=[257, 2048, 50257], help="default 257 2048 50257"
+        "--vocab-sizes", type=positive, nargs="+", default=[257, 2048, 50257], help="default 257 2048 50257"
     )
-    command.add_argument("--num-texts", type=_positive, default=16, help="texts drawn at once (default 16)")
-    command.add_argument("--steps", type=_positive, default=32, help="tokens of a text (default 32)")
-    command.add_argument("--rounds", type=_positive, default=5, help="rounds (default 5)")
+    command.add_argument("--num-texts", type=positive, default=16, help="texts drawn at once (default 16)")
+    command.add_argument("--steps", type=positive, default=32, help="tokens of a text (default 32)")
+    command.add_argument("--rounds", type=positive, default=5, help="rounds (default 5)")
     command = commands.add_parser("memory", help="memory of a state on each device of a mesh")
     command.set_defaults(run=memory.run)
     shown = ["gan_digits", "vae_digits", "ddpm_mnist", "dit_mnist"]
     command.add_argument("--configs", nargs="+", default=shown, help=f"experiments (default {' '.join(shown)})")
-    command.add_argument("--devices", type=_positive, default=8, help="devices to fake (default 8)")
+    command.add_argument("--devices", type=positive, default=8, help="devices to fake (default 8)")
     command = commands.add_parser("metrics", help="precision, recall, density and coverage")
     command.set_defaults(run=metrics.run)
-    command.add_argument("--num-examples", type=_positive, default=10_000, help="examples of each set (default 10,000)")
-    command.add_argument("--num-features", type=_positive, default=128, help="features of an example (default 128)")
-    command.add_argument("--rounds", type=_positive, default=5, help="rounds (default 5)")
+    command.add_argument("--num-examples", type=positive, default=10_000, help="examples of each set (default 10,000)")
+    command.add_argument("--num-features", type=positive, default=128, help="features of an example (default 128)")
+    command.add_argument("--rounds", type=positive, default=5, help="rounds (default 5)")
     command.add_argument("--against", choices=["prdc"], help="time the same in another library as well")
-    command = commands.add_parser("guarantee", help="calibrated filters: how often their guarantee is broken")
-    command.set_defaults(run=guarantee.run)
-    command.add_argument("--delta", type=float, default=0.05, help="stated probability of that (default 0.05)")
-    command.add_argument(
-        "--run", dest="path", default=None, help="a run whose samples are labelled; default: simulated"
-    )
-    command.add_argument("--risk", type=float, default=0.01, help="risk that is certified, of a run (default 0.01)")
-    command.add_argument("--num-samples", type=_positive, default=20_000, help="samples of the run (default 20,000)")
-    command.add_argument(
-        "--num-labelled", type=_positive, nargs="+", default=[2000, 5000], help="labelled ones (default 2000 5000)"
-    )
-    command.add_argument("--detectors", nargs="+", default=None, help="detectors of the run (default all)")
+    guarantee.register(commands)
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
-    return number
 
 
 if __name__ == "__main__":

@@ -225,3 +225,11 @@ def verdict(sizes: Mapping[str, int], differences: Mapping[str, float], toleranc
     if not is_same:
         print("benchmarks: the two do not compute the same, so their times say nothing", file=sys.stderr)
     return 0 if is_same else 1
+
+
+def positive(text: str) -> int:
+    """A number of 1 or more, of the command line."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
+    return number

@@ -15,14 +15,20 @@ import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import binom, norm
 
+from aigc_jax.cli.arguments import Calibrate
+from aigc_jax.cli.calibrate import labelled_evidence
+from aigc_jax.evaluation.calibrating import unreliable
+from aigc_jax.evaluation.detectors import all_scores
+from aigc_jax.evaluation.from_run import load_for_evaluation
 from aigc_jax.guards.assess import accepted_by_threshold
 from aigc_jax.guards.calibration import calibrate
 from aigc_jax.metrics.intervals import clopper_pearson
+from benchmarks.common import positive
 
 NUM_SETS = 200
 
@@ -112,6 +118,22 @@ def simulate(
     return Row(len(values), sum(risk > alpha for risk in risks), num_sets, *means)
 
 
+def register(commands: Any) -> None:
+    """Add the command ``guarantee`` to a parser's subcommands."""
+    command = commands.add_parser("guarantee", help="calibrated filters: how often their guarantee is broken")
+    command.set_defaults(run=run)
+    command.add_argument("--delta", type=float, default=0.05, help="stated probability of that (default 0.05)")
+    command.add_argument(
+        "--run", dest="path", default=None, help="a run whose samples are labelled; default: simulated"
+    )
+    command.add_argument("--risk", type=float, default=0.01, help="risk that is certified, of a run (default 0.01)")
+    command.add_argument("--num-samples", type=positive, default=20_000, help="samples of the run (default 20,000)")
+    command.add_argument(
+        "--num-labelled", type=positive, nargs="+", default=[2000, 5000], help="labelled ones (default 2000 5000)"
+    )
+    command.add_argument("--detectors", nargs="+", default=None, help="detectors of the run (default all)")
+
+
 def run(args: argparse.Namespace) -> int:
     """Print the table; returns 1 where a guarantee is broken more often than chance explains."""
     if args.path is None:
@@ -140,13 +162,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _sources(args: argparse.Namespace) -> list[Source]:
     """A run's own labelled samples, by each of the detectors."""
-    # What it needs of jax is imported for a run alone.
-    from aigc_jax.cli.arguments import Calibrate
-    from aigc_jax.cli.calibrate import labelled_evidence
-    from aigc_jax.evaluation.calibrating import unreliable
-    from aigc_jax.evaluation.detectors import all_scores
-    from aigc_jax.evaluation.from_run import load_for_evaluation
-
     arguments = Calibrate(run=Path(args.path), num=args.num_samples)
     evidence = labelled_evidence(arguments, load_for_evaluation(arguments.run, seed=arguments.seed), num=arguments.num)
     truth, scores = unreliable(evidence), all_scores(evidence, arguments.num)

@@ -13,7 +13,7 @@ import numpy as np
 
 from aigc_jax.cli.arguments import Sample
 from aigc_jax.cli.common import read_rows
-from aigc_jax.data.files import parse_json, regular_file, unreadable, visible
+from aigc_jax.data.files import parse_json, read_text, unreadable, visible
 from aigc_jax.data.tokenizer import Tokenizer, read_tokenizer
 from aigc_jax.inference.constrained import Ruled, Weights, pair_look_ahead, with_host_rule, with_rule
 from aigc_jax.rules.bytes import first_violation, intersection
@@ -31,7 +31,7 @@ from aigc_jax.types.rules import NEVER, Automaton, HostRule, TokenAutomaton
 
 _NEUTRAL = Decoding()
 
-_MAX_BYTES = 2**20
+_MAX_CHARACTERS = 2**20
 """Size limit of a schema or grammar."""
 
 OnHost = Callable[[Sequence[bytes], int], HostRule]
@@ -177,14 +177,11 @@ def _read_schema(path: Path) -> Any:
 
 
 def _read(path: Path, kind: str) -> str:
-    try:
-        with regular_file(path) as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            raise ValueError(f"larger than {_MAX_BYTES >> 20} MiB")
-        return content.decode()
-    except (OSError, ValueError) as error:
-        raise unreadable(path, error, f"name a file with {kind}") from error
+    advice = f"name a file with {kind}"
+    content = read_text(path, advice=advice)
+    if len(content) > _MAX_CHARACTERS:
+        raise unreadable(path, ValueError(f"more than {_MAX_CHARACTERS >> 20} million characters"), advice)
+    return content
 
 
 def _check_prompts(

@@ -75,10 +75,11 @@ class _Grammar(NamedTuple):
 
 def _read(text: str, library: str = "") -> _Grammar:
     """The definitions of a grammar, and of the libraries that it imports."""
+    parser = _parser()
     from lark.exceptions import UnexpectedInput
 
     try:
-        tree = _parser().parse(text.rstrip() + "\n")
+        tree = parser.parse(text.rstrip() + "\n")
     except UnexpectedInput as error:
         at = f"line {max(error.line, 1)}, column {max(error.column, 1)}" if error.line > 0 else "its end"
         raise UsageError(f"{_NAME} is broken at {at}: it is none of Lark's language there") from error

@@ -1,6 +1,7 @@
 """Grammars: equal to Lark's own parser where brackets are not too deep, and to llguidance's masks."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from lark import Lark
 from lark.exceptions import LarkError
 
 from aigc_jax.rules.bytes import accepts
-from aigc_jax.rules.grammar import grammar
+from aigc_jax.rules.grammar import _parser, grammar
 from aigc_jax.rules.lift import lift
 from aigc_jax.rules.on_host import grammar_on_host, schema_on_host
 from aigc_jax.rules.schema import schema
@@ -132,6 +133,18 @@ def test_grammars_that_cannot_be_are_one_line(definition, words):
         grammar(definition)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_grammars_name_the_extra_that_they_need(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("lark", "llguidance")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "lark", None)
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    _parser.cache_clear()
+    with pytest.raises(UsageError, match=r"pip install 'aigc-jax\[grammar\]'"):
+        grammar(SUMS, depth=1)
+    with pytest.raises(UsageError, match=r"pip install 'aigc-jax\[grammar\]'"):
+        grammar_on_host(SUMS, [*BYTES, b""], 256)
 
 
 def test_grammar_refuses_depths_out_of_range():
